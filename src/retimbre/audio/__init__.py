@@ -1,0 +1,1 @@
+"""Waveform ↔ representation. Pure signal processing: nothing here knows of learning."""

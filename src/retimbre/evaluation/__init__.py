@@ -1,0 +1,1 @@
+"""Metrics (pure functions), judges, tables, figures and the report."""

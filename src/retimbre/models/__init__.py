@@ -1,0 +1,1 @@
+"""Networks only (``nn.Module``): shapes in, shapes out."""

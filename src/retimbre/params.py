@@ -1,0 +1,254 @@
+"""A typed, validated view of ``params.yaml``; the only place that knows its keys.
+
+``load("seed", "model")`` reads the file once, checks *everything* in it and hands out only the
+sections named: a stage that reads a section which ``dvc.yaml`` does not list for it fails in the
+test that compares the two, and one that reads an unnamed section fails at once.
+
+Units stand in ``params.yaml``'s comments and in the names (``_hz``, ``_s``, ``_db``).
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from retimbre.errors import RetimbreError
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Representation = Literal["cqt", "mel", "stft"]
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["32-true", "bf16-mixed"]
+JoblibBackend = Literal["loky", "threading", "dask"]
+DomainName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Dataset(Section):
+    source: Literal["soundfont", "folder"]
+    domains: Annotated[list[DomainName], Field(min_length=2)]
+    train_minutes: NonNegative
+    validation_pieces: Count
+    test_pieces: Count
+    excerpt_s: Positive
+    polyphonic_share: Share
+    soundfont: str | None
+    folders: dict[DomainName, str]
+    max_unreadable_share: Share
+
+    @model_validator(mode="after")
+    def _sources(self) -> "Dataset":
+        if len(set(self.domains)) != len(self.domains):
+            raise ValueError("dataset.domains names a domain twice: give different ones")
+        if self.source == "folder" and (missing := [d for d in self.domains if d not in self.folders]):
+            raise ValueError(f"dataset.folders has no entry for {missing[0]!r}: add `{missing[0]}: /path/of/its/recordings`")
+        if self.source == "soundfont" and self.train_minutes == 0:
+            raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
+        return self
+
+
+class Audio(Section):
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)]
+    rms: Annotated[float, Field(gt=0, le=0.5)]
+    max_excerpt_s: Annotated[float, Field(ge=2)]
+    trim_db: Positive
+    shard_mb: Count
+    jobs: Count
+    joblib_backend: JoblibBackend
+
+
+class Features(Section):
+    hop_length: Count
+    cqt_backend: Literal["retimbre", "nnaudio", "librosa"]
+    cqt_fmin_hz: Positive
+    cqt_bins: Count
+    cqt_bins_per_octave: Count
+    stft_n_fft: Annotated[int, Field(ge=64)]
+    mel_bins: Count
+    range_db: Annotated[float, Field(ge=20, le=120)]
+    jobs: Count
+    joblib_backend: JoblibBackend
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Features":
+        octaves = -(-self.cqt_bins // self.cqt_bins_per_octave)
+        step = 2 ** (octaves - 1)
+        if self.hop_length % step:
+            below, above = self.hop_length // step * step, (self.hop_length // step + 1) * step
+            allowed = f"{above}" if below == 0 else f"{below} or {above}"
+            raise ValueError(f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at half-rates): use {allowed}")
+        if self.stft_n_fft % 2 or self.stft_n_fft < 2 * self.hop_length:
+            raise ValueError(f"features.stft_n_fft must be even and at least twice features.hop_length ({2 * self.hop_length})")
+        return self
+
+
+class Classifier(Section):
+    representation: Representation
+    channels: Count
+    window_frames: Annotated[int, Field(ge=16)]
+    batch_size: Count
+    steps: Count
+    learning_rate: Positive
+    gain_jitter_db: NonNegative
+    noise_db: NonNegative
+    log_every: Count
+    accelerator: Accelerator
+    precision: Precision
+
+
+class Model(Section):
+    representation: Representation
+    generator: Literal["resnet1d", "resnet2d"]
+    generator_channels: Count
+    generator_blocks: Count
+    change_limit: NonNegative
+    start_at_eq: bool
+    discriminator: Literal["full_spectrum", "patch"]
+    discriminator_channels: Annotated[int, Field(ge=4, multiple_of=4)]
+    gan_loss: Literal["lsgan", "hinge"]
+    lambda_adversarial: NonNegative
+    lambda_cycle: NonNegative
+    lambda_identity: NonNegative
+    identity_until: Share
+    pool_size: Natural
+    crop_frames: Annotated[int, Field(ge=16)]
+    batch_size: Count
+    steps: Count
+    learning_rate_generator: Positive
+    learning_rate_discriminator: Positive
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)]
+    decay_from: Share
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    log_every: Count
+    checkpoint_every: Count
+    accelerator: Accelerator
+    devices: Count
+    precision: Precision
+
+
+class Vocoder(Section):
+    representation: Representation
+    inverter_channels: Count
+    inverter_blocks: Count
+    inverter_steps: Count
+    inverter_batch_size: Count
+    inverter_crop_frames: Annotated[int, Field(ge=8)]
+    inverter_learning_rate: Positive
+    griffin_lim_iterations: Natural
+    wavenet_layers: Count
+    wavenet_layers_per_stack: Count
+    wavenet_kernel: Literal[2, 3]
+    wavenet_residual_channels: Count
+    wavenet_skip_channels: Count
+    wavenet_conditioning_channels: Count
+    wavenet_preemphasis: Annotated[float, Field(ge=0, lt=1)]
+    wavenet_gain: Positive
+    wavenet_steps: Count
+    wavenet_batch_size: Count
+    wavenet_crop_frames: Count
+    wavenet_learning_rate: Positive
+    wavenet_temperature: Positive
+    log_every: Count
+    checkpoint_every: Count
+    accelerator: Accelerator
+    precision: Precision
+
+
+class Evaluate(Section):
+    route: Literal["source_phase", "griffin_lim"]
+    wavenet_items: Natural
+    audio_examples: Natural
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Params(Section):
+    """The whole file."""
+
+    seed: Natural
+    dataset: Dataset
+    audio: Audio
+    features: Features
+    classifier: Classifier
+    model: Model
+    vocoder: Vocoder
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _together(self) -> "Params":
+        f, nyquist = self.features, self.audio.sample_rate / 2
+        top = f.cqt_fmin_hz * 2 ** ((f.cqt_bins - 1) / f.cqt_bins_per_octave)
+        # Half of a Hann wavelet's bandwidth (1.5 bins of its transform) lies above its centre.
+        edge = top * (1 + 0.75 * (2 ** (1 / f.cqt_bins_per_octave) - 1))
+        if edge >= nyquist:
+            raise ValueError(f"features.cqt_bins: the highest filter would end at {edge:.0f} Hz, above half of audio.sample_rate ({nyquist:.0f} Hz): use fewer bins")
+        if self.vocoder.representation != self.model.representation:
+            raise ValueError(f"vocoder.representation must be the same as model.representation ({self.model.representation}): the vocoder reads what the generators write")
+        if self.model.generator == "resnet2d" and self.model.crop_frames % 4:
+            raise ValueError("model.crop_frames must be a multiple of 4 for generator resnet2d")
+        return self
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem of a validation error as one sentence that names the key."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "extra_forbidden":
+        return f"{key} is not a parameter: remove it or correct its name"
+    if kind == "missing":
+        return f"{key} is missing: add it (profiles/ has complete files)"
+    hint = ""
+    if isinstance(given, str) and kind.endswith("_type"):
+        hint = " (write exponents as 2.0e-4)" if given[:1].isdigit() else ""
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{key} is {given!r}: {message}{hint}"
+
+
+def parse(values: Any, origin: str = "params.yaml") -> Params:
+    """Validate a mapping as read from YAML.
+
+    Raises RetimbreError with one sentence that names the key and what is allowed.
+    """
+    if not isinstance(values, dict):
+        raise RetimbreError(f"{origin} must be a mapping of sections: seed, dataset, audio, ...")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise RetimbreError(f"{origin}: {_sentence(error)}.") from None
+
+
+def read(path: str | Path = "params.yaml") -> Params:
+    """Read and validate a whole params file. Raises RetimbreError (missing, broken, invalid)."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RetimbreError(f"{path} does not exist: run this in the repository's root, or copy one of profiles/ there.") from None
+    except UnicodeDecodeError:
+        raise RetimbreError(f"{path} is not text in UTF-8: restore it with `git checkout {path}`.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise RetimbreError(f"{path} is not valid YAML{line}: correct it or restore it with `git checkout {path}`.") from None
+    return parse(values, str(path))
+
+
+def load(*sections: str, path: str | Path = "params.yaml") -> SimpleNamespace:
+    """The named sections of a validated params file, as attributes, and nothing else."""
+    params = read(path)
+    return SimpleNamespace(**{name: getattr(params, name) for name in sections})
+
+
+def flatten(section: str, values: Section) -> dict[str, Any]:
+    """``{"model.lambda_cycle": 4, ...}``: the names that people type after ``-S``."""
+    return {f"{section}.{key}": value for key, value in values.model_dump().items()}

@@ -1,0 +1,63 @@
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts units of work. On a terminal a bar with rate and time left; elsewhere one line
+    every ten seconds and one at the end.
+
+    ``total`` is the number of units, ``start`` how many were done before (a resumed training).
+    """
+
+    def __init__(self, total: int, title: str, unit: str = "it", start: int = 0):
+        self.total, self.title, self.unit, self.done, self.start = total, title, unit, start, start
+        self.began = self.last_line = time.monotonic()
+        self.note = ""
+        on_terminal = sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=start, desc=title, unit=unit, dynamic_ncols=True) if on_terminal else None
+
+    def update(self, n: int = 1, note: str | None = None) -> None:
+        """``n`` more units are done; ``note`` (short) is shown beside the count."""
+        self.done += n
+        self.note = self.note if note is None else note
+        if self.bar is not None:
+            if note is not None:
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(n)
+        elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+            self._line()
+
+    def _line(self) -> None:
+        self.last_line = now = time.monotonic()
+        rate = (self.done - self.start) / max(now - self.began, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        note = f"  {self.note}" if self.note else ""
+        print(f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g}/s, {left:.0f} s left{note}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        else:
+            seconds = time.monotonic() - self.began
+            print(f"{self.title}: {self.done}/{self.total} {self.unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    """Yield ``items``, showing progress."""
+    size = total if total is not None else len(items)  # type: ignore[arg-type]
+    with Progress(size, title, unit) as progress:
+        for item in items:
+            yield item
+            progress.update()

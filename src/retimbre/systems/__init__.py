@@ -1,0 +1,1 @@
+"""One file per system: what it trains (``fit``) and how it transfers (``transfer``)."""

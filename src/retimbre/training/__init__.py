@@ -1,0 +1,1 @@
+"""Fit loops, losses, checkpoints and device set-up."""
