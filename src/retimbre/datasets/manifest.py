@@ -1,0 +1,102 @@
+"""``manifest.csv``: one row per recording that ``download`` gathered.
+
+Times are seconds within the file, ``path`` and ``midi`` are relative to the manifest's folder with
+``/`` between parts. Rows stand in a fixed order and hold no dates, so equal data give equal bytes.
+"""
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from retimbre.datasets.atomic import write_atomically
+from retimbre.errors import RetimbreError
+
+NAME = "manifest.csv"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A stretch of an audio file.
+
+    Recordings of the same ``piece`` (the score, session or artist that splits are made by) with the
+    same non-empty ``performance`` in different domains are sample-aligned performances of the same
+    notes: paired. ``1`` is the paired performance, ``2`` another performance of the same score.
+    """
+
+    path: str
+    domain: str
+    piece: str
+    split: str
+    performance: str
+    start_s: float
+    duration_s: float
+    sample_rate: int
+    source: str
+    licence: str
+    midi: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Recording))
+
+
+def _problem(recording: Recording) -> str | None:
+    """What is wrong with a row, or None."""
+    if recording.split not in SPLITS:
+        return f"split {recording.split!r} is not one of {', '.join(SPLITS)}"
+    if recording.performance and not recording.performance.isdigit():
+        return f"performance {recording.performance!r} is neither empty nor a number"
+    if not (recording.path and recording.domain and recording.piece):
+        return "path, domain and piece must not be empty"
+    for name in (recording.path, recording.midi):
+        if name.startswith("/") or ".." in name.split("/"):
+            return f"{name!r} leads out of the manifest's folder"
+    if recording.start_s < 0 or recording.duration_s <= 0 or recording.sample_rate <= 0:
+        return "start_s, duration_s and sample_rate must be positive"
+    return None
+
+
+def _check(recordings: list[Recording], origin: str) -> None:
+    """Raise for an invalid row, for a piece in two splits and for no rows at all."""
+    split_of: dict[str, str] = {}
+    for row, recording in enumerate(recordings, start=2):
+        if problem := _problem(recording):
+            raise RetimbreError(f"{origin} line {row}: {problem}; run `dvc repro download` again.")
+        if split_of.setdefault(recording.piece, recording.split) != recording.split:
+            raise RetimbreError(f"{origin} line {row}: piece {recording.piece!r} is in two splits; run `dvc repro download` again.")
+    if not recordings:
+        raise RetimbreError(f"{origin} lists no recordings; run `dvc repro download` again.")
+
+
+def write_manifest(folder: Path, recordings: list[Recording]) -> None:
+    """Write ``folder/manifest.csv``, sorted by split, domain, piece, performance and start; atomic."""
+    ordered = sorted(recordings, key=lambda r: (SPLITS.index(r.split), r.domain, r.piece, r.performance, r.path, r.start_s))
+    _check(ordered, str(folder / NAME))
+    with write_atomically(folder / NAME) as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for recording in ordered:
+            row = asdict(recording)
+            writer.writerow(row | {"start_s": f"{recording.start_s:.6f}", "duration_s": f"{recording.duration_s:.6f}"})
+
+
+def read_manifest(folder: Path) -> list[Recording]:
+    """The rows of ``folder/manifest.csv``. Raises RetimbreError (missing, other columns, invalid row)."""
+    path = Path(folder) / NAME
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise RetimbreError(f"{path} must have the columns {', '.join(COLUMNS)}; run `dvc repro download` again.")
+            rows = list(reader)
+    except FileNotFoundError:
+        raise RetimbreError(f"{path} does not exist: run `dvc repro download` first.") from None
+    recordings = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            numbers = {"start_s": float(row["start_s"]), "duration_s": float(row["duration_s"]), "sample_rate": int(row["sample_rate"])}
+        except (TypeError, ValueError):
+            raise RetimbreError(f"{path} line {number}: start_s, duration_s or sample_rate is not a number; run `dvc repro download` again.") from None
+        recordings.append(Recording(**row | numbers))
+    _check(recordings, str(path))
+    return recordings

@@ -1,0 +1,192 @@
+"""The embedded data set: real scores, performed and rendered on sampled instruments.
+
+Training sets are unpaired: each score belongs to one domain. Validation and test pieces are paired:
+one performance, rendered by every instrument at the same sample positions; test pieces have a second
+performance besides (other jitter and velocities), to know how close two true recordings are.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from retimbre.datasets import performance, scores, soundfont
+from retimbre.datasets.manifest import Recording
+from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.scores import CHORALES, TUNES, Score
+from retimbre.errors import RetimbreError
+from retimbre.params import Dataset
+from retimbre.progress import Progress
+
+LONGEST_TRAINING_S = 60.0
+SHORTEST_TRAINING_S = 4.0  # what is left of the asked minutes below this is not rendered
+LEAD_S = 0.03  # an excerpt begins this much before its first onset, which may jitter
+PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered with it: they still ring
+MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A score with everything drawn about it, so that rendering it is a pure function."""
+
+    name: str
+    collection: str
+    notes: tuple[scores.Note, ...]
+    split: str
+    domains: tuple[str, ...]  # what it is rendered on
+    shift: int  # semitones
+    tempo_bpm: float
+    start_s: float
+    duration_s: float
+
+
+def random(seed: int, *what: object) -> np.random.Generator:
+    """A generator for one purpose, independent of the order in which purposes come."""
+    return np.random.default_rng([seed, int(scores.unit_hash(" ".join(map(str, what))) * 2**56)])
+
+
+class RenderedScores:
+    """Source ``soundfont``. Raises RetimbreError at construction for unknown instruments and broken fonts."""
+
+    def __init__(self, dataset: Dataset, seed: int, jobs: int = 1):
+        self.dataset, self.seed, self.jobs = dataset, seed, jobs
+        self.domains = tuple(dataset.domains)
+        instruments = [soundfont.instrument(domain) for domain in self.domains]
+        self.polyphonic = all(instrument.polyphonic for instrument in instruments)
+        self.lowest = max(instrument.lowest for instrument in instruments)
+        self.highest = min(instrument.highest for instrument in instruments)
+        if self.highest - self.lowest < 12:
+            names = ", ".join(self.domains)
+            raise RetimbreError(f"dataset.domains: {names} share less than an octave, so they cannot play the same notes; choose instruments of closer range.")
+        self.font = soundfont.find_font(dataset.soundfont)
+
+    def prepare(self, out: Path) -> list[Recording]:
+        pieces = self.plan()
+        takes = [(piece, number) for piece in pieces for number in (1, 2)[: 2 if piece.split == "test" else 1]]
+        render = functools.partial(render_take, seed=self.seed, font=self.font, out=Path(out))
+        recordings = []
+        seconds = sum(piece.duration_s * len(piece.domains) for piece, _ in takes)
+        with Progress(round(seconds), "render", "s of audio") as progress:
+            for (piece, _), made in zip(takes, parallel_map(render, takes, self.jobs), strict=True):
+                recordings += made
+                progress.update(round(piece.duration_s) * len(made))
+        return recordings
+
+    def plan(self) -> list[Piece]:
+        """Choose scores until every split is full. Raises RetimbreError when the corpus has too few."""
+        share = self.dataset.polyphonic_share
+        pieces = []
+        for collection, part in ((CHORALES, share), (TUNES, 1 - share)):
+            counts = {"validation": self.dataset.validation_pieces, "test": self.dataset.test_pieces}
+            # Chorales are rounded and tunes take the rest, so that the counts add up.
+            chorales = {split: math.floor(count * share + 0.5) for split, count in counts.items()}
+            needed = chorales if collection == CHORALES else {split: counts[split] - chorales[split] for split in counts}
+            pieces += self._choose(collection, needed, self.dataset.train_minutes * 60 * part)
+        return pieces
+
+    def _choose(self, collection: scores.Collection, pieces: dict[str, int], train_s: float) -> list[Piece]:
+        """``pieces[split]`` held-out pieces and ``train_s`` seconds for each domain from one collection."""
+        left: dict[tuple[str, int | None], float] = {(split, None): count for split, count in pieces.items()}
+        left |= {("train", domain): train_s for domain in range(len(self.domains))}
+        asked = dict(left)
+
+        def missing(key: tuple[str, int | None]) -> bool:
+            return left[key] >= (SHORTEST_TRAINING_S if key[0] == "train" else 1)
+
+        chosen: list[Piece] = []
+        wanted = sum(map(missing, left))
+        if not wanted:
+            return chosen
+        with Progress(wanted, f"choose scores from {collection}", "splits full") as progress:
+            for score in scores.scores(collection, self.seed, self.jobs):
+                key = scores.split_of(score.incipit, len(self.domains))
+                if not missing(key) or (piece := self._piece(score, key, left[key])) is None:
+                    continue
+                chosen.append(piece)
+                left[key] -= piece.duration_s if key[0] == "train" else 1
+                full = wanted - sum(map(missing, left))
+                progress.update(full - progress.done, f"{len(chosen)} scores")
+                if full == wanted:
+                    return chosen
+        raise RetimbreError(self._shortage(collection, asked, left))
+
+    def _piece(self, score: Score, key: tuple[str, int | None], left_s: float) -> Piece | None:
+        """The score with transposition, tempo and stretch drawn; None when it does not fit."""
+        split, domain = key
+        line = score.notes if self.polyphonic and score.collection == CHORALES else tuple(scores.top_line(score.notes))
+        shift = scores.transposition(line, self.lowest, self.highest)
+        if shift is None:
+            return None
+        rng = random(self.seed, score.name, "tempo and start")
+        tempo = performance.draw_tempo(line, score.collection, rng)
+        whole_s = performance.duration_s(line, tempo)
+        if split == "train":
+            domains, start_s, length_s = (self.domains[domain],), 0.0, min(whole_s, LONGEST_TRAINING_S, left_s)
+        else:
+            domains, length_s = self.domains, self.dataset.excerpt_s
+            onsets = sorted({note.onset * 60 / tempo for note in line})
+            starts = [max(0.0, onset - LEAD_S) for onset in onsets if onset - LEAD_S + length_s <= whole_s - performance.TAIL_S]
+            if not starts:
+                return None
+            start_s = starts[rng.integers(len(starts))]
+        return Piece(score.name, score.collection, line, split, domains, shift, tempo, start_s, length_s)
+
+    def _shortage(self, collection: str, asked: dict, left: dict) -> str:
+        (split, domain), rest = next((key, rest) for key, rest in left.items() if rest >= (SHORTEST_TRAINING_S if key[0] == "train" else 1))
+        kind = "four-part chorales" if collection == CHORALES else "tunes"
+        have = asked[split, domain] - rest
+        if split == "train":
+            return (
+                f"music21 has {have / 60:.1f} minutes of {kind} for training {self.domains[domain]} in the common range of {', '.join(self.domains)}, but "
+                f"{asked[split, domain] / 60:.1f} are asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
+            )
+        return (
+            f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s in the common range of {', '.join(self.domains)}, but "
+            f"{asked[split, domain]:.0f} are asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change dataset.polyphonic_share."
+        )
+
+
+def play(piece: Piece, number: int, seed: int) -> list[performance.PlayedNote]:
+    """Performance ``number`` of the whole piece; numbers differ in jitter and velocities only."""
+    return performance.perform(piece.notes, piece.shift, piece.tempo_bpm, random(seed, piece.name, "performance", number))
+
+
+def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: Path) -> list[Recording]:
+    """Render one performance of a piece on each of its domains below ``out``; the MIDI goes beside them."""
+    piece, number = take
+    played = play(piece, number, seed)
+    paired = piece.split != "train"
+    midi = f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
+    performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
+    # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
+    begin_s = max(0.0, piece.start_s - PREROLL_S)
+    lead_s = piece.start_s - begin_s
+    heard = performance.excerpt(played, begin_s, lead_s + piece.duration_s)
+    return [_record(domain, piece, str(number) if paired else "", heard, lead_s, font, out, midi) for domain in piece.domains]
+
+
+def _record(domain: str, piece: Piece, number: str, heard: list, lead_s: float, font: soundfont.Font, out: Path, midi: str) -> Recording:
+    rate, program = soundfont.RENDER_RATE, soundfont.instrument(domain).program
+    first, length = round(lead_s * rate), round(piece.duration_s * rate)
+    audio = soundfont.render(heard, program, font.path, (first + length) / rate)[first:]
+    if not np.abs(audio).max() > 0:
+        raise RetimbreError(f"dataset.soundfont: {font.name} has no sound for {domain} (General MIDI program {program}): use another .sf2 or domain.")
+    path = out / piece.split / domain / f"{piece.name}{'.' + number if number else ''}.flac"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, rate, subtype="PCM_16")
+    return Recording(
+        path=path.relative_to(out).as_posix(),
+        domain=domain,
+        piece=piece.name,
+        split=piece.split,
+        performance=number,
+        start_s=0.0,
+        duration_s=length / rate,
+        sample_rate=rate,
+        source=f"{font.name}, program {program}",
+        licence=f"{MUSIC_LICENCE}; instruments: {font.licence}",
+        midi=midi,
+    )
