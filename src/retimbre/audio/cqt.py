@@ -1,0 +1,180 @@
+"""Constant-Q transform: a pyramid of half-rate signals and one matrix product per octave.
+
+Conventions are those of ``librosa.cqt`` with its defaults (pad_mode="constant", norm=1, scale=True):
+
+- frame t is centred on sample t * hop_length; N samples give N // hop_length + 1 frames; silence around the audio;
+- a bin's kernel is a periodic Hann window of L = Q * sample_rate / frequency samples times a complex exponential, its
+  absolute values sum to 1, and the result is multiplied by sqrt(L). A sinusoid of amplitude a on a bin's frequency gives a / 2 * sqrt(L);
+- Q = (r^2 + 1) / (r^2 - 1) with r = 2^(1 / bins_per_octave).
+
+The octave o below the top is computed from the signal at sample_rate / 2^o, so every octave has the same kernels up to
+rounding of their lengths (Schoerkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010).
+Decimation is a half-band filter written as a matrix product too: products run at full float32 precision
+on GPUs, where convolutions may be rounded to TF32.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from retimbre.errors import RetimbreError
+
+STOP_BAND_DB = 80.0  # attenuation of the half-band filter where an alias would fall into a main lobe
+MAX_TAPS = 511  # of the half-band filter, when the top bin is close to half the sample rate
+HANN_BANDWIDTH = 1.5  # equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth)
+BLOCK = 32  # samples that one row of the decimation product yields
+
+
+def quality_factor(bins_per_octave: int) -> float:
+    """Q, the ratio of a bin's frequency to its bandwidth (librosa's definition, exact for equal spacing)."""
+    r = 2.0 ** (1.0 / bins_per_octave)
+    return (r**2 + 1) / (r**2 - 1)
+
+
+def cqt_frequencies(fmin_hz: float, n_bins: int, bins_per_octave: int) -> np.ndarray:
+    """Centre frequencies in Hz, shape (F,)."""
+    return fmin_hz * 2.0 ** (np.arange(n_bins) / bins_per_octave)
+
+
+def octave_kernels(frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float) -> np.ndarray:
+    """Kernels of some bins at ``rate`` Hz: complex (n, F), n even, row i belongs to the sample i - n / 2 from the frame's centre.
+
+    Lengths are fractional; as in librosa.filters.wavelet the window has floor(L / 2) + ceil(L / 2) samples, which
+    puts its centre half a sample (of this rate) beside the frame's centre.
+    """
+    lengths = q * rate / frequencies_hz
+    half = math.ceil(lengths.max() / 2)
+    time = np.arange(-half, half)
+    kernels = np.zeros((2 * half, len(lengths)), dtype=np.complex128)
+    for f, (frequency, length) in enumerate(zip(frequencies_hz, lengths, strict=True)):
+        before, after = math.floor(length / 2), math.ceil(length / 2)
+        size = before + after
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * (after - time) / size)
+        window[(time <= -before) | (time >= after)] = 0.0
+        kernels[:, f] = window / window.sum() * np.exp(-2j * np.pi * frequency / rate * time)
+    return kernels * np.sqrt(q * full_rate / frequencies_hz)
+
+
+def half_band(pass_edge: float) -> np.ndarray:
+    """Taps (odd count) of a low-pass filter at a quarter of the rate: Kaiser-windowed sinc, gain 1 at 0 Hz.
+
+    ``pass_edge`` is the highest frequency to keep free of aliases, in cycles per sample, below 0.25: the band
+    from there to 0.5 - pass_edge may hold anything, so a low edge makes a short filter.
+    """
+    transition = max(0.5 - 2 * pass_edge, 1e-6) * 2 * math.pi
+    reach = math.ceil((STOP_BAND_DB - 7.95) / (2.285 * transition) / 2)
+    reach = min(reach, MAX_TAPS // 2)
+    reach += 1 - reach % 2  # the outermost taps are odd ones: all even taps but the centre are zero
+    time = np.arange(-reach, reach + 1)
+    taps = 0.5 * np.sinc(time / 2) * np.kaiser(len(time), 0.1102 * (STOP_BAND_DB - 8.7))
+    odd = time % 2 == 1
+    taps[~odd] = 0.0
+    taps[odd] *= 0.5 / taps[odd].sum()
+    taps[reach] = 0.5
+    return taps
+
+
+def _decimation_matrix(taps: np.ndarray) -> np.ndarray:
+    """(2 * BLOCK + len(taps) - 2, BLOCK): columns are the taps, each two rows below the one before."""
+    matrix = np.zeros((2 * BLOCK + len(taps) - 2, BLOCK))
+    for column in range(BLOCK):
+        matrix[2 * column : 2 * column + len(taps), column] = taps
+    return matrix
+
+
+class ConstantQ(nn.Module):
+    """Constant-Q transform of a batch of signals; differentiable, on any device.
+
+    Args:
+        sample_rate: Hz.
+        hop_length: samples; a multiple of 2^(octaves - 1), octaves = ceil(n_bins / bins_per_octave).
+        fmin_hz: frequency of the lowest bin.
+        n_bins: F.
+        bins_per_octave: bins per octave.
+        dtype: of the kernels, float32 or float64; the input is converted to it.
+
+    Raises RetimbreError when the hop does not fit, or the top bin's filter passes half the sample rate.
+    """
+
+    def __init__(self, sample_rate: int, hop_length: int, fmin_hz: float, n_bins: int, bins_per_octave: int, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave) <= 0:
+            raise RetimbreError("The constant-Q transform's sample rate, hop, lowest frequency and numbers of bins must be above 0.")
+        self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = sample_rate, hop_length, n_bins, bins_per_octave
+        octaves = -(-n_bins // bins_per_octave)
+        step = 2 ** (octaves - 1)
+        if hop_length % step:
+            near = sorted({hop_length // step * step, (hop_length // step + 1) * step} - {0})
+            raise RetimbreError(
+                f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at half-rates need: use {' or '.join(map(str, near))}."
+            )
+        frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), quality_factor(bins_per_octave)
+        top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q)
+        if top > sample_rate / 2:
+            raise RetimbreError(
+                f"The highest of {n_bins} constant-Q bins reaches {top:.0f} Hz, above half the sample rate ({sample_rate / 2:.0f} Hz): use fewer bins."
+            )
+
+        # The main lobe of the top bin ends here, in cycles per sample. While it lies well inside the lower
+        # half of the band (and the hop allows), the first octave is computed at a lower rate already.
+        edge = frequencies[-1] * (1 + 2 / q) / sample_rate
+        self.halvings_first = 0
+        while edge < 0.2 and hop_length % (step * 2 ** (self.halvings_first + 1)) == 0:
+            edge *= 2
+            self.halvings_first += 1
+        # Before each halving, first ones included, the band that is used later ends at half of that edge.
+        taps = half_band(edge / 2)
+        self.reach = len(taps) // 2
+        self.register_buffer("decimation", torch.from_numpy(_decimation_matrix(taps)).to(dtype), persistent=False)
+
+        self.octaves = octaves
+        for octave in range(octaves):  # 0 is the top
+            low, high = max(0, n_bins - (octave + 1) * bins_per_octave), n_bins - octave * bins_per_octave
+            rate = sample_rate / 2 ** (octave + self.halvings_first)
+            kernels = octave_kernels(frequencies[low:high], q, rate, sample_rate)  # (n, F of the octave)
+            pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(len(kernels), -1)  # columns re, im, re, im, ...
+            self.register_buffer(f"kernels_{octave}", torch.from_numpy(pairs).to(dtype), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"{self.n_bins} bins, {self.bins_per_octave} per octave, hop {self.hop_length} at {self.sample_rate} Hz"
+
+    def _halve(self, x: Tensor) -> Tensor:
+        """Half-band filter and drop every other sample: (B, N) -> (B, ceil(N / 2)); sample n of the result is at sample 2 n."""
+        samples = -(-x.shape[-1] // 2)
+        blocks = -(-samples // BLOCK)
+        width = self.decimation.shape[0]
+        behind = (blocks - 1) * 2 * BLOCK + width - self.reach - x.shape[-1]
+        rows = functional.pad(x, (self.reach, behind)).unfold(-1, width, 2 * BLOCK)  # (B, blocks, width)
+        return (rows @ self.decimation).flatten(1)[:, :samples]
+
+    def _octaves(self, x: Tensor) -> list[Tensor]:
+        """Complex (B, T, F of the octave), from the lowest octave to the highest."""
+        if x.ndim != 2 or x.shape[-1] == 0:
+            raise ValueError(f"expected audio of shape (B, N) with N > 0, got {tuple(x.shape)}")
+        x, hop = x.to(self.decimation.dtype), self.hop_length
+        frames = x.shape[-1] // hop + 1
+        for _ in range(self.halvings_first):
+            x, hop = self._halve(x), hop // 2
+        result = []
+        for octave in range(self.octaves):
+            if octave:
+                x, hop = self._halve(x), hop // 2
+            kernels = getattr(self, f"kernels_{octave}")  # (n, 2 F)
+            half = kernels.shape[0] // 2
+            padded = functional.pad(x, (half, (frames - 1) * hop + half - x.shape[-1]))  # a negative pad drops samples
+            pairs = padded.unfold(-1, 2 * half, hop) @ kernels  # (B, T, n) -> (B, T, 2 F)
+            result.append(torch.view_as_complex(pairs.unflatten(-1, (-1, 2))))
+        return result[::-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Audio (B, N) -> complex (B, F, T), T = N // hop_length + 1."""
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.cat(self._octaves(x), dim=-1).transpose(1, 2).contiguous()
+
+    def magnitude(self, x: Tensor) -> Tensor:
+        """Audio (B, N) -> magnitude (B, F, T). Its gradient is 0, not NaN, where the audio is silent."""
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.cat([octave.abs() for octave in self._octaves(x)], dim=-1).transpose(1, 2).contiguous()
