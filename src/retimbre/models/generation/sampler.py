@@ -1,0 +1,250 @@
+"""Draw codes from a WaveNet, in one go or in chunks with carried state, by one of several routes.
+
+Every route reads the same packed weights and the same state and draws by the inverse CDF of given uniforms, so all of them give
+the same codes (up to a draw that falls within rounding, about 1e-6, of the edge between two codes).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retimbre.errors import RetimbreError
+from retimbre.models.generation.weights import PackedWeights, pack
+from retimbre.models.wavenet import CODES, SEGMENTS_PER_FRAME, SILENCE, WaveNet, check_features
+
+ROUTES = ("auto", "numba", "cpp", "eager")
+BLOCK_FRAMES = 64  # conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length
+MAX_TILE = 8  # streams that one thread advances together, sharing every weight that it reads
+
+
+class State:
+    """What is carried from chunk to chunk: the rings of past layer inputs, the last code, the position, the random generator.
+
+    ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's entropy. The model's
+    weights are packed once, here; ``copy`` gives an independent state (a branch point).
+    """
+
+    def __init__(self, model: WaveNet, streams: int, seed: int | None = None):
+        self.packed: PackedWeights = pack(model)
+        self.ring = np.zeros((streams, self.packed.ring_rows, self.packed.residual_channels), np.float32)
+        self.code = np.full(streams, SILENCE, np.int64)
+        self.position = 0  # samples generated so far
+        self.random = np.random.default_rng(seed)
+        self._block: tuple[tuple[int, int], np.ndarray] | None = None  # ((block number, frames), conditioning)
+        self._step = None  # the eager route's weights on its device
+
+    @property
+    def streams(self) -> int:
+        return len(self.code)
+
+    def copy(self) -> "State":
+        other = object.__new__(State)
+        other.__dict__.update(self.__dict__)
+        other.ring, other.code = self.ring.copy(), self.code.copy()
+        other.random = np.random.default_rng()
+        other.random.bit_generator.state = self.random.bit_generator.state
+        return other
+
+
+@dataclass
+class Job:
+    """n samples of B streams within one conditioning block."""
+
+    packed: PackedWeights
+    ring: np.ndarray  # (B, rows, R) float32, updated
+    code: np.ndarray  # (B,) int64, updated
+    position: int  # of the first sample
+    conditioning: np.ndarray  # (B, M, L, 2 R) float32
+    first_segment: int  # the segment that conditioning[:, 0] belongs to
+    hold_length: int  # samples per segment
+    uniforms: np.ndarray  # (B, n) float32 in [0, 1)
+    inverse_temperature: float
+    forced: np.ndarray  # (B, n) uint8, or (B, 0): draw freely
+    codes: np.ndarray  # (B, n) uint8, written
+    logits: np.ndarray  # (B, n, 256) float32, written, or (B, 0, 256)
+
+    def streams(self, start: int, stop: int) -> "Job":
+        """The same job for some of the streams; the arrays are views."""
+        cut = {name: getattr(self, name)[start:stop] for name in ("ring", "code", "conditioning", "uniforms", "forced", "codes", "logits")}
+        return Job(**{**self.__dict__, **cut})
+
+
+def generate(
+    model: WaveNet,
+    features: Tensor | np.ndarray,
+    domain: Tensor | np.ndarray | int,
+    length: int | None = None,
+    temperature: float = 1.0,
+    uniforms: np.ndarray | None = None,
+    seed: int | None = None,
+    route: str = "auto",
+    threads: int = 1,
+    state: State | None = None,
+) -> np.ndarray:
+    """Draw mu-law codes (B, length), uint8.
+
+    ``features`` (B, F, T) in dB (un-normalised: the model normalises), frame t centred on sample t * hop_length; ``domain`` (B,)
+    or one for all. ``length`` None generates (T - 1) * hop_length samples. ``uniforms`` (B, length) in [0, 1) fixes the draws,
+    else they come from ``seed`` (None: the system's entropy). ``temperature`` > 0 divides the logits.
+
+    With ``state`` (see ``State``) the generation goes on where that state stands, and the state is updated; ``features`` are always
+    those of the whole signal from sample 0. Chunks of any sizes give the same codes as one call.
+
+    ``route``: "numba" (default on a CPU), "cpp" (faster, needs g++, falls back to numba), "eager" (torch; default on a GPU).
+    ``threads`` share the streams. Raises RetimbreError for shapes, lengths, temperatures or routes that cannot work.
+    """
+    return _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, None, False)[0]
+
+
+def forced_logits(
+    model: WaveNet,
+    features: Tensor | np.ndarray,
+    domain: Tensor | np.ndarray | int,
+    codes: Tensor | np.ndarray,
+    route: str = "auto",
+    threads: int = 1,
+    state: State | None = None,
+) -> np.ndarray:
+    """Logits (B, N, 256) of the cached loop when it is fed ``codes`` (B, N) instead of its own draws.
+
+    Equal to ``model(shift_right(codes), features, domain)`` for a fresh state; a carried state goes on from there.
+    """
+    codes = np.asarray(codes)
+    zeros = np.zeros(codes.shape, np.float32)
+    return _run(model, features, domain, codes.shape[1], 1.0, zeros, None, route, threads, state, codes, True)[1]
+
+
+@torch.no_grad()
+def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, forced, want_logits):
+    config = model.config
+    device = model.embedding.weight.device
+    features = torch.as_tensor(features).to(device)
+    if features.dim() != 3:
+        raise RetimbreError(f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {tuple(features.shape)}.")
+    B, T = features.shape[0], features.shape[2]
+    domain = torch.as_tensor(domain, device=device, dtype=torch.int64).reshape(-1).expand(B)
+    if state is None:
+        state = State(model, B, seed)
+    length = (T - 1) * config.hop_length - state.position if length is None else length
+    check_features(config, features, state.position + length)
+    _check(config, domain, length, temperature, uniforms, threads, state, B)
+    advance = _route(route, device)
+
+    codes = np.empty((B, length), np.uint8)
+    logits = np.empty((B, length if want_logits else 0, CODES), np.float32)
+    block_length = BLOCK_FRAMES * config.hop_length
+    done = 0
+    while done < length:
+        block = state.position // block_length
+        n = min((block + 1) * block_length - state.position, length - done)
+        now = slice(done, done + n)
+        if uniforms is None:  # time first, so that chunk sizes do not matter
+            drawn = np.ascontiguousarray(state.random.random((n, B), dtype=np.float32).T)
+        else:
+            drawn = np.ascontiguousarray(uniforms[:, now], dtype=np.float32)
+        job = Job(
+            packed=state.packed,
+            ring=state.ring,
+            code=state.code,
+            position=state.position,
+            conditioning=_conditioning(model, features, domain, state, block),
+            first_segment=block * BLOCK_FRAMES * SEGMENTS_PER_FRAME,
+            hold_length=config.hold_length,
+            uniforms=drawn,
+            inverse_temperature=1.0 / temperature,
+            forced=np.empty((B, 0), np.uint8) if forced is None else np.ascontiguousarray(forced[:, now], dtype=np.uint8),
+            codes=np.empty((B, n), np.uint8),
+            logits=np.empty((B, n if want_logits else 0, CODES), np.float32),
+        )
+        advance(job, threads, state, device)
+        codes[:, now] = job.codes
+        if want_logits:
+            logits[:, now] = job.logits
+        state.position += n
+        done += n
+    return codes, logits
+
+
+def _check(config, domain, length, temperature, uniforms, threads, state, B) -> None:
+    if length < 1:
+        raise RetimbreError(f"the number of samples to generate must be at least 1, not {length}.")
+    if not temperature > 0:
+        raise RetimbreError(f"vocoder.wavenet_temperature must be greater than 0, not {temperature}.")
+    if threads < 1:
+        raise RetimbreError(f"the number of generation threads must be at least 1, not {threads}.")
+    if state.streams != B:
+        raise RetimbreError(f"the generation state holds {state.streams} streams, but features for {B} were given.")
+    if uniforms is not None and uniforms.shape != (B, length):
+        raise RetimbreError(f"uniforms must have the shape {(B, length)}, not {tuple(uniforms.shape)}.")
+    if int(domain.min()) < 0 or int(domain.max()) >= config.n_domains:
+        raise RetimbreError(f"the WaveNet knows domains 0 to {config.n_domains - 1}, not {domain.tolist()}.")
+
+
+def _conditioning(model: WaveNet, features: Tensor, domain: Tensor, state: State, block: int) -> np.ndarray:
+    """Gate inputs of one block of frames, (B, M, L, 2 R); the last one is kept, for streaming in small chunks."""
+    T = features.shape[2]
+    if state._block is None or state._block[0] != (block, T):
+        start = block * BLOCK_FRAMES
+        stop = min(start + BLOCK_FRAMES, T)
+        h = model.segments(features, domain, start * SEGMENTS_PER_FRAME, stop * SEGMENTS_PER_FRAME).cpu().float()
+        p = state.packed
+        gates = torch.matmul(h, p.projection).add_(p.projection_bias).view(*h.shape[:2], p.layers, 2 * p.residual_channels)
+        state._block = ((block, T), gates.numpy())
+    return state._block[1]
+
+
+def _route(name: str, device: torch.device):
+    if name not in ROUTES:
+        raise RetimbreError(f"the generation route must be one of {', '.join(ROUTES)}, not {name}.")
+    if name == "auto":
+        name = "numba" if device.type == "cpu" else "eager"
+    if name == "cpp":
+        from retimbre.models.generation import cpp_kernel
+
+        return _tiled(cpp_kernel.run_job) if cpp_kernel.available() else _tiled(_run_numba)
+    return _tiled(_run_numba) if name == "numba" else _run_eager
+
+
+def _tiled(run_job):
+    """Streams are dealt to the threads in tiles; kernels release the GIL."""
+
+    def advance(job: Job, threads: int, state: State, device: torch.device) -> None:
+        B = len(job.code)
+        tile = min(-(-B // threads), MAX_TILE)
+        jobs = [job.streams(start, min(start + tile, B)) for start in range(0, B, tile)]
+        if threads == 1 or len(jobs) == 1:
+            for one in jobs:
+                run_job(one)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run_job, jobs))
+
+    return advance
+
+
+def _run_numba(job: Job) -> None:
+    from retimbre.models.generation.numba_kernel import run_streams  # compiled on first use, not on import
+
+    p = job.packed
+    matrices = (p.embedding, p.gate, p.output, p.output_bias, p.skip_bias, p.hidden, p.hidden_bias, p.head, p.head_bias)
+    run_streams(
+        *(m.numpy() for m in matrices), p.dilations, p.offsets, np.float32(p.residual_scale), job.ring, job.code, job.position,
+        job.conditioning, job.first_segment, job.hold_length, job.uniforms, np.float32(job.inverse_temperature), job.forced,
+        job.codes, job.logits,
+    )  # fmt: skip
+
+
+def _run_eager(job: Job, threads: int, state: State, device: torch.device) -> None:
+    from retimbre.models.generation import eager
+
+    if state._step is None or state._step.device != device:
+        state._step = eager.EagerStep(job.packed, device)
+    eager.run(
+        state._step, torch.from_numpy(job.ring), torch.from_numpy(job.code), job.position, torch.from_numpy(job.conditioning),
+        job.first_segment, job.hold_length, torch.from_numpy(job.uniforms), job.inverse_temperature,
+        torch.from_numpy(job.forced) if job.forced.shape[1] else None, torch.from_numpy(job.codes),
+        torch.from_numpy(job.logits) if job.logits.shape[1] else None,
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""A WaveNet's weights as contiguous float32 matrices, shared by every generation route.
+
+Channel counts are padded with zeros to multiples of 16 (a padded channel stays exactly zero through the gate), so that kernels
+need no remainder loops; the constant scales of the residual and skip paths are folded into the matrices.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retimbre.models.wavenet import CODES, WaveNet
+
+MULTIPLE = 16  # floats in the widest vector register
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """All arrays are CPU tensors, float32, C-contiguous, input-major (the output channel is the fastest axis)."""
+
+    embedding: Tensor  # (256, R)
+    gate: Tensor  # (L, K R, 2 R): rows [oldest tap ... newest], columns [filter, gate]
+    output: Tensor  # (L, R, R + S): columns [residual, skip], scales folded in
+    output_bias: Tensor  # (L, R), scale folded in
+    skip_bias: Tensor  # (S,): the sum over layers, scale folded in
+    hidden: Tensor  # (S, S)
+    hidden_bias: Tensor  # (S,)
+    head: Tensor  # (S, 256)
+    head_bias: Tensor  # (256,)
+    projection: Tensor  # (H, L 2 R): conditioning segment -> gates of all layers
+    projection_bias: Tensor  # (L 2 R,)
+    dilations: np.ndarray  # (L,) int64
+    offsets: np.ndarray  # (L + 1,) int64: rows of each layer's ring; ring l has (K - 1) * dilation rows, a power of two
+    kernel: int
+    residual_scale: float
+
+    @property
+    def layers(self) -> int:
+        return self.gate.shape[0]
+
+    @property
+    def residual_channels(self) -> int:
+        return self.embedding.shape[1]
+
+    @property
+    def ring_rows(self) -> int:
+        return int(self.offsets[-1])
+
+
+def pack(model: WaveNet) -> PackedWeights:
+    """Copy a model's weights (any device or dtype) into the layout of the kernels."""
+    c = model.config
+    L, K, R, S, H = c.layers, c.kernel, c.residual_channels, c.skip_channels, c.conditioning_channels
+    r, s = (math.ceil(n / MULTIPLE) * MULTIPLE for n in (R, S))  # padded counts
+
+    def get(parameter: Tensor) -> Tensor:
+        return parameter.detach().to("cpu", torch.float32)
+
+    gate = torch.zeros(L, K, r, 2, r)
+    gate[:, :, :R, :, :R] = get(model.gate_weight).view(L, K, R, 2, R)
+    output = torch.zeros(L, r, r + s)
+    output[:, :R, :R] = get(model.output_weight)[..., :R] * model.residual_scale
+    output[:, :R, r : r + S] = get(model.output_weight)[..., R:] * model.skip_scale
+    output_bias = torch.zeros(L, r)
+    output_bias[:, :R] = get(model.output_bias)[:, :R] * model.residual_scale
+    skip_bias = torch.zeros(s)
+    skip_bias[:S] = get(model.output_bias)[:, R:].sum(0) * model.skip_scale
+    embedding = torch.zeros(CODES, r)
+    embedding[:, :R] = get(model.embedding.weight)
+    hidden, hidden_bias = torch.zeros(s, s), torch.zeros(s)
+    hidden[:S, :S] = get(model.head_hidden.weight).T
+    hidden_bias[:S] = get(model.head_hidden.bias)
+    head = torch.zeros(s, CODES)
+    head[:S] = get(model.head_output.weight).T
+    projection, projection_bias = torch.zeros(H, L, 2, r), torch.zeros(L, 2, r)
+    projection[..., :R] = get(model.conditioning_projection.weight).T.reshape(H, L, 2, R)
+    projection_bias[..., :R] = get(model.conditioning_projection.bias).view(L, 2, R)
+    dilations = np.array(c.dilations, np.int64)
+    return PackedWeights(
+        embedding=embedding,
+        gate=gate.view(L, K * r, 2 * r),
+        output=output,
+        output_bias=output_bias,
+        skip_bias=skip_bias,
+        hidden=hidden,
+        hidden_bias=hidden_bias,
+        head=head,
+        head_bias=get(model.head_output.bias).clone(),
+        projection=projection.view(H, L * 2 * r),
+        projection_bias=projection_bias.view(-1),
+        dilations=dilations,
+        offsets=np.concatenate([[0], np.cumsum((K - 1) * dilations)]).astype(np.int64),
+        kernel=K,
+        residual_scale=model.residual_scale,
+    )
