@@ -1,0 +1,188 @@
+"""Acceptance tests of the metrics: identity, level, ordering, transposition, filters, silence, octaves, circularity."""
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from retimbre.evaluation import metrics
+
+RATE = 16000
+PIANO, REED = [1, 0.6, 0.4, 0.25, 0.15, 0.1], [1, 0.05, 0.7, 0.05, 0.5, 0.05, 0.3]
+TUNE = [60, 64, 67, 72, 71, 67]
+
+
+def play(pitches, partials, decay=3.0, detune=0.0):
+    """A made-up instrument: harmonic tones of 0.4 s with an exponential decay, one after another, over faint noise."""
+    t = np.arange(int(0.4 * RATE)) / RATE
+    notes = []
+    for pitch in pitches:
+        f = 440 * 2 ** ((pitch + detune - 69) / 12)
+        tone = sum(a * np.sin(2 * np.pi * f * (k + 1) * t) for k, a in enumerate(partials) if f * (k + 1) < RATE / 2)
+        notes.append(0.2 * tone * np.exp(-decay * t) * np.minimum(1, t / 0.01))
+    tune = np.concatenate(notes)
+    return (tune + 5e-4 * np.random.default_rng(0).normal(size=len(tune))).astype(np.float32)
+
+
+SOURCE, TARGET = play(TUNE, PIANO), play(TUNE, REED, decay=1.0)
+ORACLE = play(TUNE, [1, 0.08, 0.6, 0.06, 0.5, 0.04, 0.25], decay=1.2)
+UNRELATED = play([66, 61, 70, 63, 68, 61], REED, decay=1.0)
+CONTROLS = {"copy": SOURCE, "oracle": ORACLE, "unrelated": UNRELATED}
+
+
+def cqt_db(audio, bins_per_octave=12):
+    import librosa
+
+    bins = 7 * bins_per_octave
+    magnitude = np.abs(librosa.cqt(audio, sr=RATE, hop_length=256, fmin=32.7031956626, n_bins=bins, bins_per_octave=bins_per_octave))
+    return 20 * np.log10(np.maximum(magnitude, 1e-5))
+
+
+PAIRED = [metrics.paired_lsd, metrics.paired_lsd_frame, metrics.paired_mel_l1_db, metrics.paired_mrstft, metrics.paired_timbre]
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+def test_identity_and_gain(metric):
+    assert metric(SOURCE, SOURCE, RATE) == pytest.approx(0, abs=1e-5)
+    assert metric(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(0, abs=2e-3)
+    assert metric(TARGET, SOURCE, RATE) > 0.02
+
+
+def test_gain_moves_only_loudness():
+    assert metrics.content_loudness_l1(SOURCE, SOURCE, RATE) == 0
+    assert metrics.content_loudness_l1(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(6.02, abs=0.3)
+    assert metrics.content_loudness_corr(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(1, abs=1e-2)
+    assert metrics.loudness_lufs(0.5 * SOURCE, RATE) == pytest.approx(metrics.loudness_lufs(SOURCE, RATE) - 6.02, abs=0.01)
+
+
+def test_feature_identity():
+    db = cqt_db(SOURCE)
+    assert metrics.feature_lsd(db, db, db.max()) == 0
+    assert metrics.content_chroma_ratio(db, db, db, 12) == pytest.approx(1)
+    assert metrics.content_peak_ratio(db, db, db, 12) == 1
+
+
+def test_feature_lsd_is_the_rms_of_a_shift_and_clips():
+    db = np.zeros((84, 10)) - 20.0
+    assert metrics.feature_lsd(db + 3, db, top_db=0) == pytest.approx(3)
+    assert metrics.feature_lsd(db - 90, db - 70, top_db=0) == 0  # both under the floor
+    half = db.copy()
+    half[:42] += 4
+    assert metrics.feature_lsd(half, db, top_db=0) == pytest.approx(np.sqrt(8))
+
+
+def test_ordering_of_the_controls():
+    lsd = {n: metrics.paired_lsd(x, TARGET, RATE) for n, x in CONTROLS.items()}
+    assert lsd["oracle"] < lsd["copy"] < lsd["unrelated"]
+    timbre = {n: metrics.paired_timbre(x, TARGET, RATE) for n, x in CONTROLS.items()}
+    assert timbre["oracle"] < timbre["unrelated"] < timbre["copy"]
+    source, target = cqt_db(SOURCE), cqt_db(TARGET)
+    ratio = {n: metrics.content_chroma_ratio(cqt_db(x), source, target, 12) for n, x in CONTROLS.items()}
+    assert ratio["copy"] >= ratio["oracle"] > 0.8 > ratio["unrelated"]
+
+
+def test_published_scale_of_lsd():
+    """ss-vq-vae's table: copy 14.6, unrelated style clip 20.4; made-up tones land in wide bands round them."""
+    assert 5 < metrics.paired_lsd(SOURCE, TARGET, RATE) < 25
+    assert 10 < metrics.paired_lsd(UNRELATED, TARGET, RATE) < 35
+
+
+def test_transposition_ruins_content_not_timbre_and_lowpass_the_reverse():
+    up = play([p + 1 for p in TUNE], PIANO)
+    low = scipy.signal.sosfilt(scipy.signal.butter(6, 900, fs=RATE, output="sos"), SOURCE).astype(np.float32)
+    source = cqt_db(SOURCE)
+    assert metrics.content_peak_ratio(cqt_db(up), source, source, 12) < 0.3
+    assert metrics.content_peak_ratio(cqt_db(low), source, source, 12) > 0.9
+    assert metrics.paired_timbre(up, SOURCE, RATE) < 0.05 < metrics.paired_timbre(low, SOURCE, RATE)
+
+
+def test_octave_shift_keeps_chroma():
+    up, source = cqt_db(play([p + 12 for p in TUNE], PIANO)), cqt_db(SOURCE)
+    assert metrics.content_chroma_ratio(up, source, source, 12) > 0.9
+    assert metrics.content_peak_ratio(up, source, source, 12) > 0.9
+
+
+def test_chroma_is_the_same_at_24_bins_per_octave():
+    fine = metrics.chroma(cqt_db(SOURCE, 24), 24).argmax(axis=0)
+    coarse = metrics.chroma(cqt_db(SOURCE), 12).argmax(axis=0)
+    assert (fine == coarse).mean() > 0.9
+    assert coarse[10] == 0  # the tune starts on C and the lowest bin is a C
+
+
+def test_silent_output_fails():
+    silence = np.zeros_like(SOURCE)
+    floor, source = np.full_like(cqt_db(SOURCE), -100.0), cqt_db(SOURCE)
+    assert metrics.content_chroma_ratio(floor, source, source, 12) == pytest.approx(0, abs=1e-6)
+    assert metrics.content_peak_ratio(floor, source, source, 12) == 0
+    assert metrics.content_loudness_corr(silence, SOURCE, RATE) == 0
+    assert metrics.paired_timbre(silence, SOURCE, RATE) == 1
+    assert metrics.paired_lsd(silence, SOURCE, RATE) > metrics.paired_lsd(UNRELATED, SOURCE, RATE)
+    assert metrics.paired_mel_l1_db(silence, SOURCE, RATE) > 5
+    assert metrics.fail_muted(silence, SOURCE) == 1
+    assert metrics.fail_level(silence, SOURCE, RATE) == 1
+
+
+def test_silent_reference_is_undefined_not_perfect():
+    silence, floor = np.zeros_like(SOURCE), np.full((84, 20), -100.0)
+    assert np.isnan(metrics.content_chroma_ratio(floor, floor, floor, 12))
+    assert np.isnan(metrics.content_loudness_corr(SOURCE, silence, RATE))
+    assert np.isnan(metrics.paired_timbre(SOURCE, silence, RATE))
+    assert np.isnan(metrics.paired_mrstft(SOURCE, silence, RATE))
+    assert metrics.paired_lsd(silence, silence, RATE) == metrics.paired_mel_l1_db(silence, silence, RATE) == 0
+    assert metrics.fail_muted(silence, silence) == metrics.fail_level(silence, silence, RATE) == 0
+
+
+def test_failure_detectors_stay_quiet_on_good_outputs():
+    assert metrics.fail_muted(TARGET, SOURCE) == 0
+    assert metrics.fail_level(0.7 * SOURCE, SOURCE, RATE) == 0
+    assert metrics.fail_level(0.4 * SOURCE, SOURCE, RATE) == 1
+    half = TARGET.copy()
+    half[len(half) // 3 :] = 0
+    assert metrics.fail_muted(half, SOURCE) == 1
+    real = np.array([8.0, 9.0, 10.0, 11.0])
+    assert metrics.fail_unchanged(0.5, real) == 1
+    assert metrics.fail_unchanged(9.5, real) == 0
+
+
+def test_collapsed():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(10, 12))
+    assert metrics.fail_collapsed(targets[0] + 0.1 * targets, targets) == 1
+    assert metrics.fail_collapsed(rng.normal(size=(10, 12)), targets) == 0
+    assert metrics.fail_collapsed(targets[:1], targets) == 0
+
+
+def test_pitch_class_distance_is_circular():
+    assert metrics.pitch_class_distance(71, 72) == 1
+    assert metrics.pitch_class_distance(11, 0) == 1
+    assert metrics.pitch_class_distance(np.array([60, 60, 60]), np.array([66, 72, 67])).tolist() == [6, 0, 5]
+
+
+def test_projection_error_grows_with_damage():
+    import librosa
+
+    magnitude = np.abs(librosa.stft(SOURCE[:RATE], n_fft=1024, hop_length=256))
+    noise = np.random.default_rng(0).normal(0, 3, magnitude.shape)
+    real, damaged = (metrics.projection_error_db(m, 256) for m in (magnitude, magnitude * 10 ** (noise / 20)))
+    assert real < -20 < damaged
+    assert np.isnan(metrics.projection_error_db(np.zeros((513, 20)), 256))
+
+
+def test_loudness_against_pyloudnorm_and_short_clips():
+    assert metrics.loudness_lufs(np.zeros(RATE), RATE) == -np.inf
+    short = metrics.loudness_lufs(np.tile(SOURCE[1000:1400], 4), RATE)
+    assert np.isfinite(short)
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+def test_refuses_what_cannot_be_compared(metric):
+    with pytest.raises(ValueError, match="cut or pad"):
+        metric(SOURCE[:-1], SOURCE, RATE)
+    with pytest.raises(ValueError, match="not finite"):
+        metric(np.full_like(SOURCE, np.nan), SOURCE, RATE)
+    with pytest.raises(ValueError, match="filled array"):
+        metric(SOURCE[:0], SOURCE[:0], RATE)
+
+
+def test_match_length():
+    assert metrics.match_length(np.ones(5), 3).tolist() == [1, 1, 1]
+    assert metrics.match_length(np.ones(2), 3).tolist() == [1, 1, 0]

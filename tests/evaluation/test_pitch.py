@@ -1,0 +1,119 @@
+"""basic-pitch and swift-f0 on made-up tones whose notes are known."""
+
+import mir_eval
+import numpy as np
+import pytest
+
+from retimbre.evaluation import pitch
+
+RATE = 16000
+TUNE = [60, 64, 67, 72, 71, 67, 62]
+
+
+def play(pitches, partials=(1, 0.6, 0.4, 0.25, 0.15), lead_s=0.1, length_s=0.45):
+    """Chords (tuples) or single tones one after another, each with attack and decay."""
+    t = np.arange(int(length_s * RATE)) / RATE
+    envelope = np.exp(-2 * t) * np.minimum(1, t / 0.005)
+    parts = [np.zeros(int(lead_s * RATE))]
+    for chord in pitches:
+        f = [440 * 2 ** ((p - 69) / 12) for p in np.atleast_1d(chord)]
+        parts.append(sum(0.1 * a * np.sin(2 * np.pi * g * (k + 1) * t) for g in f for k, a in enumerate(partials)) * envelope)
+    return np.concatenate(parts).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def transcribe():
+    return pitch.NoteTranscriber()
+
+
+@pytest.fixture(scope="module")
+def tune(transcribe):
+    return transcribe(play(TUNE), RATE)
+
+
+def test_finds_the_notes_of_a_tune(tune):
+    onsets = 0.1 + 0.45 * np.arange(len(TUNE))
+    truth = pitch.Transcription(np.stack([onsets, onsets + 0.4], axis=1), np.array(TUNE, float), tune.posterior)
+    assert pitch.note_f1(tune, truth) > 0.8
+
+
+def test_times_do_not_drift_over_windows(transcribe):
+    late = transcribe(play([60], lead_s=7.0), RATE)
+    assert late.intervals_s[0, 0] == pytest.approx(7.0, abs=0.03)
+
+
+def test_identity(tune):
+    assert pitch.note_f1(tune, tune) == pitch.mpe_accuracy(tune, tune) == pitch.mpe_accuracy(tune, tune, chroma=True) == 1
+    assert pitch.jaccard(tune, tune) == 0
+
+
+def test_level_and_instrument_hardly_matter_but_transposition_does(transcribe, tune):
+    other = transcribe(0.3 * play(TUNE, (1, 0.1, 0.5, 0.1, 0.3)), RATE)
+    up = transcribe(play([p + 1 for p in TUNE]), RATE)
+    assert pitch.note_f1(other, tune) > 0.8
+    assert pitch.note_f1(up, tune) < 0.1
+    assert pitch.jaccard(other, tune) < 0.35
+    assert pitch.jaccard(up, tune) > 0.9
+
+
+def test_octave_is_wrong_as_pitch_and_right_as_chroma(transcribe, tune):
+    up = transcribe(play([p + 12 for p in TUNE]), RATE)
+    assert pitch.note_f1(up, tune) < 0.2
+    assert pitch.mpe_accuracy(up, tune) < 0.3
+    assert pitch.mpe_accuracy(up, tune, chroma=True) > 0.6
+    a, b = play(TUNE), play([p + 12 for p in TUNE])
+    assert pitch.raw_pitch_accuracy(b, a, RATE) < 0.05
+    assert pitch.raw_pitch_accuracy(b, a, RATE, chroma=True) > 0.9
+
+
+def test_chords(transcribe):
+    chords = [(60, 64, 67), (62, 65, 69), (59, 62, 67)]
+    a, b = transcribe(play(chords, length_s=0.8), RATE), transcribe(play(chords, (1, 0.2, 0.4, 0.1), length_s=0.8), RATE)
+    assert pitch.note_f1(b, a) > 0.6
+    assert {60, 64, 67} <= set(a.pitches_midi.astype(int))
+
+
+def test_silence_is_never_rewarded(transcribe, tune):
+    silence = transcribe(np.zeros(len(play(TUNE)), np.float32), RATE)
+    assert pitch.note_f1(silence, tune) == pitch.mpe_accuracy(silence, tune) == 0
+    assert pitch.jaccard(silence, tune) == 1
+    assert np.isnan([pitch.note_f1(tune, silence), pitch.jaccard(silence, silence), pitch.mpe_accuracy(tune, silence)]).all()
+    quiet = np.zeros(len(play(TUNE)), np.float32)
+    assert pitch.raw_pitch_accuracy(quiet, play(TUNE), RATE) == 0
+    assert np.isnan(pitch.raw_pitch_accuracy(play(TUNE), quiet, RATE))
+
+
+def test_multi_pitch_accuracy_equals_mir_eval(transcribe, tune):
+    other = transcribe(play([(60, 67), 64, (67, 79), 72, 71, 66, 62]), RATE)
+    frames = min(len(tune.active), len(other.active))
+    times = np.arange(frames) * 256 / 22050
+
+    def as_lists(t):
+        return [440 * 2 ** ((np.flatnonzero(row) + 21 - 69) / 12) for row in t.active[:frames]]
+
+    scores = mir_eval.multipitch.evaluate(times, as_lists(tune), times, as_lists(other))
+    assert pitch.mpe_accuracy(other, tune) == pytest.approx(scores["Accuracy"], abs=1e-9)
+    assert pitch.mpe_accuracy(other, tune, chroma=True) == pytest.approx(scores["Chroma Accuracy"], abs=1e-9)
+
+
+def test_raw_pitch_accuracy():
+    assert pitch.raw_pitch_accuracy(play(TUNE), play(TUNE), RATE) == 1
+    assert pitch.raw_pitch_accuracy(play(TUNE, (1, 0.1, 0.5, 0.1)), play(TUNE), RATE) > 0.9
+    assert pitch.raw_pitch_accuracy(play([p + 1 for p in TUNE]), play(TUNE), RATE) < 0.1
+
+
+def test_cache_on_disk_gives_the_same(tmp_path):
+    audio = play(TUNE[:3])
+    first = pitch.NoteTranscriber(tmp_path / "pitch")(audio, RATE)
+    assert len(list((tmp_path / "pitch").glob("*.npz"))) == 1
+    cached = pitch.NoteTranscriber(tmp_path / "pitch")
+    cached.session = None  # would fail if it were asked
+    second = cached(audio, RATE)
+    for name in ("intervals_s", "pitches_midi", "posterior"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert cached(audio, RATE) is second
+
+
+def test_very_short_audio(transcribe):
+    assert len(transcribe(np.zeros(10, np.float32), RATE).pitches_midi) == 0
+    assert len(transcribe(0.1 * np.ones(700, np.float32), RATE).pitches_midi) == 0
