@@ -1,0 +1,229 @@
+"""Unfinished trainings: kept where DVC does not delete them, continued by the same command.
+
+DVC removes a stage's outputs before it runs, so what a training needs to go on lives outside them, in
+``$DVC_ROOT/.scratch/<stage>/<fingerprint>/`` (git-ignored). The fingerprint covers the stage's
+params, inputs and code: a checkpoint of anything else is never picked up. DVC_ROOT is the original
+checkout in a queued or temporary experiment too, so an interrupted one is found again.
+
+A state is a nested dict of tensors, numbers, strings, lists and dicts, and must hold *everything*:
+networks, optimisers, schedules, step, replay pools, averages, ``random_state()``, loss history. It is
+read with ``weights_only=True``: a checkpoint cannot run code.
+
+    with Scratch("cyclegan", fingerprint({...}, [...], [...])) as scratch:
+        state = scratch.load()
+        for step in range(state["step"] if state else 0, steps):
+            ...
+            if scratch.stop_requested or (step + 1) % checkpoint_every == 0:
+                scratch.save({"step": step + 1, ...})
+            if scratch.stop_requested:
+                scratch.leave()
+        ... write the outputs ...
+        scratch.finish()
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from retimbre.errors import RetimbreError
+
+DAYS_KEPT = 14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of ``path`` (itself, or everything below it) in a fixed order."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise RetimbreError(f"{path} does not exist: run `dvc repro`, which makes what this stage needs.")
+    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def fingerprint(params: dict[str, Any], inputs: Iterable[Path | str], code: Iterable[Path | str]) -> str:
+    """16 hexadecimal digits that change with any value of ``params``, byte of ``inputs`` or ``code``, or
+    torch's version (another version's arithmetic would not end with the same weights).
+
+    ``inputs`` and ``code`` are files and folders; where the checkout lies does not matter, so a
+    temporary copy of it has the same fingerprint. Raises RetimbreError for a path that is missing.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps([torch.__version__, params], sort_keys=True, default=str).encode())
+    for kind, paths in (("inputs", inputs), ("code", code)):
+        for root in map(Path, paths):
+            for file in _files(root):
+                name = file.relative_to(root) if file != root else file.name
+                digest.update(f"\0{kind}\0{root.name}\0{name}\0{file.stat().st_size}\0".encode())
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def random_state(*generators: np.random.Generator | torch.Generator) -> dict[str, Any]:
+    """The states of Python's, NumPy's (legacy) and torch's (CPU and CUDA) global random numbers and of
+    ``generators``, as values that ``weights_only`` loading allows."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, [int(key) for key in keys], position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "generators": [g.get_state() if isinstance(g, torch.Generator) else _plain(g.bit_generator.state) for g in generators],
+    }
+
+
+def set_random_state(state: dict[str, Any], *generators: np.random.Generator | torch.Generator) -> None:
+    """Restore what ``random_state`` returned, into the same ``generators`` in the same order."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    for generator, saved in zip(generators, state["generators"], strict=True):
+        if isinstance(generator, torch.Generator):
+            generator.set_state(saved)
+        else:
+            generator.bit_generator.state = saved
+
+
+def _plain(value: Any) -> Any:
+    """NumPy values inside a bit generator's state as Python ones (Philox and MT19937 keep arrays)."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+class Scratch:
+    """The folder of one unfinished training, held by one process at a time.
+
+    While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that
+    a training can save after the step it is in; a second signal ends it at once (at most the steps
+    since the last save are lost). Opening raises RetimbreError when another process holds it.
+    """
+
+    def __init__(self, stage: str, fingerprint: str):
+        self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / fingerprint
+        self.path = self.folder / "checkpoint.pt"
+        self.stage = stage
+        self.stop_requested = False
+        self._warned = False
+        self._lock: io.TextIOWrapper | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "Scratch":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._hold()
+        self._remove_old()
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
+            self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore_handlers()
+        if self._lock is not None:
+            self._lock.close()  # closing releases the lock
+            self._lock = None
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, on the CPU, or None. A file that cannot be read counts as none."""
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            print(f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.", file=sys.stderr, flush=True)
+            return None
+        print(f"{self.stage}: continuing from {self.path}", file=sys.stderr, flush=True)
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state, atomically. A disk that is full is worth a warning, not a training:
+        the previous state stays, and training goes on."""
+        temporary = self.path.with_suffix(".tmp")
+        buffer = io.BytesIO()  # torch's own file writer reports a full disk in its destructor, too late to mend
+        torch.save(state, buffer)
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(buffer.getbuffer())
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if not self._warned:
+                self._warned = True
+                print(f"warning: {self.path} could not be written ({error.strerror}): training goes on.", file=sys.stderr, flush=True)
+
+    def leave(self) -> NoReturn:
+        """End an interrupted training after its last save: raises KeyboardInterrupt (exit status 130)."""
+        self._restore_handlers()
+        raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        """The outputs are written: the saved state is not needed any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _hold(self) -> io.TextIOWrapper:
+        """Lock the folder for this process; the lock file says which one that is."""
+        path = self.folder / "lock"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = path.open("a+")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().strip() or "unknown"
+                lock.close()
+                refusal = f"process {holder} is already training {self.stage} with these params"
+                raise RetimbreError(f"{refusal}: wait for it, or end it with `kill {holder}`.") from None
+            try:
+                same = os.path.samestat(os.fstat(lock.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                break
+            lock.close()  # its owner finished and removed it between open and flock: take the new one
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return lock
+
+    def _remove_old(self) -> None:
+        """Remove what this stage left behind more than DAYS_KEPT days ago and nobody holds."""
+        limit = time.time() - DAYS_KEPT * 24 * 3600
+        for folder in self.folder.parent.iterdir():
+            try:
+                if folder == self.folder or max(file.stat().st_mtime for file in (folder, *folder.iterdir())) > limit:
+                    continue
+                with (folder / "lock").open("a") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+            except OSError:  # held, or removed by another process meanwhile
+                continue
+            print(f"{self.stage}: removed a checkpoint that was not used for {DAYS_KEPT} days ({folder})", file=sys.stderr, flush=True)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.stop_requested:
+            self.leave()
+        self.stop_requested = True
+        # print() may be what was interrupted; a plain write is safe in a handler.
+        os.write(2, b"\nstopping after this step, the state is saved; once more stops at once.\n")
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}

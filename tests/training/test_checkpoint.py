@@ -1,0 +1,247 @@
+"""Killed and continued trainings end with the same bits; one process per training."""
+
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retimbre.errors import RetimbreError
+from retimbre.training.checkpoint import Scratch, fingerprint, random_state, set_random_state
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+# A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
+# generator of its own, and an average. It kills itself at the steps named on the command line.
+TOY = """
+import os, signal, sys, time
+import numpy as np, torch
+from retimbre.errors import run
+from retimbre.training.checkpoint import Scratch, random_state, set_random_state
+
+torch.set_num_threads(1)
+out, deaths = sys.argv[1], {int(word) for word in sys.argv[2:] if word.isdigit()}
+hold = "hold" in sys.argv
+
+def main():
+    with Scratch("toy", "f" * 16) as scratch:
+        torch.manual_seed(3)
+        crops = np.random.default_rng(5)
+        net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(16, 8))
+        optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+        average = [p.detach().clone() for p in net.parameters()]
+        start = 0
+        if state := scratch.load():
+            net.load_state_dict(state["net"])
+            optimiser.load_state_dict(state["optimiser"])
+            average, start = state["average"], state["step"]
+            set_random_state(state["random"], crops)
+        print("started at", start, flush=True)
+        for step in range(start, 60):
+            x = torch.from_numpy(crops.standard_normal((4, 8))).float()
+            loss = (net(x) - x).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            for a, p in zip(average, net.parameters()):
+                a.lerp_(p.detach(), 0.1)
+            while hold and step == 10 and not scratch.stop_requested:
+                time.sleep(0.01)
+            if scratch.stop_requested or (step + 1) % 7 == 0:
+                scratch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
+                              "step": step + 1, "random": random_state(crops)})
+            if scratch.stop_requested:
+                scratch.leave()
+            if step in deaths and start <= step:
+                os.kill(os.getpid(), signal.SIGKILL)
+        torch.save({"net": net.state_dict(), "average": average}, out)
+        scratch.finish()
+
+run(main)
+"""
+
+
+def command(tmp_path: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    script = tmp_path / "toy.py"
+    script.write_text(TOY)
+    return [sys.executable, str(script), *arguments], {**os.environ, "DVC_ROOT": str(tmp_path), "PYTHONPATH": str(SOURCE)}
+
+
+def toy(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
+    words, environment = command(tmp_path, *arguments)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
+
+
+def same(a: Path, b: Path) -> bool:
+    one, two = torch.load(a, weights_only=True), torch.load(b, weights_only=True)
+    tensors = [*zip(one["net"].values(), two["net"].values(), strict=True), *zip(one["average"], two["average"], strict=True)]
+    return all(torch.equal(x, y) for x, y in tensors)
+
+
+def start_held(tmp_path: Path) -> subprocess.Popen:
+    """A training that has saved once and now waits in step 10 for a signal."""
+    words, environment = command(tmp_path, "held.pt", "hold")
+    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the training ends with when nothing interrupts it."""
+    folder = tmp_path_factory.mktemp("whole")
+    first = toy(folder, "whole.pt")
+    assert first.returncode == 0, first.stderr
+    assert not (folder / ".scratch/toy" / ("f" * 16)).exists(), "a finished training leaves nothing behind"
+    return folder / "whole.pt"
+
+
+def test_killed_training_ends_with_the_same_weights(tmp_path: Path, whole: Path) -> None:
+    for death in sorted(np.random.default_rng().choice(np.arange(3, 58), 2, replace=False)):
+        killed = toy(tmp_path, "pieces.pt", str(death))
+        assert killed.returncode == -signal.SIGKILL
+    last = toy(tmp_path, "pieces.pt")
+    assert last.returncode == 0, last.stderr
+    assert "started at 0" not in last.stdout or death < 7
+    assert same(whole, tmp_path / "pieces.pt")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_exits_130(tmp_path: Path, whole: Path, number: int) -> None:
+    process = start_held(tmp_path)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in errors
+    state = torch.load(tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt", weights_only=True)
+    rest = toy(tmp_path, "held.pt")
+    assert f"started at {state['step']}" in rest.stdout
+    assert same(whole, tmp_path / "held.pt")
+
+
+def test_second_process_is_refused(tmp_path: Path) -> None:
+    process = start_held(tmp_path)
+    second = toy(tmp_path, "held.pt")
+    assert second.returncode == 1
+    refusal = f"error: process {process.pid} is already training toy with these params: wait for it, or end it with `kill {process.pid}`.\n"
+    assert second.stderr == refusal
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert toy(tmp_path, "held.pt").returncode == 0, "the lock of a killed process is free"
+
+
+def scratch_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a") -> Scratch:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return Scratch("toy", name)
+
+
+def test_damaged_checkpoint_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with scratch_in(tmp_path, monkeypatch) as scratch:
+        scratch.save({"weights": torch.zeros(1000), "step": 7})
+        scratch.path.write_bytes(scratch.path.read_bytes()[:900])
+        assert scratch.load() is None
+        assert "is damaged" in capsys.readouterr().err
+        scratch.save({"step": 8})
+        assert scratch.load() == {"step": 8}
+
+
+def test_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "touched",))
+
+    with scratch_in(tmp_path, monkeypatch) as scratch:
+        torch.save({"step": Evil()}, scratch.path)
+        assert scratch.load() is None
+    assert not (tmp_path / "touched").exists()
+
+
+def test_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with scratch_in(tmp_path, monkeypatch) as scratch:
+        scratch.save({"step": 1})
+        old = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))  # the kernel refuses longer files, as a full disk does
+        try:
+            scratch.save({"step": 2, "weights": torch.zeros(100_000)})
+            scratch.save({"step": 3, "weights": torch.zeros(100_000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, old)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert capsys.readouterr().err.count("warning:") == 1
+        assert scratch.load() == {"step": 1}
+        assert sorted(path.name for path in scratch.folder.iterdir()) == ["checkpoint.pt", "lock"]
+
+
+def test_old_checkpoints_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_ago = time.time() - 15 * 24 * 3600
+    for name in ("old", "held", "young"):
+        with scratch_in(tmp_path, monkeypatch, name) as scratch:
+            scratch.save({"step": 1})
+            folder = scratch.folder
+    for name in ("old", "held"):
+        for path in (*(folder.parent / name).iterdir(), folder.parent / name):
+            os.utime(path, (long_ago, long_ago))
+    with (folder.parent / "held/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with scratch_in(tmp_path, monkeypatch, "new"):
+            pass
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["held", "new", "young"]
+
+
+def test_handlers_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), scratch_in(tmp_path, monkeypatch) as scratch:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert scratch.stop_requested
+        scratch.leave()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_random_state_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = [np.random.Generator(kind(1)) for kind in (np.random.PCG64, np.random.MT19937, np.random.Philox)]
+    own = torch.Generator().manual_seed(4)
+
+    def draw() -> list:
+        return [float(torch.rand(1)), np.random.rand(), float(torch.rand(1, generator=own)), *(g.normal() for g in draws)]
+
+    with scratch_in(tmp_path, monkeypatch) as scratch:
+        scratch.save(random_state(*draws, own))
+        first = draw()
+        set_random_state(scratch.load(), *draws, own)
+        assert draw() == first
+
+
+def test_fingerprint(tmp_path: Path) -> None:
+    for copy in ("here", "there"):
+        (tmp_path / copy / "data/deep").mkdir(parents=True)
+        (tmp_path / copy / "data/deep/x.npy").write_bytes(b"1234")
+        (tmp_path / copy / "code.py").write_text("pass")
+
+    def of(copy: str, params: dict | None = None) -> str:
+        return fingerprint(params or {"a": 1, "b": 2.5}, [tmp_path / copy / "data"], [tmp_path / copy / "code.py"])
+
+    first = of("here")
+    assert of("there") == first, "a snapshot elsewhere has the same fingerprint"
+    assert of("here", {"b": 2.5, "a": 1}) == first
+    assert of("here", {"a": 1, "b": 2.6}) != first
+    (tmp_path / "here/data/__pycache__").mkdir()
+    (tmp_path / "here/data/__pycache__/x.pyc").write_bytes(b"")
+    assert of("here") == first
+    (tmp_path / "here/data/deep/x.npy").write_bytes(b"1235")
+    assert of("here") != first
+    (tmp_path / "there/code.py").write_text("pass ")
+    assert of("there") != first
+    (tmp_path / "there/code.py").unlink()
+    with pytest.raises(RetimbreError, match="does not exist"):
+        of("there")
