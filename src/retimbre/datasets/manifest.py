@@ -94,9 +94,10 @@ def read_manifest(folder: Path) -> list[Recording]:
     recordings = []
     for number, row in enumerate(rows, start=2):
         try:
-            numbers = {"start_s": float(row["start_s"]), "duration_s": float(row["duration_s"]), "sample_rate": int(row["sample_rate"])}
+            numbers = {name: kind(row[name]) for name, kind in (("start_s", float), ("duration_s", float), ("sample_rate", int))}
         except (TypeError, ValueError):
-            raise RetimbreError(f"{path} line {number}: start_s, duration_s or sample_rate is not a number; run `dvc repro download` again.") from None
+            problem = "start_s, duration_s or sample_rate is not a number"
+            raise RetimbreError(f"{path} line {number}: {problem}; run `dvc repro download` again.") from None
         recordings.append(Recording(**row | numbers))
     _check(recordings, str(path))
     return recordings

@@ -28,6 +28,9 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
+Key = tuple[str, int | None]  # a split and, for training, the index of the domain
+
+
 @dataclass(frozen=True)
 class Piece:
     """A score with everything drawn about it, so that rendering it is a pure function."""
@@ -41,6 +44,11 @@ class Piece:
     tempo_bpm: float
     start_s: float
     duration_s: float
+
+
+def least(key: Key) -> float:
+    """What is left to fill of a split below this is nothing: seconds of training, or pieces."""
+    return SHORTEST_TRAINING_S if key[0] == "train" else 1
 
 
 def random(seed: int, *what: object) -> np.random.Generator:
@@ -59,8 +67,10 @@ class RenderedScores:
         self.lowest = max(instrument.lowest for instrument in instruments)
         self.highest = min(instrument.highest for instrument in instruments)
         if self.highest - self.lowest < 12:
-            names = ", ".join(self.domains)
-            raise RetimbreError(f"dataset.domains: {names} share less than an octave, so they cannot play the same notes; choose instruments of closer range.")
+            raise RetimbreError(
+                f"dataset.domains: {', '.join(self.domains)} share less than an octave, so they cannot play the same notes; "
+                "choose instruments of closer range."
+            )
         self.font = soundfont.find_font(dataset.soundfont)
 
     def prepare(self, out: Path) -> list[Recording]:
@@ -89,12 +99,12 @@ class RenderedScores:
 
     def _choose(self, collection: scores.Collection, pieces: dict[str, int], train_s: float) -> list[Piece]:
         """``pieces[split]`` held-out pieces and ``train_s`` seconds for each domain from one collection."""
-        left: dict[tuple[str, int | None], float] = {(split, None): count for split, count in pieces.items()}
+        left: dict[Key, float] = {(split, None): count for split, count in pieces.items()}
         left |= {("train", domain): train_s for domain in range(len(self.domains))}
         asked = dict(left)
 
-        def missing(key: tuple[str, int | None]) -> bool:
-            return left[key] >= (SHORTEST_TRAINING_S if key[0] == "train" else 1)
+        def missing(key: Key) -> bool:
+            return left[key] >= least(key)
 
         chosen: list[Piece] = []
         wanted = sum(map(missing, left))
@@ -113,7 +123,7 @@ class RenderedScores:
                     return chosen
         raise RetimbreError(self._shortage(collection, asked, left))
 
-    def _piece(self, score: Score, key: tuple[str, int | None], left_s: float) -> Piece | None:
+    def _piece(self, score: Score, key: Key, left_s: float) -> Piece | None:
         """The score with transposition, tempo and stretch drawn; None when it does not fit."""
         split, domain = key
         line = score.notes if self.polyphonic and score.collection == CHORALES else tuple(scores.top_line(score.notes))
@@ -128,24 +138,26 @@ class RenderedScores:
         else:
             domains, length_s = self.domains, self.dataset.excerpt_s
             onsets = sorted({note.onset * 60 / tempo for note in line})
-            starts = [max(0.0, onset - LEAD_S) for onset in onsets if onset - LEAD_S + length_s <= whole_s - performance.TAIL_S]
+            latest_s = whole_s - performance.TAIL_S - length_s
+            starts = [max(0.0, onset - LEAD_S) for onset in onsets if onset - LEAD_S <= latest_s]
             if not starts:
                 return None
             start_s = starts[rng.integers(len(starts))]
         return Piece(score.name, score.collection, line, split, domains, shift, tempo, start_s, length_s)
 
-    def _shortage(self, collection: str, asked: dict, left: dict) -> str:
-        (split, domain), rest = next((key, rest) for key, rest in left.items() if rest >= (SHORTEST_TRAINING_S if key[0] == "train" else 1))
+    def _shortage(self, collection: str, asked: dict[Key, float], left: dict[Key, float]) -> str:
+        split, domain = key = next(key for key in left if left[key] >= least(key))
+        have, want = asked[key] - left[key], asked[key]
         kind = "four-part chorales" if collection == CHORALES else "tunes"
-        have = asked[split, domain] - rest
+        place = f"in the common range of {', '.join(self.domains)}"
         if split == "train":
             return (
-                f"music21 has {have / 60:.1f} minutes of {kind} for training {self.domains[domain]} in the common range of {', '.join(self.domains)}, but "
-                f"{asked[split, domain] / 60:.1f} are asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
+                f"music21 has {have / 60:.1f} minutes of {kind} for training {self.domains[domain]} {place}, but {want / 60:.1f} are "
+                "asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
             )
         return (
-            f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s in the common range of {', '.join(self.domains)}, but "
-            f"{asked[split, domain]:.0f} are asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change dataset.polyphonic_share."
+            f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s {place}, but {want:.0f} are "
+            f"asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change dataset.polyphonic_share."
         )
 
 
@@ -168,7 +180,10 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     return [_record(domain, piece, str(number) if paired else "", heard, lead_s, font, out, midi) for domain in piece.domains]
 
 
-def _record(domain: str, piece: Piece, number: str, heard: list, lead_s: float, font: soundfont.Font, out: Path, midi: str) -> Recording:
+def _record(
+    domain: str, piece: Piece, number: str, heard: list[performance.PlayedNote], lead_s: float, font: soundfont.Font, out: Path, midi: str
+) -> Recording:
+    """Render ``heard`` without its first ``lead_s`` seconds on one domain's instrument."""
     rate, program = soundfont.RENDER_RATE, soundfont.instrument(domain).program
     first, length = round(lead_s * rate), round(piece.duration_s * rate)
     audio = soundfont.render(heard, program, font.path, (first + length) / rate)[first:]

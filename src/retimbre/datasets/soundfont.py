@@ -103,7 +103,7 @@ def find_font(path: str | None) -> Font:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RetimbreError(f"dataset.soundfont: {path} cannot be rendered ({reason}): give an uncompressed .sf2 file.") from None
     if not audible:
-        raise RetimbreError(f"dataset.soundfont: {path} has no sound for General MIDI program 0: give an .sf2 with General MIDI instruments.")
+        raise RetimbreError(f"dataset.soundfont: {path} has no General MIDI piano (program 0): give a General MIDI .sf2 file.")
     return Font(font, f"{font.name} (SHA-256 {sha256(font)[:12]})", "of the user's own SoundFont")
 
 

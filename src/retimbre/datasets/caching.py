@@ -1,0 +1,142 @@
+"""Features of every excerpt, computed once, and the statistics of the training split.
+
+Two streaming passes: the first computes the features and counts levels in a histogram, from which the
+top of the scale follows; the second reads the packed frames again for each bin's mean and standard
+deviation within that scale. Sums are taken in the index's order, so the result does not depend on
+the number of processes.
+"""
+
+import functools
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retimbre.audio.features import REPRESENTATIONS, FeatureConfig, FeatureExtractor, decibels
+from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedAudio, total_length
+from retimbre.datasets.parallel import parallel_map
+from retimbre.params import Features
+from retimbre.progress import Progress
+
+TOP_SHARE = 0.999  # of the cells lie below the top of the scale
+HISTOGRAM_DB = (-100.0, 100.0, 4000)  # from, to, number of cells: 0.05 dB each, under float16's step at these levels
+READ_FRAMES = 16384  # of one block of the second pass
+ByRepresentation = dict[str, np.ndarray]
+
+
+@functools.lru_cache(maxsize=1)
+def _extractor(config: FeatureConfig) -> FeatureExtractor:
+    """One per process; each process computes with one thread, since processes are the parallelism."""
+    torch.set_num_threads(1)
+    return FeatureExtractor(config).eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _audio(folder: Path, index_time: int) -> PackedAudio:
+    """One per process and version of the folder."""
+    return PackedAudio(folder)
+
+
+def _index_time(folder: Path) -> int:
+    return (folder / "index.csv").stat().st_mtime_ns
+
+
+def level_histogram(decibels: np.ndarray) -> np.ndarray:
+    """Counts of dB values in cells of 0.05 dB; what is outside the range counts in the outermost cells."""
+    low, high, cells = HISTOGRAM_DB
+    index = ((decibels.astype(np.float32) - low) * (cells / (high - low))).astype(np.int32)
+    return np.bincount(np.clip(index, 0, cells - 1).ravel(), minlength=cells)
+
+
+def histogram_point(histogram: np.ndarray, share: float) -> float:
+    """The level (dB, to 0.05 dB) below which ``share`` of the counted values lie, interpolated within its cell."""
+    low, high, cells = HISTOGRAM_DB
+    below = np.cumsum(histogram)
+    target = share * below[-1]
+    cell = int(np.searchsorted(below, target))
+    inside = (target - (below[cell] - histogram[cell])) / max(histogram[cell], 1)
+    return low + (cell + float(inside)) * (high - low) / cells
+
+
+def excerpt_features(excerpt: Excerpt, folder: Path, index_time: int, config: FeatureConfig) -> tuple[ByRepresentation, ByRepresentation]:
+    """Features of one excerpt, (T, F) float16 dB, and their level histograms (training split only)."""
+    audio = torch.from_numpy(_audio(folder, index_time).read(excerpt))[None]
+    extractor = _extractor(config)
+    features = {}
+    with torch.inference_mode():
+        for representation in REPRESENTATIONS:
+            db = decibels(extractor(audio, representation))[0]  # (F, T)
+            features[representation] = np.ascontiguousarray(db.T.numpy().astype(np.float16))
+    histograms = {name: level_histogram(block) for name, block in features.items()} if excerpt.split == "train" else {}
+    return features, histograms
+
+
+def _runs(excerpts: Iterable[Excerpt]) -> list[Excerpt]:
+    """Stretches of at most READ_FRAMES frames, as excerpts of their own: the second pass's tasks."""
+    runs = []
+    for e in excerpts:
+        for start in range(0, e.length, READ_FRAMES):
+            length = min(READ_FRAMES, e.length - start)
+            runs.append(Excerpt(e.id, e.domain, e.split, e.piece, e.performance, e.shard, e.offset + start, length))
+    return runs
+
+
+def _moments(run: Excerpt, folder: Path, name: str, top_db: float, range_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and sum of squares over a run's frames, per bin, of dB within the scale and relative to its top."""
+    shard = np.load(folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False)
+    block = shard[run.offset : run.offset + run.length].astype(np.float64)
+    block = np.clip(block, top_db - range_db, top_db) - top_db
+    return block.sum(axis=0), np.square(block).sum(axis=0)
+
+
+def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict[str, np.ndarray]], p: Features) -> dict[str, Any]:
+    """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training excerpts.
+
+    ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
+    """
+    result = {}
+    for name, of_domain in histograms.items():
+        top_db = round(max(histogram_point(histogram, TOP_SHARE) for histogram in of_domain.values()), 3)
+        entry: dict[str, Any] = {"top_db": top_db, "mean_db": {}, "std_db": {}}
+        for domain in of_domain:
+            runs = _runs(e for e in excerpts if e.split == "train" and e.domain == domain)
+            work = functools.partial(_moments, folder=folder, name=name, top_db=top_db, range_db=p.range_db)
+            total, squares = 0.0, 0.0
+            for one, two in parallel_map(work, runs, p.jobs, p.joblib_backend):
+                total, squares = total + one, squares + two
+            mean = total / total_length(runs)
+            std = np.sqrt(np.maximum(squares / total_length(runs) - mean**2, 0))
+            entry["mean_db"][domain] = [round(float(value), 4) for value in mean + top_db]
+            entry["std_db"][domain] = [round(float(value), 4) for value in std]
+        result[name] = entry
+    return result
+
+
+def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float) -> dict[str, float]:
+    """Compute all representations of every excerpt of ``resampled`` into ``out``; memory stays flat.
+
+    Returns x_realtime (seconds of audio per second of work), hours, megabytes and seconds.
+    """
+    began = time.perf_counter()
+    audio = PackedAudio(resampled)
+    rate = audio.config["sample_rate"]
+    config = FeatureConfig(sample_rate=rate, **p.model_dump(exclude={"jobs", "joblib_backend"}))
+    work = functools.partial(excerpt_features, folder=Path(resampled), index_time=_index_time(Path(resampled)), config=config)
+    seconds = total_length(audio.index) / rate
+    histograms: dict[str, dict[str, np.ndarray]] = {name: {} for name in REPRESENTATIONS}
+    with FeatureWriter(out, config.to_dict(), shard_mb) as writer:
+        with Progress(round(seconds), "features", "s of audio") as progress:
+            results = parallel_map(work, audio.index, p.jobs, p.joblib_backend)
+            for excerpt, (features, counts) in zip(audio.index, results, strict=True):
+                writer.add(excerpt, features)
+                for name, count in counts.items():
+                    histograms[name][excerpt.domain] = histograms[name].get(excerpt.domain, 0) + count
+                progress.update(min(round(excerpt.length / rate), progress.total - progress.done))
+        writer.close_shards()
+        writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p))
+    took = time.perf_counter() - began
+    megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
+    return {"x_realtime": round(seconds / took, 1), "hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2), "seconds": round(took, 2)}
