@@ -139,4 +139,9 @@ def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float) -> 
         writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p))
     took = time.perf_counter() - began
     megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
-    return {"x_realtime": round(seconds / took, 1), "hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2), "seconds": round(took, 2)}
+    return {
+        "x_realtime": round(seconds / took, 1),
+        "hours": round(seconds / 3600, 4),
+        "megabytes": round(megabytes, 2),
+        "seconds": round(took, 2),
+    }

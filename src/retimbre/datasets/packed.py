@@ -167,7 +167,9 @@ class AudioWriter(_Writer):
         super().__init__(folder, {"sample_rate": sample_rate, "rms": rms}, shard_mb)
         self.counts: dict[tuple[str, str], int] = {}
 
-    def add(self, audio: np.ndarray, domain: str, split: str, piece: str, performance: str = "", gain_db: float = 0.0, path: str = "") -> None:
+    def add(
+        self, audio: np.ndarray, domain: str, split: str, piece: str, performance: str = "", gain_db: float = 0.0, path: str = ""
+    ) -> None:
         """Append an excerpt: (N,) int16, N > 0."""
         if audio.dtype != np.int16 or audio.ndim != 1 or not len(audio):
             raise ValueError("an audio excerpt is (N,) int16 with N > 0")

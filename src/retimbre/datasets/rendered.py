@@ -188,7 +188,9 @@ def _record(
     first, length = round(lead_s * rate), round(piece.duration_s * rate)
     audio = soundfont.render(heard, program, font.path, (first + length) / rate)[first:]
     if not np.abs(audio).max() > 0:
-        raise RetimbreError(f"dataset.soundfont: {font.name} has no sound for {domain} (General MIDI program {program}): use another .sf2 or domain.")
+        raise RetimbreError(
+            f"dataset.soundfont: {font.name} has no sound for {domain} (General MIDI program {program}): use another .sf2 or domain."
+        )
     path = out / piece.split / domain / f"{piece.name}{'.' + number if number else ''}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, audio, rate, subtype="PCM_16")

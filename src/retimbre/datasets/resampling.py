@@ -85,5 +85,7 @@ def pack(raw: Path, out: Path, audio: Audio) -> dict[str, float]:
         present = {(row.split, row.domain) for row in writer.rows}
         if absent := sorted({(r.split, r.domain) for r in recordings} - present):
             split, domain = absent[0]
-            raise RetimbreError(f"all {split} recordings of {domain} in {raw} are silent or under {SHORTEST_EXCERPT_S} s: give other recordings.")
+            raise RetimbreError(
+                f"all {split} recordings of {domain} in {raw} are silent or under {SHORTEST_EXCERPT_S} s: give other recordings."
+            )
     return hours | {"skipped": skipped}
