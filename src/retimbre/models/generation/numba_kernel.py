@@ -42,9 +42,7 @@ def _add_product(y, x, w, start):
             x4, x5, x6, x7 = x[s, k + 4], x[s, k + 5], x[s, k + 6], x[s, k + 7]
             row = y[s]
             for j in range(start, w.shape[1]):
-                row[j] += (
-                    (x0 * w0[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j]) + ((x4 * w4[j] + x5 * w5[j]) + (x6 * w6[j] + x7 * w7[j]))
-                )
+                row[j] += (x0 * w0[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j]) + ((x4 * w4[j] + x5 * w5[j]) + (x6 * w6[j] + x7 * w7[j]))
 
 
 @njit(**COMPILE)

@@ -196,7 +196,9 @@ def _conditioning(model: WaveNet, features: Tensor, domain: Tensor, state: State
     return state._block[1]
 
 
-def _route(name: str, device: torch.device):
+def _route(name, device: torch.device):
+    if callable(name):  # a kernel under test
+        return _tiled(name)
     if name not in ROUTES:
         raise RetimbreError(f"the generation route must be one of {', '.join(ROUTES)}, not {name}.")
     if name == "auto":
