@@ -118,13 +118,12 @@ class ConstantQ(nn.Module):
                 f"The highest of {n_bins} constant-Q bins reaches {top:.0f} Hz, above half the sample rate ({sample_rate / 2:.0f} Hz): use fewer bins."
             )
 
-        # The main lobe of the top bin ends here, in cycles per sample. While it lies well inside the lower
-        # half of the band (and the hop allows), the first octave is computed at a lower rate already.
-        edge = frequencies[-1] * (1 + 2 / q) / sample_rate
-        self.halvings_first = 0
-        while edge < 0.2 and hop_length % (step * 2 ** (self.halvings_first + 1)) == 0:
-            edge *= 2
-            self.halvings_first += 1
+        # Low bins at a high rate: halve first, while the hop allows, but stay an octave above the need as librosa does,
+        # because kernels of few samples are coarse (their lengths are rounded).
+        spare = max(0, math.ceil(math.log2(sample_rate / 2 / top)) - 2)
+        self.halvings_first = max(h for h in range(spare + 1) if hop_length % (step * 2**h) == 0)
+        # The main lobe of the top bin ends here, in cycles per sample of the first octave.
+        edge = frequencies[-1] * (1 + 2 / q) / sample_rate * 2**self.halvings_first
         # Before each halving, first ones included, the band that is used later ends at half of that edge.
         taps = half_band(edge / 2)
         self.reach = len(taps) // 2

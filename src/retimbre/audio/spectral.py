@@ -86,12 +86,16 @@ def griffin_lim(
 
 
 @njit(cache=True)
-def _spsi(magnitude: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+def _spsi(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray) -> np.ndarray:
     bins, frames = magnitude.shape
     phase = np.zeros((bins, frames), dtype=np.float32)
     current = np.zeros(bins)  # radians, kept in float64: it grows over the whole piece
     peaks = np.empty(bins, dtype=np.int64)
     for t in range(frames):
+        if t < known.shape[1]:
+            current[:] = known[:, t]
+            phase[:, t] = current
+            continue
         m = magnitude[:, t]
         count = 0
         for k in range(1, bins - 1):
@@ -118,8 +122,10 @@ def _spsi(magnitude: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
     return phase
 
 
-def spsi_phase(magnitude: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+def spsi_phase(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray | None = None) -> np.ndarray:
     """Phase in radians, float32 (F, T), for a magnitude (F, T): single-pass spectrogram inversion.
+
+    ``known`` (F, M): phases of the first M frames, kept as they are and continued (a long piece made in chunks).
 
     Every spectral peak advances by the frequency of the parabola through it (in log magnitude) and its neighbours, up to the
     valleys, follow it; the sign alternates between bins, as it does within the main lobe of a window that starts at the frame's start
@@ -128,4 +134,5 @@ def spsi_phase(magnitude: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
     magnitude = np.asarray(magnitude, dtype=np.float32)
     if magnitude.ndim != 2 or magnitude.shape[0] != n_fft // 2 + 1:
         raise ValueError(f"expected a magnitude of shape ({n_fft // 2 + 1}, T), got {magnitude.shape}")
-    return _spsi(magnitude, n_fft, hop)
+    known = np.zeros((magnitude.shape[0], 0), np.float32) if known is None else np.asarray(known, np.float32)[:, : magnitude.shape[1]]
+    return _spsi(magnitude, n_fft, hop, known)
