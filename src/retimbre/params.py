@@ -130,7 +130,6 @@ class Model(Section):
     log_every: Count
     checkpoint_every: Count
     accelerator: Accelerator
-    devices: Count
     precision: Precision
 
 

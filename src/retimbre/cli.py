@@ -1,0 +1,102 @@
+"""The ``retimbre`` command. ``retimbre COMMAND --help`` explains each."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from retimbre import __version__, errors
+
+HEADLINE = (
+    ("feature_lsd", "feature LSD dB", "-"),
+    ("skill", "skill", "+"),
+    ("paired_lsd", "paired LSD dB", "-"),
+    ("paired_mel_l1_db", "mel L1 dB", "-"),
+    ("content_chroma_ratio", "chroma ratio", "+"),
+    ("content_note_f1", "note F1", "+"),
+    ("style_target_rate", "target rate", "+"),
+    ("style_beyond_eq", "beyond EQ", "+"),
+    ("rtf", "rtf", "-"),
+)
+
+
+def transfer(args: argparse.Namespace) -> None:
+    output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
+    if output.resolve() == args.input.resolve():
+        raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
+    from retimbre.systems.transfer import TimbreTransfer
+
+    info = TimbreTransfer.load(args.models).transfer_file(args.input, output, args.to, args.vocoder, args.seed)
+    mixed = f", {info.channels} channels mixed down to one" if info.channels > 1 else ""
+    print(f"{output}  ({info.duration_s:.1f} s, {info.sample_rate} Hz{mixed})")
+
+
+def table(metrics: dict[str, dict[str, float]]) -> str:
+    """The headline columns of ``metrics/evaluation.json`` as text, one row per system."""
+    names = [title for _, title, _ in HEADLINE]
+    rows = [["", *(f"{title} {sign}" for _, title, sign in HEADLINE)]]
+    for system, values in metrics.items():
+        rows.append([system, *(f"{values[key]:.3g}" if key in values else "" for key, _, _ in HEADLINE)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
+    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows)
+
+
+def summary(args: argparse.Namespace) -> None:
+    path = args.metrics / "evaluation.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise errors.RetimbreError(f"{path} does not exist: run `dvc repro` first.") from None
+    except json.JSONDecodeError:
+        raise errors.RetimbreError(f"{path} is not valid JSON: restore it with `git checkout {path}` or `dvc repro`.") from None
+    print(table(metrics))
+    print("(means over the paired test set, both directions; - lower is better, + higher is better)")
+    report = args.evaluation / "report.html"
+    if report.exists():
+        print(f"\nreport: {report}")
+        for wav in sorted((args.evaluation / "audio").glob("*.wav"))[:6]:
+            print(f"listen: {wav}")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="retimbre", description="The same music on another instrument.")
+    top.add_argument("--version", action="version", version=f"retimbre {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    p = commands.add_parser(
+        "transfer",
+        help="turn a recording into the same music on another instrument",
+        description="Turn a recording into the same music on another instrument. Reads any format, rate and length that libsndfile reads "
+        "(WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes 16-bit WAV of the same rate, length and loudness.",
+    )
+    p.add_argument("input", type=Path, metavar="INPUT", help="the recording")
+    p.add_argument("--to", required=True, metavar="DOMAIN", help="the instrument, a domain of the trained models, such as guitar")
+    p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help="where to write (default: INPUT-DOMAIN.wav beside the input)")
+    p.add_argument(
+        "--vocoder",
+        choices=("source_phase", "griffin_lim", "wavenet"),
+        default="source_phase",
+        help="how spectra become audio: on the phases of the source (default; fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow)",
+    )
+    p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
+    p.add_argument("--seed", type=int, default=0, help="of the WaveNet's sampling (default: 0)")
+    p.set_defaults(run=transfer)
+
+    p = commands.add_parser(
+        "summary",
+        help="print the table of metrics and where the report and the audio are",
+        description="Print metrics/evaluation.json as a table and the paths of the report and of a few audio files.",
+    )
+    p.add_argument("--metrics", type=Path, default=Path("metrics"), metavar="FOLDER", help="metrics of the pipeline (default: metrics)")
+    p.add_argument("--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)")
+    p.set_defaults(run=summary)
+    return top
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    errors.run(lambda: args.run(args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Every route of the vocoder on real features: the upper bound of the whole chain."""
+
+import time
+
+import numpy as np
+
+from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
+from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
+from retimbre.evaluation.testset import Item, load_items
+from retimbre.systems.vocoder import Vocoder
+
+
+def synthesise_target(model: Vocoder, route: str, item: Item) -> np.ndarray:
+    """The true target rebuilt from its own features. ``source_phase`` uses the phases of the *source*
+    instrument's recording, as in a transfer: the target's own would be given away.
+    """
+    return model.synthesise(route, item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
+
+
+def copy_synthesis_figures(
+    model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, routes: tuple[str, ...] = ("griffin_lim", "source_phase")
+) -> dict[str, float]:
+    """Means over the paired pieces of ``split`` and both instruments, named ``<route>_<metric>``:
+    ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
+    sounding notes, chords) and ``x_realtime``. Empty without paired pieces.
+    """
+    if not audio.excerpts(split=split, performance="1"):
+        return {}
+    items = load_items(audio, features, model.representation, model.domains, split)
+    rate, transcribe, figures = model.features.sample_rate, NoteTranscriber(), {}
+    for route in routes:
+        values: dict[str, list[float]] = {}
+        seconds = 0.0
+        for item in items:
+            began = time.process_time()
+            out, true = synthesise_target(model, route, item), item.target.audio
+            seconds += time.process_time() - began
+            scores = {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
+            if item.stratum != "poly":
+                scores["rpa"] = raw_pitch_accuracy(out, true, rate)
+            if item.stratum != "mono":
+                scores["jaccard"] = jaccard(transcribe(out, rate), transcribe(true, rate))
+            for name, value in scores.items():
+                values.setdefault(name, []).append(value)
+        for name, numbers in values.items():
+            figures[f"{route}_{name}"] = float(np.nanmean(numbers))
+        figures[f"{route}_x_realtime"] = sum(len(i.target.audio) for i in items) / rate / max(seconds, 1e-9)
+    return figures

@@ -1,0 +1,67 @@
+"""The spectral inverter: features (log-CQT, log-mel) to log STFT magnitudes, frame by frame.
+
+A small ConvNeXt trunk (Liu et al. 2022; as a vocoder backbone: Vocos, Siuzdak 2023). It learns where
+the partials lie inside a CQT bin and what stands above the highest one; the phase comes from
+elsewhere (``audio.spectral``: SPSI and Griffin-Lim, or the source recording's own).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FLOOR_DB = -60.0  # the log-magnitude loss ignores what lies below: 60 dB under a magnitude of 1
+
+
+@dataclass(frozen=True)
+class InverterConfig:
+    """``bins``: F of the features; ``n_fft`` of the STFT that is predicted."""
+
+    bins: int
+    n_fft: int
+    channels: int = 192
+    blocks: int = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over 7 frames, then a per-frame MLP, added to the input."""
+
+    def __init__(self, channels: int, expansion: int = 3):
+        super().__init__()
+        self.depthwise = nn.Conv1d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, channels * expansion)
+        self.contract = nn.Linear(channels * expansion, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.depthwise(x).transpose(1, 2))  # (B, T, C)
+        return x + (self.scale * self.contract(F.gelu(self.expand(h)))).transpose(1, 2)  # (B, C, T)
+
+
+class SpectralInverter(nn.Module):
+    """Features in -1..1 (B, F, T) to STFT levels in dB (B, n_fft / 2 + 1, T)."""
+
+    def __init__(self, config: InverterConfig):
+        super().__init__()
+        self.config = config
+        c = config.channels
+        self.inner = nn.Conv1d(config.bins, c, 7, padding=3)
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(c) for _ in range(config.blocks)])
+        self.norm = nn.LayerNorm(c)
+        self.out = nn.Linear(c, config.n_fft // 2 + 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.blocks(self.inner(z))  # (B, C, T)
+        # Scale and offset put the untrained output in the middle of the range of real levels.
+        return self.out(self.norm(h.transpose(1, 2))).transpose(1, 2) * 17.0 - 35.0  # (B, K, T) dB
+
+
+def inverter_loss(predicted_db: Tensor, target_db: Tensor) -> Tensor:
+    """Mean absolute difference in dB, both floored at ``FLOOR_DB``; shapes (B, K, T)."""
+    return (predicted_db.clamp(min=FLOOR_DB) - target_db.clamp(min=FLOOR_DB)).abs().mean()

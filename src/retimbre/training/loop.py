@@ -1,0 +1,117 @@
+"""What every long training loop here shares: history rows, averages, checkpoints, stopping.
+
+A loop asks for the next step, trains, and hands the losses in; this class averages them between log
+points, writes them to the history and the tracker, saves the complete state now and then, refuses
+to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from retimbre.errors import RetimbreError
+from retimbre.progress import Progress
+from retimbre.tracking import StageRun
+from retimbre.training.checkpoint import Scratch
+
+
+class Loop:
+    """Iterate over steps ``0 .. steps - 1``, continuing after the last checkpoint.
+
+    ``state`` and ``restore`` return and take the trained objects' complete state; ``validate``, if
+    given, returns named figures and is called at every tenth of the training and at its end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: int,
+        scratch: Scratch,
+        run: StageRun,
+        state: Callable[[], dict[str, Any]],
+        restore: Callable[[dict[str, Any]], None],
+        validate: Callable[[], dict[str, float]] | None = None,
+        log_every: int = 20,
+        checkpoint_every: int = 100,
+    ):
+        self.name, self.steps, self.scratch, self.run = name, steps, scratch, run
+        self.state, self.restore, self.validate = state, restore, validate
+        self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.history: list[dict[str, float]] = []
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.saved: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[int]:
+        self.saved = self.scratch.load() or {}  # by loop: a stage may train one thing after another
+        start = 0
+        if saved := self.saved.get(self.name):
+            self.restore(saved["state"])
+            start, self.history = saved["step"], saved["history"]
+            self.sums, self.counts = saved["sums"], saved["counts"]
+            print(f"{self.name}: continuing at step {start} of {self.steps}", flush=True)
+        validate_every = max(1, self.steps // 10)
+        with Progress(self.steps, self.name, "steps", start) as progress:
+            for step in range(start, self.steps):
+                yield step
+                done = step + 1
+                progress.update(note=self._log(done) if done % self.log_every == 0 or done == self.steps else None)
+                if self.validate and (done % validate_every == 0 or done == self.steps):
+                    figures = self.validate()
+                    self.history.append({"step": done, **figures})
+                    self.run.log(done, self._named(figures))
+                if self.scratch.stop_requested:
+                    self._save(done)
+                    self.scratch.leave()
+                if done % self.checkpoint_every == 0 and done < self.steps:
+                    self._save(done)
+        self._save(self.steps)
+
+    def _save(self, step: int) -> None:
+        self._check(self.sums, step)  # never keep a state that has already diverged
+        self.saved[self.name] = {"step": step, "state": self.state(), "history": self.history, "sums": self.sums, "counts": self.counts}
+        self.scratch.save(self.saved)
+
+    def _named(self, figures: dict[str, float]) -> dict[str, float]:
+        return {key: value for key, value in figures.items() if key != "step"}
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Take the losses (detached scalars) of one step; no synchronisation with the device."""
+        for name, value in losses.items():
+            value = value.float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def _log(self, step: int) -> str:
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        self._check(means, step)
+        self.history.append({"step": step, **means})
+        self.run.log(step, means)
+        return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
+
+    def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(float(value)):
+                raise RetimbreError(
+                    f"{self.name}: {name} is {float(value)} by step {step}: lower the learning rates in params.yaml; "
+                    f"the last checkpoint before it stays in {self.scratch.folder}."
+                )
+
+    def curves(self) -> list[dict[str, float]]:
+        """History as rows, one per step (losses and validation figures joined)."""
+        rows: dict[float, dict[str, float]] = {}
+        for row in self.history:
+            rows.setdefault(row["step"], {}).update(row)
+        return [rows[step] for step in sorted(rows)]
+
+
+def write_history(path: Any, rows: list[dict[str, float]]) -> None:
+    """Write rows as CSV, one column per name, empty where a step has no value."""
+    names = ["step", *sorted({name for row in rows for name in row} - {"step"})]
+    lines = [",".join(names)]
+    lines += [",".join(f"{row[n]:.6g}" if n != "step" and n in row else str(row.get(n, "")) for n in names) for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

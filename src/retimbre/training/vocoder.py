@@ -1,0 +1,86 @@
+"""One training step each of the spectral inverter and of the WaveNet."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retimbre.audio.features import normalise
+from retimbre.models.inverter import SpectralInverter, inverter_loss
+from retimbre.models.wavenet import WaveNet, shift_right
+
+WARM_UP_STEPS = 50
+LEVEL_CHANGE_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
+GRADIENT_NORM = {"inverter": 10.0, "wavenet": 1.0}  # the inverter's loss is in dB, the WaveNet's in nats
+
+
+def cosine_rate(step: int, steps: int) -> float:
+    """Linear warm-up over 50 steps, then a cosine down to 2 %."""
+    warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+
+
+class Trainer:
+    """A network, AdamW and its schedule; ``state_dict`` is complete."""
+
+    def __init__(self, kind: str, network: nn.Module, steps: int, learning_rate: float, fabric: Fabric):
+        self.kind, self.steps, self.learning_rate, self.fabric = kind, steps, learning_rate, fabric
+        self.network = network.to(fabric.device).train()
+        self.optimiser = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+
+    def descend(self, loss: Tensor, step: int) -> None:
+        self.optimiser.param_groups[0]["lr"] = self.learning_rate * cosine_rate(step, self.steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM[self.kind])
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+class InverterTrainer(Trainer):
+    """Features in dB to STFT levels in dB, both moved by one random gain per crop."""
+
+    def __init__(self, network: SpectralInverter, steps: int, learning_rate: float, fabric: Fabric, top_db: float, range_db: float, seed: int):
+        super().__init__("inverter", network, steps, learning_rate, fabric)
+        self.top_db, self.range_db, self.seed = top_db, range_db, seed
+
+    def step(self, feature_db: Tensor, stft_db: Tensor, step: int) -> dict[str, Tensor]:
+        """``feature_db`` (B, F, T) and ``stft_db`` (B, K, T) of the same audio."""
+        rng = np.random.default_rng([self.seed, 21, step])
+        change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(feature_db), 1, 1)).astype(np.float32))
+        z = normalise(feature_db + change, self.top_db, self.range_db).to(self.fabric.device)
+        with self.fabric.autocast():
+            loss = inverter_loss(self.network(z), (stft_db + change).to(self.fabric.device))
+        self.descend(loss, step)
+        return {"inverter/l1_db": loss.detach()}
+
+
+def wavenet_loss(network: WaveNet, codes: Tensor, level_db: Tensor, domain: Tensor) -> Tensor:
+    """Cross entropy in nats per sample, teacher-forced.
+
+    ``codes`` (B, N) int64, ``level_db`` (B, F, T) clipped levels, ``domain`` (B,) indices.
+    """
+    logits = network(shift_right(codes), level_db, domain)  # (B, N, 256)
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), codes.reshape(-1))
+
+
+class WaveNetTrainer(Trainer):
+    def __init__(self, network: WaveNet, steps: int, learning_rate: float, fabric: Fabric):
+        super().__init__("wavenet", network, steps, learning_rate, fabric)
+
+    def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
+        device = self.fabric.device
+        with self.fabric.autocast():
+            loss = wavenet_loss(self.network, codes.to(device), level_db.to(device), domain.to(device))
+        self.descend(loss, step)
+        return {"wavenet/nll_bits": loss.detach() / math.log(2)}

@@ -1,0 +1,54 @@
+"""Train what turns levels into audio: the spectral inverter and the conditional WaveNet."""
+
+import time
+from pathlib import Path
+
+import stages  # noqa: F401  (puts this checkout's src first on the path)
+from retimbre import params, tracking
+from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.errors import run
+from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
+from retimbre.evaluation.curves import write_curves
+from retimbre.evaluation.likelihood import wavenet_figures
+from retimbre.systems import vocoder
+from retimbre.training.checkpoint import Scratch, fingerprint
+from retimbre.training.devices import set_threads
+from retimbre.training.stage import loaded_sources, write_metrics
+
+AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data/models/vocoder")
+PLOTS, METRICS = Path("metrics/plots/vocoder"), Path("metrics/vocoder.json")
+
+
+def main() -> None:
+    p = params.load("seed", "vocoder")
+    set_threads()
+    values = {"seed": p.seed, **params.flatten("vocoder", p.vocoder)}
+    audio, features = PackedAudio(AUDIO), PackedFeatures(FEATURES)
+    with (
+        Scratch("vocoder", fingerprint(values, [AUDIO, FEATURES], loaded_sources())) as scratch,
+        tracking.stage_run("vocoder", values) as tracker,
+    ):
+        began = time.monotonic()
+        model, inverter_curves, wavenet_curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
+        seconds = time.monotonic() - began
+        model.save(OUT)
+        pictures = write_curves(PLOTS, "inverter", inverter_curves, "Spectral inverter training")
+        pictures += write_curves(PLOTS, "wavenet", wavenet_curves, "WaveNet training")
+        metrics = {
+            "seconds": seconds,
+            "inverter_parameters": sum(x.numel() for x in model.inverter.parameters()),
+            "wavenet_parameters": sum(x.numel() for x in model.wavenet_model.parameters()),
+            "inverter_l1_db": inverter_curves[-1]["inverter/l1_db"],
+            **wavenet_figures(model, audio, features, "validation"),
+            **copy_synthesis_figures(model, audio, features, "validation"),
+        }
+        write_metrics(METRICS, metrics)
+        tracker.metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
+        for picture in pictures:
+            tracker.artifact(picture, "curves")
+        tracker.artifact(OUT / "config.json", "model")
+        scratch.finish()
+
+
+if __name__ == "__main__":
+    run(main)
