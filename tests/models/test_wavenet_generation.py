@@ -1,0 +1,299 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retimbre.audio.companding import mu_law_decode
+from retimbre.errors import RetimbreError
+from retimbre.models.generation import cpp_kernel, long
+from retimbre.models.generation.sampler import BLOCK_FRAMES, State, forced_logits, generate
+from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
+
+HAS_COMPILER = shutil.which("g++") is not None
+ROUTES = ["eager", "numba", pytest.param("cpp", marks=pytest.mark.skipif(not HAS_COMPILER, reason="needs g++"))]
+HOP = 16
+BLOCK = BLOCK_FRAMES * HOP
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel_cache(tmp_path_factory):
+    """The C++ kernel is really built, and outside the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("CXX", raising=False)
+        forget_library()
+        yield
+    forget_library()
+
+
+def forget_library() -> None:
+    cpp_kernel.available.cache_clear()
+    cpp_kernel._library.cache_clear()
+
+
+def network(kernel: int = 2, **changes) -> WaveNet:
+    """Sharper than a fresh one, so that draws depend on the past; odd channel counts exercise the padding."""
+    torch.manual_seed(kernel)
+    sizes = {"feature_bins": 6, "hop_length": HOP, "n_domains": 2, "layers": 7, "layers_per_stack": 4}
+    sizes |= {"residual_channels": 20, "skip_channels": 28, "conditioning_channels": 10, "kernel": kernel}
+    model = WaveNet(WaveNetConfig(**{**sizes, **changes}), torch.full((6,), -40.0), torch.full((6,), 10.0)).eval()
+    with torch.no_grad():
+        model.head_output.weight.mul_(6)
+        model.output_bias.normal_(0, 0.1)
+        model.head_output.bias.copy_(-(((torch.arange(256) - 128) / 50.0) ** 2))
+    return model
+
+
+def inputs(B: int, N: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    features = random.normal(-40, 10, (B, 6, -(-N // HOP))).astype(np.float32)
+    codes = random.integers(0, 256, (B, N), dtype=np.uint8)
+    return codes, features, np.arange(B) % 2, random.random((B, N), dtype=np.float32)
+
+
+def teacher_forced(model, codes, features, domain) -> np.ndarray:
+    with torch.no_grad():
+        return model(shift_right(torch.from_numpy(codes).long()), torch.from_numpy(features), torch.from_numpy(domain)).numpy()
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("route", ROUTES)
+def test_cached_loop_equals_the_parallel_forward(route, kernel):
+    model = network(kernel)
+    N = BLOCK + 150  # over a block of conditioning, and many turns of every ring
+    assert N > 20 * model.receptive_field()
+    codes, features, domain, _ = inputs(5, N)
+    reference = teacher_forced(model, codes, features, domain)
+    assert reference.std() > 1
+    assert np.abs(forced_logits(model, features, domain, codes, route=route) - reference).max() <= 1e-4
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("route", ROUTES)
+def test_goes_on_exactly_from_any_state_of_any_route(route, kernel):
+    model = network(kernel)
+    codes, features, domain, uniforms = inputs(3, 400)
+    state = State(model, 3)
+    drawn = generate(model, features, domain, 237, uniforms=uniforms[:, :237], route="numba", state=state)
+    branch = state.copy()
+    everything = np.concatenate([drawn, codes[:, 237:]], 1)
+    logits = forced_logits(model, features, domain, codes[:, 237:], route=route, state=branch)
+    assert np.abs(logits - teacher_forced(model, everything, features, domain)[:, 237:]).max() <= 1e-4
+    assert (branch.position, state.position) == (400, 237)
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_all_routes_draw_the_same_samples(kernel, temperature):
+    model = network(kernel)
+    _, features, domain, uniforms = inputs(3, 700)
+    routes = ["eager", "numba"] + ["cpp"] * HAS_COMPILER
+    drawn = [generate(model, features, domain, 700, temperature, uniforms, route=route) for route in routes]
+    assert len(np.unique(drawn[0])) > 30  # otherwise agreeing proves little
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other, drawn[0])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+@pytest.mark.parametrize("route", ROUTES)
+def test_draws_are_the_inverse_cdf_of_the_softmax(route, temperature):
+    """Against numpy's float64 softmax of the parallel forward's logits; draws within rounding of an edge are left out."""
+    model = network()
+    _, features, domain, uniforms = inputs(2, 500)
+    drawn = generate(model, features, domain, 500, temperature, uniforms, route=route)
+    logits = teacher_forced(model, drawn, features, domain).astype(np.float64) / temperature
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    cdf = np.cumsum(p / p.sum(-1, keepdims=True), -1)
+    expected = (cdf[..., :-1] <= uniforms[..., None]).sum(-1)
+    certain = np.abs(cdf - uniforms[..., None]).min(-1) > 1e-5
+    assert certain.mean() > 0.95
+    np.testing.assert_array_equal(drawn[certain], expected[certain])
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(1, BLOCK + 79), max_size=5), seeded=st.booleans())
+def test_streaming_in_any_chunks_equals_one_go(cuts, seeded):
+    model, N = network(3), BLOCK + 80
+    _, features, domain, uniforms = inputs(2, N)
+    edges = sorted({0, N, *cuts})
+    whole = generate(model, features, domain, N, uniforms=None if seeded else uniforms, seed=5, route="numba")
+    state = State(model, 2, seed=5)
+    parts = [
+        generate(model, features, domain, b - a, uniforms=None if seeded else uniforms[:, a:b], route="numba", state=state)
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
+
+
+@pytest.mark.parametrize("route", ["numba", pytest.param("cpp", marks=pytest.mark.skipif(not HAS_COMPILER, reason="needs g++"))])
+def test_threads_and_companions_do_not_change_a_stream(route):
+    model = network()
+    _, features, domain, uniforms = inputs(11, 300)
+    alone = np.concatenate([generate(model, features[i : i + 1], domain[i], 300, 1.0, uniforms[i : i + 1], route=route) for i in range(11)])
+    for threads in (1, 3):
+        np.testing.assert_array_equal(generate(model, features, domain, 300, 1.0, uniforms, route=route, threads=threads), alone)
+
+
+def test_seed_fixes_the_draws_and_conditioning_moves_them():
+    model = network()
+    _, features, _, _ = inputs(1, 400)
+    base = generate(model, features, 0, 400, seed=1)
+    assert base.dtype == np.uint8 and base.shape == (1, 400)
+    np.testing.assert_array_equal(generate(model, torch.from_numpy(features), 0, 400, seed=1), base)
+    for other in (
+        generate(model, features, 0, 400, seed=2),
+        generate(model, features, 1, 400, seed=1),
+        generate(model, features[..., ::-1].copy(), 0, 400, seed=1),
+    ):
+        assert (other != base).mean() > 0.2
+
+
+def test_default_length_is_that_of_the_features():
+    _, features, _, _ = inputs(1, 10 * HOP)
+    assert generate(network(), features, 0, seed=0).shape == (1, 9 * HOP)  # frames 0..9 are centred on samples 0..9 hop
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
+@pytest.mark.parametrize("failure", ["no compiler", "does not compile", "wrong result", "no place"])
+def test_cpp_never_fails_and_is_never_silently_wrong(failure, tmp_path, monkeypatch, capfd):
+    source = cpp_kernel.SOURCE.read_text()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if failure == "no compiler":
+        monkeypatch.setattr(cpp_kernel.shutil, "which", lambda name: None)
+    elif failure == "no place":
+        (tmp_path / "retimbre").write_text("a file where the folder should be")
+    else:
+        broken = source.replace("* 0.5f + 0.5f", "* 0.5f + 0.501f" if failure == "wrong result" else "* 0.5f + oops")
+        assert broken != source
+        (tmp_path / "wavenet.cpp").write_text(broken)
+        monkeypatch.setattr(cpp_kernel, "SOURCE", tmp_path / "wavenet.cpp")
+    forget_library()
+    model = network()
+    _, features, domain, uniforms = inputs(2, 60)
+    try:
+        drawn = [generate(model, features, domain, 60, 1.0, uniforms, route="cpp") for _ in range(2)]
+    finally:
+        forget_library()
+    np.testing.assert_array_equal(drawn[0], generate(model, features, domain, 60, 1.0, uniforms, route="numba"))
+    said = capfd.readouterr().err
+    assert said.count("The C++ generation kernel is not used") == 1
+    assert not list(tmp_path.glob("retimbre/tmp*"))
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
+def test_cpp_is_really_used_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    forget_library()
+    try:
+        assert cpp_kernel.available()
+        built = list(tmp_path.glob("retimbre/wavenet-*.so"))
+        assert len(built) == 1
+        before = built[0].stat().st_mtime_ns
+        forget_library()
+        assert cpp_kernel.available()
+        assert built[0].stat().st_mtime_ns == before
+    finally:
+        forget_library()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"temperature": 0.0}, "vocoder.wavenet_temperature must be greater than 0"),
+        ({"temperature": float("nan")}, "vocoder.wavenet_temperature"),
+        ({"route": "fast"}, "auto, numba, cpp, eager"),
+        ({"threads": 0}, "threads"),
+        ({"length": 0}, "not 0"),
+        ({"length": 1000}, "cover 1 to 64 samples, not 1000"),
+        ({"domain": 2}, "domains 0 to 1"),
+        ({"features": np.zeros((1, 5, 4), np.float32)}, r"\(B, 6, T\)"),
+        ({"features": np.zeros((6, 4), np.float32)}, r"\(B, 6, T\)"),
+        ({"uniforms": np.zeros((2, 64), np.float32)}, r"uniforms must have the shape \(1, 64\)"),
+        ({"state": 3}, "holds 3 streams"),
+    ],
+)
+def test_refuses_in_one_sentence(change, says):
+    model = network()
+    given_ = {"features": np.zeros((1, 6, 4), np.float32), "domain": 0, "length": 64, **change}
+    if "state" in given_:
+        given_["state"] = State(model, given_["state"])
+    with pytest.raises(RetimbreError, match=says):
+        generate(model, **given_)
+
+
+# ---------------------------------------------------------------- long files in chunks
+
+
+def test_chunks_cover_the_signal_and_overlap_enough():
+    config = network().config
+    for T in (1, 50, 333, 1000, 12345):
+        for streams in (1, 2, 7, 64):
+            starts, span = long.plan_chunks(config, T, streams)
+            assert starts[0] == 0 and starts[-1] + span == T and len(starts) <= streams
+            for before, start in zip(starts[:-1], starts[1:], strict=True):
+                region = before + span - long.EDGE_FRAMES - (start + long.warm_up_frames(config))
+                assert region * HOP >= long.SEARCH
+
+
+def test_after_the_warm_up_a_chunk_is_as_good_as_the_whole():
+    """The cached loop on a chunk's own features, fed the same codes, has the whole signal's logits wherever it is listened to."""
+    model = network()
+    T = 1000
+    codes, features, domain, _ = inputs(1, T * HOP)
+    whole = teacher_forced(model, codes, features, domain)
+    starts, span = long.plan_chunks(model.config, T, 2)
+    assert len(starts) == 2
+    for start in starts:
+        part = forced_logits(
+            model, features[..., start : start + span], domain, codes[:, start * HOP : (start + span) * HOP], route="numba"
+        )
+        first = long.warm_up_frames(model.config) * HOP if start else 0
+        last = (span - (long.EDGE_FRAMES if start + span < T else 0)) * HOP
+        assert np.abs(part[:, first:last] - whole[:, start * HOP + first : start * HOP + last]).max() <= 1e-4
+
+
+def test_joins_cannot_be_measured():
+    """Power and sample-to-sample steps around every join are like everywhere else."""
+    model = network()
+    N = 2000 * HOP
+    _, features, _, _ = inputs(1, N)
+    features[:] = -40  # a stationary sound, so that the rest of the signal tells what is usual
+    codes = long.generate_long(model, features[0], 1, N, seed=3, streams=5)
+    assert codes.shape == (N,) and codes.dtype == np.uint8
+    one_go = generate(model, features, 1, N, seed=3)[0]
+    starts, span = long.plan_chunks(model.config, 2000, 5)
+    assert len(starts) == 5
+    before_joins = (starts[1] + long.warm_up_frames(model.config)) * HOP
+    np.testing.assert_array_equal(codes[:before_joins], one_go[:before_joins])
+    audio = mu_law_decode(codes.astype(np.int64))
+    usual = mu_law_decode(one_go.astype(np.int64)).reshape(-1, 256)
+    levels = 10 * np.log10((usual**2).mean(1))
+    for start, before in zip(starts[1:], starts[:-1], strict=True):
+        region = slice((start + long.warm_up_frames(model.config)) * HOP, (before + span) * HOP)
+        windows = np.lib.stride_tricks.sliding_window_view(audio[region], 256)[::32]
+        level = 10 * np.log10((windows**2).mean(1))
+        assert levels.min() - 1.5 < level.min() and level.max() < levels.max() + 1.5
+        assert np.abs(np.diff(audio[region])).max() <= np.abs(np.diff(usual)).max() * 1.1
+
+
+def test_join_of_equal_and_of_unlike_chunks():
+    random = np.random.default_rng(0)
+    same = random.integers(0, 256, 3000, dtype=np.uint8)
+    np.testing.assert_array_equal(long.join(same[:2000], same[500:], 500, 800, 1900), same)  # equal draws: nothing is changed
+    a, b = random.integers(0, 256, (2, 3000), dtype=np.uint8)
+    joined = long.join(a[:2000], b[500:], 500, 800, 1900)
+    left, right = (int(np.argmin(joined[:2000] == a[:2000])), 3000 - int(np.argmin((joined == b)[::-1])))
+    assert 800 <= left and right <= 1900 and right - left <= long.FADE
+    assert (
+        abs(np.log10((mu_law_decode(joined[left:right].astype(np.int64)) ** 2).mean() / (mu_law_decode(a.astype(np.int64)) ** 2).mean()))
+        < 0.25
+    )
+
+
+def test_short_signals_are_generated_in_one_go():
+    model = network()
+    _, features, _, _ = inputs(1, 20 * HOP)
+    np.testing.assert_array_equal(long.generate_long(model, features[0], 0, 300, seed=9), generate(model, features, 0, 300, seed=9)[0])
