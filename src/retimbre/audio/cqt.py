@@ -99,7 +99,9 @@ class ConstantQ(nn.Module):
     Raises RetimbreError when the hop does not fit, or the top bin's filter passes half the sample rate.
     """
 
-    def __init__(self, sample_rate: int, hop_length: int, fmin_hz: float, n_bins: int, bins_per_octave: int, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, sample_rate: int, hop_length: int, fmin_hz: float, n_bins: int, bins_per_octave: int, dtype: torch.dtype = torch.float32
+    ):
         super().__init__()
         if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave) <= 0:
             raise RetimbreError("The constant-Q transform's sample rate, hop, lowest frequency and numbers of bins must be above 0.")
@@ -140,30 +142,37 @@ class ConstantQ(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.n_bins} bins, {self.bins_per_octave} per octave, hop {self.hop_length} at {self.sample_rate} Hz"
 
-    def _halve(self, x: Tensor) -> Tensor:
-        """Half-band filter and drop every other sample: (B, N) -> (B, ceil(N / 2)); sample n of the result is at sample 2 n."""
-        samples = -(-x.shape[-1] // 2)
-        blocks = -(-samples // BLOCK)
-        width = self.decimation.shape[0]
-        behind = (blocks - 1) * 2 * BLOCK + width - self.reach - x.shape[-1]
-        rows = functional.pad(x, (self.reach, behind)).unfold(-1, width, 2 * BLOCK)  # (B, blocks, width)
-        return (rows @ self.decimation).flatten(1)[:, :samples]
+    def _halve(self, x: Tensor, lead: int) -> tuple[Tensor, int]:
+        """Half-band filter and drop every other sample.
+
+        ``x`` (B, N) begins ``lead`` samples before time 0. So does the result, whose new lead comes second: the filter's ringing before
+        and after the audio is kept, or audio with a hard start or end would lose some of it in every octave.
+        """
+        after = x.shape[-1] - lead - 1 + self.reach  # time of the last sample that is not silent after filtering
+        new_lead = (lead + self.reach + 1) // 2
+        samples = new_lead + after // 2 + 1
+        blocks, width = -(-samples // BLOCK), self.decimation.shape[0]
+        before = 2 * new_lead + self.reach - lead
+        behind = (blocks - 1) * 2 * BLOCK + width - before - x.shape[-1]
+        rows = functional.pad(x, (before, behind)).unfold(-1, width, 2 * BLOCK)  # (B, blocks, width)
+        return (rows @ self.decimation).flatten(1)[:, :samples], new_lead
 
     def _octaves(self, x: Tensor) -> list[Tensor]:
         """Complex (B, T, F of the octave), from the lowest octave to the highest."""
         if x.ndim != 2 or x.shape[-1] == 0:
             raise ValueError(f"expected audio of shape (B, N) with N > 0, got {tuple(x.shape)}")
-        x, hop = x.to(self.decimation.dtype), self.hop_length
+        x, lead, hop = x.to(self.decimation.dtype), 0, self.hop_length
         frames = x.shape[-1] // hop + 1
         for _ in range(self.halvings_first):
-            x, hop = self._halve(x), hop // 2
+            (x, lead), hop = self._halve(x, lead), hop // 2
         result = []
         for octave in range(self.octaves):
             if octave:
-                x, hop = self._halve(x), hop // 2
+                (x, lead), hop = self._halve(x, lead), hop // 2
             kernels = getattr(self, f"kernels_{octave}")  # (n, 2 F)
             half = kernels.shape[0] // 2
-            padded = functional.pad(x, (half, (frames - 1) * hop + half - x.shape[-1]))  # a negative pad drops samples
+            end = (frames - 1) * hop + half  # a negative pad drops samples
+            padded = functional.pad(x, (half - lead, end - (x.shape[-1] - lead)))
             pairs = padded.unfold(-1, 2 * half, hop) @ kernels  # (B, T, n) -> (B, T, 2 F)
             result.append(torch.view_as_complex(pairs.unflatten(-1, (-1, 2))))
         return result[::-1]
