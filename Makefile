@@ -1,0 +1,45 @@
+# make repro: everything, from an empty folder to the metrics table. make help: the rest.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+# Set-up runs again only when what it depends on has changed: the stamp's name holds the checksum.
+STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt pyproject.toml tools/setup.sh | cksum | cut -d' ' -f1)
+# `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup repro test lint smoke ui
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make repro   set up, run the pipeline (dvc repro), print the metrics table and where to listen"
+	@echo "make test    set up, run the whole test suite, the pipeline at smoke scale included"
+	@echo "make smoke   only the tests that run the pipeline, at smoke scale"
+	@echo "make lint    check the code's style (ruff)"
+	@echo "make ui      MLflow on http://127.0.0.1:5000"
+	@echo "make setup   only the environment, in $(VENV) (PYTHON=python3.12 chooses the interpreter)"
+
+setup: $(STAMP)
+
+$(STAMP):
+	PYTHON="$(PYTHON)" tools/setup.sh
+	@rm -f $(VENV)/.set-up-*
+	@touch $@
+
+repro: setup
+	$(PY) -m dvc repro
+	@$(PY) -m retimbre.cli summary
+
+# Two processes: the pipeline's file in one, everything else in the other. One thread each, as there are two cores.
+test: setup
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+smoke: setup
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest tests/test_pipeline.py
+
+lint: setup
+	$(PY) -m ruff check .
+
+# One worker and no job runners: 2 processes and 0.4 GB instead of 15 and 1.7 GB.
+ui: setup
+	MLFLOW_DISABLE_TELEMETRY=$${MLFLOW_DISABLE_TELEMETRY:-true} MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  $(PY) -m mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
