@@ -90,7 +90,7 @@ def test_stream_is_the_whole_in_blocks(tmp_path, rate, monkeypatch):
     blocks = list(reader)
     whole = files.read_mono(tmp_path / "a.wav", 16000)
     assert len(blocks) > 3 and max(map(len, blocks)) < len(whole) / 2
-    assert len(reader) == len(whole) == 16000
+    assert reader.expected_samples == len(whole) == 16000
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
     np.testing.assert_array_equal(np.concatenate(list(reader)), np.concatenate(blocks))
 
@@ -163,6 +163,15 @@ def test_random_bytes_never_crash_a_reader(tmp_path, header, body, suffix):
 
 
 REAL = {}
+
+
+def test_a_header_that_claims_hours_costs_no_memory(tmp_path):
+    data = bytearray(encoded("flac"))
+    data[21] |= 0x0F  # the top bits of STREAMINFO's sample count: 60 billion
+    path = tmp_path / "a.flac"
+    path.write_bytes(bytes(data))
+    assert files.probe(path).frames > 6e10
+    read_every_way(path)
 
 
 @FUZZ

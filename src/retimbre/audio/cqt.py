@@ -111,13 +111,15 @@ class ConstantQ(nn.Module):
         if hop_length % step:
             near = sorted({hop_length // step * step, (hop_length // step + 1) * step} - {0})
             raise RetimbreError(
-                f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at half-rates need: use {' or '.join(map(str, near))}."
+                f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at half-rates need: "
+                f"use {' or '.join(map(str, near))}."
             )
         frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), quality_factor(bins_per_octave)
         top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q)
         if top > sample_rate / 2:
             raise RetimbreError(
-                f"The highest of {n_bins} constant-Q bins reaches {top:.0f} Hz, above half the sample rate ({sample_rate / 2:.0f} Hz): use fewer bins."
+                f"The highest of {n_bins} constant-Q bins reaches {top:.0f} Hz, above half the sample rate "
+                f"({sample_rate / 2:.0f} Hz): use fewer bins."
             )
 
         # Low bins at a high rate: halve first, while the hop allows, but stay an octave above the need as librosa does,

@@ -135,8 +135,9 @@ class StreamReader:
     def __init__(self, path: str | Path, sample_rate: int):
         self.path, self.sample_rate, self.info = path, sample_rate, probe(path)
 
-    def __len__(self) -> int:
-        """Samples at the target rate, as the header promises; a truncated file gives fewer."""
+    @property
+    def expected_samples(self) -> int:
+        """Samples at the target rate, if the header is right. Not ``len``: ``list(reader)`` would make room for what a header claims."""
         return _resampled_length(self.info.frames, self.info.sample_rate, self.sample_rate)
 
     def __iter__(self) -> Iterator[np.ndarray]:
