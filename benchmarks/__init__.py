@@ -1,0 +1,1 @@
+"""Speed of this project's parts beside what one would pick instead: ``python -m benchmarks``."""

@@ -1,0 +1,100 @@
+"""``python -m benchmarks [--quick] [--rounds 5] [--only cqt,wavenet] [--out benchmarks/results]`` writes one table (Markdown, JSON)."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per route unless a case says otherwise; before torch starts
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import torch  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+from benchmarks import generation, transforms  # noqa: E402
+from benchmarks.timing import measure  # noqa: E402
+
+GROUPS = {
+    "cqt": transforms.cqt_cases,
+    "stft": transforms.stft_cases,
+    "resample": transforms.resample_cases,
+    "wavenet": generation.generation_cases,
+}
+PACKAGES = ("torch", "numpy", "numba", "librosa", "nnAudio", "soxr", "torchaudio", "wavenet_vocoder")
+
+
+def environment() -> dict:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        return name + (", AVX-512" if any("avx512f" in line for line in lines) else "")
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def markdown(result: dict) -> str:
+    """The table as people read it."""
+    e = result["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
+    lines = [
+        f"{e['cpu']}, {e['cores']} cores; Python {e['python']}; {versions}.",
+        f"{result['rounds']} interleaved rounds; one-thread rows count CPU seconds, others wall time. "
+        f"Load average {result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end.",
+        "",
+        "| what | route | threads | rate (median) | ratio to the peer: min – median – max | share of the limit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        ratio = ""
+        if row["ratio"] and row["route"] == row["against"]:
+            ratio = "1 (peer)"
+        elif row["ratio"]:
+            ratio = " – ".join(f"{row['ratio'][k]:.3g}" for k in ("min", "median", "max"))
+        shares = row["share_of_limit"] or {}
+        share = "; ".join(f"{value:.2f} of {name.removeprefix('limit: ')}" for name, value in shares.items())
+        rate = f"{row['rate']['median']:,.0f} {row['unit']}"
+        lines.append(f"| {row['group']}: {row['case']} | {row['route']} | {row['threads']} | {rate} | {ratio} | {share} |")
+    notes = sorted({f"{row['group']}: {row['case']}: {row['note']}." for row in result["rows"] if row["note"]})
+    return "\n".join(lines + [""] + [f"- {note}" for note in notes]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Time this project's parts beside their peers.")
+    parser.add_argument("--quick", action="store_true", help="the main cases only, not how cost grows with length, bins, layers, streams")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {', '.join(GROUPS)}")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"), help="path of the table without its ending")
+    arguments = parser.parse_args()
+    groups = arguments.only.split(",")
+    unknown = sorted(set(groups) - set(GROUPS))
+    if unknown or arguments.rounds < 1:
+        parser.error(f"--only takes {', '.join(GROUPS)}, not {unknown[0]}" if unknown else "--rounds must be at least 1")
+    torch.set_num_threads(1)
+    load, rows = os.getloadavg()[0], []
+    with torch.no_grad():
+        for group in groups:
+            for case in GROUPS[group](arguments.quick):
+                print(f"{case.group}: {case.name} ...", file=sys.stderr, flush=True)
+                rows += measure(case, arguments.rounds)
+    result = {"environment": environment(), "rounds": arguments.rounds, "load": [load, os.getloadavg()[0]], "rows": rows}
+    table = markdown(result)
+    arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.with_suffix(".md").write_text(table)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

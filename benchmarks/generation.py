@@ -1,0 +1,179 @@
+"""Cases: WaveNet generation. Unit: samples per second, summed over the streams.
+
+The peer is ``wavenet_vocoder`` 0.1.1 (r9y9), whose own weights are copied into our network, so that both do the same work;
+``same_network`` is checked against the peer's forward pass before anything is timed.
+"""
+
+import ctypes
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import Case, Route
+from retimbre.models.generation import cpp_kernel
+from retimbre.models.generation.sampler import generate
+from retimbre.models.generation.weights import pack
+from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig, shift_right
+
+HOP, FEATURES = 256, 80
+PUBLISHED = WaveNetConfig(
+    FEATURES, HOP, 1, layers=20, layers_per_stack=10, residual_channels=64, skip_channels=64, conditioning_channels=80
+)
+DEFAULT = WaveNetConfig(84, HOP, 2)
+
+
+def peer_network(config: WaveNetConfig):
+    """The peer at our sizes, in evaluation mode, or None when it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from wavenet_vocoder import WaveNet as Peer
+    except ImportError:
+        return None
+    torch.manual_seed(0)
+    peer = Peer(
+        out_channels=CODES,
+        layers=config.layers,
+        stacks=config.layers // config.layers_per_stack,
+        residual_channels=config.residual_channels,
+        gate_channels=2 * config.residual_channels,
+        skip_out_channels=config.skip_channels,
+        kernel_size=config.kernel,
+        cin_channels=config.feature_bins,
+        weight_normalization=False,
+        legacy=False,
+    )
+    peer.make_generation_fast_()  # as its own synthesis script does: weight normalisation is folded in
+    return peer.eval()
+
+
+@torch.no_grad()
+def same_network(peer, config: WaveNetConfig) -> WaveNet:
+    """The peer's weights in our layout. Its conditioning comes at sample rate, so ours keeps its own frame-rate layers; with silent
+    conditioning on both sides the logits are equal."""
+    model = WaveNet(config)
+    R = config.residual_channels
+    model.embedding.weight.copy_(peer.first_conv.weight[:, :, 0].T + peer.first_conv.bias)
+    gate_bias = []
+    for layer, block in enumerate(peer.conv_layers):
+        taps = block.conv.weight.permute(2, 1, 0)  # K, in, out
+        model.gate_weight[layer].copy_(taps.reshape(-1, taps.shape[2]))
+        gate_bias.append(block.conv.bias + block.conv1x1c.bias)
+        model.output_weight[layer, :, :R].copy_(block.conv1x1_out.weight[:, :, 0].T)
+        model.output_weight[layer, :, R:].copy_(block.conv1x1_skip.weight[:, :, 0].T / model.skip_scale)
+        model.output_bias[layer, :R].copy_(block.conv1x1_out.bias)
+        model.output_bias[layer, R:].copy_(block.conv1x1_skip.bias / model.skip_scale)
+    model.conditioning_projection.bias.copy_(torch.cat(gate_bias))
+    for ours, theirs in ((model.head_hidden, peer.last_conv_layers[1]), (model.head_output, peer.last_conv_layers[3])):
+        ours.weight.copy_(theirs.weight[:, :, 0])
+        ours.bias.copy_(theirs.bias)
+    return model.eval()
+
+
+@torch.no_grad()
+def largest_difference(peer, model: WaveNet) -> float:
+    """Largest difference of logits between the peer's forward pass and ours on random codes, conditioning silenced."""
+    codes = torch.randint(0, CODES, (1, 2 * model.receptive_field()), generator=torch.Generator().manual_seed(0))
+    previous = shift_right(codes)
+    one_hot = torch.nn.functional.one_hot(previous, CODES).float().transpose(1, 2)
+    theirs = peer(one_hot, torch.zeros(1, model.config.feature_bins, codes.shape[1])).transpose(1, 2)
+    weight = model.conditioning_projection.weight.detach().clone()
+    model.conditioning_projection.weight.zero_()
+    features = torch.zeros(1, model.config.feature_bins, codes.shape[1] // model.config.hop_length + 1)
+    ours = model(previous, features, torch.zeros(1, dtype=torch.long))
+    model.conditioning_projection.weight.copy_(weight)
+    return float((ours - theirs).abs().max())
+
+
+def generation_cases(quick: bool) -> Iterator[Case]:
+    peer = peer_network(PUBLISHED)
+    note = "" if peer else "wavenet_vocoder is not installed (benchmarks/requirements.txt): no ratios"
+    torch.manual_seed(0)
+    if peer:
+        model = same_network(peer, PUBLISHED)
+        difference = largest_difference(peer, model)
+        if difference > 1e-3:
+            raise RuntimeError(f"the peer's network was not copied exactly: logits differ by {difference:.2g}")
+        note = f"same weights as the peer (logits differ by {difference:.1g})"
+    else:
+        model = WaveNet(PUBLISHED).eval()
+
+    cpp = cpp_kernel.available()
+    routes = [_route(model, "eager", 1, 300), _route(model, "numba", 1, 2000)] + ([_route(model, "cpp", 1, 4000)] if cpp else [])
+    if peer:
+        routes.append(_peer_route(peer, 60))
+    against = "wavenet_vocoder" if peer else None
+    sizes = "20 layers, 64/128/64"
+    limits = _limits(model) if cpp else {}
+    yield Case("WaveNet", f"{sizes}, 1 stream", "samples/s", routes, against, limits=limits, limit_for="cpp", note=note)
+
+    for streams, threads in ((8, 1), (8, 2)):
+        routes = [_route(model, "eager", streams, 100, threads), _route(model, "numba", streams, 500, threads)]
+        routes += [_route(model, "cpp", streams, 1000, threads)] if cpp else []
+        if peer:
+            routes.append(_peer_route(peer, 60))
+        yield Case(
+            "WaveNet", f"{sizes}, {streams} streams", "samples/s", routes, against, threads,
+            note="the released peer draws one stream only, so its one-stream rate is the reference",
+        )  # fmt: skip
+
+    routes = [_route(WaveNet(DEFAULT).eval(), name, 1, n) for name, n in (("eager", 500), ("numba", 8000), ("cpp", 16000))]
+    routes = routes if cpp else routes[:2]
+    yield Case("WaveNet", "this project's default (10 layers, 32/64/64), 1 stream", "samples/s", routes, None, note="16000 is real time")
+    if quick:
+        return
+    for layers in (10, 20, 40):
+        config = WaveNetConfig(FEATURES, HOP, 1, layers=layers, residual_channels=64, conditioning_channels=80)
+        wide = WaveNet(config).eval()
+        routes = [_route(wide, "numba", 1, 2000)] + ([_route(wide, "cpp", 1, 4000)] if cpp else [])
+        yield Case("WaveNet growth", f"{layers} layers, 1 stream", "samples/s", routes, None)
+    for streams in (2, 4, 32):
+        routes = [_route(model, "numba", streams, 500)] + ([_route(model, "cpp", streams, 500)] if cpp else [])
+        yield Case("WaveNet growth", f"{sizes}, {streams} streams", "samples/s", routes, None)
+
+
+def _route(model: WaveNet, name: str, streams: int, n: int, threads: int = 1) -> Route:
+    features = np.random.default_rng(0).standard_normal((streams, model.config.feature_bins, n // HOP + 1), dtype=np.float32)
+    return Route(name, lambda: generate(model, features, 0, n, seed=0, route=name, threads=threads), streams * n)
+
+
+def _peer_route(peer, n: int) -> Route:
+    c = torch.randn(1, peer.cin_channels, n)
+
+    def call():
+        with torch.no_grad():
+            peer.incremental_forward(c=c, T=n)
+
+    return Route("wavenet_vocoder", call, n)
+
+
+def _limits(model: WaveNet) -> dict:
+    """Two limits of one stream on one core: the weights streamed from where they lie, and the same arithmetic out of L1."""
+    packed = pack(model)
+    unused = packed.residual_channels**2  # the last layer's residual output
+    floats = sum(m.numel() for m in (packed.gate, packed.output, packed.hidden, packed.head)) - unused
+    floats = floats // 128 * 128
+    weights = np.random.default_rng(0).standard_normal(floats, dtype=np.float32)
+    folder = tempfile.TemporaryDirectory()
+    library_path = Path(folder.name) / "limits.so"
+    source = Path(__file__).with_name("limits.cpp")
+    subprocess.run(["g++", *cpp_kernel.FLAGS, "-o", str(library_path), str(source)], check=True, capture_output=True)
+    library = ctypes.CDLL(str(library_path))
+    library.stream_weights.restype = ctypes.c_float
+
+    def make(block: int):
+        def call(steps: int = 1000):
+            library.stream_weights(weights.ctypes.data_as(ctypes.c_void_p), *(ctypes.c_int64(v) for v in (floats, block, steps)))
+            return folder  # kept until the last call
+
+        return call, 1000.0
+
+    return {
+        f"{floats * 4 / 1e6:.2f} MB of weights streamed": lambda: make(floats),
+        "the same arithmetic out of L1": lambda: make(4096),
+    }
