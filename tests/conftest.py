@@ -1,0 +1,17 @@
+"""What all tests share: one thread, no inherited experiment or tracking server, the slow file first."""
+
+import os
+
+# Before NumPy and torch are imported: two test processes share two cores, and bit-equal results need one thread count.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+# The suite itself may run inside a stage or beside somebody's tracking server: neither may be seen by what is tested.
+for _name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_"))]:
+    del os.environ[_name]
+
+import pytest  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pipeline's tests take longest: with two processes they must start first."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")

@@ -1,0 +1,124 @@
+"""``params.yaml`` and ``profiles/``: valid, alike, and refused in one sentence when they are not."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from retimbre import params
+from retimbre.errors import RetimbreError
+
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+BROKEN = {  # what is set -> what the sentence must say
+    "typo": ({"model.lambda_cylce": 3}, "model.lambda_cylce is not a parameter"),
+    "no such section": ({"modle": {}}, "modle is not a parameter"),
+    "text for a number": ({"model.lambda_cycle": "abc"}, "model.lambda_cycle is 'abc'"),
+    "YAML 1.1 exponent": ({"model.learning_rate_generator": "2e-4"}, "write exponents as 2.0e-4"),
+    "float for an integer": ({"model.steps": 10.5}, "model.steps is 10.5"),
+    "boolean for a number": ({"classifier.steps": True}, "classifier.steps is True"),
+    "negative": ({"vocoder.inverter_steps": -1}, "vocoder.inverter_steps is -1"),
+    "unknown choice": ({"model.generator": "unet"}, "model.generator is 'unet'"),
+    "one domain": ({"dataset.domains": ["piano"]}, "dataset.domains is"),
+    "a domain twice": ({"dataset.domains": ["piano", "piano"]}, "dataset.domains names a domain twice"),
+    "domain that is no name": ({"dataset.domains": ["piano", "../x"]}, "dataset.domains.1 is '../x'"),
+    "folder without entry": ({"dataset.source": "folder", "dataset.folders": {"piano": "/p"}}, "dataset.folders has no entry for 'guitar'"),
+    "hop and octaves": ({"features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
+    "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be even and at least twice"),
+    "bins above Nyquist": ({"features.cqt_bins": 108, "features.hop_length": 256}, "features.cqt_bins: the highest filter"),
+    "two representations": ({"vocoder.representation": "mel"}, "vocoder.representation must be the same as model.representation"),
+    "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),
+}
+
+
+def values() -> dict[str, Any]:
+    return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+
+
+def keys(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The keys of params, two levels; free mappings (folders) count as one value."""
+    return {key: list(value) if isinstance(value, dict) else None for key, value in mapping.items()}
+
+
+def test_the_default_is_valid() -> None:
+    loaded = params.load("seed", "model", path=PARAMS)
+    assert vars(loaded).keys() == {"seed", "model"}, "only what was asked for"
+    assert loaded.model.lambda_cycle == values()["model"]["lambda_cycle"]
+
+
+def test_smoke_and_gpu_profiles_exist() -> None:
+    assert {path.stem for path in PROFILES} >= {"smoke", "gpu"}
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_profiles_are_valid_and_have_the_same_keys_in_the_same_order(path: Path) -> None:
+    params.read(path)
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert keys(profile) == keys(values())
+    assert list(profile) == list(values())
+
+
+@pytest.mark.parametrize("path", [PARAMS, *PROFILES], ids=lambda path: path.stem)
+def test_dvc_and_python_read_the_same_values(path: Path) -> None:
+    """DVC reads YAML 1.2, PyYAML 1.1: 2e-4 is a number for one and a text for the other."""
+    text = path.read_text(encoding="utf-8")
+    assert YAML(typ="safe").load(text) == yaml.safe_load(text)
+    assert not re.findall(r": \d+\.0+\s*(?:#.*)?$", text, re.MULTILINE), "10.0 and 10 are different keys of the run cache"
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BROKEN.values(), ids=BROKEN)
+def test_refusals_name_the_key(changes: dict[str, Any], sentence: str) -> None:
+    broken = copy.deepcopy(values())
+    for name, value in changes.items():
+        *section, key = name.split(".")
+        (broken[section[0]] if section else broken)[key] = value
+    with pytest.raises(RetimbreError, match=sentence) as refusal:
+        params.parse(broken)
+    said = str(refusal.value)
+    assert said.startswith("params.yaml: ") and said.endswith(".") and "\n" not in said
+
+
+def test_missing_key_and_section() -> None:
+    for name in ("model", "seed"):
+        broken = values()
+        del broken[name]
+        with pytest.raises(RetimbreError, match=f"^params.yaml: {name} is missing"):
+            params.parse(broken)
+    broken = values()
+    del broken["vocoder"]["wavenet_layers"]
+    with pytest.raises(RetimbreError, match="vocoder.wavenet_layers is missing"):
+        params.parse(broken)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"seed: [1\nmodel: {", "is not valid YAML in line"),
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
+        (b"just a text", "must be a mapping of sections"),
+        (b"", "must be a mapping of sections"),
+    ],
+)
+def test_broken_files(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RetimbreError, match=sentence) as refusal:
+        params.load("seed", path=path)
+    assert str(path) in str(refusal.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(RetimbreError, match="does not exist: run this in the repository's root"):
+        params.load("seed", path=tmp_path / "params.yaml")
+
+
+def test_flat_names_are_those_of_dash_s() -> None:
+    loaded = params.read(PARAMS)
+    flat = params.flatten("model", loaded.model)
+    assert flat["model.lambda_cycle"] == loaded.model.lambda_cycle
+    assert len(flat) == len(values()["model"])
