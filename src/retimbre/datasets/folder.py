@@ -82,7 +82,7 @@ def check(name: str, folder: Path) -> Checked:
 def split_files(names: list[str]) -> dict[str, list[str]]:
     """Split -> names: test 12 %, validation 8 %, by the hash of each name.
 
-    Small folders may leave a split empty: then the file whose hash is lowest moves there from training.
+    Small folders may leave a split empty: then the largest split gives it the file of its lowest hash.
     Needs three names at least.
     """
     places = sorted((unit_hash(f"file {name}"), name) for name in names)
@@ -125,8 +125,9 @@ class Folders:
         """The usable files; the others are named on stderr. Raises RetimbreError for none or too many bad ones."""
         names = recording_names(folder)
         if not names:
-            raise RetimbreError(f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF ...): put some there.")
-        checked = list(track(parallel_map(functools.partial(check, folder=folder), names, self.jobs), f"check {domain}", len(names), "files"))
+            raise RetimbreError(f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF): put some there.")
+        results = parallel_map(functools.partial(check, folder=folder), names, self.jobs)
+        checked = list(track(results, f"check {domain}", len(names), "files"))
         bad = [file for file in checked if file.problem]
         for file in bad:
             print(f"skipped {folder / file.name}: {file.problem}".encode(errors="replace").decode(), file=sys.stderr)
@@ -170,9 +171,10 @@ class Folders:
         length_s = self.dataset.excerpt_s
         room = {file.name: int(file.duration_s / length_s) for file in files}
         if sum(room.values()) < count:
+            kept = f"the {len(files)} file(s) kept for {split} hold {sum(room.values())} excerpts of {length_s:g} s"
             raise RetimbreError(
-                f"dataset.folders.{domain}: the {len(files)} file(s) kept for {split} hold {sum(room.values())} excerpts of {length_s:g} s, "
-                f"but dataset.{split}_pieces asks for {count}: give more or longer recordings, or lower it or dataset.excerpt_s."
+                f"dataset.folders.{domain}: {kept}, but dataset.{split}_pieces asks for {count}: "
+                "give more or longer recordings, or lower it or dataset.excerpt_s."
             )
         taken = dict.fromkeys(room, 0)
         while sum(taken.values()) < count:

@@ -70,8 +70,8 @@ def _check(recordings: list[Recording], origin: str) -> None:
 
 def write_manifest(folder: Path, recordings: list[Recording]) -> None:
     """Write ``folder/manifest.csv``, sorted by split, domain, piece, performance and start; atomic."""
+    _check(recordings, str(folder / NAME))
     ordered = sorted(recordings, key=lambda r: (SPLITS.index(r.split), r.domain, r.piece, r.performance, r.path, r.start_s))
-    _check(ordered, str(folder / NAME))
     with write_atomically(folder / NAME) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -1,6 +1,7 @@
 """Ordered maps over processes, threads or a Dask cluster, in flat memory."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -42,6 +43,8 @@ def parallel_map(function: Callable[[Task], Result], tasks: Iterable[Task], jobs
     if jobs == 1 and backend != "dask":
         yield from map(function, tasks)
         return
+    # loky restarts a worker that has grown by 300 MB, which importing torch alone can do; no work is lost.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
     tasks = iter(tasks)
     with _dask_cluster(jobs) if backend == "dask" else nullcontext():
         workers = -1 if backend == "dask" else jobs

@@ -90,8 +90,9 @@ def parse(path: Path) -> Score | None:
 def top_line(notes: tuple[Note, ...] | list[Note]) -> list[Note]:
     """The highest note of the first part at each onset, each ending where the next begins: one line."""
     highest: dict[float, Note] = {}
+    first = min(note.part for note in notes)
     for note in notes:
-        if note.part == 0 and (note.onset not in highest or note.pitch > highest[note.onset].pitch):
+        if note.part == first and (note.onset not in highest or note.pitch > highest[note.onset].pitch):
             highest[note.onset] = note
     line = [highest[onset] for onset in sorted(highest)]
     ends = [note.onset for note in line[1:]] + [float("inf")]

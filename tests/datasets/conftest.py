@@ -1,0 +1,40 @@
+"""A tiny rendered data set, made once."""
+
+import functools
+from types import SimpleNamespace
+
+import pytest
+
+from retimbre.datasets import scores
+from retimbre.datasets.base import make_source
+from retimbre.datasets.manifest import write_manifest
+from retimbre.params import Dataset
+
+TINY = dict(
+    source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2, excerpt_s=2,
+    polyphonic_share=0.5, soundfont=None, folders={}, max_unreadable_share=0.05,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def dataset_params():
+    """Dataset parameters of the tiny set, with changes."""
+    return lambda **changes: Dataset.model_validate(TINY | changes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parse_once():
+    """Parsing dominates these tests: each score is parsed once per session (by this process)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "parse", functools.cache(scores.parse))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_raw(tmp_path_factory, dataset_params, parse_once):
+    """``data/raw`` of two instruments: folder and recordings."""
+    folder = tmp_path_factory.mktemp("raw")
+    source = make_source(dataset_params(), seed=3, jobs=1)
+    recordings = source.prepare(folder)
+    write_manifest(folder, recordings)
+    return SimpleNamespace(folder=folder, recordings=recordings, source=source)

@@ -1,0 +1,136 @@
+"""The user's own folders: what is chosen, and every fault that people bring."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from retimbre.datasets.base import make_source
+from retimbre.datasets.folder import recording_names, split_files
+from retimbre.datasets.manifest import write_manifest
+from retimbre.errors import RetimbreError
+
+
+def write(path, seconds, rate=8000, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name) + int(seconds * 10))
+    soundfile.write(path, rng.normal(0, 0.1, (round(seconds * rate), channels)), rate)
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Two folders of eight recordings of 6 s in several formats, rates and depths, and things that are no recordings."""
+    for domain in ("flute", "harp"):
+        folder = tmp_path / "my music" / domain
+        for number, name in enumerate(["a.wav", "b.flac", "sub/c.ogg", "d.MP3", "e.aiff", "Ärger, laut.wav", "sub/deep/g.wav", "h.wav"]):
+            write(folder / name, 6, rate=[8000, 16000, 44100][number % 3], channels=1 + number % 2)
+        (folder / "cover.jpg").write_bytes(b"picture")
+        (folder / "._a.wav").write_bytes(b"a file that macOS leaves behind")
+    return tmp_path / "my music"
+
+
+@pytest.fixture
+def folders(music, dataset_params):
+    def make(jobs=1, **changes):
+        values = dict(source="folder", domains=["flute", "harp"], folders={d: str(music / d) for d in ("flute", "harp")}, train_minutes=0)
+        return make_source(dataset_params(**(values | changes)), seed=1, jobs=jobs)
+
+    return make
+
+
+def seconds(recordings, **properties):
+    return sum(r.duration_s for r in recordings if all(getattr(r, name) == value for name, value in properties.items()))
+
+
+def test_every_format_is_taken_and_every_file_is_in_one_split(folders, tmp_path):
+    recordings = folders().prepare(tmp_path / "raw")
+    write_manifest(tmp_path / "raw", recordings)
+    for domain in ("flute", "harp"):
+        own = [r for r in recordings if r.domain == domain]
+        splits = {split: {r.path for r in own if r.split == split} for split in ("train", "validation", "test")}
+        assert all(splits.values())
+        assert sum(map(len, splits.values())) == len(set.union(*splits.values()))
+        assert len([r for r in own if r.split == "test"]) == 2
+        assert all(r.duration_s == 2 for r in own if r.split != "train")
+    assert all(r.performance == "" and (tmp_path / "raw" / r.path).is_file() for r in recordings)
+    assert any("Ärger, laut" in r.path for r in recordings)
+
+
+def test_copies_are_independent_of_the_originals(folders, music, tmp_path):
+    for recording in folders().prepare(tmp_path / "raw"):
+        original = music / recording.path
+        assert (tmp_path / "raw" / recording.path).read_bytes() == original.read_bytes()
+        assert original.stat().st_nlink == 1
+
+
+def test_train_minutes_is_a_limit(folders, tmp_path):
+    everything = seconds(folders().prepare(tmp_path / "a"), split="train", domain="harp")
+    limited = seconds(folders(train_minutes=0.25).prepare(tmp_path / "b"), split="train", domain="harp")
+    assert everything > 20
+    assert limited == pytest.approx(15)
+
+
+def test_the_number_of_processes_changes_nothing(folders, tmp_path):
+    assert folders().prepare(tmp_path / "a") == folders(jobs=2).prepare(tmp_path / "b")
+
+
+def test_held_out_excerpts_do_not_overlap(folders, tmp_path):
+    recordings = folders(test_pieces=3).prepare(tmp_path / "raw")
+    for path in {r.path for r in recordings if r.split == "test"}:
+        starts = sorted(r.start_s for r in recordings if r.path == path)
+        assert all(b - a >= 2 for a, b in zip(starts, starts[1:], strict=False))
+        assert starts[0] >= 0
+        assert starts[-1] + 2 <= 6.1
+
+
+def test_missing_empty_and_nested_folders_are_refused(folders, music, tmp_path):
+    with pytest.raises(RetimbreError, match="dataset.folders.harp: .*nowhere is not a folder"):
+        folders(folders={"flute": str(music / "flute"), "harp": str(tmp_path / "nowhere")})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RetimbreError, match="empty holds no recordings"):
+        folders(folders={"flute": str(tmp_path / "empty"), "harp": str(music / "harp")}).prepare(tmp_path / "raw")
+    with pytest.raises(RetimbreError, match="within flute's"):
+        folders(folders={"flute": str(music), "harp": str(music / "harp")})
+
+
+def test_unusable_files_are_named_and_counted(folders, music, tmp_path, capsys):
+    (music / "harp" / "broken.wav").write_bytes(b"RIFF nothing")
+    (music / "harp" / "nothing.flac").write_bytes(b"")
+    soundfile.write(music / "harp" / "silent.wav", np.zeros(8000), 8000)
+    soundfile.write(music / "harp" / "nan.wav", np.full(8000, np.nan), 8000, subtype="FLOAT")
+    with pytest.raises(RetimbreError, match="4 of 12 files .*broken.wav.*max_unreadable_share"):
+        folders().prepare(tmp_path / "a")
+    capsys.readouterr()
+    recordings = folders(max_unreadable_share=0.5).prepare(tmp_path / "b")
+    errors = capsys.readouterr().err
+    for name in ("broken.wav", "nothing.flac", "silent.wav: it is silent", "nan.wav: it holds"):
+        assert name in errors
+    assert "harp: 4 of 12 files were skipped" in errors
+    assert not any(name in r.path for r in recordings for name in ("broken", "nothing", "silent", "nan"))
+
+
+def test_too_few_files_and_too_little_material_are_refused_with_the_numbers(dataset_params, tmp_path):
+    for domain in ("x", "y"):
+        for name in ("a.wav", "b.wav"):
+            write(tmp_path / domain / name, 6)
+    values = dict(source="folder", domains=["x", "y"], folders={d: str(tmp_path / d) for d in ("x", "y")})
+    with pytest.raises(RetimbreError, match=r"2 usable file\(s\).*at least 3"):
+        make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
+    write(tmp_path / "x" / "c.wav", 6)
+    with pytest.raises(RetimbreError, match=r"6.0 s to train on \(1 of 3 files\).*10 s"):
+        make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
+    with pytest.raises(RetimbreError, match=r"1 file\(s\) kept for test hold 3 excerpts of 2 s.*test_pieces asks for 9"):
+        make_source(dataset_params(**values, test_pieces=9), 0).prepare(tmp_path / "raw")
+
+
+def test_splits_are_never_empty_and_stay_when_files_are_added():
+    for count in (3, 5, 40):
+        assert all(split_files([f"{n}.wav" for n in range(count)]).values())
+    many = split_files([f"{n}.wav" for n in range(300)])
+    more = split_files([f"{n}.wav" for n in range(330)])
+    assert all(set(many[split]) <= set(more[split]) for split in many)
+
+
+def test_names_are_sorted_and_hidden_files_are_passed_over(music):
+    names = recording_names(music / "harp")
+    assert names == sorted(names)
+    assert len(names) == 8

@@ -1,0 +1,63 @@
+"""The manifest: round trip, fixed order, refusals."""
+
+import dataclasses
+
+import pytest
+
+from retimbre.datasets.manifest import Recording, read_manifest, write_manifest
+from retimbre.errors import RetimbreError
+
+ROW = Recording("train/piano/a.flac", "piano", "a", "train", "", 0.0, 1.25, 48000, "font, program 0", "free", "midi/a.mid")
+
+
+def changed(**values):
+    return dataclasses.replace(ROW, **values)
+
+
+def test_round_trip_in_a_fixed_order(tmp_path):
+    rows = [
+        ROW,
+        changed(split="test", piece="b", performance="2"),
+        changed(split="test", piece="b", performance="1"),
+        changed(domain="guitar"),
+    ]
+    write_manifest(tmp_path, rows)
+    first = (tmp_path / "manifest.csv").read_bytes()
+    assert set(read_manifest(tmp_path)) == set(rows)
+    write_manifest(tmp_path, rows[::-1])
+    assert (tmp_path / "manifest.csv").read_bytes() == first
+    assert first.splitlines()[0] == b"path,domain,piece,split,performance,start_s,duration_s,sample_rate,source,licence,midi"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"split": "dev"}, "split 'dev'"),
+        ({"performance": "x"}, "performance 'x'"),
+        ({"path": "../secret.wav"}, "leads out"),
+        ({"duration_s": 0.0}, "must be positive"),
+        ({"piece": ""}, "must not be empty"),
+    ],
+)
+def test_invalid_rows_are_refused(tmp_path, values, message):
+    with pytest.raises(RetimbreError, match=message):
+        write_manifest(tmp_path, [changed(**values)])
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_a_piece_in_two_splits_is_refused(tmp_path):
+    with pytest.raises(RetimbreError, match="'a' is in two splits"):
+        write_manifest(tmp_path, [ROW, changed(split="test")])
+
+
+def test_missing_and_broken_manifests_are_refused(tmp_path):
+    with pytest.raises(RetimbreError, match="does not exist: run `dvc repro download`"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.csv").write_text("path,domain\n")
+    with pytest.raises(RetimbreError, match="must have the columns"):
+        read_manifest(tmp_path)
+    write_manifest(tmp_path, [ROW])
+    text = (tmp_path / "manifest.csv").read_text()
+    (tmp_path / "manifest.csv").write_text(text.replace("1.250000", "long"))
+    with pytest.raises(RetimbreError, match="line 2: start_s, duration_s"):
+        read_manifest(tmp_path)
