@@ -1,0 +1,98 @@
+"""The instrument classifier: a small 2-D convolutional network on log-magnitude spectra.
+
+Shapes: B batch, F frequency bins, T frames. Input in dB, output logits.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from retimbre.errors import RetimbreError
+
+DB_PER_UNIT = 15.0  # about one standard deviation of levelled music in dB
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """All that is needed to rebuild the network; ``classes`` are its outputs in order."""
+
+    classes: tuple[str, ...]
+    channels: int  # of the first layer; doubled twice
+    top_db: float  # input is clipped to [top_db - range_db, top_db] ...
+    range_db: float  # ... so that what no one hears decides nothing
+
+    def to_dict(self) -> dict:
+        return asdict(self) | {"classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ClassifierConfig":
+        return cls(**{**values, "classes": tuple(values["classes"])})
+
+
+class SpectrumClassifier(nn.Module):
+    """dB (B, F, T) -> logits (B, classes); any F of at least 8 and T of at least 8.
+
+    Three strided convolutions, the mean over time of four broad bands of frequency, one linear layer.
+    The window's mean level is taken away first: loudness must not tell instruments apart.
+    """
+
+    def __init__(self, config: ClassifierConfig):
+        super().__init__()
+        self.config = config
+        c = config.channels
+        self.body = nn.Sequential(
+            nn.Conv2d(1, c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, C, F/2, T/2)
+            nn.Conv2d(c, 2 * c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU(),  # (B, 2C, F/4, T/4)
+            nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4 * c), nn.ReLU(),  # (B, 4C, F/8, T/8)
+            nn.AdaptiveAvgPool2d((4, 1)),  # (B, 4C, 4, 1)
+            nn.Flatten(),  # (B, 16C)
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(16 * c, len(config.classes)))
+
+    def embed(self, db: Tensor) -> Tensor:
+        """Penultimate layer, (B, F, T) -> (B, 16 * channels): the embedding of distribution distances."""
+        x = db.clamp(self.config.top_db - self.config.range_db, self.config.top_db)
+        x = (x - x.mean(dim=(1, 2), keepdim=True)) / DB_PER_UNIT
+        return self.body(x[:, None])
+
+    def forward(self, db: Tensor) -> Tensor:
+        return self.head(self.embed(db))
+
+
+@torch.no_grad()
+def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int = 256) -> Tensor:
+    """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; the network is left in evaluation mode."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = [network(part.float().to(device)).softmax(dim=1).cpu() for part in windows.split(batch_size)]
+    return torch.cat(parts) if parts else torch.zeros(0, len(network.config.classes))
+
+
+def save_networks(folder: Path, networks: dict[str, SpectrumClassifier], description: dict) -> None:
+    """Write ``<name>.safetensors`` for each network, and ``config.json``: ``description`` with the networks' configurations."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, network in networks.items():
+        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors")
+    config = description | {"networks": {name: network.config.to_dict() for name, network in networks.items()}}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def load_networks(folder: Path) -> tuple[dict[str, SpectrumClassifier], dict]:
+    """The networks (evaluation mode, CPU) and the description that :func:`save_networks` wrote.
+
+    Raises RetimbreError when the folder holds no trained classifier.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        networks = {}
+        for name, values in config["networks"].items():
+            networks[name] = SpectrumClassifier(ClassifierConfig.from_dict(values))
+            networks[name].load_state_dict(load_file(folder / f"{name}.safetensors"))
+            networks[name].eval()
+    except (FileNotFoundError, KeyError, json.JSONDecodeError):
+        raise RetimbreError(f"{folder} holds no complete trained classifier: train it with `dvc repro classifier`.") from None
+    return networks, config
