@@ -25,7 +25,7 @@ from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
-from retimbre.models.generation import generate
+from retimbre.models.generation.sampler import generate
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch

@@ -1,0 +1,172 @@
+"""Whole files through real (small, untrained) networks: what the path around them must keep."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from retimbre import transfer
+from retimbre.audio.features import FeatureConfig
+from retimbre.audio.loudness import LoudnessMeter
+from retimbre.cli import main
+from retimbre.errors import RetimbreError
+from retimbre.models.cyclegan import Generator, GeneratorConfig
+from retimbre.models.inverter import InverterConfig, SpectralInverter
+from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.systems.cyclegan import CycleGan
+from retimbre.systems.transfer import Chunking, TimbreTransfer
+from retimbre.systems.vocoder import Vocoder
+
+RATE = 16000
+FEATURES = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
+
+
+def train_nothing(folder):
+    """Models as ``dvc repro`` writes them, with weights as they start."""
+    torch.manual_seed(0)
+    shape = GeneratorConfig(84, channels=16, blocks=2)
+    generators = torch.nn.ModuleDict({n: Generator(shape) for n in ("ab", "ba")})
+    for generator in generators.values():
+        torch.nn.init.normal_(generator.body.out.weight, 0, 0.05)
+    common = {"domains": ["piano", "guitar"], "features": FEATURES.to_dict(), "representation": "cqt", "top_db": 7.0}
+    CycleGan(generators, {**common, "generator": shape.to_dict()}).save(folder / "cyclegan")
+    inverter = SpectralInverter(InverterConfig(84, 1024, 16, 1))
+    wavenet = WaveNet(WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=3, layers_per_stack=3, residual_channels=8, skip_channels=8))
+    more = {"rms": 0.1, "griffin_lim_iterations": 2, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "wavenet_temperature": 0.7}
+    Vocoder(inverter, wavenet, {**common, **more, "inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}).save(folder / "vocoder")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return train_nothing(tmp_path_factory.mktemp("models"))
+
+
+def melody(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    x = np.zeros(len(t))
+    for onset in np.arange(0, seconds, 0.25):
+        f = 220 * 2 ** (rng.integers(0, 24) / 12)
+        x += np.where(t >= onset, np.exp(-6 * (t - onset)), 0) * sum(np.sin(2 * np.pi * f * h * t) / h for h in (1, 2, 3) if f * h < rate / 2)
+    return (0.2 * x / np.abs(x).max()).astype(np.float32)
+
+
+def loudness(x: np.ndarray, rate: int) -> float:
+    meter = LoudnessMeter(rate)
+    meter.update(x)
+    return meter.lufs()
+
+
+@pytest.mark.parametrize("route", ["source_phase", "griffin_lim", "wavenet"])
+@pytest.mark.parametrize(("rate", "seconds"), [(RATE, 1.0), (44100, 0.77), (8000, 0.1)])
+def test_same_length_and_loudness_by_every_route(models, route, rate, seconds):
+    x = melody(seconds, rate)
+    y = transfer(x, rate, "guitar", route, models)
+    assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all()
+    assert np.abs(y).max() <= 1
+    if seconds >= 0.5 and np.abs(y).max() < 0.95:  # the meter needs a gating block, and peaks may limit the level
+        assert abs(loudness(y, rate) - loudness(x, rate)) < 1.0
+
+
+def test_chunks_of_any_size_give_the_same_samples_on_the_source_phase(models):
+    x = melody(12.3)
+    whole = TimbreTransfer.load(models, Chunking(body_s=100))(x, RATE, "guitar")
+    for body in (3.0, 4.5):
+        assert np.abs(TimbreTransfer.load(models, Chunking(body_s=body))(x, RATE, "guitar") - whole).max() < 1e-5
+
+
+def test_griffin_lim_chunks_have_no_seam(models):
+    """At the seams the change from sample to sample is no larger than elsewhere, and no energy is lost."""
+    x = melody(10.0)
+    y = TimbreTransfer.load(models, Chunking(body_s=4.0))(x, RATE, "guitar", "griffin_lim")
+    whole = TimbreTransfer.load(models, Chunking(body_s=100))(x, RATE, "guitar", "griffin_lim")
+    for seam in (4.0, 8.0):
+        place = slice(round((seam - 0.1) * RATE), round((seam + 0.15) * RATE))
+        assert np.abs(np.diff(y[place])).max() <= 1.5 * np.abs(np.diff(y)).max() / 1.2
+        assert abs(10 * np.log10(np.mean(y[place] ** 2) / np.mean(whole[place] ** 2))) < 1.5
+
+
+def test_channels_are_mixed_down(models):
+    x = melody(1.0)
+    assert np.array_equal(transfer(np.stack([x, x], 1), RATE, "piano", models=models), transfer(x, RATE, "piano", models=models))
+
+
+def test_level_of_the_input_does_not_change_what_the_networks_see(models):
+    x = melody(1.0)
+    # Powers of two: other factors round differently, and untrained networks put noise on the phases of that rounding.
+    loud, soft = (transfer(g * x, RATE, "guitar", models=models) / g for g in (0.5, 0.03125))
+    assert np.abs(loud - soft).max() < 1e-4
+
+
+@pytest.mark.parametrize(("suffix", "subtype", "channels"), [("wav", "PCM_24", 2), ("flac", "PCM_16", 1), ("ogg", "VORBIS", 2), ("mp3", "MPEG_LAYER_III", 1)])
+def test_files_of_any_format(models, tmp_path, suffix, subtype, channels, capsys):
+    x = melody(2.0, 44100)
+    path = tmp_path / f"song.{suffix}"
+    soundfile.write(path, np.stack([x] * channels, 1), 44100, subtype)
+    main(["transfer", str(path), "--to", "guitar", "-o", str(tmp_path / "out.wav"), "--models", str(models)])
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.samplerate, info.channels, info.frames) == (44100, 1, soundfile.info(path).frames)
+    said = capsys.readouterr().out
+    assert "out.wav" in said and ("mixed down" in said) == (channels > 1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.wav", path.name]
+
+
+def test_default_output_name_and_existing_file_is_replaced_only_by_a_finished_one(models, tmp_path, monkeypatch):
+    path = tmp_path / "song.wav"
+    soundfile.write(path, melody(1.0), RATE)
+    main(["transfer", str(path), "--to", "guitar", "--models", str(models)])
+    out = tmp_path / "song-guitar.wav"
+    first = out.read_bytes()
+    monkeypatch.setattr(TimbreTransfer, "convert", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("power cut")))
+    with pytest.raises(RuntimeError):
+        main(["transfer", str(path), "--to", "guitar", "--models", str(models)])
+    assert out.read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["song-guitar.wav", "song.wav"]
+
+
+def refused(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["transfer", *arguments])
+    assert stop.value.code == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("error: ") and said.endswith(".")
+    return said
+
+
+def test_refusals_are_one_sentence(models, tmp_path, capsys):
+    song, silent, short, text, empty = (tmp_path / n for n in ("song.wav", "silent.wav", "short.wav", "text.wav", "empty.wav"))
+    soundfile.write(song, melody(1.0), RATE)
+    soundfile.write(silent, np.zeros(RATE), RATE)
+    soundfile.write(short, melody(0.05), RATE)
+    text.write_text("not audio")
+    soundfile.write(empty, np.zeros(0), RATE)
+    known = ["--models", str(models)]
+    assert "piano or guitar" in refused(capsys, str(song), "--to", "tuba", *known)
+    assert "silent" in refused(capsys, str(silent), "--to", "guitar", *known)
+    assert "shorter" in refused(capsys, str(short), "--to", "guitar", *known)
+    assert "text.wav" in refused(capsys, str(text), "--to", "guitar", *known)
+    assert "empty.wav" in refused(capsys, str(empty), "--to", "guitar", *known)
+    assert "absent.wav" in refused(capsys, str(tmp_path / "absent.wav"), "--to", "guitar", *known)
+    assert "dvc repro" in refused(capsys, str(song), "--to", "guitar", "--models", str(tmp_path / "none"))
+    assert ".wav" in refused(capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "x.mp3"), *known)
+    assert "itself" in refused(capsys, str(song), "--to", "guitar", "-o", str(song), *known)
+    assert "folder" in refused(capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "no" / "x.wav"), *known)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_models_that_do_not_belong_together_are_refused(models, tmp_path):
+    train_nothing(tmp_path)
+    path = tmp_path / "vocoder" / "config.json"
+    config = json.loads(path.read_text())
+    config["features"]["range_db"] = 70.0
+    path.write_text(json.dumps(config))
+    with pytest.raises(RetimbreError, match="different features"):
+        TimbreTransfer.load(tmp_path)
+
+
+def test_audio_that_is_not_finite_is_refused(models):
+    with pytest.raises(RetimbreError, match="finite"):
+        transfer(np.array([0.0, np.nan] * 9000), RATE, "guitar", models=models)
