@@ -11,8 +11,9 @@ from retimbre.models.generation.weights import PackedWeights
 class EagerStep:
     """One sample for B streams with cached states (Le Paine et al. 2016, "Fast Wavenet Generation Algorithm").
 
-    The past taps of all layers are one batched product, and the skip sum is one product; only the L small products that depend on
-    each other remain.
+    A step this small is bound by the number of operations, so: the past taps of all layers are one batched product, the skip sum is
+    one product, and sigmoid(v) = (1 + tanh(v / 2)) / 2 makes the gate one tanh and one multiply-add (the factors are in the weights).
+    What remains in the loop over layers are five operations into buffers that are made once.
     """
 
     def __init__(self, packed: PackedWeights, device: torch.device):
@@ -21,11 +22,13 @@ class EagerStep:
         past_rows = (packed.kernel - 1) * R
         self.packed, self.device = packed, device
         self.embedding = moved["embedding"]
-        self.past = moved["gate"][:, :past_rows].contiguous()  # L, (K - 1) R, 2 R
-        self.now = list(moved["gate"][:, past_rows:])
-        self.residual = list(moved["output"][..., :R].contiguous())
+        self.halves = torch.ones(2 * R, device=device)
+        self.halves[R:] = 0.5  # of the columns whose sigmoid is taken
+        self.past = (moved["gate"][:, :past_rows] * self.halves).contiguous()  # L, (K - 1) R, 2 R
+        self.now = list(moved["gate"][:, past_rows:] * self.halves)
+        self.residual = list(moved["output"][..., :R] * 0.5)
         self.residual_bias = list(moved["output_bias"])
-        self.skip = moved["output"][..., R:].reshape(L * R, -1)
+        self.skip = moved["output"][..., R:].reshape(L * R, -1) * 0.5
         self.skip_bias = moved["skip_bias"]
         self.hidden, self.hidden_bias = moved["hidden"], moved["hidden_bias"]
         self.head, self.head_bias = moved["head"], moved["head_bias"]
@@ -33,24 +36,34 @@ class EagerStep:
         self.offsets = torch.from_numpy(packed.offsets[:-1]).to(device)
         self.masks = (packed.kernel - 1) * dilations - 1  # ring sizes are powers of two
         self.lags = torch.stack([k * dilations for k in range(packed.kernel - 1, 0, -1)], 1)  # L, K - 1
+        self.streams = 0
+
+    def _make_buffers(self, B: int) -> None:
+        L, R = self.packed.layers, self.packed.residual_channels
+        self.streams = B
+        self.x = torch.zeros(L, B, R, device=self.device)  # inputs of the layers
+        self.h = torch.zeros(L, B, 2 * R, device=self.device)
+        self.gated = torch.zeros(B, L * R, device=self.device)
+        self.t = torch.zeros(B, 2 * R, device=self.device)
+        self.views = list(zip(self.x, self.h, self.gated.split(R, 1), self.now, self.residual, self.residual_bias, strict=True))
 
     def __call__(self, code: Tensor, time: Tensor, conditioning: Tensor, ring: Tensor) -> Tensor:
-        """code (B,), time (), conditioning (B, L, 2 R), ring (B, rows, R), which is updated -> logits (B, 256)."""
-        L, R, B = len(self.now), self.packed.residual_channels, code.shape[0]
+        """code (B,), time (), conditioning (B, L, 2 R) times ``halves``, ring (B, rows, R), which is updated -> logits (B, 256)."""
+        L, B = self.packed.layers, code.shape[0]
+        if self.streams != B:
+            self._make_buffers(B)
         read = self.offsets[:, None] + ((time - self.lags) & self.masks[:, None])  # L, K - 1
         past = ring.index_select(1, read.flatten()).view(B, L, -1).transpose(0, 1)  # L, B, (K - 1) R
-        h_past = torch.baddbmm(conditioning.transpose(0, 1), past, self.past)  # L, B, 2 R
-        x = self.embedding.index_select(0, code)  # B, R
-        inputs, gated = [], []
-        for layer in range(L):
-            inputs.append(x)
-            h = torch.addmm(h_past[layer], x, self.now[layer])
-            g = torch.tanh(h[:, :R]) * torch.sigmoid(h[:, R:])
-            gated.append(g)
+        torch.baddbmm(conditioning.transpose(0, 1), past, self.past, out=self.h)
+        filtered, gate = self.t.chunk(2, 1)
+        torch.index_select(self.embedding, 0, code, out=self.x[0])
+        for layer, (x, h, g, now, residual, bias) in enumerate(self.views):
+            torch.tanh(h.addmm_(x, now), out=self.t)
+            torch.addcmul(filtered, filtered, gate, out=g)  # 2 tanh(f) sigmoid(v)
             if layer < L - 1:
-                x = torch.addmm(self.residual_bias[layer], g, self.residual[layer]).add_(x, alpha=self.packed.residual_scale)
-        ring.index_copy_(1, self.offsets + (time & self.masks), torch.stack(inputs, 1))
-        skip = torch.addmm(self.skip_bias, torch.cat(gated, 1), self.skip).relu_()
+                torch.add(bias, x, alpha=self.packed.residual_scale, out=self.x[layer + 1]).addmm_(g, residual)
+        ring.index_copy_(1, self.offsets + (time & self.masks), self.x.transpose(0, 1))
+        skip = torch.addmm(self.skip_bias, self.gated, self.skip).relu_()
         return torch.addmm(self.head_bias, torch.addmm(self.hidden_bias, skip, self.hidden).relu_(), self.head)
 
 
@@ -79,7 +92,7 @@ def run(
     """Advance all streams by n samples, in place; shapes as in ``sampler.Job``. Arrays live on the CPU, the loop on the step's device."""
     device = step.device
     working_ring, current = ring.to(device), code.to(device)
-    conditioning, uniforms = conditioning.to(device), uniforms.to(device)
+    conditioning, uniforms = conditioning.to(device) * step.halves, uniforms.to(device)
     forced = None if forced is None else forced.to(device, torch.int64)
     drawn = torch.empty(codes.shape, dtype=codes.dtype, device=device)
     times = torch.arange(position, position + codes.shape[1], device=device)
