@@ -13,6 +13,7 @@ from retimbre.audio.cqt import ConstantQ
 from retimbre.audio.spectral import stft
 
 RATE, HOP, C1_HZ = 16000, 256, 32.7031956626
+NO_TORCHAUDIO = "torchaudio cannot be imported beside this torch"
 
 
 def _audio(batch: int, seconds: float) -> torch.Tensor:
@@ -69,7 +70,8 @@ def stft_cases(quick: bool) -> Iterator[Case]:
     if torchaudio:
         spectrogram = torchaudio.transforms.Spectrogram(1024, hop_length=HOP, power=None)
         routes.append(Route("torchaudio Spectrogram", lambda: spectrogram(x), 16))
-    yield Case("STFT", "1024/256, 4 x 4 s", "x realtime", routes, "librosa.stft")
+    note = "" if torchaudio else NO_TORCHAUDIO
+    yield Case("STFT", "1024/256, 4 x 4 s", "x realtime", routes, "librosa.stft", note=note)
 
 
 def resample_cases(quick: bool) -> Iterator[Case]:
@@ -84,7 +86,8 @@ def resample_cases(quick: bool) -> Iterator[Case]:
         sinc = torchaudio.transforms.Resample(44100, RATE)
         tensor = torch.from_numpy(x)
         routes.append(Route("torchaudio Resample (short sinc)", lambda: sinc(tensor), 10))
-    yield Case("resampling", "44.1 to 16 kHz, 10 s", "x realtime", routes, "librosa soxr_hq")
+    note = "" if torchaudio else NO_TORCHAUDIO
+    yield Case("resampling", "44.1 to 16 kHz, 10 s", "x realtime", routes, "librosa soxr_hq", note=note)
 
 
 def _torchaudio():
