@@ -38,7 +38,9 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
     for system, values in metrics.items():
         rows.append([system, *(f"{values[key]:.3g}" if key in values else "" for key, _, _ in HEADLINE)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
-    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows
+    )
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -76,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "--vocoder",
         choices=("source_phase", "griffin_lim", "wavenet"),
         default="source_phase",
-        help="how spectra become audio: on the phases of the source (default; fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow)",
+        help="from spectra to audio: on the source's phases (default; fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow)",
     )
     p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
     p.add_argument("--seed", type=int, default=0, help="of the WaveNet's sampling (default: 0)")
@@ -88,7 +90,9 @@ def parser() -> argparse.ArgumentParser:
         description="Print metrics/evaluation.json as a table and the paths of the report and of a few audio files.",
     )
     p.add_argument("--metrics", type=Path, default=Path("metrics"), metavar="FOLDER", help="metrics of the pipeline (default: metrics)")
-    p.add_argument("--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)")
+    p.add_argument(
+        "--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)"
+    )
     p.set_defaults(run=summary)
     return top
 

@@ -84,7 +84,9 @@ class Features(Section):
         if self.hop_length % step:
             below, above = self.hop_length // step * step, (self.hop_length // step + 1) * step
             allowed = f"{above}" if below == 0 else f"{below} or {above}"
-            raise ValueError(f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at half-rates): use {allowed}")
+            raise ValueError(
+                f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at half-rates): use {allowed}"
+            )
         if self.stft_n_fft % 2 or self.stft_n_fft < 2 * self.hop_length:
             raise ValueError(f"features.stft_n_fft must be even and at least twice features.hop_length ({2 * self.hop_length})")
         return self
@@ -187,9 +189,15 @@ class Params(Section):
         # Half of a Hann wavelet's bandwidth (1.5 bins of its transform) lies above its centre.
         edge = top * (1 + 0.75 * (2 ** (1 / f.cqt_bins_per_octave) - 1))
         if edge >= nyquist:
-            raise ValueError(f"features.cqt_bins: the highest filter would end at {edge:.0f} Hz, above half of audio.sample_rate ({nyquist:.0f} Hz): use fewer bins")
+            raise ValueError(
+                f"features.cqt_bins: the highest filter would end at {edge:.0f} Hz, above half of audio.sample_rate "
+                f"({nyquist:.0f} Hz): use fewer bins"
+            )
         if self.vocoder.representation != self.model.representation:
-            raise ValueError(f"vocoder.representation must be the same as model.representation ({self.model.representation}): the vocoder reads what the generators write")
+            raise ValueError(
+                f"vocoder.representation must be the same as model.representation ({self.model.representation}): "
+                "the vocoder reads what the generators write"
+            )
         if self.model.generator == "resnet2d" and self.model.crop_frames % 4:
             raise ValueError("model.crop_frames must be a multiple of 4 for generator resnet2d")
         return self

@@ -33,9 +33,13 @@ def train_nothing(folder):
     common = {"domains": ["piano", "guitar"], "features": FEATURES.to_dict(), "representation": "cqt", "top_db": 7.0}
     CycleGan(generators, {**common, "generator": shape.to_dict()}).save(folder / "cyclegan")
     inverter = SpectralInverter(InverterConfig(84, 1024, 16, 1))
-    wavenet = WaveNet(WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=3, layers_per_stack=3, residual_channels=8, skip_channels=8))
+    wavenet = WaveNet(
+        WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=3, layers_per_stack=3, residual_channels=8, skip_channels=8)
+    )
     more = {"rms": 0.1, "griffin_lim_iterations": 2, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "wavenet_temperature": 0.7}
-    Vocoder(inverter, wavenet, {**common, **more, "inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}).save(folder / "vocoder")
+    Vocoder(inverter, wavenet, {**common, **more, "inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}).save(
+        folder / "vocoder"
+    )
     return folder
 
 
@@ -50,7 +54,9 @@ def melody(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
     x = np.zeros(len(t))
     for onset in np.arange(0, seconds, 0.25):
         f = 220 * 2 ** (rng.integers(0, 24) / 12)
-        x += np.where(t >= onset, np.exp(-6 * (t - onset)), 0) * sum(np.sin(2 * np.pi * f * h * t) / h for h in (1, 2, 3) if f * h < rate / 2)
+        x += np.where(t >= onset, np.exp(-6 * (t - onset)), 0) * sum(
+            np.sin(2 * np.pi * f * h * t) / h for h in (1, 2, 3) if f * h < rate / 2
+        )
     return (0.2 * x / np.abs(x).max()).astype(np.float32)
 
 
@@ -101,7 +107,9 @@ def test_level_of_the_input_does_not_change_what_the_networks_see(models):
     assert np.abs(loud - soft).max() < 1e-4
 
 
-@pytest.mark.parametrize(("suffix", "subtype", "channels"), [("wav", "PCM_24", 2), ("flac", "PCM_16", 1), ("ogg", "VORBIS", 2), ("mp3", "MPEG_LAYER_III", 1)])
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "channels"), [("wav", "PCM_24", 2), ("flac", "PCM_16", 1), ("ogg", "VORBIS", 2), ("mp3", "MPEG_LAYER_III", 1)]
+)
 def test_files_of_any_format(models, tmp_path, suffix, subtype, channels, capsys):
     x = melody(2.0, 44100)
     path = tmp_path / f"song.{suffix}"

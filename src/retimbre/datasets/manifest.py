@@ -69,9 +69,13 @@ def _check(recordings: list[Recording], origin: str) -> None:
 
 
 def write_manifest(folder: Path, recordings: list[Recording]) -> None:
-    """Write ``folder/manifest.csv``, sorted by split, domain, piece, performance and start; atomic."""
+    """Write ``folder/manifest.csv``, sorted by split, domain, piece, performance and start; atomic.
+
+    Domains keep the order in which ``recordings`` brings them (A, B ...): later stages read it from here.
+    """
     _check(recordings, str(folder / NAME))
-    ordered = sorted(recordings, key=lambda r: (SPLITS.index(r.split), r.domain, r.piece, r.performance, r.path, r.start_s))
+    domains = list(dict.fromkeys(r.domain for r in recordings))
+    ordered = sorted(recordings, key=lambda r: (SPLITS.index(r.split), domains.index(r.domain), r.piece, r.performance, r.path, r.start_s))
     with write_atomically(folder / NAME) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

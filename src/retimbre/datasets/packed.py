@@ -238,8 +238,8 @@ class _Packed:
 
     @property
     def domains(self) -> list[str]:
-        """The domains in the index, sorted."""
-        return sorted({excerpt.domain for excerpt in self.index})
+        """The domains in the order of ``dataset.domains`` (A, B ...), which the manifest and the index keep."""
+        return list(dict.fromkeys(excerpt.domain for excerpt in self.index))
 
     def excerpts(self, domain: str | None = None, split: str | None = None, performance: str | None = None) -> list[Excerpt]:
         """The excerpts with these properties, in the index's order; None does not select."""

@@ -32,10 +32,15 @@ def wavenet_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures
         x = audio.read(excerpt, 0, count * hop)
         codes = encode_audio(x, model.config["wavenet_preemphasis"], model.config["wavenet_gain"]).astype(np.int64)
         level_db = np.asarray(features.read(frames[excerpt.id], 0, count + 1, representation), np.float32).T.clip(low, model.top_db)
-        batches.append((torch.from_numpy(codes)[None], torch.from_numpy(level_db)[None], torch.tensor([model.domains.index(excerpt.domain)])))
+        batches.append(
+            (torch.from_numpy(codes)[None], torch.from_numpy(level_db)[None], torch.tensor([model.domains.index(excerpt.domain)]))
+        )
 
     def bits(change) -> float:
-        total = [wavenet_loss(model.wavenet_model, codes, change(i, level_db), domain).item() for i, (codes, level_db, domain) in enumerate(batches)]
+        total = [
+            wavenet_loss(model.wavenet_model, codes, change(i, level_db), domain).item()
+            for i, (codes, level_db, domain) in enumerate(batches)
+        ]
         return float(np.mean(total)) / math.log(2)
 
     def other(i: int, level_db: torch.Tensor) -> torch.Tensor:

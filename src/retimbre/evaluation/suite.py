@@ -43,7 +43,9 @@ def timed(make: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]) -> Syste
     return run
 
 
-def systems(generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, Equaliser], route: str) -> dict[str, System]:
+def systems(
+    generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, Equaliser], route: str
+) -> dict[str, System]:
     """The rows of the table, controls first. ``route`` is the default way from levels to audio."""
 
     def levels(x: np.ndarray) -> np.ndarray:
@@ -62,6 +64,10 @@ def systems(generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, 
     def transfer(item: Item, level_db: np.ndarray) -> np.ndarray:
         return generator.transfer(level_db, item.target_domain)
 
+    def copy_synthesis(by: str) -> System:
+        make = timed(lambda item: (synthesise_target(vocoder, by, item), None))
+        return lambda item: item.target and make(item)
+
     other_route = "griffin_lim" if route == "source_phase" else "source_phase"
     rows: dict[str, System] = {
         "copy": lambda item: Output(item.source.audio, item.source.level_db, 0.0),
@@ -71,7 +77,10 @@ def systems(generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, 
         },
         "oracle": lambda item: item.oracle and Output(item.oracle.audio, item.oracle.level_db, 0.0),
         "unrelated": lambda item: Output(item.unrelated.audio, item.unrelated.level_db, 0.0),
-        **{f"vocoder_{by}": timed(lambda item, by=by: (synthesise_target(vocoder, by, item), None)) for by in (route, other_route, "wavenet")},
+        **{
+            f"vocoder_{by}": timed(lambda item, by=by: (synthesise_target(vocoder, by, item), None))
+            for by in (route, other_route, "wavenet")
+        },
         "cyclegan": through("cyclegan", transfer, route),
         f"cyclegan_{other_route}": through("cyclegan", transfer, other_route),
         "cyclegan_wavenet": through("cyclegan", transfer, "wavenet"),
@@ -93,39 +102,51 @@ class Scorer:
 
     def __call__(self, item: Item, output: Output) -> dict[str, float]:
         """Named values for one output; names as in the table. NaN where a metric is undefined."""
-        audio = m.match_length(output.audio, len(item.target.audio))
-        source, target = item.source.audio, item.target.audio
-        level_db = output.level_db if output.level_db is not None else self.levels(audio, self.representation)
-        low = self.top_db - self.config.range_db
-        frames = min(level_db.shape[1], item.target.level_db.shape[1])
-        out, src, true = (x[:, :frames].clip(low, self.top_db) for x in (level_db, item.source.level_db, item.target.level_db))
-        if self.representation != "cqt":  # chroma is always read from a constant-Q transform
-            src_c, true_c, out_c = (self.levels(x, "cqt") for x in (source, target, audio))
-        else:
-            src_c, true_c, out_c = src, true, out
-        notes, source_notes = self.transcribe(audio, self.rate), self.transcribe(source, self.rate)
-        # Levels are judged at the target recording's loudness: judges were trained on levelled recordings.
-        mel_db = self.levels(audio * (np.sqrt(np.mean(target**2)) / max(float(np.sqrt(np.mean(audio**2))), 1e-9)), "mel")
+        source, rate = item.source.audio, self.rate
+        audio = m.match_length(output.audio, len(source))
+        notes, source_notes = self.transcribe(audio, rate), self.transcribe(source, rate)
+        # The judges were trained on levelled recordings: what they hear is levelled like the source.
+        mel_db = self.levels(audio * (_rms(source) / max(_rms(audio), 1e-9)), "mel")
         scores = {
-            "feature_lsd": m.feature_lsd(out, true, self.top_db, self.config.range_db),
-            "content_chroma_ratio": m.content_chroma_ratio(out_c, src_c, true_c, self.config.cqt_bins_per_octave),
-            "content_peak_ratio": m.content_peak_ratio(out_c, src_c, true_c, self.config.cqt_bins_per_octave),
             "content_note_f1": note_f1(notes, source_notes),
             "content_jaccard": jaccard(notes, source_notes),
+            "style_target_rate": self.judges.style_target_rate(mel_db, item.target_domain),
+            "style_beyond_eq": self.judges.style_beyond_eq(mel_db, item.target_domain),
+            "fail_muted": m.fail_muted(audio, source),
+            "fail_level": m.fail_level(audio, source, rate),
+        }
+        if item.stratum == "mono":
+            scores["content_rpa"] = raw_pitch_accuracy(audio, source, rate)
+        if item.target is not None:
+            scores |= self._against_target(item, audio, output.level_db)
+        if output.seconds:
+            scores["rtf"] = output.seconds / (len(audio) / self.rate)
+        return scores
+
+    def _against_target(self, item: Item, audio: np.ndarray, level_db: np.ndarray | None) -> dict[str, float]:
+        """Distances to the true target; ``level_db`` as in Output."""
+        target, c = item.target.audio, self.config
+        level_db = self.levels(audio, self.representation) if level_db is None else level_db
+        frames = min(level_db.shape[1], item.target.level_db.shape[1])
+        out, source, true = (
+            x[:, :frames].clip(self.top_db - c.range_db, self.top_db) for x in (level_db, item.source.level_db, item.target.level_db)
+        )
+        lsd = m.feature_lsd(out, true, self.top_db, c.range_db)
+        if self.representation != "cqt":  # chroma is always read from a constant-Q transform
+            out, source, true = (self.levels(x, "cqt") for x in (audio, item.source.audio, target))
+        return {
+            "feature_lsd": lsd,
+            "content_chroma_ratio": m.content_chroma_ratio(out, source, true, c.cqt_bins_per_octave),
+            "content_peak_ratio": m.content_peak_ratio(out, source, true, c.cqt_bins_per_octave),
             "paired_lsd": m.paired_lsd(audio, target, self.rate),
             "paired_mel_l1_db": m.paired_mel_l1_db(audio, target, self.rate),
             "paired_mrstft": m.paired_mrstft(audio, target, self.rate),
             "paired_timbre": m.paired_timbre(audio, target, self.rate),
-            "style_target_rate": self.judges.style_target_rate(mel_db, item.target_domain),
-            "style_beyond_eq": self.judges.style_beyond_eq(mel_db, item.target_domain),
-            "fail_muted": m.fail_muted(audio, source),
-            "fail_level": m.fail_level(audio, source, self.rate),
         }
-        if item.stratum == "mono":
-            scores["content_rpa"] = raw_pitch_accuracy(audio, source, self.rate)
-        if output.seconds:
-            scores["rtf"] = output.seconds / (len(audio) / self.rate)
-        return scores
+
+
+def _rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,14 @@ def run(items: list[Item], rows: dict[str, System], scorer: Scorer, wavenet_item
 def records(results: list[Result]) -> list[dict[str, Any]]:
     """The long table: one row per system, item and metric."""
     return [
-        {"system": r.system, "direction": r.item.direction, "item": r.item.piece, "stratum": r.item.stratum, "metric": name, "value": float(value)}
+        {
+            "system": r.system,
+            "direction": r.item.direction,
+            "item": r.item.piece,
+            "stratum": r.item.stratum,
+            "metric": name,
+            "value": float(value),
+        }
         for r in results
         for name, value in r.scores.items()
     ]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
-from retimbre.errors import RetimbreError
 
 PERFORMANCE, SECOND_PERFORMANCE = "1", "2"
+UNPAIRED_ITEMS, UNPAIRED_S = 12, 8.0  # recordings per direction, and seconds of each
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Clip:
 class Item:
     """One piece in one direction.
 
-    ``source`` and ``target`` are the same performance on the two instruments, sample-aligned;
-    ``oracle`` is a second performance of the score on the target instrument (None when the data have
-    none), ``unrelated`` another piece on it.
+    ``source`` and ``target`` are the same performance on the two instruments, sample-aligned (``target``
+    is None in unpaired data, such as one's own folders); ``oracle`` is a second performance of the score
+    on the target instrument (None when there is none), ``unrelated`` another piece on it.
     """
 
     piece: str
@@ -32,7 +32,7 @@ class Item:
     target_domain: str
     stratum: str
     source: Clip
-    target: Clip
+    target: Clip | None
     oracle: Clip | None
     unrelated: Clip
 
@@ -51,28 +51,40 @@ def stratum_of(piece: str) -> str:
 
 
 def load_items(audio: PackedAudio, features: PackedFeatures, representation: str, domains: list[str], split: str = "test") -> list[Item]:
-    """Every paired piece of ``split``, in both directions of the first two domains.
-
-    Raises RetimbreError when the data set has no paired pieces.
+    """The test set in both directions of the first two domains: every paired piece of ``split``; where
+    there is none, the beginnings of up to ``UNPAIRED_ITEMS`` recordings, without a true target.
     """
     frames = {e.id: e for e in features.index}
+    paired = bool(audio.excerpts(split=split, performance=PERFORMANCE))
+    hop, limit = features.config.hop_length, int(UNPAIRED_S * features.config.sample_rate)
 
     def clip(excerpt: Excerpt | None) -> Clip | None:
         if excerpt is None:
             return None
-        level_db = np.asarray(features.read(frames[excerpt.id], representation=representation), np.float32).T
-        return Clip(audio.read(excerpt), level_db)
+        samples = excerpt.length if paired else min(excerpt.length, limit)
+        level_db = features.read(frames[excerpt.id], 0, samples // hop + 1, representation)
+        return Clip(audio.read(excerpt, 0, samples), np.asarray(level_db, np.float32).T)
 
     def by_piece(domain: str, performance: str) -> dict[str, Excerpt]:
-        return {e.piece: e for e in audio.excerpts(domain=domain, split=split, performance=performance)}
+        found: dict[str, Excerpt] = {}
+        for e in audio.excerpts(domain=domain, split=split, performance=performance):
+            found.setdefault(e.piece, e)  # a long recording is several excerpts: its first
+        return found
 
     items = []
     for source, target in (domains[:2], domains[1::-1]):
-        sources, targets, seconds = by_piece(source, PERFORMANCE), by_piece(target, PERFORMANCE), by_piece(target, SECOND_PERFORMANCE)
-        pieces = [piece for piece in sources if piece in targets]
+        if paired:
+            sources, targets, seconds = (
+                by_piece(*key) for key in ((source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE))
+            )
+            pieces = [piece for piece in sources if piece in targets]
+        else:
+            sources, targets, seconds = by_piece(source, ""), by_piece(target, ""), {}
+            pieces = list(sources)[:UNPAIRED_ITEMS]
+        others = list(targets)
         for i, piece in enumerate(pieces):
-            other = clip(targets[pieces[(i + 1) % len(pieces)]])
-            items.append(Item(piece, source, target, stratum_of(piece), clip(sources[piece]), clip(targets[piece]), clip(seconds.get(piece)), other))
-    if not items:
-        raise RetimbreError(f"the {split} split has no piece that {domains[0]} and {domains[1]} both play: without a true target only the folder's report can be made.")
+            unrelated = others[(others.index(piece) if paired else i) - len(others) + 1]
+            true = clip(targets[piece]) if paired else None
+            second = clip(seconds.get(piece))
+            items.append(Item(piece, source, target, stratum_of(piece), clip(sources[piece]), true, second, clip(targets[unrelated])))
     return items

@@ -66,7 +66,9 @@ class CycleGan:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = load_file(folder / "generators.safetensors")
         except FileNotFoundError:
-            raise RetimbreError(f"{folder} has no trained CycleGAN: train it with `dvc repro cyclegan`, or fetch it with `dvc pull`.") from None
+            raise RetimbreError(
+                f"{folder} has no trained CycleGAN: train it with `dvc repro cyclegan`, or fetch it with `dvc pull`."
+            ) from None
         generators = nn.ModuleDict({name: Generator(GeneratorConfig(**config["generator"])) for name in ("ab", "ba")})
         generators.load_state_dict(weights)
         return cls(generators, config)
@@ -115,7 +117,9 @@ def fit(features: PackedFeatures, p: Model, seed: int, scratch: Scratch, run: St
             generators["ab"].offset.copy_((mean_b - mean_a) * 2 / config.range_db)
             generators["ba"].offset.copy_((mean_a - mean_b) * 2 / config.range_db)
 
-    trainer = CycleGanTrainer(generators, discriminators, TrainingConfig(**{k: getattr(p, k) for k in TrainingConfig.__annotations__}), fabric, seed)
+    trainer = CycleGanTrainer(
+        generators, discriminators, TrainingConfig(**{k: getattr(p, k) for k in TrainingConfig.__annotations__}), fabric, seed
+    )
     model = CycleGan(
         trainer.ema.module,
         {
@@ -128,7 +132,9 @@ def fit(features: PackedFeatures, p: Model, seed: int, scratch: Scratch, run: St
         },
     )
     pairs = paired_pieces(features, p.representation, domains, "validation")
-    crops = [FeatureCrops(features, p.representation, d, "train", p.crop_frames, p.batch_size, seed, stream) for stream, d in enumerate(domains)]
+    crops = [
+        FeatureCrops(features, p.representation, d, "train", p.crop_frames, p.batch_size, seed, stream) for stream, d in enumerate(domains)
+    ]
     loop = Loop(
         "cyclegan",
         p.steps,

@@ -46,14 +46,18 @@ class TimbreTransfer:
         self.extractor = FeatureExtractor(generator.features)
         self.sample_rate: int = generator.features.sample_rate
         if generator.features != vocoder.features or generator.representation != vocoder.representation:
-            raise RetimbreError("data/models/cyclegan and data/models/vocoder were trained on different features: run `dvc repro` to train both on the same.")
+            raise RetimbreError(
+                "data/models/cyclegan and data/models/vocoder were trained on different features: run `dvc repro` to make them agree."
+            )
 
     @classmethod
     def load(cls, models: str | Path = MODELS, chunking: Chunking = Chunking()) -> "TimbreTransfer":  # noqa: B008 (frozen)
         """Read the models that ``dvc repro`` trained. Raises RetimbreError when there are none."""
         models = Path(models)
         if not models.is_dir():
-            raise RetimbreError(f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's root, or give --models FOLDER.")
+            raise RetimbreError(
+                f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's root, or give --models FOLDER."
+            )
         generator, vocoder = CycleGan.load(models / "cyclegan"), Vocoder.load(models / "vocoder")
         return cls(generator, vocoder, vocoder.config["rms"], chunking)
 
@@ -75,7 +79,9 @@ class TimbreTransfer:
         y = self.generator.transfer(self.levels(x), to)
         return self.vocoder.synthesise(route, y, len(x), to, source=x, seed=seed, before=before)
 
-    def _chunks(self, blocks: Iterable[np.ndarray], total: int, to: str, route: str, seed: int, done: Callable[[int], None]) -> Iterator[np.ndarray]:
+    def _chunks(
+        self, blocks: Iterable[np.ndarray], total: int, to: str, route: str, seed: int, done: Callable[[int], None]
+    ) -> Iterator[np.ndarray]:
         """Converted audio, piece by piece, from blocks of levelled input of ``total`` samples."""
         hop = self.generator.features.hop_length
         body, context = (max(hop, round(s * self.sample_rate / hop) * hop) for s in (self.chunking.body_s, self.chunking.context_s))
@@ -168,7 +174,15 @@ class TimbreTransfer:
         return info
 
     def _run(
-        self, blocks: Callable[[int], Iterator[np.ndarray]], frames: int, rate: int, name: str, to: str, route: str, seed: int, done: Callable[[int], None]
+        self,
+        blocks: Callable[[int], Iterator[np.ndarray]],
+        frames: int,
+        rate: int,
+        name: str,
+        to: str,
+        route: str,
+        seed: int,
+        done: Callable[[int], None],
     ) -> Iterator[np.ndarray]:
         """Measure, convert to a temporary file, then level and resample: blocks at ``rate``."""
         self.generator.generator_to(to)  # refuses unknown targets before any work

@@ -23,9 +23,9 @@ from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
 from retimbre.datasets.crops import AudioFeatureCrops, FeatureCrops
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
+from retimbre.models.generation.sampler import generate
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
-from retimbre.models.generation.sampler import generate
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
@@ -132,14 +132,18 @@ class Vocoder:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             weights = {name: load_file(folder / f"{name}.safetensors") for name in ("inverter", "wavenet")}
         except FileNotFoundError:
-            raise RetimbreError(f"{folder} has no trained vocoder: train it with `dvc repro vocoder`, or fetch it with `dvc pull`.") from None
+            raise RetimbreError(
+                f"{folder} has no trained vocoder: train it with `dvc repro vocoder`, or fetch it with `dvc pull`."
+            ) from None
         inverter, wavenet = SpectralInverter(InverterConfig(**config["inverter"])), WaveNet(WaveNetConfig(**config["wavenet"]))
         inverter.load_state_dict(weights["inverter"])
         wavenet.load_state_dict(weights["wavenet"])
         return cls(inverter, wavenet, config)
 
 
-def fit_inverter(features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun) -> tuple[SpectralInverter, list[dict[str, float]]]:
+def fit_inverter(
+    features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
+) -> tuple[SpectralInverter, list[dict[str, float]]]:
     """Train on every domain's training split: levels of ``p.representation`` to STFT levels."""
     fabric = make_fabric(p.accelerator, 1, p.precision)
     config: FeatureConfig = features.config
@@ -154,7 +158,9 @@ def fit_inverter(features: PackedFeatures, p: VocoderParams, seed: int, scratch:
         [FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i) for r in (p.representation, "stft")]
         for i, d in enumerate(domains)
     ]
-    loop = Loop("inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every)
+    loop = Loop(
+        "inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
+    )
     for step in loop:
         level_db, stft_db = (torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True))
         loop.add(trainer.step(level_db, stft_db, step))
@@ -175,7 +181,9 @@ def fit_wavenet(
         return torch.from_numpy(encode_audio(batch["audio"].numpy(), p.wavenet_preemphasis, p.wavenet_gain).astype(np.int64))
 
     # The output starts as the codes' overall distribution, counted on crops that are not trained on yet.
-    histogram = torch.bincount(torch.cat([codes_of(crops.batch(step)).flatten() for step in range(p.wavenet_steps, p.wavenet_steps + 32)]), minlength=256)
+    histogram = torch.bincount(
+        torch.cat([codes_of(crops.batch(step)).flatten() for step in range(p.wavenet_steps, p.wavenet_steps + 32)]), minlength=256
+    )
     torch.manual_seed(seed)
     network = WaveNet(
         WaveNetConfig(
@@ -194,7 +202,9 @@ def fit_wavenet(
         histogram,
     )
     trainer = WaveNetTrainer(network, p.wavenet_steps, p.wavenet_learning_rate, fabric)
-    loop = Loop("wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every)
+    loop = Loop(
+        "wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
+    )
     for step in loop:
         batch = crops.batch(step)
         level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])

@@ -50,7 +50,9 @@ class Trainer:
 class InverterTrainer(Trainer):
     """Features in dB to STFT levels in dB, both moved by one random gain per crop."""
 
-    def __init__(self, network: SpectralInverter, steps: int, learning_rate: float, fabric: Fabric, top_db: float, range_db: float, seed: int):
+    def __init__(
+        self, network: SpectralInverter, steps: int, learning_rate: float, fabric: Fabric, top_db: float, range_db: float, seed: int
+    ):
         super().__init__("inverter", network, steps, learning_rate, fabric)
         self.top_db, self.range_db, self.seed = top_db, range_db, seed
 
