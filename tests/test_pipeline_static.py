@@ -127,8 +127,8 @@ def test_outputs_are_ignored_up_front_and_metrics_are_not() -> None:
 def test_plots_and_artifacts_are_outputs() -> None:
     outs = [path for stage in STAGES.values() for path in paths(stage["outs"])]
     for plot in PIPELINE["plots"]:
-        for settings in plot.values():
-            for file in settings["y"]:
+        for name, settings in plot.items():
+            for file in settings["y"] if settings else [name]:
                 assert any(file.startswith(f"{out}/") for out in outs), file
     assert {name: entry["path"] for name, entry in PIPELINE["artifacts"].items()} == {name: f"data/models/{name}" for name in TRAININGS}
 

@@ -119,7 +119,7 @@ class Scratch:
         self.path = self.folder / "checkpoint.pt"
         self.stage = stage
         self.stop_requested = False
-        self._warned = False
+        self._saved = self._warned = False
         self._lock: io.TextIOWrapper | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -146,7 +146,8 @@ class Scratch:
         except Exception as error:  # torch raises many kinds for a damaged file
             print(f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.", file=sys.stderr, flush=True)
             return None
-        print(f"{self.stage}: continuing from {self.path}", file=sys.stderr, flush=True)
+        if not self._saved:  # what this process saved itself (a stage of two trainings loads again) continues nothing
+            print(f"{self.stage}: continuing from {self.path}", file=sys.stderr, flush=True)
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -161,6 +162,7 @@ class Scratch:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, self.path)
+            self._saved = True
         except OSError as error:
             temporary.unlink(missing_ok=True)
             if not self._warned:

@@ -1,0 +1,330 @@
+"""The pipeline as people use it, at smoke scale: real DVC, real MLflow, real trainings, in a repository of its own.
+
+The tests share one repository (building it takes most of the time) and run in the order of this file; each leaves
+the workspace as it found it: default params, everything up to date.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+STAGES = ["download", "resample", "features", "classifier", "cyclegan", "vocoder", "evaluate"]
+SECONDS = 240  # no single command may take longer
+
+
+class Repository:
+    """A checkout of this project with smoke params, and what was said there last."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        here = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH"))}
+        identity = {f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        path = os.pathsep.join([str(Path(sys.executable).parent), here["PATH"]])
+        # DVC keeps its site cache (locks, the index) outside the repository unless told otherwise.
+        cache = {"DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"), "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.environment = {**here, **identity, **cache, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+    def run(self, *words: str, status: int = 0, **environment: str) -> str:
+        """Run a command; what it printed (both streams). Fails when the exit status is another one."""
+        result = subprocess.run(
+            words,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert result.returncode == status, f"{' '.join(words)}: status {result.returncode}\n{result.stdout}"
+        return result.stdout
+
+    def dvc(self, *words: str, status: int = 0, **environment: str) -> str:
+        return self.run("dvc", *words, status=status, **environment)
+
+    def git(self, *words: str) -> str:
+        return self.run("git", *words)
+
+    def lock(self) -> dict[str, dict[str, str]]:
+        """The md5 of every output by stage, as dvc.lock has them."""
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
+
+    def set_param(self, old: str, new: str) -> None:
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        assert text.count(old) == 1, old
+        path.write_text(text.replace(old, new))
+
+    def store(self) -> tuple[list[Any], list[Any], Any]:
+        """The parent runs and the nested runs of MLflow's store, and its client."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("retimbre").experiment_id
+        runs = list(client.search_runs([experiment], max_results=1000))
+        parents = [run for run in runs if run.data.tags["role"] == "parent"]
+        return parents, [run for run in runs if run.data.tags["role"] == "stage"], client
+
+
+def ran(said: str) -> list[str]:
+    """The stages that a dvc command executed."""
+    return re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.005)
+    raise AssertionError(f"{what} did not happen")
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """The working tree as one commit of a new repository, without results."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    folder = tmp_path_factory.mktemp("pipeline") / "repository"
+    folder.mkdir()
+    listing = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    results = re.compile(r"dvc\.lock|metrics/.*\.json")
+    for name in filter(None, listing.stdout.split("\0")):
+        if (ROOT / name).is_file() and not results.fullmatch(name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    shutil.copy(ROOT / "profiles/smoke.yaml", folder / "params.yaml")
+    repository = Repository(folder)
+    repository.git("init", "-q", "-b", "main")
+    repository.git("add", "-A")
+    repository.git("commit", "-q", "-m", "everything")
+    yield repository
+    repository.run("dvc", "queue", "stop", "--kill")
+
+
+@pytest.fixture(scope="module")
+def first(fresh: Repository) -> str:
+    """What the first ``dvc repro`` said; afterwards its results are committed."""
+    said = fresh.dvc("repro")
+    fresh.git("add", "dvc.lock", "metrics")
+    fresh.git("commit", "-q", "-m", "results")
+    return said
+
+
+@pytest.fixture(scope="module")
+def repo(fresh: Repository, first: str) -> Repository:
+    """The repository with everything made once."""
+    return fresh
+
+
+def test_first_repro_makes_everything(repo: Repository, first: str) -> None:
+    assert ran(first) == STAGES or sorted(ran(first)) == sorted(STAGES)
+    assert repo.git("status", "--porcelain") == "", "outputs, stores and checkpoints are ignored"
+    for name in ("features", "classifier", "cyclegan", "vocoder", "evaluation"):
+        text = (repo.folder / f"metrics/{name}.json").read_text()
+        values = json.loads(text)
+        assert values and "NaN" not in text and "Infinity" not in text
+        assert all(not isinstance(inner, dict) for value in values.values() if isinstance(value, dict) for inner in value.values())
+    for path in ("data/raw/manifest.csv", "data/resampled/index.csv", "data/features/statistics.json", "data/evaluation/report.html"):
+        assert (repo.folder / path).stat().st_size > 0
+    for name in ("classifier", "cyclegan", "vocoder"):
+        folder = repo.folder / "data/models" / name
+        assert (folder / "config.json").is_file() and list(folder.rglob("*.safetensors"))
+        assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
+    assert not list((repo.folder / ".scratch").glob("*/*")), "finished trainings leave no checkpoints"
+
+
+def test_second_repro_runs_nothing(repo: Repository) -> None:
+    said = repo.dvc("repro")
+    assert ran(said) == [] and "up to date" in said
+    assert "up to date" in repo.dvc("status")
+
+
+def test_dag_is_the_chain(repo: Repository) -> None:
+    edges = set(re.findall(r'"(\w+)" -> "(\w+)"', repo.dvc("dag", "--dot")))
+    chain = {("download", "resample"), ("resample", "features")}
+    trainings = {("features", name) for name in ("classifier", "cyclegan", "vocoder")}
+    evaluation = {(name, "evaluate") for name in ("classifier", "cyclegan", "vocoder")}
+    assert chain | trainings | evaluation <= edges
+
+
+def test_mlflow_has_one_parent_with_the_trainings_below_it(repo: Repository) -> None:
+    parents, nested, client = repo.store()
+    (parent,) = parents
+    assert sorted(run.info.run_name for run in nested) == ["classifier", "cyclegan", "vocoder"]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in nested)
+    assert {run.info.status for run in (parent, *nested)} == {"FINISHED"}
+    params = yaml.safe_load((repo.folder / "params.yaml").read_text())
+    names = {f"{section}.{key}" for section, values in params.items() if isinstance(values, dict) for key in values}
+    logged = set(parent.data.params)
+    assert {name for name in names if params[name.split(".")[0]][name.split(".")[1]] not in ({}, [])} <= logged and "seed" in logged
+    assert parent.data.params["model.lambda_cycle"] == str(params["model"]["lambda_cycle"])
+    for name in ("features", "classifier", "cyclegan", "vocoder", "evaluation"):
+        assert any(key.startswith(f"{name}/") for key in parent.data.metrics), f"metrics/{name}.json is on the parent"
+    assert "evaluation/cyclegan/style_beyond_eq" in parent.data.metrics
+    (cyclegan,) = (run for run in nested if run.info.run_name == "cyclegan")
+    curve = client.get_metric_history(cyclegan.info.run_id, next(key for key in cyclegan.data.metrics if "cycle" in key))
+    assert len(curve) > 3 and len({point.step for point in curve}) > 3
+    artifacts = [path for run in nested for path in (repo.folder / "mlartifacts" / run.info.run_id).rglob("*") if path.is_file()]
+    assert {".png", ".json"} <= {path.suffix for path in artifacts}
+
+
+def test_experiment_reruns_what_depends_on_the_param_and_going_back_restores(repo: Repository) -> None:
+    before = repo.lock()
+    said = repo.dvc("exp", "run", "-n", "lambda-ten", "-S", "model.lambda_cycle=10")
+    assert sorted(ran(said)) == ["cyclegan", "evaluate"]
+    parents, nested, _ = repo.store()
+    (parent,) = (run for run in parents if run.info.run_name == "lambda-ten")
+    assert parent.data.tags["DVC_EXP_NAME"] == "lambda-ten" and parent.data.params["model.lambda_cycle"] == "10"
+    below = [run.info.run_name for run in nested if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    assert below == ["cyclegan"]
+    assert any(key.startswith("classifier/") for key in parent.data.metrics), "numbers of cached stages are there too"
+    assert parent.data.params["vocoder.wavenet_layers"], "and their params"
+    after = repo.lock()
+    assert after["cyclegan"]["data/models/cyclegan"] != before["cyclegan"]["data/models/cyclegan"]
+    assert {name for name in STAGES if after[name] != before[name]} <= {"cyclegan", "evaluate"}
+
+    repo.git("checkout", "-q", "params.yaml")
+    said = repo.dvc("repro")
+    assert ran(said) == [] and "'cyclegan' is cached - skipping run" in said
+    assert repo.lock() == before
+    assert repo.git("status", "--porcelain") == ""
+
+
+def test_diffs_and_tables_have_rows(repo: Repository) -> None:
+    difference = json.loads(repo.dvc("metrics", "diff", "--json", "HEAD", "lambda-ten"))
+    assert "metrics/evaluation.json" in difference and "metrics/cyclegan.json" in difference
+    assert "metrics/classifier.json" not in difference
+    assert "model.lambda_cycle" in repo.dvc("params", "diff", "HEAD", "lambda-ten")
+    table = list(csv.DictReader(io.StringIO(repo.dvc("exp", "show", "--csv"))))
+    (row,) = (row for row in table if row["Experiment"] == "lambda-ten")
+    assert row["model.lambda_cycle"] == "10"
+    assert any(key.startswith("cyclegan.") and value for key, value in row.items()), "evaluation.json's columns"
+    plots = repo.dvc("plots", "diff", "HEAD", "lambda-ten", "-o", "plots-page")
+    page = (repo.folder / "plots-page/index.html").read_text()
+    shutil.rmtree(repo.folder / "plots-page")
+    assert "error" not in plots.lower(), plots
+    assert "lambda-ten" in page and "loss/cycle" in page and "history.png" in page
+
+
+def test_temporary_experiment(repo: Repository) -> None:
+    """It runs in a copy, leaves the workspace alone and logs to the same store."""
+    said = repo.dvc("exp", "run", "--temp", "-n", "temporary", "-S", "evaluate.bootstrap=101")
+    assert ran(said) == ["evaluate"]
+    assert repo.git("status", "--porcelain") == ""
+    assert "temporary" in repo.dvc("exp", "list", "--name-only")
+    parents, _, _ = repo.store()
+    (parent,) = (run for run in parents if run.info.run_name == "temporary")
+    assert parent.data.params["evaluate.bootstrap"] == "101"
+
+
+def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
+    """Two at a time, with the code as it was when they were queued: the workspace's is broken meanwhile."""
+    queued = repo.dvc("exp", "run", "--queue", "-S", "model.lambda_cycle=3,7")
+    names = re.findall(r"Queued experiment '([\w-]+)'", queued)
+    assert len(names) == 2
+    library = repo.folder / "src/retimbre/systems/cyclegan.py"
+    text = library.read_text()
+    library.write_text("raise SystemExit('this is the code of the workspace')\n")
+    try:
+        # Workers inherit the output: a pipe would stay open until they end.
+        with (repo.folder.parent / "queue.log").open("w") as log:
+            words = ["dvc", "queue", "start", "-j", "2"]
+            subprocess.run(words, cwd=repo.folder, env=repo.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+
+        def ended() -> bool:
+            time.sleep(3)  # asking costs a second of one of the cores that the experiments run on
+            states = re.findall(r"\b(Queued|Running|Success|Failed)\b", repo.dvc("queue", "status"))
+            return len(states) == 2 and not {"Queued", "Running"} & set(states)
+
+        wait_for(ended, "the end of the queue")
+    finally:
+        library.write_text(text)
+    logs = "\n".join(repo.dvc("queue", "logs", name) for name in names)
+    assert set(names) <= set(repo.dvc("exp", "list", "--name-only").split()), logs
+    assert sorted(ran(logs)) == ["cyclegan", "cyclegan", "evaluate", "evaluate"]
+    parents, nested, _ = repo.store()
+    found = {run.info.run_name: run for run in parents}
+    assert sorted(found[name].data.params["model.lambda_cycle"] for name in names) == ["3", "7"]
+    below = [run for run in nested if run.data.tags["mlflow.parentRunId"] in {found[name].info.run_id for name in names}]
+    assert [run.info.run_name for run in below] == ["cyclegan", "cyclegan"]
+    assert repo.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("lambda_cycle: 4", "lambda_cylce: 4", "model.lambda_cylce is not a parameter: remove it or correct its name."),
+        ("lambda_cycle: 4", "lambda_cycle: four", "model.lambda_cycle is 'four'"),
+    ],
+    ids=["unknown key", "wrong type"],
+)
+def test_bad_params_are_refused_in_one_sentence(repo: Repository, old: str, new: str, sentence: str) -> None:
+    before = repo.lock()
+    repo.set_param(old, new)
+    said = repo.dvc("repro", status=255)
+    assert said.count("error: params.yaml: ") == 1 and sentence in said and "Traceback" not in said
+    repo.set_param(new, old)
+    assert ran(repo.dvc("repro")) == [], "what was finished is restored"
+    assert repo.lock() == before
+
+
+def test_broken_yaml_stops_before_anything_runs(repo: Repository) -> None:
+    text = (repo.folder / "params.yaml").read_text()
+    (repo.folder / "params.yaml").write_text("seed: [1\n" + text)
+    said = repo.dvc("repro", status=255)
+    assert "params.yaml" in said and ran(said) == []
+    (repo.folder / "params.yaml").write_text(text)
+    assert "up to date" in repo.dvc("repro")
+
+
+@pytest.mark.parametrize(("stage", "whom"), [("cyclegan", "stage"), ("vocoder", "tree")])
+def test_killed_training_continues_and_ends_with_the_same_weights(repo: Repository, stage: str, whom: str) -> None:
+    """``kill -9`` of the training's process, and of DVC with all its children (as when the power goes)."""
+    before = repo.lock()[stage]
+    words = ["dvc", "repro", "--force", "--single-item", stage]
+    with (repo.folder.parent / f"{stage}.log").open("w") as log:
+        process = subprocess.Popen(
+            words, cwd=repo.folder, env=repo.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    scratch = repo.folder / ".scratch" / stage
+    checkpoint = wait_for(lambda: list(scratch.glob("*/checkpoint.pt")) or process.poll() is not None, "a checkpoint")
+    assert isinstance(checkpoint, list), (repo.folder.parent / f"{stage}.log").read_text()
+    if whom == "stage":
+        os.kill(int((checkpoint[0].parent / "lock").read_text()), signal.SIGKILL)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(SECONDS) != 0
+    assert list(scratch.glob("*/checkpoint.pt"))
+    said = repo.dvc(*words[1:])
+    assert f"{stage}: continuing from" in said
+    models, plots = f"data/models/{stage}", f"metrics/plots/{stage}"
+    after = repo.lock()[stage]
+    assert after[models] == before[models], "bit-equal weights"
+    assert after[plots] == before[plots], "and the same curves"
+    assert not list(scratch.glob("*"))
+    statuses = [run.info.status for run in repo.store()[1] if run.info.run_name == stage]
+    assert "RUNNING" not in statuses and "KILLED" in statuses
+    repo.git("checkout", "-q", "dvc.lock", "metrics")
+    repo.dvc("checkout")
+
+
+def test_training_survives_a_tracking_server_that_is_away(repo: Repository) -> None:
+    before = repo.lock()["classifier"]["data/models/classifier"]
+    said = repo.dvc("repro", "--force", "--single-item", "classifier", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert said.count("warning: nothing more is logged to MLflow") == 1 and "Traceback" not in said
+    assert repo.lock()["classifier"]["data/models/classifier"] == before
