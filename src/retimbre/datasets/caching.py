@@ -84,11 +84,12 @@ def _runs(excerpts: Iterable[Excerpt]) -> list[Excerpt]:
     return runs
 
 
-def _moments(run: Excerpt, folder: Path, name: str, top_db: float, range_db: float) -> tuple[np.ndarray, np.ndarray]:
+def _moments(task: tuple[str, Excerpt], folder: Path, top_db: dict[str, float], range_db: float) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares over a run's frames, per bin, of dB within the scale and relative to its top."""
+    name, run = task
     shard = np.load(folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False)
     block = shard[run.offset : run.offset + run.length].astype(np.float64)
-    block = np.clip(block, top_db - range_db, top_db) - top_db
+    block = np.clip(block, top_db[name] - range_db, top_db[name]) - top_db[name]
     return block.sum(axis=0), np.square(block).sum(axis=0)
 
 
@@ -97,21 +98,22 @@ def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict
 
     ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
     """
-    result = {}
-    for name, of_domain in histograms.items():
-        top_db = round(max(histogram_point(histogram, TOP_SHARE) for histogram in of_domain.values()), 3)
-        entry: dict[str, Any] = {"top_db": top_db, "mean_db": {}, "std_db": {}}
-        for domain in of_domain:
-            runs = _runs(e for e in excerpts if e.split == "train" and e.domain == domain)
-            work = functools.partial(_moments, folder=folder, name=name, top_db=top_db, range_db=p.range_db)
-            total, squares = 0.0, 0.0
-            for one, two in parallel_map(work, runs, p.jobs, p.joblib_backend):
-                total, squares = total + one, squares + two
-            mean = total / total_length(runs)
-            std = np.sqrt(np.maximum(squares / total_length(runs) - mean**2, 0))
-            entry["mean_db"][domain] = [round(float(value), 4) for value in mean + top_db]
-            entry["std_db"][domain] = [round(float(value), 4) for value in std]
-        result[name] = entry
+    tops = {name: round(max(histogram_point(h, TOP_SHARE) for h in of.values()), 3) for name, of in histograms.items()}
+    tasks = [(name, run) for name in histograms for run in _runs(e for e in excerpts if e.split == "train")]
+    work = functools.partial(_moments, folder=folder, top_db=tops, range_db=p.range_db)
+    count: dict[tuple[str, str], int] = {}
+    total: dict[tuple[str, str], np.ndarray] = {}
+    squares: dict[tuple[str, str], np.ndarray] = {}
+    for (name, run), (one, two) in zip(tasks, parallel_map(work, tasks, p.jobs, p.joblib_backend), strict=True):
+        key = (name, run.domain)
+        count[key] = count.get(key, 0) + run.length
+        total[key], squares[key] = total.get(key, 0.0) + one, squares.get(key, 0.0) + two
+    result: dict[str, Any] = {name: {"top_db": top_db, "mean_db": {}, "std_db": {}} for name, top_db in tops.items()}
+    for (name, domain), frames in count.items():
+        mean = total[name, domain] / frames
+        std = np.sqrt(np.maximum(squares[name, domain] / frames - mean**2, 0))
+        result[name]["mean_db"][domain] = [round(float(value), 4) for value in mean + tops[name]]
+        result[name]["std_db"][domain] = [round(float(value), 4) for value in std]
     return result
 
 
