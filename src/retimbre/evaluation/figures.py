@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DPI = 110
 NO_METADATA = {"Software": None}
 COLOURS = ("#0b6e99", "#c44e00", "#2d7d46", "#8b3fa8", "#a8324a", "#6b6b00", "#444444", "#007a87")  # readable on white
-MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X<h>"  # as many as no multiple of the colours: the pairs repeat late
 
 Estimate = tuple[float, float, float]  # a mean and the ends of its interval
 
@@ -102,7 +102,7 @@ def plot_confusion(path: Path, table: "pandas.DataFrame", classes: Sequence[str]
 
 def scatter(points: Mapping[str, tuple[Estimate, Estimate]], x_label: str, y_label: str, title: str = "") -> Figure:
     """One marker per system: ``name -> ((x, low, high), (y, low, high))`` with crosses for the intervals."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(5.6, 5.0), layout="constrained")
     axis = figure.subplots()
     for i, (name, ((x, x0, x1), (y, y0, y1))) in enumerate(points.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
@@ -112,7 +112,7 @@ def scatter(points: Mapping[str, tuple[Estimate, Estimate]], x_label: str, y_lab
     axis.set_ylabel(y_label)
     axis.grid(alpha=0.3)
     axis.margins(0.08)
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     if title:
         axis.set_title(title, fontsize=11)
     return figure

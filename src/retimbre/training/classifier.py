@@ -180,7 +180,7 @@ def fit_classifier(
             optimiser.zero_grad()
             fabric.backward(loss)
             optimiser.step()
-            losses, hits, seen = losses + float(loss) * len(y), hits + int((logits.argmax(1) == y).sum()), seen + len(y)
+            losses, hits, seen = losses + loss.item() * len(y), hits + int((logits.argmax(1) == y).sum()), seen + len(y)
             progress.update()
             if (step + 1) % log_every == 0 or step + 1 == steps:
                 row = {"step": step + 1, "loss": losses / seen, "accuracy": hits / seen}
