@@ -53,6 +53,11 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in flat.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
+def _text(value: Any) -> str:
+    """A param as people write it: a weight of ``4`` stays ``4`` though validation made it a float."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+
+
 def _head() -> str:
     """The commit that is checked out, or an empty string outside Git."""
     result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
@@ -139,7 +144,7 @@ class _Store:
         """Log to a run, within the sizes that one call may have."""
         from mlflow.entities import Metric, Param
 
-        pairs = [Param(key, str(value)) for key, value in (params or {}).items()]
+        pairs = [Param(key, _text(value)) for key, value in (params or {}).items()]
         values = [Metric(*value) for value in metrics]
         for i in range(0, len(pairs), 100):
             self.client.log_batch(run, params=pairs[i : i + 100])
@@ -184,7 +189,7 @@ def _parent(store: _Store, params: Mapping[str, Any]) -> str:
     with _locked():
         store.open()
         for run in store.find(f"tags.`dvc.key` = '{key}'", "tags.role = 'parent'"):
-            if all(run.data.params.get(name, str(value)) == str(value) for name, value in params.items()):
+            if all(run.data.params.get(name, _text(value)) == _text(value) for name, value in params.items()):
                 store.client.update_run(run.info.run_id, status="RUNNING")
                 parent = run.info.run_id
                 break
