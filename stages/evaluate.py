@@ -35,7 +35,7 @@ def main() -> None:
     scorer = suite.Scorer(judges, extractor, generator.representation, generator.top_db)
     results = suite.run(items, rows, scorer, p.evaluate.wavenet_items)
 
-    scores = table.add_skill(table.make_table(suite.records(results)))
+    scores = table.add_skill(table.make_table(suite.records(results) + suite.failures(results, scorer)))
     table.write_table(OUT / "per_item.parquet", scores)
     metrics = table.summarise(scores)
     write_metrics(METRICS / "evaluation.json", metrics)

@@ -13,6 +13,7 @@ from retimbre.evaluation import metrics as m
 from retimbre.evaluation.copy_synthesis import synthesise_target
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, note_f1, raw_pitch_accuracy
+from retimbre.evaluation.table import collect_collapsed
 from retimbre.evaluation.testset import Item
 from retimbre.progress import Progress
 from retimbre.systems.controls import Equaliser
@@ -177,17 +178,32 @@ def run(items: list[Item], rows: dict[str, System], scorer: Scorer, wavenet_item
     return results
 
 
+def failures(results: list[Result], scorer: Scorer) -> list[dict[str, Any]]:
+    """Records of the failures that show only beside other clips: ``fail_unchanged`` (nearer to the source
+    than true targets are) and ``fail_collapsed`` (a direction's outputs all alike; one row per direction).
+    """
+    rate, found = scorer.rate, []
+    real: dict[str, dict[str, float]] = {}
+    embedded: dict[str, dict[str, list[np.ndarray]]] = {}
+    targets: dict[str, dict[str, np.ndarray]] = {}
+    for r in results:
+        if r.item.target is not None and r.item.piece not in real.setdefault(r.item.direction, {}):
+            real[r.item.direction][r.item.piece] = m.paired_lsd(r.item.target.audio, r.item.source.audio, rate)
+            targets.setdefault(r.item.direction, {})[r.item.piece] = scorer.judges.embed(scorer.levels(r.item.target.audio, "mel"))
+    for r in results:
+        if distances := real.get(r.item.direction):
+            unchanged = m.fail_unchanged(m.paired_lsd(r.output.audio, r.item.source.audio, rate), np.array(list(distances.values())))
+            found.append({**_key(r), "metric": "fail_unchanged", "value": unchanged})
+            clips = embedded.setdefault(r.system, {}).setdefault(r.item.direction, [])
+            clips.append(scorer.judges.embed(scorer.levels(r.output.audio, "mel")))
+    several = {s: {d: np.stack(x) for d, x in by.items() if len(x) > 1} for s, by in embedded.items()}
+    return found + collect_collapsed(several, {d: np.stack(list(x.values())) for d, x in targets.items()})
+
+
+def _key(r: Result) -> dict[str, Any]:
+    return {"system": r.system, "direction": r.item.direction, "item": r.item.piece, "stratum": r.item.stratum}
+
+
 def records(results: list[Result]) -> list[dict[str, Any]]:
     """The long table: one row per system, item and metric."""
-    return [
-        {
-            "system": r.system,
-            "direction": r.item.direction,
-            "item": r.item.piece,
-            "stratum": r.item.stratum,
-            "metric": name,
-            "value": float(value),
-        }
-        for r in results
-        for name, value in r.scores.items()
-    ]
+    return [{**_key(r), "metric": name, "value": float(value)} for r in results for name, value in r.scores.items()]
