@@ -12,15 +12,19 @@ second with 50 % overlap. A window of silence is counted as not reached.
 from pathlib import Path
 
 import numpy as np
+import pandas
 import torch
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 from torch import Tensor
 
 from retimbre.audio.features import FeatureConfig
+from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.classifier import SpectrumClassifier, load_networks, probabilities
-from retimbre.training.classifier import windows
+from retimbre.models.classifier import LevelMap, SpectrumClassifier, load_networks, probabilities
+from retimbre.training.classifier import DECODED_FROM, Equaliser, rate, split_windows, windows
 
 REPRESENTATION = "mel"
+HARD_SURE = 0.9  # a window is beyond EQ when the hard judge is at least so sure; see style_beyond_eq
 
 
 class Judges:
@@ -52,9 +56,10 @@ class Judges:
         sounding = x.amax(dim=(1, 2)) > network.config.top_db - network.config.range_db
         return probabilities(network, x), sounding
 
-    def _rate(self, name: str, db: np.ndarray, label: str) -> float:
+    def _rate(self, name: str, db: np.ndarray, label: str, sure: float = 0.5) -> float:
         p, sounding = self._probabilities(name, db)
-        called = p.argmax(dim=1) == self.networks[name].config.classes.index(label)
+        index = self.networks[name].config.classes.index(label)
+        called = (p.argmax(dim=1) == index) & (p[:, index] >= sure)
         return float((called & sounding).float().mean())
 
     def style_target_rate(self, mel_db: np.ndarray, target: str) -> float:
@@ -62,8 +67,12 @@ class Judges:
         return self._rate("style", mel_db, target)
 
     def style_beyond_eq(self, mel_db: np.ndarray, target: str) -> float:
-        """Share of windows of log-mel levels (F, T) that the hard judge takes for real ``target`` rather than equalised source."""
-        return self._rate(f"hard_{target}", mel_db, target)
+        """Share of windows of log-mel levels (F, T) that the hard judge takes for real ``target`` rather than equalised source.
+
+        It must be 90 % sure: a vocoder that learnt from recordings gives every equalised source something of
+        the target, so that doubtful windows are no evidence of a transfer.
+        """
+        return self._rate(f"hard_{target}", mel_db, target, HARD_SURE)
 
     def hard_probability(self, mel_db: np.ndarray, target: str) -> float:
         """Mean probability with which the hard judge takes the windows for real ``target``: finer than the rate."""
@@ -77,3 +86,50 @@ class Judges:
             mel_db = np.tile(mel_db, (1, -(-self.window_frames // max(1, mel_db.shape[1]))))
         with torch.no_grad():
             return network.embed(windows(mel_db.T, self.window_frames, max(1, self.window_frames // 2))).mean(dim=0).numpy()
+
+
+# ------------------------------------------------------------------- how good they are on recordings
+
+
+def window_scores(
+    network: SpectrumClassifier, features: PackedFeatures, representation: str, frames: int
+) -> tuple[dict[str, float], pandas.DataFrame]:
+    """Scores by window on the test split, whose tunes are in no other split, and the windows as a table (actual, predicted)."""
+    classes = list(network.config.classes)
+    tested = {d: split_windows(features, representation, d, "test", frames) for d in classes}
+    called = [np.array(classes)[probabilities(network, x).argmax(dim=1).numpy()] for x in tested.values()]
+    table = pandas.DataFrame({"actual": np.repeat(classes, [len(x) for x in called]), "predicted": np.concatenate(called)})
+    truth = (table.actual, table.predicted)
+    scores = {
+        "accuracy": accuracy_score(*truth),
+        "balanced_accuracy": balanced_accuracy_score(*truth),
+        "macro_f1": f1_score(*truth, average="macro", labels=classes, zero_division=0),
+    }
+    recalls = recall_score(*truth, average=None, labels=classes, zero_division=0)
+    return scores | {f"recall_{d}": float(r) for d, r in zip(classes, recalls, strict=True)} | {"n_windows": len(table)}, table
+
+
+def judge_scores(networks: dict[str, SpectrumClassifier], features: PackedFeatures, frames: int, decode: LevelMap) -> dict[str, float]:
+    """What the judges say of test recordings: the target itself (``real``), the source untouched (``copy``) and equalised.
+
+    ``_decoded``: after the stand-in for a vocoder. For the hard judges ``real`` should be at least 0.85, the others at most 0.1.
+    """
+    domains, scores = features.domains, {}
+
+    def tested(representation: str, domain: str) -> Tensor:
+        return split_windows(features, representation, domain, "test", frames)
+
+    for target in domains:
+        style, hard = networks["style"], networks[f"hard_{target}"]
+        real, floor = tested(REPRESENTATION, target), features.statistics[DECODED_FROM]["top_db"] - features.config.range_db
+        asked = {"real": real, "real_decoded": decode(tested(DECODED_FROM, target).clamp(min=floor))}
+        for source in (d for d in domains if d != target):
+            suffix = f"_from_{source}" if len(domains) > 2 else ""
+            seen = (REPRESENTATION, DECODED_FROM)
+            mel, cqt = (Equaliser.between(features.statistics[r], source, target, features.config.range_db) for r in seen)
+            x, coded = tested(REPRESENTATION, source), tested(DECODED_FROM, source)
+            asked |= {f"copy{suffix}": x, f"eq_match{suffix}": mel.shift(x), f"eq_affine{suffix}": mel.affine(x)}
+            asked |= {f"eq_match_decoded{suffix}": decode(cqt.shift(coded)), f"eq_affine_decoded{suffix}": decode(cqt.affine(coded))}
+        scores |= {f"style_{target}_{name}": rate(style, x, target) for name, x in asked.items() if "affine" not in name}
+        scores |= {f"hard_{target}_{name}": rate(hard, x, target, HARD_SURE) for name, x in asked.items()}
+    return scores

@@ -63,6 +63,25 @@ class SpectrumClassifier(nn.Module):
         return self.head(self.embed(db))
 
 
+class LevelMap(nn.Module):
+    """Levels of one representation to levels of another on the same frames: dB (B, F, T) -> dB (B, F', T).
+
+    A stand-in for what a vocoder does to a spectrum: it guesses what the input does not have (fine
+    structure, the highest band) from what recordings are like, and blurs what it cannot know.
+    """
+
+    def __init__(self, bins: int, bins_out: int, channels: int = 128):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(bins, channels, 5, padding=2, padding_mode="replicate"), nn.GELU(),
+            nn.Conv1d(channels, channels, 5, padding=2, padding_mode="replicate"), nn.GELU(),
+            nn.Conv1d(channels, bins_out, 1),
+        )  # fmt: skip
+
+    def forward(self, db: Tensor) -> Tensor:
+        return DB_PER_UNIT * self.body(db / DB_PER_UNIT)
+
+
 @torch.no_grad()
 def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int = 256) -> Tensor:
     """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; the network is left in evaluation mode."""

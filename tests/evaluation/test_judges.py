@@ -1,0 +1,184 @@
+"""Training of the judges and their verdicts, on made-up instruments that differ in spectrum *and* in decay."""
+
+import numpy as np
+import pytest
+import torch
+
+from retimbre.audio.features import FeatureConfig
+from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.errors import RetimbreError
+from retimbre.evaluation.judges import HARD_SURE, Judges, judge_scores, window_scores
+from retimbre.models.classifier import save_networks
+from retimbre.training.classifier import (
+    Augmentation,
+    BeyondEqBatches,
+    DomainBatches,
+    Equaliser,
+    fit_classifier,
+    fit_level_map,
+    rate,
+    split_windows,
+    windows,
+)
+from retimbre.training.devices import make_fabric
+
+BINS, FRAMES, TOP, RANGE = 24, 32, 0.0, 60.0
+CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, BINS, 12, 1024, BINS, RANGE)
+
+
+def play(domain, frames, seed):
+    """Levels (T, F): a note every 16 frames; the harp decays and is dark, the organ holds and is bright."""
+    rng = np.random.default_rng(seed)
+    decay, tilt = {"harp": (2.5, -1.0), "organ": (0.1, 0.5)}[domain]
+    db = np.full((frames, BINS), -60.0)
+    for start in range(0, frames, 16):
+        pitch, t = rng.integers(0, 6), np.arange(min(16, frames - start))
+        for k in range(pitch, BINS, 5):
+            db[start : start + len(t), k] = -12 + tilt * k - decay * t
+    return (db + rng.normal(0, 1, db.shape)).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("features")
+    with FeatureWriter(folder, CONFIG.to_dict(), shard_mb=1) as writer:
+        for d, domain in enumerate(("harp", "organ")):
+            for split, pieces in (("train", 6), ("test", 2)):
+                for i in range(pieces):
+                    for performance in ("1", "2") if split == "test" else ("",):
+                        levels = play(domain, 200, [d, i, split == "test", len(performance)])
+                        excerpt = Excerpt(f"{split}-{domain}-{i}{performance}", domain, split, f"{split}{i}", performance, 0, 0, 0)
+                        writer.add(excerpt, {"cqt": levels, "mel": levels})
+        train = {d: np.concatenate([play(d, 200, [k, i, 0, 0]) for i in range(6)]) for k, d in enumerate(("harp", "organ"))}
+        clipped = {d: x.clip(TOP - RANGE, TOP) for d, x in train.items()}
+        moments = {f"{m}_db": {d: getattr(x.astype(float), m)(axis=0).tolist() for d, x in clipped.items()} for m in ("mean", "std")}
+        writer.set_statistics({r: {"top_db": TOP, **moments} for r in ("cqt", "mel")})
+    return PackedFeatures(folder)
+
+
+@pytest.fixture(scope="module")
+def level_map(features):
+    return fit_level_map(features, "mel", features.domains, 100, 1)
+
+
+def train(features, level_map, name, steps=60, **options):
+    domains = features.domains
+    if name == "style":
+        batches = DomainBatches(features, "mel", domains, FRAMES, 16, 1)
+    else:
+        batches = BeyondEqBatches(features, "mel", domains, name.removeprefix("hard_"), FRAMES, 16, 1, level_map)
+    return fit_classifier(name, batches, 6, TOP, RANGE, steps, 5e-3, Augmentation(1.0, 1.0, **options), 3, make_fabric("cpu"), 20)
+
+
+@pytest.fixture(scope="module")
+def judges(features, level_map, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    networks = {name: train(features, level_map, name, 250)[0] for name in ("style", "hard_harp", "hard_organ")}
+    description = {"features": features.config.to_dict(), "domains": features.domains, "window_frames": FRAMES}
+    save_networks(folder, networks, description)
+    return Judges.load(folder)
+
+
+def test_batches_are_balanced_and_depend_on_the_step_alone(features, level_map):
+    domains, size = features.domains, (FRAMES, 16, 1)
+    hard = BeyondEqBatches(features, "mel", domains, "harp", *size, level_map)
+    for batches in (DomainBatches(features, "mel", domains, *size), hard):
+        x, y = batches.batch(5)
+        assert x.shape == (16, BINS, FRAMES) and y.bincount().tolist() == [8, 8]
+        again, _ = batches.batch(5)
+        assert torch.equal(x, again)
+        assert not torch.equal(x, batches.batch(6)[0])
+
+
+def test_equaliser_gives_the_targets_statistics(features):
+    source = torch.cat([w for w in split_windows(features, "mel", "harp", "train", 50)], dim=1)
+    equaliser = Equaliser.between(features.statistics["mel"], "harp", "organ", RANGE)
+    wanted_mean, wanted_std = (torch.tensor(features.statistics["mel"][k]["organ"]) for k in ("mean_db", "std_db"))
+    assert (equaliser.shift(source).mean(1) - wanted_mean).abs().mean() < 3  # clipping moves it a little
+    assert (equaliser.affine(source).std(1) - wanted_std).abs().mean() < 0.7 * (source.std(1) - wanted_std).abs().mean()
+    assert (source.mean(1) - wanted_mean).abs().mean() > 6
+    assert equaliser.shift(source).max() <= TOP and equaliser.shift(source).min() >= TOP - RANGE
+
+
+def test_level_map_learns_what_recordings_are_like(features, level_map):
+    """Both representations are the same here, so the map should come near the identity."""
+    x = split_windows(features, "cqt", "harp", "test", 50).clamp(min=TOP - RANGE)
+    assert (level_map(x) - x).abs().mean() < 0.5 * (x - x.mean()).abs().mean()
+
+
+def test_training_is_reproducible_and_learns(features):
+    (one, history), (two, _) = (train(features, None, "style", 40) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert [row["step"] for row in history] == [20, 40]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_an_equaliser_fools_the_ordinary_judge_more_than_the_hard_one(features, judges):
+    for target, source in (("harp", "organ"), ("organ", "harp")):
+        equaliser = Equaliser.between(features.statistics["mel"], source, target, RANGE)
+        real, fake = (split_windows(features, "mel", d, "test", FRAMES) for d in (target, source))
+        hard = judges.networks[f"hard_{target}"]
+        assert rate(judges.networks["style"], real, target) > 0.9
+        assert rate(hard, real, target, HARD_SURE) > 0.7
+        assert rate(hard, equaliser.shift(fake), target, HARD_SURE) <= 0.1
+        assert rate(hard, equaliser.affine(fake), target, HARD_SURE) <= 0.1
+
+
+def test_judges_answer_for_whole_clips(features, judges):
+    for target, source in (("harp", "organ"), ("organ", "harp")):
+        clips = (features.read(features.excerpts(d, "test", "1")[0], representation="mel") for d in (target, source))
+        true, other = (x.T.astype(np.float32) for x in clips)
+        assert judges.style_target_rate(true, target) > 0.8
+        assert judges.style_beyond_eq(true, target) > 0.6
+        assert judges.style_target_rate(other, target) < 0.2
+        assert judges.hard_probability(true, target) > judges.hard_probability(other, target)
+
+
+def test_rate_needs_certainty(features, judges):
+    x = split_windows(features, "mel", "harp", "test", FRAMES)
+    rates = [rate(judges.networks["hard_harp"], x, "harp", sure) for sure in (0.0, 0.5, 0.9, 1.1)]
+    assert rates == sorted(rates, reverse=True) and rates[-1] == 0
+    assert np.isnan(rate(judges.networks["style"], x[:0], "harp"))
+
+
+def test_silence_is_not_the_target(judges):
+    silence = np.full((BINS, 100), -100.0, np.float32)
+    for target in judges.domains:
+        assert judges.style_target_rate(silence, target) == judges.style_beyond_eq(silence, target) == 0
+
+
+def test_short_clips_and_unknown_targets(judges):
+    clip = play("harp", 10, 1).T.astype(np.float32)
+    assert 0 <= judges.style_target_rate(clip, "harp") <= 1
+    assert judges.embed(clip).shape == (96,)
+    with pytest.raises(RetimbreError, match="harp, organ"):
+        judges.style_beyond_eq(clip, "banjo")
+
+
+def test_scores_on_recordings(features, level_map, judges):
+    scores, table = window_scores(judges.networks["style"], features, "mel", FRAMES)
+    assert scores["n_windows"] == len(table) == 24
+    assert scores["accuracy"] == pytest.approx((table.actual == table.predicted).mean())
+    assert scores["recall_harp"] > 0.8 and scores["recall_organ"] > 0.8
+    verdicts = judge_scores(judges.networks, features, FRAMES, level_map)
+    assert verdicts["hard_harp_real"] > verdicts["hard_harp_eq_match"]
+    assert {"style_organ_real", "hard_organ_copy", "hard_organ_eq_affine_decoded"} <= set(verdicts)
+    assert all(0 <= v <= 1 for v in verdicts.values())
+
+
+def test_one_performance_of_each_test_piece_counts(features):
+    assert len(split_windows(features, "mel", "harp", "test", FRAMES)) == 2 * (200 // FRAMES)
+    assert windows(np.zeros((10, BINS), np.float16), FRAMES).shape == (0, BINS, FRAMES)
+    assert windows(np.zeros((64, BINS), np.float16), FRAMES, 16).shape == (3, BINS, FRAMES)
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_augmentation_keeps_shape_and_is_seeded(decoded):
+    x = torch.from_numpy(np.stack([play("harp", 40, i).T for i in range(4)]).astype(np.float32))
+    augment = Augmentation(1.5, 1.0, decoded)
+    y = augment(x, np.random.default_rng(1))
+    assert y.shape == x.shape and y.dtype == torch.float32 and torch.isfinite(y).all()
+    assert torch.equal(y, augment(x, np.random.default_rng(1)))
+    assert not torch.equal(y, augment(x, np.random.default_rng(2)))
+    nothing = Augmentation(0.0, 0.0)(x, np.random.default_rng(1))
+    assert torch.equal(nothing, x)
