@@ -50,6 +50,16 @@ def stratum_of(piece: str) -> str:
     return {"bach": "poly", "ryansMammoth": "mono"}.get(piece.split("-")[0], "any")
 
 
+def alternating(pieces: list[str]) -> list[str]:
+    """The pieces with their strata taking turns, so that the first few stand for all."""
+    seen: dict[str, int] = {}
+    turn = {}
+    for piece in pieces:
+        stratum = stratum_of(piece)
+        turn[piece] = seen[stratum] = seen.get(stratum, -1) + 1
+    return sorted(pieces, key=lambda piece: turn[piece])  # stable: within a turn as given
+
+
 def load_items(audio: PackedAudio, features: PackedFeatures, representation: str, domains: list[str], split: str = "test") -> list[Item]:
     """The test set in both directions of the first two domains: every paired piece of ``split``; where
     there is none, the beginnings of up to ``UNPAIRED_ITEMS`` recordings, without a true target.
@@ -77,7 +87,7 @@ def load_items(audio: PackedAudio, features: PackedFeatures, representation: str
             sources, targets, seconds = (
                 by_piece(*key) for key in ((source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE))
             )
-            pieces = [piece for piece in sources if piece in targets]
+            pieces = alternating([piece for piece in sources if piece in targets])
         else:
             sources, targets, seconds = by_piece(source, ""), by_piece(target, ""), {}
             pieces = list(sources)[:UNPAIRED_ITEMS]

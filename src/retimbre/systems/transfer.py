@@ -168,6 +168,7 @@ class TimbreTransfer:
 
                 for block in self._run(blocks, info.frames, info.sample_rate, str(source), to, route, seed, done):
                     out.write(block)
+                progress.update(seconds - progress.done)  # what rounding to whole seconds left
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
