@@ -12,7 +12,7 @@ from retimbre.evaluation import suite, table
 from retimbre.evaluation.gallery import examples_of, write_gallery
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.testset import load_items
-from retimbre.systems.controls import Equaliser
+from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.vocoder import Vocoder
 from retimbre.training.devices import set_threads
@@ -29,7 +29,7 @@ def main() -> None:
     audio, features = PackedAudio(AUDIO), PackedFeatures(FEATURES)
     generator, vocoder, judges = CycleGan.load(MODELS / "cyclegan"), Vocoder.load(MODELS / "vocoder"), Judges.load(MODELS / "classifier")
     extractor = FeatureExtractor(features.config)
-    equalisers = {name: Equaliser.fit(features, generator.representation, name == "eq_affine") for name in ("eq_match", "eq_affine")}
+    equalisers = {name: EqualiserControl.fit(features, generator.representation, name == "eq_affine") for name in ("eq_match", "eq_affine")}
     rows = suite.systems(generator, vocoder, extractor, equalisers, p.evaluate.route)
     items = load_items(audio, features, generator.representation, generator.domains)
     scorer = suite.Scorer(judges, extractor, generator.representation, generator.top_db)

@@ -17,11 +17,12 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 from torch import Tensor
 
+from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.classifier import LevelMap, SpectrumClassifier, load_networks, probabilities
-from retimbre.training.classifier import DECODED_FROM, Equaliser, rate, split_windows, windows
+from retimbre.training.classifier import DECODED_FROM, rate, split_windows, windows
 
 REPRESENTATION = "mel"
 HARD_SURE = 0.9  # a window is beyond EQ when the hard judge is at least so sure; see style_beyond_eq

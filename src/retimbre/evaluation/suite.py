@@ -16,7 +16,7 @@ from retimbre.evaluation.pitch import NoteTranscriber, jaccard, note_f1, raw_pit
 from retimbre.evaluation.table import collect_collapsed
 from retimbre.evaluation.testset import Item
 from retimbre.progress import Progress
-from retimbre.systems.controls import Equaliser
+from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.vocoder import Vocoder
 
@@ -45,7 +45,7 @@ def timed(make: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]) -> Syste
 
 
 def systems(
-    generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, Equaliser], route: str
+    generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, EqualiserControl], route: str
 ) -> dict[str, System]:
     """The rows of the table, controls first. ``route`` is the default way from levels to audio."""
 
