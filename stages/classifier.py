@@ -9,10 +9,11 @@ from retimbre.errors import run
 from retimbre.evaluation.figures import plot_confusion
 from retimbre.evaluation.judges import REPRESENTATION, judge_scores, window_scores
 from retimbre.models.classifier import save_networks
+from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.classifier import Augmentation, BeyondEqBatches, DomainBatches, fit_classifier, fit_level_map
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.loop import write_history
-from retimbre.training.stage import write_metrics
+from retimbre.training.stage import loaded_sources, write_metrics
 
 # The hard judges have much the hardest question and learn twice as long; the ordinary one is soon sure.
 STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
@@ -28,22 +29,25 @@ def main() -> None:
     features = PackedFeatures(FEATURES)
     fabric = make_fabric(c.accelerator, 1, c.precision)
     domains, size = features.domains, (c.window_frames, c.batch_size)
-    decode = fit_level_map(features, REPRESENTATION, domains, c.steps, p.seed)
-    batches = {
-        "instrument": DomainBatches(features, c.representation, domains, *size, p.seed),
-        "style": DomainBatches(features, REPRESENTATION, domains, *size, p.seed + 1),
-        **{f"hard_{d}": BeyondEqBatches(features, REPRESENTATION, domains, d, *size, p.seed + 2, decode) for d in domains},
-    }
     values = {"seed": p.seed, **params.flatten("classifier", c)}
-    with tracking.stage_run("classifier", values) as tracker:
+    with (
+        Scratch("classifier", fingerprint(values, [FEATURES], loaded_sources())) as scratch,
+        tracking.stage_run("classifier", values) as tracker,
+    ):
+        decode = fit_level_map(features, REPRESENTATION, domains, c.steps, p.seed, scratch, c.checkpoint_every)
+        batches = {
+            "instrument": DomainBatches(features, c.representation, domains, *size, p.seed),
+            "style": DomainBatches(features, REPRESENTATION, domains, *size, p.seed + 1),
+            **{f"hard_{d}": BeyondEqBatches(features, REPRESENTATION, domains, d, *size, p.seed + 2, decode) for d in domains},
+        }
         networks, histories = {}, {}
         for name, source in batches.items():
             seen = c.representation if name == "instrument" else REPRESENTATION
             augmentation = Augmentation(c.gain_jitter_db, c.noise_db, decoded=name != "instrument")
             scale = (c.channels, features.statistics[seen]["top_db"], features.config.range_db)
             steps = max(1, round(c.steps * STEPS[name.split("_")[0]]))
-            schedule = (steps, c.learning_rate, augmentation, p.seed, fabric, c.log_every)
-            networks[name], histories[name] = fit_classifier(name, source, *scale, *schedule, tracker.log)
+            schedule = (steps, c.learning_rate, augmentation, p.seed, fabric, c.log_every, c.checkpoint_every)
+            networks[name], histories[name] = fit_classifier(name, source, *scale, *schedule, scratch, tracker)
         description = {
             "features": features.config.to_dict(),
             "domains": features.domains,
@@ -62,6 +66,7 @@ def main() -> None:
         tracker.metrics(metrics)
         tracker.artifact(PLOTS, "classifier")
         tracker.artifact(OUT / "config.json", "model")
+        scratch.finish()
 
 
 if __name__ == "__main__":

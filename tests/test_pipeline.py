@@ -237,7 +237,7 @@ def test_temporary_experiment(repo: Repository) -> None:
 
 def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
     """Two at a time, with the code as it was when they were queued: the workspace's is broken meanwhile."""
-    queued = repo.dvc("exp", "run", "--queue", "-S", "model.lambda_cycle=3,7")
+    queued = repo.dvc("exp", "run", "--queue", "-S", "model.lambda_cycle=3,7", "cyclegan")
     names = re.findall(r"Queued experiment '([\w-]+)'", queued)
     assert len(names) == 2
     library = repo.folder / "src/retimbre/systems/cyclegan.py"
@@ -259,7 +259,7 @@ def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
         library.write_text(text)
     logs = "\n".join(repo.dvc("queue", "logs", name) for name in names)
     assert set(names) <= set(repo.dvc("exp", "list", "--name-only").split()), logs
-    assert sorted(ran(logs)) == ["cyclegan", "cyclegan", "evaluate", "evaluate"]
+    assert ran(logs) == ["cyclegan", "cyclegan"]
     parents, nested, _ = repo.store()
     found = {run.info.run_name: run for run in parents}
     assert sorted(found[name].data.params["model.lambda_cycle"] for name in names) == ["3", "7"]

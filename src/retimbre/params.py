@@ -102,6 +102,7 @@ class Classifier(Section):
     gain_jitter_db: NonNegative
     noise_db: NonNegative
     log_every: Count
+    checkpoint_every: Count
     accelerator: Accelerator
     precision: Precision
 

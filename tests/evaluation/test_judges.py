@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
@@ -13,7 +14,6 @@ from retimbre.training.classifier import (
     Augmentation,
     BeyondEqBatches,
     DomainBatches,
-    Equaliser,
     fit_classifier,
     fit_level_map,
     rate,
@@ -110,7 +110,7 @@ def test_training_is_reproducible_and_learns(features):
     (one, history), (two, _) = (train(features, None, "style", 40) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
     assert [row["step"] for row in history] == [20, 40]
-    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["style/loss"] < history[0]["style/loss"]
 
 
 def test_an_equaliser_fools_the_ordinary_judge_more_than_the_hard_one(features, judges):

@@ -24,9 +24,10 @@ from torch.nn import functional
 from retimbre.audio.equaliser import Equaliser
 from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
-from retimbre.errors import RetimbreError
 from retimbre.models.classifier import ClassifierConfig, LevelMap, SpectrumClassifier, probabilities
-from retimbre.progress import Progress
+from retimbre.tracking import StageRun
+from retimbre.training.checkpoint import Scratch
+from retimbre.training.loop import Loop
 
 
 class Batches(Protocol):
@@ -103,7 +104,15 @@ class DomainBatches:
 DECODED_FROM = "cqt"  # what the generators change by default, and the vocoders read
 
 
-def fit_level_map(features: PackedFeatures, representation: str, domains: Sequence[str], steps: int, seed: int) -> LevelMap:
+def fit_level_map(
+    features: PackedFeatures,
+    representation: str,
+    domains: Sequence[str],
+    steps: int,
+    seed: int,
+    scratch: Scratch | None = None,
+    checkpoint_every: int = 200,
+) -> LevelMap:
     """Train the stand-in for a vocoder on recordings: constant-Q levels to levels of ``representation``, L1, on the CPU."""
     torch.manual_seed(seed)
     network = LevelMap(features.config.bins(DECODED_FROM), features.config.bins(representation))
@@ -111,16 +120,26 @@ def fit_level_map(features: PackedFeatures, representation: str, domains: Sequen
     floors = {r: features.statistics[r]["top_db"] - features.config.range_db for r in (DECODED_FROM, representation)}
     # The same seed and stream draw the same places of either representation.
     crops = {r: [FeatureCrops(features, r, d, "train", 64, 4, seed, 100 + i) for i, d in enumerate(domains)] for r in floors}
-    with Progress(steps, "classifier: level map", "step") as progress:
-        for step in range(steps):
-            x, y = (torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation))
-            optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
-            loss = functional.l1_loss(network(x), y)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            progress.update(note=f"{loss.item():.2f} dB" if step % 50 == 0 else None)
+    loop = Loop("level_map", steps, scratch, None, *whole_state(network, optimiser), checkpoint_every=checkpoint_every)
+    for step in loop:
+        x, y = (torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation))
+        optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
+        loss = functional.l1_loss(network(x), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loop.add({"level_map/l1_db": loss.detach()})
     return network.eval().requires_grad_(False)
+
+
+def whole_state(network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Callable[[], dict], Callable[[dict], None]]:
+    """The two functions that a Loop needs: the complete state of a training, and its restoration."""
+
+    def restore(state: dict) -> None:
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+
+    return lambda: {"network": network.state_dict(), "optimiser": optimiser.state_dict()}, restore
 
 
 class BeyondEqBatches:
@@ -190,41 +209,36 @@ def fit_classifier(
     seed: int,
     fabric: Fabric,
     log_every: int = 50,
-    log: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoint_every: int = 200,
+    scratch: Scratch | None = None,
+    run: StageRun | None = None,
 ) -> tuple[SpectrumClassifier, list[dict[str, float]]]:
     """Train one network with Adam and cross-entropy; the rate falls linearly to zero over the last half.
 
-    Returns the network (evaluation mode, CPU) and rows of step, loss and accuracy, means over
-    ``log_every`` training batches. Raises RetimbreError when the loss is no longer finite.
+    Returns the network (evaluation mode, CPU) and rows of ``step``, ``<name>/loss`` and ``<name>/accuracy``,
+    means over ``log_every`` training batches. Continues from ``scratch``, if given. Raises RetimbreError when
+    the loss is no longer finite.
     """
     torch.manual_seed(seed)
     network = SpectrumClassifier(ClassifierConfig(batches.classes, channels, top_db, range_db))
-    network = network.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
+    network = network.to(fabric.device, memory_format=torch.channels_last)  # a quarter faster on a CPU
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    model, optimiser = fabric.setup(network, optimiser)
-    model.train()
-    history, losses, hits, seen = [], 0.0, 0, 0
-    with Progress(steps, f"classifier: {name}", "step") as progress:
-        for step in range(steps):
-            x, y = batches.batch(step)
-            x, y = fabric.to_device((augmentation(x, np.random.default_rng([seed, 999, step])), y))
-            optimiser.param_groups[0]["lr"] = learning_rate * min(1.0, 2 * (steps - step) / steps)
-            logits = model(x)
-            loss = functional.cross_entropy(logits.float(), y)
-            optimiser.zero_grad()
-            fabric.backward(loss)
-            optimiser.step()
-            losses, hits, seen = losses + loss.item() * len(y), hits + int((logits.argmax(1) == y).sum()), seen + len(y)
-            progress.update()
-            if (step + 1) % log_every == 0 or step + 1 == steps:
-                row = {"step": step + 1, "loss": losses / seen, "accuracy": hits / seen}
-                if not np.isfinite(row["loss"]):
-                    raise RetimbreError("classifier.learning_rate is too high: the loss is no longer finite; use a lower one.")
-                history.append(row)
-                if log:
-                    log(step + 1, {f"{name}/loss": row["loss"], f"{name}/accuracy": row["accuracy"]})
-                losses, hits, seen = 0.0, 0, 0
-    return network.cpu().to(memory_format=torch.contiguous_format).eval(), history
+    network.train()
+    loop = Loop(name, steps, scratch, run, *whole_state(network, optimiser), log_every=log_every, checkpoint_every=checkpoint_every)
+    for step in loop:
+        x, y = batches.batch(step)
+        x, y = fabric.to_device((augmentation(x, np.random.default_rng([seed, 999, step])), y))
+        # Dropout draws from the global state: seeded by the step, a resumed training drops the same.
+        torch.manual_seed(int(np.random.default_rng([seed, 998, step]).integers(2**31)))
+        optimiser.param_groups[0]["lr"] = learning_rate * min(1.0, 2 * (steps - step) / steps)
+        with fabric.autocast():
+            logits = network(x)
+        loss = functional.cross_entropy(logits.float(), y)
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        optimiser.step()
+        loop.add({f"{name}/loss": loss.detach(), f"{name}/accuracy": (logits.argmax(1) == y).float().mean()})
+    return network.cpu().to(memory_format=torch.contiguous_format).eval(), loop.curves()
 
 
 # ----------------------------------------------------------------------------------------- testing

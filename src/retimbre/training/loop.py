@@ -20,6 +20,8 @@ from retimbre.training.checkpoint import Scratch
 class Loop:
     """Iterate over steps ``0 .. steps - 1``, continuing after the last checkpoint.
 
+    ``scratch`` None: nothing is kept for a restart; ``run`` None: nothing is logged but the history.
+
     ``state`` and ``restore`` return and take the trained objects' complete state; ``validate``, if
     given, returns named figures and is called at every tenth of the training and at its end.
     """
@@ -28,8 +30,8 @@ class Loop:
         self,
         name: str,
         steps: int,
-        scratch: Scratch,
-        run: StageRun,
+        scratch: Scratch | None,
+        run: StageRun | None,
         state: Callable[[], dict[str, Any]],
         restore: Callable[[dict[str, Any]], None],
         validate: Callable[[], dict[str, float]] | None = None,
@@ -45,7 +47,7 @@ class Loop:
         self.saved: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[int]:
-        self.saved = self.scratch.load() or {}  # by loop: a stage may train one thing after another
+        self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
         start = 0
         if saved := self.saved.get(self.name):
             self.restore(saved["state"])
@@ -61,8 +63,9 @@ class Loop:
                 if self.validate and (done % validate_every == 0 or done == self.steps):
                     figures = self.validate()
                     self.history.append({"step": done, **figures})
-                    self.run.log(done, self._named(figures))
-                if self.scratch.stop_requested:
+                    if self.run:
+                        self.run.log(done, figures)
+                if self.scratch and self.scratch.stop_requested:
                     self._save(done)
                     self.scratch.leave()
                 if done % self.checkpoint_every == 0 and done < self.steps:
@@ -71,11 +74,10 @@ class Loop:
 
     def _save(self, step: int) -> None:
         self._check(self.sums, step)  # never keep a state that has already diverged
+        if not self.scratch:
+            return
         self.saved[self.name] = {"step": step, "state": self.state(), "history": self.history, "sums": self.sums, "counts": self.counts}
         self.scratch.save(self.saved)
-
-    def _named(self, figures: dict[str, float]) -> dict[str, float]:
-        return {key: value for key, value in figures.items() if key != "step"}
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """Take the losses (detached scalars) of one step; no synchronisation with the device."""
@@ -89,15 +91,16 @@ class Loop:
         self.sums, self.counts = {}, {}
         self._check(means, step)
         self.history.append({"step": step, **means})
-        self.run.log(step, means)
+        if self.run:
+            self.run.log(step, means)
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
         for name, value in losses.items():
             if not math.isfinite(float(value)):
                 raise RetimbreError(
-                    f"{self.name}: {name} is {float(value)} by step {step}: lower the learning rates in params.yaml; "
-                    f"the last checkpoint before it stays in {self.scratch.folder}."
+                    f"{self.name}: {name} is {float(value)} by step {step}, so the training has diverged: "
+                    "lower its learning rates in params.yaml."
                 )
 
     def curves(self) -> list[dict[str, float]]:
