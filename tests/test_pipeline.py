@@ -9,12 +9,13 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Repository:
         # DVC keeps its site cache (locks, the index) outside the repository unless told otherwise.
         cache = {"DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"), "MLFLOW_DISABLE_TELEMETRY": "true"}
         self.environment = {**here, **identity, **cache, "PATH": path, "PYTHONUNBUFFERED": "1"}
+        self.done: set[tuple[str, ...]] = set()  # the shapes of all commands run, see shape()
 
     def run(self, *words: str, status: int = 0, **environment: str) -> str:
         """Run a command; what it printed (both streams). Fails when the exit status is another one."""
@@ -51,6 +53,7 @@ class Repository:
             timeout=SECONDS,
         )
         assert result.returncode == status, f"{' '.join(words)}: status {result.returncode}\n{result.stdout}"
+        self.done.add(shape(words))
         return result.stdout
 
     def dvc(self, *words: str, status: int = 0, **environment: str) -> str:
@@ -79,6 +82,12 @@ class Repository:
         runs = list(client.search_runs([experiment], max_results=1000))
         parents = [run for run in runs if run.data.tags["role"] == "parent"]
         return parents, [run for run in runs if run.data.tags["role"] == "stage"], client
+
+
+def shape(words: Sequence[str]) -> tuple[str, ...]:
+    """A command without what a reader would put in: values, names given with -n, stages."""
+    words = [re.sub(r"=.*", "=", word) for word in words if word not in STAGES]
+    return tuple(word for i, word in enumerate(words) if "-n" not in (word, words[i - 1] if i else ""))
 
 
 def ran(said: str) -> list[str]:
@@ -248,6 +257,7 @@ def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
         with (repo.folder.parent / "queue.log").open("w") as log:
             words = ["dvc", "queue", "start", "-j", "2"]
             subprocess.run(words, cwd=repo.folder, env=repo.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+            repo.done.add(shape(words))
 
         def ended() -> bool:
             time.sleep(3)  # asking costs a second of one of the cores that the experiments run on
@@ -329,3 +339,40 @@ def test_training_survives_a_tracking_server_that_is_away(repo: Repository) -> N
     said = repo.dvc("repro", "--force", "--single-item", "classifier", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert said.count("warning: nothing more is logged to MLflow") == 1 and "Traceback" not in said
     assert repo.lock()["classifier"]["data/models/classifier"] == before
+
+
+def readme_commands() -> list[str]:
+    """Every command in a shell block of the README, without its comment."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(dvc|make|git|cp|(\S*/)?retimbre) ", line)]
+
+
+def test_commands_of_the_readme(repo: Repository) -> None:
+    """What the tests above have not run in some form already is run now, in the README's order."""
+    shutil.copy(next((repo.folder / "data/raw/test/piano").glob("*.1.flac")), repo.folder / "song.wav")
+    commands = readme_commands()
+    assert {"dvc repro", "make repro", "make test", "dvc metrics diff"} <= set(commands)
+    try:
+        for command in commands:
+            words = shlex.split(command)
+            if words[0] == "git":
+                continue  # this repository stands for the clone
+            if words[0] == "make":
+                assert "dvc repro" in repo.run("make", "-n", "repro") and "pytest" in repo.run("make", "-n", "test")
+                assert repo.run("make", "-n", *words[1:])
+            elif words[0] == "dvc":
+                if shape(words) not in repo.done:
+                    repo.run(*words)
+            else:
+                repo.run(sys.executable, "-m", "retimbre.cli", *words[1:], PYTHONPATH=str(repo.folder / "src"))
+                assert (repo.folder / "out.wav").stat().st_size > 10_000
+        (snippet,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        (repo.folder / "out.wav").unlink()
+        repo.run(sys.executable, "-c", snippet, PYTHONPATH=str(repo.folder / "src"))
+        assert (repo.folder / "out.wav").stat().st_size > 10_000
+        said = repo.run(sys.executable, "-m", "retimbre.cli", "summary", PYTHONPATH=str(repo.folder / "src"))
+        assert "cyclegan" in said and "report.html" in said
+    finally:
+        repo.git("clean", "-fdq")

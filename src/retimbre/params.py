@@ -206,7 +206,8 @@ class Params(Section):
 
 def _sentence(error: ValidationError) -> str:
     """The first problem of a validation error as one sentence that names the key."""
-    problem = error.errors()[0]
+    # A misspelt key is missing too: the one that should not be there is the better hint.
+    problem = min(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"])
     kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "value_error":

@@ -147,6 +147,7 @@ def fit(features: PackedFeatures, p: Model, seed: int, scratch: Scratch, run: St
         p.checkpoint_every,
     )
     for step in loop:
-        a, b = (normalise(c.batch(step), top_db, config.range_db).to(fabric.device) for c in crops)
+        with loop.waiting():
+            a, b = (normalise(c.batch(step), top_db, config.range_db).to(fabric.device) for c in crops)
         loop.add(trainer.step(a, b, step))
     return model, loop.curves()

@@ -162,7 +162,10 @@ def fit_inverter(
         "inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
     )
     for step in loop:
-        level_db, stft_db = (torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True))
+        with loop.waiting():
+            level_db, stft_db = (
+                torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True)
+            )
         loop.add(trainer.step(level_db, stft_db, step))
     return network, loop.curves()
 
@@ -206,9 +209,11 @@ def fit_wavenet(
         "wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
     )
     for step in loop:
-        batch = crops.batch(step)
-        level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])
-        loop.add(trainer.step(codes_of(batch), level_db, batch["domain"], step))
+        with loop.waiting():
+            batch = crops.batch(step)
+            level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])
+            codes = codes_of(batch)
+        loop.add(trainer.step(codes, level_db, batch["domain"], step))
     return network, loop.curves()
 
 

@@ -122,7 +122,8 @@ def fit_level_map(
     crops = {r: [FeatureCrops(features, r, d, "train", 64, 4, seed, 100 + i) for i, d in enumerate(domains)] for r in floors}
     loop = Loop("level_map", steps, scratch, None, *whole_state(network, optimiser), checkpoint_every=checkpoint_every)
     for step in loop:
-        x, y = (torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation))
+        with loop.waiting():
+            x, y = (torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation))
         optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
         loss = functional.l1_loss(network(x), y)
         optimiser.zero_grad()
@@ -226,8 +227,9 @@ def fit_classifier(
     network.train()
     loop = Loop(name, steps, scratch, run, *whole_state(network, optimiser), log_every=log_every, checkpoint_every=checkpoint_every)
     for step in loop:
-        x, y = batches.batch(step)
-        x, y = fabric.to_device((augmentation(x, np.random.default_rng([seed, 999, step])), y))
+        with loop.waiting():
+            x, y = batches.batch(step)
+            x, y = fabric.to_device((augmentation(x, np.random.default_rng([seed, 999, step])), y))
         # Dropout draws from the global state: seeded by the step, a resumed training drops the same.
         torch.manual_seed(int(np.random.default_rng([seed, 998, step]).integers(2**31)))
         optimiser.param_groups[0]["lr"] = learning_rate * min(1.0, 2 * (steps - step) / steps)

@@ -6,7 +6,9 @@ to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTE
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -44,7 +46,21 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
+        self.trained = 0
         self.saved: dict[str, Any] = {}
+        self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the drawing of a batch: its time is told apart from the step's."""
+        began = time.perf_counter()
+        yield
+        self.seconds["data"] += time.perf_counter() - began
+
+    def shares(self) -> dict[str, float]:
+        """Steps per second, and the shares of the time that went into data, steps and the rest."""
+        total = max(sum(self.seconds.values()), 1e-9)
+        return {"speed/steps_per_s": self.trained / total, **{f"speed/{name}_share": value / total for name, value in self.seconds.items()}}
 
     def __iter__(self) -> Iterator[int]:
         self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
@@ -57,7 +73,10 @@ class Loop:
         validate_every = max(1, self.steps // 10)
         with Progress(self.steps, self.name, "steps", start) as progress:
             for step in range(start, self.steps):
+                began, waited = time.perf_counter(), self.seconds["data"]
                 yield step
+                ended = time.perf_counter()
+                self.seconds["steps"] += ended - began - (self.seconds["data"] - waited)
                 done = step + 1
                 progress.update(note=self._log(done) if done % self.log_every == 0 or done == self.steps else None)
                 if self.validate and (done % validate_every == 0 or done == self.steps):
@@ -70,6 +89,14 @@ class Loop:
                     self.scratch.leave()
                 if done % self.checkpoint_every == 0 and done < self.steps:
                     self._save(done)
+                self.seconds["rest"] += time.perf_counter() - ended
+        self.trained = self.steps - start
+        if self.trained:
+            shares = self.shares()
+            parts = ", ".join(f"{name} {shares[f'speed/{name}_share']:.1%}" for name in self.seconds)
+            print(f"{self.name}: {shares['speed/steps_per_s']:.1f} steps/s; {parts} of the time", flush=True)
+            if self.run:
+                self.run.metrics({f"{self.name}/{name}": value for name, value in shares.items()})
         self._save(self.steps)
 
     def _save(self, step: int) -> None:
