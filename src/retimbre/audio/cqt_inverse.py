@@ -1,0 +1,173 @@
+"""Audio from a constant-Q transform: from complex coefficients by least squares, from magnitudes by fast Griffin-Lim.
+
+The adjoint of :class:`retimbre.audio.cqt.ConstantQ` is its pyramid run backwards: one matrix product and one overlap-add per octave, from
+the lowest octave up, with a doubling of the rate between octaves. Both algorithms need one transform and one adjoint per iteration.
+
+Coefficients are weighted so that transform and weighted adjoint together have a gain of at most about 1. A bin's Hann window w has
+L samples and neighbouring bins lie one bandwidth of it apart, so the squared responses of all bins sum to 1.5 at
+every frequency, and the gain at a bin and a time t is 2 * sum over frames m of w(t - m * hop)^2. Its largest value over t is a bin's
+weight's reciprocal. Bins whose windows are shorter than the hop leave gaps between the frames: what lies in them
+cannot be had back, nor what lies outside the band. There the result is silent (the solution of least energy).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from retimbre.audio.cqt import BLOCK, ConstantQ
+
+
+def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
+    """Frames rows @ kernels.T, laid ``hop`` samples apart and summed: (B, T, C), (n, C) -> (B, (T - 1) * hop + n).
+
+    Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened rows do at once; then parts
+    are summed. This is faster than torch's fold, and sums in the same order on every device.
+    """
+    (_, frames, _), size = rows.shape, kernels.shape[0]
+    parts = -(-size // hop)
+    blocks = (rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T).unflatten(-1, (parts, hop)).transpose(1, 2)
+    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)[:, : parts * (frames + parts - 1)]  # (B, parts * ..., hop)
+    return skewed.unflatten(1, (parts, frames + parts - 1)).sum(1).flatten(1)[:, : (frames - 1) * hop + size]
+
+
+def bin_weights(lengths: np.ndarray, hop: int) -> np.ndarray:
+    """Weights (F,) of bins whose windows have the given lengths (samples): 1 / the largest gain."""
+    weights = np.empty(len(lengths))
+    for f, length in enumerate(lengths):
+        reach = int(length / 2 / hop) + 1
+        # Largest with a frame's centre at t, or between two frames when the windows are a little longer than two hops.
+        gains = [np.sum(_hann((np.arange(-reach, reach + 1) + shift) * hop / length) ** 2) for shift in (0.0, 0.5)]
+        weights[f] = 1 / (2 * max(gains))
+    return weights
+
+
+def _hann(position: np.ndarray) -> np.ndarray:
+    """Hann window at ``position``, in window lengths from its centre."""
+    return np.where(np.abs(position) < 0.5, 0.5 + 0.5 * np.cos(2 * np.pi * position), 0.0)
+
+
+class InverseConstantQ(nn.Module):
+    """Inverse of a constant-Q transform; batched, on any device, in the transform's precision.
+
+    Args:
+        transform: the transform to invert; it is not copied.
+    """
+
+    def __init__(self, transform: ConstantQ):
+        super().__init__()
+        self.transform = transform
+        kernels = [getattr(transform, f"kernels_{octave}").cpu() for octave in reversed(range(transform.octaves))]
+        # A kernel's absolute values sum to the square root of its window's length.
+        roots = [torch.view_as_complex(k.unflatten(-1, (-1, 2)).contiguous()).abs().sum(0) for k in kernels]
+        lengths = torch.cat(roots).double().numpy() ** 2
+        weights = torch.from_numpy(bin_weights(lengths, transform.hop_length)).to(transform.decimation)
+        self.register_buffer("weights", weights[:, None], persistent=False)  # (F, 1)
+
+    def _check_shape(self, C: Tensor, length: int) -> None:
+        expected = (self.transform.n_bins, length // self.transform.hop_length + 1)
+        if C.ndim != 3 or tuple(C.shape[1:]) != expected:
+            raise ValueError(f"expected coefficients of shape (B, {expected[0]}, {expected[1]}) for {length} samples, got {tuple(C.shape)}")
+
+    def _levels(self, length: int) -> list[tuple[int, int]]:
+        """(samples before time 0, samples) of the signal at each rate, as the transform makes them."""
+        reach, lead, levels = self.transform.reach, 0, [(0, length)]
+        for _ in range(self.transform.halvings_first + self.transform.octaves - 1):
+            after = length - lead - 1 + reach
+            lead = (lead + reach + 1) // 2
+            length = lead + after // 2 + 1
+            levels.append((lead, length))
+        return levels
+
+    def _double(self, x: Tensor, level: tuple[int, int], below: tuple[int, int]) -> Tensor:
+        """Adjoint of the transform's halving: a signal of the level ``below`` -> one of ``level``."""
+        (lead, length), (lead_below, samples) = level, below
+        blocks = -(-samples // BLOCK)
+        rows = functional.pad(x, (0, blocks * BLOCK - samples)).unflatten(-1, (blocks, BLOCK))
+        summed = overlap_add(rows, self.transform.decimation, 2 * BLOCK)
+        before = 2 * lead_below + self.transform.reach - lead
+        return functional.pad(summed, (-before, length + before - summed.shape[-1]))
+
+    def adjoint(self, C: Tensor, length: int) -> Tensor:
+        """Complex (B, F, T) -> (B, length): the sum over coefficients of the real part of each times its kernel (not its conjugate).
+
+        For all audio x: (x * adjoint(C)).sum() = (transform(x).conj() * C).sum().real.
+        """
+        transform = self.transform
+        hop, frames = transform.hop_length, C.shape[-1]
+        self._check_shape(C, length)
+        levels = self._levels(length)
+        pairs = torch.view_as_real(C.transpose(1, 2).contiguous())  # (B, T, F, 2)
+        x, low = None, 0
+        for octave in reversed(range(transform.octaves)):
+            kernels = getattr(transform, f"kernels_{octave}")  # (n, 2 F of the octave)
+            high, half, level = low + kernels.shape[1] // 2, kernels.shape[0] // 2, octave + transform.halvings_first
+            lead, samples = levels[level]
+            octave_hop = hop >> level
+            summed = overlap_add(pairs[:, :, low:high].flatten(2).to(kernels), kernels, octave_hop)
+            end = (frames - 1) * octave_hop + half
+            summed = functional.pad(summed, (lead - half, samples - lead - end))
+            x = summed if x is None else self._double(x, levels[level], levels[level + 1]) + summed
+            low = high
+        for level in reversed(range(transform.halvings_first)):
+            x = self._double(x, levels[level], levels[level + 1])
+        return x
+
+    @torch.no_grad()
+    def forward(self, C: Tensor, length: int, iterations: int = 60, tolerance: float = 1e-4) -> Tensor:
+        """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C (weighted squares).
+
+        Conjugate gradients on the normal equations, from silence; it stops when the residual of these has fallen to ``tolerance``
+        of its start for every signal of the batch, or after ``iterations``. Few iterations leave out what is hardest to tell from C.
+        """
+        self._check_shape(C, length)
+        with torch.autocast(C.device.type, enabled=False):
+            residual = self.adjoint(self.weights * C, length)
+            x, direction = torch.zeros_like(residual), residual.clone()
+            energy = residual.square().sum(-1, keepdim=True)
+            enough = energy * tolerance**2
+            tiny = torch.finfo(energy.dtype).tiny
+            for _ in range(iterations):
+                if bool((energy <= enough).all()):
+                    break
+                image = self.transform(direction)
+                step = energy / (self.weights * (image.real**2 + image.imag**2)).sum((1, 2))[:, None].clamp(min=tiny)
+                x += step * direction
+                residual -= step * self.adjoint(self.weights * image, length)
+                before, energy = energy, residual.square().sum(-1, keepdim=True)
+                direction = residual + energy / before.clamp(min=tiny) * direction
+            return x
+
+    @torch.no_grad()
+    def griffin_lim(
+        self,
+        magnitude: Tensor,
+        length: int,
+        iterations: int,
+        momentum: float = 0.99,
+        initial_phase: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Audio (B, length) whose constant-Q magnitude is about the given one (B, F, T), by the fast Griffin-Lim algorithm.
+
+        Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013. The inverse within an iteration is one gradient step from
+        the iteration before instead of a full least-squares solution: the same where the weighted transform keeps energy, and
+        never a step too far elsewhere. It starts from ``initial_phase`` (radians, (B, F, T)), or from uniform noise drawn from
+        ``generator`` (on its device). Momentum 0 is Griffin and Lim's own algorithm.
+        """
+        self._check_shape(magnitude, length)
+        with torch.autocast(magnitude.device.type, enabled=False):
+            magnitude = magnitude.to(self.weights.dtype)
+            if initial_phase is None:
+                device = generator.device if generator is not None else magnitude.device
+                noise = torch.rand(magnitude.shape, dtype=magnitude.dtype, device=device, generator=generator)
+                initial_phase = 2 * torch.pi * noise.to(magnitude.device)
+            target = self.weights * magnitude
+            x = ahead = self.adjoint(torch.polar(target, initial_phase.to(magnitude)), length)
+            tiny = torch.finfo(magnitude.dtype).tiny
+            for _ in range(iterations):
+                C = self.transform(ahead)
+                ratio = target / C.abs().clamp(min=tiny) - self.weights
+                before, x = x, ahead + self.adjoint(ratio * C, length)
+                ahead = x + momentum * (x - before)
+            return x
