@@ -48,6 +48,7 @@ def main() -> None:
             steps = max(1, round(c.steps * STEPS[name.split("_")[0]]))
             schedule = (steps, c.learning_rate, augmentation, p.seed, fabric, c.log_every, c.checkpoint_every)
             networks[name], histories[name] = fit_classifier(name, source, *scale, *schedule, scratch, tracker)
+        scratch.release_signals()
         description = {
             "features": features.config.to_dict(),
             "domains": features.domains,

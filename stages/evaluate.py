@@ -39,13 +39,14 @@ def main() -> None:
     table.write_table(OUT / "per_item.parquet", scores)
     metrics = table.summarise(scores)
     write_metrics(METRICS / "evaluation.json", metrics)
-    examples = examples_of(results, {item.piece for item in items[: p.evaluate.audio_examples]}, scorer)
+    examples = examples_of(results, p.evaluate.audio_examples, scorer)
     values = {"seed": p.seed, **{name: section.model_dump() for name, section in vars(p).items() if name != "seed"}}
     shown = write_gallery(OUT, METRICS / "plots", scores, metrics, examples, values, p.seed, p.evaluate.bootstrap)
 
     everything = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(METRICS.glob("*.json"))}
-    clips = sorted(path for row in ("source", "cyclegan", "target") for path in (OUT / "audio").glob(f"*.{row}.wav"))
-    tracking.log_to_parent(values, everything, [*shown, *clips[:12]])
+    firsts = list({example.direction: example for example in reversed(examples)}.values())  # the first of each direction
+    clips = [OUT / "audio" / f"{e.direction}.{e.item}.{row}.wav" for e in firsts for row in ("source", "cyclegan", "target")]
+    tracking.log_to_parent(values, everything, [*shown, *(clip for clip in clips if clip.exists())])
 
 
 if __name__ == "__main__":

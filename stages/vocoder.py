@@ -1,6 +1,5 @@
 """Train what turns levels into audio: the spectral inverter and the conditional WaveNet."""
 
-import time
 from pathlib import Path
 
 import stages  # noqa: F401  (puts this checkout's src first on the path)
@@ -12,7 +11,7 @@ from retimbre.evaluation.curves import write_curves
 from retimbre.evaluation.likelihood import wavenet_figures
 from retimbre.systems import vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.devices import set_threads
+from retimbre.training.devices import seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics
 
 AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data/models/vocoder")
@@ -22,20 +21,19 @@ PLOTS, METRICS = Path("metrics/plots/vocoder"), Path("metrics/vocoder.json")
 def main() -> None:
     p = params.load("seed", "vocoder")
     set_threads()
+    seed_everything(p.seed)
     values = {"seed": p.seed, **params.flatten("vocoder", p.vocoder)}
     audio, features = PackedAudio(AUDIO), PackedFeatures(FEATURES)
     with (
         Scratch("vocoder", fingerprint(values, [AUDIO, FEATURES], loaded_sources())) as scratch,
         tracking.stage_run("vocoder", values) as tracker,
     ):
-        began = time.monotonic()
         model, inverter_curves, wavenet_curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
-        seconds = time.monotonic() - began
+        scratch.release_signals()
         model.save(OUT)
         pictures = write_curves(PLOTS, "inverter", inverter_curves, "Spectral inverter training")
         pictures += write_curves(PLOTS, "wavenet", wavenet_curves, "WaveNet training")
         metrics = {
-            "seconds": seconds,
             "inverter_parameters": sum(x.numel() for x in model.inverter.parameters()),
             "wavenet_parameters": sum(x.numel() for x in model.wavenet_model.parameters()),
             "inverter_l1_db": inverter_curves[-1]["inverter/l1_db"],

@@ -21,6 +21,10 @@ HEADLINE = (
 
 
 def transfer(args: argparse.Namespace) -> None:
+    if args.input.is_dir():
+        raise errors.RetimbreError(f"{args.input} is a folder: give one recording.")
+    if not args.to.replace("_", "").isalnum():
+        raise errors.RetimbreError(f"{args.to!r} is not the name of an instrument: give a domain of the trained models, such as guitar.")
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if output.resolve() == args.input.resolve():
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
@@ -43,6 +47,16 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
     )
 
 
+def listen(folder: Path) -> list[Path]:
+    """Source, result and true target of the first example of each direction."""
+    firsts: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.source.wav")):
+        firsts.setdefault(path.name.split(".")[0], path)
+    rows = ("source", "cyclegan", "target")
+    found = [path.with_name(f"{path.name.removesuffix('.source.wav')}.{row}.wav") for path in firsts.values() for row in rows]
+    return [path for path in found if path.exists()]
+
+
 def summary(args: argparse.Namespace) -> None:
     path = args.metrics / "evaluation.json"
     try:
@@ -52,12 +66,19 @@ def summary(args: argparse.Namespace) -> None:
     except json.JSONDecodeError:
         raise errors.RetimbreError(f"{path} is not valid JSON: restore it with `git checkout {path}` or `dvc repro`.") from None
     print(table(metrics))
-    print("(means over the paired test set, both directions; - lower is better, + higher is better)")
+    print("(means over the test set, both directions; - lower is better, + higher is better)")
     report = args.evaluation / "report.html"
     if report.exists():
         print(f"\nreport: {report}")
-        for wav in sorted((args.evaluation / "audio").glob("*.wav"))[:6]:
+        for wav in listen(args.evaluation / "audio"):
             print(f"listen: {wav}")
+
+
+def natural(text: str) -> int:
+    """An argument that counts from 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
         help="from spectra to audio: on the source's phases (default; fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow)",
     )
     p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
-    p.add_argument("--seed", type=int, default=0, help="of the WaveNet's sampling (default: 0)")
+    p.add_argument("--seed", type=natural, default=0, help="of the WaveNet's sampling (default: 0)")
     p.set_defaults(run=transfer)
 
     p = commands.add_parser(

@@ -80,7 +80,7 @@ class Features(Section):
     @model_validator(mode="after")
     def _divisible(self) -> "Features":
         octaves = -(-self.cqt_bins // self.cqt_bins_per_octave)
-        step = 2 ** (octaves - 1)
+        step = max(4, 2 ** (octaves - 1))  # the WaveNet's conditioning changes four times a frame
         if self.hop_length % step:
             below, above = self.hop_length // step * step, (self.hop_length // step + 1) * step
             allowed = f"{above}" if below == 0 else f"{below} or {above}"
@@ -146,9 +146,9 @@ class Vocoder(Section):
     inverter_learning_rate: Positive
     griffin_lim_iterations: Natural
     wavenet_layers: Count
-    wavenet_layers_per_stack: Count
+    wavenet_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
     wavenet_kernel: Literal[2, 3]
-    wavenet_residual_channels: Count
+    wavenet_residual_channels: Annotated[int, Field(ge=4)]
     wavenet_skip_channels: Count
     wavenet_conditioning_channels: Count
     wavenet_preemphasis: Annotated[float, Field(ge=0, lt=1)]
@@ -199,6 +199,9 @@ class Params(Section):
                 f"vocoder.representation must be the same as model.representation ({self.model.representation}): "
                 "the vocoder reads what the generators write"
             )
+        frames = int(self.dataset.excerpt_s * self.audio.sample_rate) // f.hop_length + 1
+        if frames < self.classifier.window_frames:
+            raise ValueError(f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which it is tested on")
         if self.model.generator == "resnet2d" and self.model.crop_frames % 4:
             raise ValueError("model.crop_frames must be a multiple of 4 for generator resnet2d")
         return self

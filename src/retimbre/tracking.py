@@ -176,7 +176,11 @@ def _tags(head: str, **more: str) -> dict[str, str]:
     """What both kinds of run carry. An experiment's own commit does not exist yet while it runs."""
     names = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE")
     tags = {name: os.environ[name] for name in names if os.environ.get(name)}
-    source = {"mlflow.user": getpass.getuser(), "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": head}
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    source = {"mlflow.user": user, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": head}
     return {"dvc.key": _key(head), **source, **tags, **more}
 
 

@@ -178,3 +178,47 @@ def test_models_that_do_not_belong_together_are_refused(models, tmp_path):
 def test_audio_that_is_not_finite_is_refused(models):
     with pytest.raises(RetimbreError, match="finite"):
         transfer(np.array([0.0, np.nan] * 9000), RATE, "guitar", models=models)
+
+
+def test_quiet_recordings_are_not_lost_below_the_loudness_meters_gate(models):
+    x = melody(1.0)
+    quiet = x * np.float32(2**-9)  # below -70 LUFS, above the silence limit
+    y = transfer(quiet, RATE, "guitar", models=models)
+    ratio_db = 10 * np.log10(np.mean(y**2) / np.mean(transfer(x * np.float32(0.25), RATE, "guitar", models=models) ** 2))
+    assert abs(ratio_db - 20 * np.log10(2**-7)) < 0.5
+
+
+def test_wavenet_chunks_continue_each_other(models):
+    """Sampling goes on from the state where the chunk before ended: what overlaps is the same, so a cross-fade changes nothing."""
+    x = melody(6.0)
+    load = TimbreTransfer.load(models, Chunking(body_s=100))
+    level_db = load.generator.transfer(load.levels(x), "guitar")
+    whole = load.vocoder.wavenet(level_db, "guitar", len(x), seed=3)
+    again = load.vocoder.wavenet(level_db, "guitar", len(x), seed=4, before=whole[:40000])
+    assert np.abs(again[:40000] - whole[:40000]).max() < 1e-3 and not np.array_equal(again[41000:], whole[41000:])
+    y = TimbreTransfer.load(models, Chunking(body_s=3.0))(x, RATE, "guitar", "wavenet")
+    assert y.shape == x.shape and np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("damage", [b"{", b"{}", b""])
+def test_damaged_models_are_refused_in_one_sentence(models, tmp_path, damage):
+    train_nothing(tmp_path)
+    (tmp_path / "vocoder" / "config.json").write_bytes(damage)
+    with pytest.raises(RetimbreError, match="vocoder is damaged"):
+        TimbreTransfer.load(tmp_path)
+    train_nothing(tmp_path)
+    weights = tmp_path / "cyclegan" / "generators.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(RetimbreError, match="cyclegan is damaged"):
+        TimbreTransfer.load(tmp_path)
+
+
+def test_odd_arguments_are_refused(models, tmp_path, capsys):
+    known = ["--models", str(models)]
+    assert "folder" in refused(capsys, str(tmp_path), "--to", "guitar", *known)
+    song = tmp_path / "song.wav"
+    soundfile.write(song, melody(1.0), RATE)
+    assert "instrument" in refused(capsys, str(song), "--to", "x/y", *known)
+    with pytest.raises(SystemExit) as stop:
+        main(["transfer", str(song), "--to", "guitar", "--seed", "-1", *known])
+    assert stop.value.code == 2 and "whole number" in capsys.readouterr().err

@@ -32,12 +32,12 @@ class LoudnessMeter:
         self.energies.extend(np.square(y[:whole]).reshape(-1, self.step).sum(1))
         self.rest = y[whole:]
 
-    def lufs(self) -> float:
-        """Loudness in LUFS; -inf for silence."""
-        steps = np.asarray(self.energies)
+    def lufs(self, gain: float = 1.0) -> float:
+        """Loudness in LUFS, of the audio times ``gain``; -inf for silence."""
+        steps = gain**2 * np.asarray(self.energies)
         if len(steps) < 4:
             samples = len(steps) * self.step + len(self.rest)
-            power = np.array([(steps.sum() + np.square(self.rest).sum()) / max(samples, 1)])
+            power = np.array([(steps.sum() + gain**2 * np.square(self.rest).sum()) / max(samples, 1)])
         else:
             power = (steps[:-3] + steps[1:-2] + steps[2:-1] + steps[3:]) / (4 * self.step)
         with np.errstate(divide="ignore"):

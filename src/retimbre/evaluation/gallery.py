@@ -16,15 +16,18 @@ from retimbre.evaluation.suite import Result, Scorer
 SHOWN = ("eq_match", "cyclegan", "cyclegan_griffin_lim", "cyclegan_source_phase", "cyclegan_wavenet", "oracle")
 
 
-def examples_of(results: list[Result], pieces: set[str], scorer: Scorer) -> list[Example]:
-    """One Example per piece and direction: the source, the systems of ``SHOWN``, the true target.
+def examples_of(results: list[Result], count: int, scorer: Scorer) -> list[Example]:
+    """The first ``count`` items of each direction: the source, the systems of ``SHOWN``, the true target.
 
     Pictures show what is heard: levels measured on the audio of every recording.
     """
     c: FeatureConfig = scorer.config
     found: dict[str, list[Result]] = {}
+    shown: dict[str, set[str]] = {}
     for result in results:
-        if result.item.piece in pieces:
+        names = shown.setdefault(result.item.direction, set())
+        if len(names) < count or result.item.name in names:
+            names.add(result.item.name)
             found.setdefault(result.item.name, []).append(result)
     examples = []
     for rows in found.values():

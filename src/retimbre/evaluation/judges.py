@@ -98,6 +98,8 @@ def window_scores(
     """Scores by window on the test split, whose tunes are in no other split, and the windows as a table (actual, predicted)."""
     classes = list(network.config.classes)
     tested = {d: split_windows(features, representation, d, "test", frames) for d in classes}
+    if empty := [d for d, x in tested.items() if not len(x)]:
+        raise RetimbreError(f"no test recording of {empty[0]} is {frames} frames long: lower classifier.window_frames or give longer ones.")
     called = [np.array(classes)[probabilities(network, x).argmax(dim=1).numpy()] for x in tested.values()]
     table = pandas.DataFrame({"actual": np.repeat(classes, [len(x) for x in called]), "predicted": np.concatenate(called)})
     truth = (table.actual, table.predicted)

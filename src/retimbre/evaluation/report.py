@@ -63,7 +63,9 @@ COLUMNS = {
     "content_note_f1": Column("notes kept", "up", "F1 of the source's note onsets (50 ms, 50 cents); its ceiling is the oracle row."),
     "content_chroma_ratio": Column("chroma ratio", "up", "Likeness of pitch classes to the source, relative to the true target's."),
     "content_rpa": Column("pitch kept", "up", "Share of voiced frames within 50 cents of the source, on single-line tunes."),
-    "style_beyond_eq": Column("beyond EQ", "up", "Share of windows that the hard judge calls the real target, not an equalised source."),
+    "style_beyond_eq": Column(
+        "beyond EQ", "up", "Share of windows that the hard judge takes for the real target, not an equalised source (90 % sure)."
+    ),
     "style_target_rate": Column("target rate", "up", "Share of windows that an ordinary classifier calls the target; easy to fool."),
     "feature_lsd": Column("feature LSD", "down", "Log-spectral distance in dB to the true target, in the generators' own features."),
     "skill": Column("skill", "up", "Feature LSD from 0 = source unchanged to 1 = a second performance on the true instrument."),
@@ -87,6 +89,7 @@ ROWS = {
     "unrelated": "Control: the target instrument playing another tune. Best timbre, no content.",
     "cyclegan": "CycleGAN with the default route to audio.",
     "cyclegan_wavenet": "CycleGAN with the WaveNet vocoder, on a few pieces only.",
+    "cyclegan_source_phase": "CycleGAN on the phase of the source recording.",
     "cyclegan_griffin_lim": "CycleGAN with a route to audio that does not use the source's phase.",
 }
 CONTROLS = ("copy", "eq_match", "eq_affine", "oracle", "unrelated")
@@ -133,7 +136,7 @@ def _headline(table: pandas.DataFrame, draws: int, seed: int) -> list[dict[str, 
     rows = []
     for system in table.system.unique():
         cells = [found.get((system, metric)) for metric in measured]
-        pieces = int(table[table.system == system].groupby(["direction", "item"]).ngroups)
+        pieces = int(table[(table.system == system) & (table["item"] != "all")].groupby(["direction", "item"]).ngroups)
         rows.append({"system": system, "about": about(system), "control": system in CONTROLS, "cells": cells, "pieces": pieces})
     return rows
 
@@ -196,7 +199,7 @@ def write_report(
         "headline": _headline(table, draws, seed),
         "by_direction": {d: _headline(table[table.direction == d], draws, seed) for d in directions} if len(directions) > 1 else {},
         "directions": directions,
-        "pieces": int(table["item"].nunique()),
+        "pieces": int(table[table["item"] != "all"]["item"].nunique()),
         "scatter": _scatter(table, draws, seed),
         "examples": [_example(e) for e in examples],
         "curves": {name: image_uri(figures.to_png(figures.curves(rows))) for name, rows in curves.items() if rows},

@@ -18,6 +18,7 @@ from retimbre.evaluation.testset import Item
 from retimbre.progress import Progress
 from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.cyclegan import CycleGan
+from retimbre.systems.transfer import PEAK_LIMIT
 from retimbre.systems.vocoder import Vocoder
 
 
@@ -33,6 +34,13 @@ class Output:
 
 
 System = Callable[[Item], Output | None]
+
+
+def as_loud(audio: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:
+    """``audio`` at the loudness of ``reference``, or less where it would clip: what a transfer hands out."""
+    change_db = m.loudness_lufs(reference, sample_rate) - m.loudness_lufs(audio, sample_rate)
+    gain = 10 ** (change_db / 20) if np.isfinite(change_db) else 1.0
+    return audio * np.float32(min(gain, PEAK_LIMIT / max(float(np.abs(audio).max(initial=0)), 1e-9)))
 
 
 def timed(make: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]) -> System:
@@ -58,7 +66,7 @@ def systems(
             level_db = change(item, levels(item.source.audio))
             seed = int.from_bytes(f"{name} {item.name}".encode()[-6:], "little")
             audio = vocoder.synthesise(by, level_db, len(item.source.audio), item.target_domain, item.source.audio, seed)
-            return audio, level_db
+            return as_loud(audio, item.source.audio, extractor.config.sample_rate), level_db
 
         return timed(make)
 
@@ -73,15 +81,12 @@ def systems(
     rows: dict[str, System] = {
         "copy": lambda item: Output(item.source.audio, item.source.level_db, 0.0),
         **{
-            name: through(name, lambda item, db, e=equaliser: e.transfer(db, item.source_domain, item.target_domain), route)
+            name: through(name, lambda item, db, e=equaliser: e.transfer(db, item.target_domain), route)
             for name, equaliser in equalisers.items()
         },
         "oracle": lambda item: item.oracle and Output(item.oracle.audio, item.oracle.level_db, 0.0),
         "unrelated": lambda item: Output(item.unrelated.audio, item.unrelated.level_db, 0.0),
-        **{
-            f"vocoder_{by}": timed(lambda item, by=by: (synthesise_target(vocoder, by, item), None))
-            for by in (route, other_route, "wavenet")
-        },
+        **{f"vocoder_{by}": copy_synthesis(by) for by in (route, other_route, "wavenet")},
         "cyclegan": through("cyclegan", transfer, route),
         f"cyclegan_{other_route}": through("cyclegan", transfer, other_route),
         "cyclegan_wavenet": through("cyclegan", transfer, "wavenet"),
@@ -120,8 +125,7 @@ class Scorer:
             scores["content_rpa"] = raw_pitch_accuracy(audio, source, rate)
         if item.target is not None:
             scores |= self._against_target(item, audio, output.level_db)
-        if output.seconds:
-            scores["rtf"] = output.seconds / (len(audio) / self.rate)
+        scores["rtf"] = output.seconds / (len(audio) / self.rate)
         return scores
 
     def _against_target(self, item: Item, audio: np.ndarray, level_db: np.ndarray | None) -> dict[str, float]:
@@ -170,6 +174,8 @@ def run(items: list[Item], rows: dict[str, System], scorer: Scorer, wavenet_item
         index = place[item.direction] = place.get(item.direction, -1) + 1
         tasks += [(item, name, make) for name, make in rows.items() if index < wavenet_items or not name.endswith("wavenet")]
     results: list[Result] = []
+    for make in rows.values():  # what is compiled or warmed up on first use is not timed
+        make(items[0])
     with Progress(len(tasks), "evaluate", "outputs") as progress:
         for item, name, make in tasks:
             if output := make(item):
@@ -192,7 +198,10 @@ def failures(results: list[Result], scorer: Scorer) -> list[dict[str, Any]]:
             targets.setdefault(r.item.direction, {})[r.item.piece] = scorer.judges.embed(scorer.levels(r.item.target.audio, "mel"))
     for r in results:
         if distances := real.get(r.item.direction):
-            unchanged = m.fail_unchanged(m.paired_lsd(r.output.audio, r.item.source.audio, rate), np.array(list(distances.values())))
+            unchanged = m.fail_unchanged(
+                m.paired_lsd(m.match_length(r.output.audio, len(r.item.source.audio)), r.item.source.audio, rate),
+                np.array(list(distances.values())),
+            )
             found.append({**_key(r), "metric": "fail_unchanged", "value": unchanged})
             clips = embedded.setdefault(r.system, {}).setdefault(r.item.direction, [])
             clips.append(scorer.judges.embed(scorer.levels(r.output.audio, "mel")))

@@ -57,19 +57,21 @@ def read_table(path: Path) -> pandas.DataFrame:
 def add_skill(table: pandas.DataFrame, metric: str = "feature_lsd", name: str = "skill") -> pandas.DataFrame:
     """The table with ``skill`` added: 0 = the input returned, 1 = as good as the oracle, below 0 = worse than doing nothing.
 
-    Per item (copy - value) / (mean copy - mean oracle), means over the direction, so that an item on
-    which copy and oracle happen to be close does not explode and the mean over items is the ratio of
-    means. Directions without both control rows, or whose controls do not differ, get none.
+    Per item (copy - value) / (mean copy - mean oracle), means over the direction's items that the system
+    has, so that an item on which copy and oracle happen to be close does not explode and the mean over
+    items is the ratio of means. Directions without both control rows, or whose controls do not differ, get none.
     """
     distances = table[table.metric == metric]
     controls = distances[distances.system.isin(["copy", "oracle"])].groupby(["direction", "system"]).value.mean().unstack()
     if not {"copy", "oracle"} <= set(controls.columns):
         return table
-    span = controls["copy"] - controls["oracle"]
-    copies = distances[distances.system == "copy"].set_index(["direction", "item"]).value
-    rows = distances.copy()
-    own = pandas.MultiIndex.from_frame(rows[["direction", "item"]])
-    rows["value"] = (copies.reindex(own).to_numpy() - rows.value.to_numpy()) / span.reindex(rows.direction).replace(0, np.nan).to_numpy()
+    own = ["direction", "item"]
+    wide = distances[distances.system.isin(["copy", "oracle"])].pivot(index=own, columns="system", values="value")
+    rows = distances.join(wide, on=own).dropna(subset=["copy", "oracle"])
+    # The span is that of the items which the system has: some are heard on a few pieces only.
+    span = (rows["copy"] - rows["oracle"]).groupby([rows.system, rows.direction]).transform("mean").replace(0, np.nan)
+    rows["value"] = (rows["copy"] - rows.value) / span
+    rows = rows.drop(columns=["copy", "oracle"])
     rows["metric"] = name
     return pandas.concat([table, rows[np.isfinite(rows.value)]], ignore_index=True)
 

@@ -62,7 +62,8 @@ def alternating(pieces: list[str]) -> list[str]:
 
 def load_items(audio: PackedAudio, features: PackedFeatures, representation: str, domains: list[str], split: str = "test") -> list[Item]:
     """The test set in both directions of the first two domains: every paired piece of ``split``; where
-    there is none, the beginnings of up to ``UNPAIRED_ITEMS`` recordings, without a true target.
+    there is none, the beginnings of up to ``UNPAIRED_ITEMS`` excerpts, without a true target (their ``piece``
+    is the excerpt's id).
     """
     frames = {e.id: e for e in features.index}
     paired = bool(audio.excerpts(split=split, performance=PERFORMANCE))
@@ -75,25 +76,23 @@ def load_items(audio: PackedAudio, features: PackedFeatures, representation: str
         level_db = features.read(frames[excerpt.id], 0, samples // hop + 1, representation)
         return Clip(audio.read(excerpt, 0, samples), np.asarray(level_db, np.float32).T)
 
-    def by_piece(domain: str, performance: str) -> dict[str, Excerpt]:
-        found: dict[str, Excerpt] = {}
-        for e in audio.excerpts(domain=domain, split=split, performance=performance):
-            found.setdefault(e.piece, e)  # a long recording is several excerpts: its first
-        return found
+    def chosen(domain: str, performance: str) -> dict[str, Excerpt]:
+        found = audio.excerpts(domain=domain, split=split, performance=performance)
+        return {(e.piece if paired else e.id): e for e in found}
 
     items = []
     for source, target in (domains[:2], domains[1::-1]):
         if paired:
             sources, targets, seconds = (
-                by_piece(*key) for key in ((source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE))
+                chosen(*key) for key in ((source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE))
             )
             pieces = alternating([piece for piece in sources if piece in targets])
         else:
-            sources, targets, seconds = by_piece(source, ""), by_piece(target, ""), {}
+            sources, targets, seconds = chosen(source, ""), chosen(target, ""), {}
             pieces = list(sources)[:UNPAIRED_ITEMS]
         others = list(targets)
         for i, piece in enumerate(pieces):
-            unrelated = others[(others.index(piece) if paired else i) - len(others) + 1]
+            unrelated = others[((others.index(piece) if paired else i) + 1) % len(others)]
             true = clip(targets[piece]) if paired else None
             second = clip(seconds.get(piece))
             items.append(Item(piece, source, target, stratum_of(piece), clip(sources[piece]), true, second, clip(targets[unrelated])))

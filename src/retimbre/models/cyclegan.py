@@ -68,15 +68,30 @@ class ResNet1d(nn.Module):
         return self.out(self.inner(x))  # (B, F, T) -> (B, C, T) -> (B, F, T)
 
 
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of every place (B, C, F, T).
+
+    In the place of the paper's instance norm, whose statistics run over time: a chunk of a recording
+    would come out otherwise than the whole, and a recording otherwise than a training crop.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class ResidualBlock2d(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
-            nn.InstanceNorm2d(channels),
+            ChannelNorm(channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
-            nn.InstanceNorm2d(channels),
+            ChannelNorm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,14 +109,14 @@ class ResNet2d(nn.Module):
         c = channels
 
         def down(i: int, o: int) -> list[nn.Module]:
-            return [nn.Conv2d(i, o, 3, stride=2, padding=1), nn.InstanceNorm2d(o), nn.ReLU()]
+            return [nn.Conv2d(i, o, 3, stride=2, padding=1), ChannelNorm(o), nn.ReLU()]
 
         def up(i: int, o: int) -> list[nn.Module]:
-            return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1), nn.InstanceNorm2d(o), nn.ReLU()]
+            return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1), ChannelNorm(o), nn.ReLU()]
 
         self.inner = nn.Sequential(
             nn.Conv2d(2, c, 7, padding=3, padding_mode="reflect"),
-            nn.InstanceNorm2d(c),
+            ChannelNorm(c),
             nn.ReLU(),
             *down(c, 2 * c),
             *down(2 * c, 4 * c),
@@ -149,8 +164,8 @@ class Discriminator(nn.Module):
     every frequency at once (``full_spectrum``: partials of a note are judged together) or only its
     neighbourhood (``patch``). Input (B, F, T); output (B, 1, 1 or F / 8, T / 8).
 
-    Group norm, not batch or instance norm: it keeps the scores of one example independent of the
-    others in the batch and of the crop's length.
+    Group norm, not batch norm: the scores of one example do not depend on the others in the batch, and
+    a gradient penalty would remain possible.
     """
 
     def __init__(self, bins: int, kind: Literal["full_spectrum", "patch"] = "full_spectrum", channels: int = 64):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -24,6 +25,8 @@ from retimbre.training.checkpoint import Scratch
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
 from retimbre.training.devices import make_fabric
 from retimbre.training.loop import Loop
+
+DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)  # what reading a broken model can raise
 
 
 class CycleGan:
@@ -64,14 +67,17 @@ class CycleGan:
         folder = Path(folder)
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            weights = load_file(folder / "generators.safetensors")
+            generators = nn.ModuleDict({name: Generator(GeneratorConfig(**config["generator"])) for name in ("ab", "ba")})
+            generators.load_state_dict(load_file(folder / "generators.safetensors"))
+            return cls(generators, config)
         except FileNotFoundError:
             raise RetimbreError(
                 f"{folder} has no trained CycleGAN: train it with `dvc repro cyclegan`, or fetch it with `dvc pull`."
             ) from None
-        generators = nn.ModuleDict({name: Generator(GeneratorConfig(**config["generator"])) for name in ("ab", "ba")})
-        generators.load_state_dict(weights)
-        return cls(generators, config)
+        except DAMAGED as error:
+            raise RetimbreError(
+                f"{folder} is damaged or of another version ({type(error).__name__}): `dvc checkout --force {folder}` restores it."
+            ) from None
 
 
 def paired_pieces(features: PackedFeatures, representation: str, domains: list[str], split: str) -> list[tuple[np.ndarray, np.ndarray]]:

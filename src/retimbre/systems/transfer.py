@@ -120,7 +120,8 @@ class TimbreTransfer:
         """Transfer a recording in memory.
 
         ``audio``: (N,) or (N, channels) float, any level, at ``sample_rate`` Hz; channels are mixed
-        down. Returns (N,) float32 at the same rate, with the same loudness (ITU-R BS.1770).
+        down. Returns (N,) float32 at the same rate, with the same loudness (ITU-R BS.1770), or less where
+        that would clip.
         Raises RetimbreError for an unknown target or route and for audio that is silent, shorter
         than 0.1 s or not finite.
         """
@@ -170,6 +171,8 @@ class TimbreTransfer:
                     out.write(block)
                 progress.update(seconds - progress.done)  # what rounding to whole seconds left
             part.replace(target)
+        except (soundfile.SoundFileError, AssertionError) as error:  # what soundfile raises for a folder or disk that takes no more
+            raise RetimbreError(f"{target} cannot be written ({error}): check the folder's permissions and the free space.") from None
         finally:
             part.unlink(missing_ok=True)
         return info
@@ -200,12 +203,16 @@ class TimbreTransfer:
             raise RetimbreError(f"{name} is silent (level {20 * np.log10(max(level, 1e-12)):.0f} dB): there is nothing to transfer.")
         gain = np.float32(self.rms / level)
         with tempfile.TemporaryFile(suffix=".f32") as scratch:
-            made, peak = LoudnessMeter(self.sample_rate), 0.0
+            made, peak, made_square = LoudnessMeter(self.sample_rate), 0.0, 0.0
             for piece in self._chunks((block * gain for block in blocks(self.sample_rate)), total, to, route, seed, done):
                 made.update(piece)
                 peak = max(peak, float(np.abs(piece).max(initial=0)))
+                made_square += float(np.square(piece, dtype=np.float64).sum())
                 scratch.write(piece.astype(np.float32).tobytes())
-            back = min(10 ** ((meter.lufs() - made.lufs()) / 20), PEAK_LIMIT / max(peak, 1e-9))
+            change_db = meter.lufs(float(gain)) - made.lufs()  # at the networks' level: far above the meter's absolute gate
+            if not np.isfinite(change_db):
+                change_db = 20 * np.log10(self.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
+            back = min(10 ** (change_db / 20) / gain, PEAK_LIMIT / max(peak, 1e-9))
             scratch.seek(0)
 
             def stored() -> Iterator[np.ndarray]:

@@ -23,10 +23,11 @@ from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
 from retimbre.datasets.crops import AudioFeatureCrops, FeatureCrops
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.generation.sampler import generate
+from retimbre.models.generation.sampler import State, forced_logits, generate
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
+from retimbre.systems.cyclegan import DAMAGED
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
@@ -89,13 +90,32 @@ class Vocoder:
         iterations = self.config["griffin_lim_iterations"] if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 
-    def wavenet(self, level_db: np.ndarray, domain: str, length: int, seed: int = 0, temperature: float | None = None) -> np.ndarray:
-        """Audio (N,) of ``length`` samples, sampled; the same seed gives the same samples."""
+    def wavenet(
+        self,
+        level_db: np.ndarray,
+        domain: str,
+        length: int,
+        seed: int = 0,
+        temperature: float | None = None,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Audio (N,) of ``length`` samples, sampled; the same seed gives the same samples.
+
+        ``before`` (M,): the first M samples as they were made already; sampling goes on where they end.
+        """
         temperature = self.config["wavenet_temperature"] if temperature is None else temperature
         index = torch.tensor([self.domains.index(domain)])
         clipped = torch.from_numpy(np.ascontiguousarray(level_db, np.float32)).clamp(self.top_db - self.features.range_db, self.top_db)
-        codes = generate(self.wavenet_model, clipped[None], index, length, temperature, seed=seed)
-        return decode_audio(np.asarray(codes[0]), self.config["wavenet_preemphasis"], self.config["wavenet_gain"])
+        state = State(self.wavenet_model, 1, seed)
+        made = np.zeros((1, 0), np.int64)
+        if before is not None and len(before):
+            made = encode_audio(before[:length], self.config["wavenet_preemphasis"], self.config["wavenet_gain"])[None]
+            forced_logits(self.wavenet_model, clipped[None], index, made, state=state)  # brings the state to where `before` ends
+        codes = made[0]
+        if length > len(codes):
+            drawn = generate(self.wavenet_model, clipped[None], index, length - len(codes), temperature, state=state)
+            codes = np.concatenate([codes, np.asarray(drawn[0], np.int64)])
+        return decode_audio(codes, self.config["wavenet_preemphasis"], self.config["wavenet_gain"])
 
     def synthesise(
         self,
@@ -115,7 +135,7 @@ class Vocoder:
         if route == "griffin_lim":
             return self.griffin_lim(level_db, length, before=before)
         if route == "wavenet":
-            return self.wavenet(level_db, domain, length, seed)
+            return self.wavenet(level_db, domain, length, seed, before=before)
         raise RetimbreError(f"{route!r} is not a vocoder route: choose {', '.join(ROUTES)}.")
 
     def save(self, folder: Path) -> None:
@@ -130,15 +150,18 @@ class Vocoder:
         folder = Path(folder)
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            weights = {name: load_file(folder / f"{name}.safetensors") for name in ("inverter", "wavenet")}
+            inverter, wavenet = SpectralInverter(InverterConfig(**config["inverter"])), WaveNet(WaveNetConfig(**config["wavenet"]))
+            inverter.load_state_dict(load_file(folder / "inverter.safetensors"))
+            wavenet.load_state_dict(load_file(folder / "wavenet.safetensors"))
+            return cls(inverter, wavenet, config)
         except FileNotFoundError:
             raise RetimbreError(
                 f"{folder} has no trained vocoder: train it with `dvc repro vocoder`, or fetch it with `dvc pull`."
             ) from None
-        inverter, wavenet = SpectralInverter(InverterConfig(**config["inverter"])), WaveNet(WaveNetConfig(**config["wavenet"]))
-        inverter.load_state_dict(weights["inverter"])
-        wavenet.load_state_dict(weights["wavenet"])
-        return cls(inverter, wavenet, config)
+        except DAMAGED as error:
+            raise RetimbreError(
+                f"{folder} is damaged or of another version ({type(error).__name__}): `dvc checkout --force {folder}` restores it."
+            ) from None
 
 
 def fit_inverter(

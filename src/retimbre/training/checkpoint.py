@@ -172,7 +172,14 @@ class Scratch:
     def leave(self) -> NoReturn:
         """End an interrupted training after its last save: raises KeyboardInterrupt (exit status 130)."""
         self._restore_handlers()
+        print(f"{self.stage}: the same command continues from here.", file=sys.stderr, flush=True)
         raise KeyboardInterrupt
+
+    def release_signals(self) -> None:
+        """The trainings are over: from here on Ctrl-C ends the program at once (its state stays saved)."""
+        self._restore_handlers()
+        if self.stop_requested:
+            raise KeyboardInterrupt
 
     def finish(self) -> None:
         """The outputs are written: the saved state is not needed any more."""

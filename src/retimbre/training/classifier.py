@@ -93,11 +93,12 @@ class DomainBatches:
 
     def __init__(self, features: PackedFeatures, representation: str, domains: Sequence[str], frames: int, batch_size: int, seed: int):
         self.classes = tuple(domains)
+        self.floor = features.statistics[representation]["top_db"] - features.config.range_db
         share = max(1, batch_size // len(domains))
         self.crops = [FeatureCrops(features, representation, d, "train", frames, share, seed, stream) for stream, d in enumerate(domains)]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        parts = [crops.batch(step) for crops in self.crops]
+        parts = [crops.batch(step).clamp(min=self.floor) for crops in self.crops]
         return torch.cat(parts), torch.repeat_interleave(torch.arange(len(parts)), len(parts[0]))
 
 
@@ -166,7 +167,10 @@ class BeyondEqBatches:
         others = [d for d in domains if d != target]
         share = max(1, batch_size // 4 // len(others))  # per source, half of the class each way
         statistics, range_db = features.statistics, features.config.range_db
-        self.floor = statistics[DECODED_FROM]["top_db"] - range_db
+        # Recordings are clipped to the range before anything is done to them, as equalised ones are: depths of
+        # silence that only one class has would tell them apart.
+        self.floors = [statistics[r]["top_db"] - range_db for r in (representation, DECODED_FROM)]
+        self.seed = seed
 
         def crops(seen: str, domain: str, count: int, stream: int) -> FeatureCrops:
             return FeatureCrops(features, seen, domain, "train", frames, count, seed, stream)
@@ -178,21 +182,22 @@ class BeyondEqBatches:
         self.others = [both(d, share, 2 * i) for i, d in enumerate(others)]
         self.target = both(target, share * len(others), 2 * len(others))
 
-    def _equalised(self, x: Tensor, equaliser: Equaliser, step: int) -> Tensor:
+    def _equalised(self, x: Tensor, equaliser: Equaliser, step: int, stream: int) -> Tensor:
         """By turns as eq_match and as eq_affine, some by half only: else the judge learns the exact filter, not the instrument."""
         x = x.clamp(equaliser.top_db - equaliser.range_db, equaliser.top_db)
         half = (len(x) + step % 2) // 2  # the odd one out alternates
         equalised = torch.cat([equaliser.shift(x[:half]), equaliser.affine(x[half:])])
-        strength = 1 - 0.5 * torch.from_numpy(np.random.default_rng([len(x), step]).random(len(x), np.float32))[:, None, None].square()
+        draws = np.random.default_rng([self.seed, 900 + stream, step]).random(len(x), np.float32)
+        strength = 1 - 0.5 * torch.from_numpy(draws)[:, None, None].square()
         return x + strength * (equalised - x)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         negative, positive = [], []
         for crops, equalisers in zip(self.others, self.equalisers, strict=True):
-            plain, coded = (self._equalised(c.batch(step), e, step) for c, e in zip(crops, equalisers, strict=True))
+            plain, coded = (self._equalised(c.batch(step), e, step, c.stream) for c, e in zip(crops, equalisers, strict=True))
             negative += [plain, self.decode(coded)]
-        plain, coded = (c.batch(step) for c in self.target)
-        positive += [plain, self.decode(coded.clamp(min=self.floor))]
+        plain, coded = (c.batch(step).clamp(min=floor) for c, floor in zip(self.target, self.floors, strict=True))
+        positive += [plain, self.decode(coded)]
         false, true = torch.cat(negative), torch.cat(positive)
         labels = torch.cat([torch.zeros(len(false), dtype=torch.long), torch.ones(len(true), dtype=torch.long)])
         return torch.cat([false, true]), labels

@@ -46,7 +46,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.trained = 0
+        self.started = 0  # the step that it continued at
         self.saved: dict[str, Any] = {}
         self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
 
@@ -60,7 +60,7 @@ class Loop:
     def shares(self) -> dict[str, float]:
         """Steps per second, and the shares of the time that went into data, steps and the rest."""
         total = max(sum(self.seconds.values()), 1e-9)
-        return {"speed/steps_per_s": self.trained / total, **{f"speed/{name}_share": value / total for name, value in self.seconds.items()}}
+        return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in self.seconds.items()}}
 
     def __iter__(self) -> Iterator[int]:
         self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
@@ -68,8 +68,12 @@ class Loop:
         if saved := self.saved.get(self.name):
             self.restore(saved["state"])
             start, self.history = saved["step"], saved["history"]
-            self.sums, self.counts = saved["sums"], saved["counts"]
+            self.sums, self.counts, self.seconds = saved["sums"], saved["counts"], saved["seconds"]
+            if self.run:  # a run of its own: it shows the whole curve
+                for row in self.history:
+                    self.run.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
             print(f"{self.name}: continuing at step {start} of {self.steps}", flush=True)
+        self.started = start
         validate_every = max(1, self.steps // 10)
         with Progress(self.steps, self.name, "steps", start) as progress:
             for step in range(start, self.steps):
@@ -90,8 +94,7 @@ class Loop:
                 if done % self.checkpoint_every == 0 and done < self.steps:
                     self._save(done)
                 self.seconds["rest"] += time.perf_counter() - ended
-        self.trained = self.steps - start
-        if self.trained:
+        if self.steps > start:
             shares = self.shares()
             parts = ", ".join(f"{name} {shares[f'speed/{name}_share']:.1%}" for name in self.seconds)
             print(f"{self.name}: {shares['speed/steps_per_s']:.1f} steps/s; {parts} of the time", flush=True)
@@ -103,7 +106,14 @@ class Loop:
         self._check(self.sums, step)  # never keep a state that has already diverged
         if not self.scratch:
             return
-        self.saved[self.name] = {"step": step, "state": self.state(), "history": self.history, "sums": self.sums, "counts": self.counts}
+        self.saved[self.name] = {
+            "step": step,
+            "state": self.state(),
+            "history": self.history,
+            "sums": self.sums,
+            "counts": self.counts,
+            "seconds": self.seconds,
+        }
         self.scratch.save(self.saved)
 
     def add(self, losses: dict[str, Tensor]) -> None:

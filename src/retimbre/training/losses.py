@@ -60,7 +60,7 @@ class ReplayPool:
                 out.append(fake)
             elif rng.random() < 0.5:
                 place = int(rng.integers(self.size))
-                out.append(self.examples[place])
+                out.append(self.examples[place].to(fake.device))  # a resumed pool was loaded on the CPU
                 self.examples[place] = fake.clone()
             else:
                 out.append(fake)
