@@ -40,7 +40,7 @@ def wrapped(x: np.ndarray) -> np.ndarray:
 def step_errors(phase: np.ndarray, X: torch.Tensor, down_db: float) -> tuple[float, float]:
     """RMS error (radians) of phase steps along time and frequency against those of ``X``, at most ``down_db`` below the maximum.
 
-    The audio's ends are left out.
+    The audio's ends are left out. With a Gaussian window these three have quadratic log-magnitudes, so that all steps are exact.
     """
     X = X.numpy()[1:-1, 12:-12]
     phase, loud = phase[1:-1, 12:-12], np.abs(X) > np.abs(X).max() * 10 ** (-down_db / 20)
@@ -55,7 +55,7 @@ def step_errors(phase: np.ndarray, X: torch.Tensor, down_db: float) -> tuple[flo
 
 
 @pytest.mark.parametrize("kind", ["sinusoid", "chirp", "impulse"])
-@pytest.mark.parametrize("window, down_db, most", [("gauss", 40, 0.05), ("hann", 20, 0.25)])
+@pytest.mark.parametrize("window, down_db, most", [("gauss", 40, 1e-3), ("hann", 20, 0.15)])
 def test_phase_steps_are_the_true_ones(kind, window, down_db, most):
     X = transform(signal(kind), window)
     phase = pghi_phase(X.abs().numpy(), N_FFT, HOP, gamma_of(window))
@@ -63,18 +63,18 @@ def test_phase_steps_are_the_true_ones(kind, window, down_db, most):
     assert max(step_errors(phase, X, down_db)) < most
 
 
-@pytest.mark.parametrize("window", ["gauss", "hann"])
-def test_gradients_have_closed_forms(window):
+@pytest.mark.parametrize("window, tolerance", [("gauss", 0.01), ("hann", 0.25)])
+def test_gradients_have_closed_forms(window, tolerance):
     """A sinusoid: its frequency at every bin that it reaches, and no change from bin to bin but pi. An impulse: the distance from it."""
     gamma, k = gamma_of(window), round(2011.3 / RATE * N_FFT)
     along_time, along_frequency = phase_gradients(transform(signal("sinusoid"), window).abs().numpy(), N_FFT, HOP, gamma)
-    np.testing.assert_allclose(along_time[k - 1 : k + 2, 20:-20], 2 * np.pi * 2011.3 / RATE * HOP, atol=0.15)
+    np.testing.assert_allclose(along_time[k - 1 : k + 2, 20:-20], 2 * np.pi * 2011.3 / RATE * HOP, atol=tolerance)
     np.testing.assert_allclose(along_frequency[k - 1 : k + 2, 20:-20], np.pi, atol=0.01)
     frame = 6017 // HOP
     along_time, along_frequency = phase_gradients(transform(signal("impulse"), window).abs().numpy(), N_FFT, HOP, gamma)
     for t in (frame - 1, frame, frame + 1):
         distance = 6017 - t * HOP
-        np.testing.assert_allclose(along_frequency[5:-5, t], np.pi - 2 * np.pi * distance / N_FFT, atol=0.1)
+        np.testing.assert_allclose(along_frequency[5:-5, t], np.pi - 2 * np.pi * distance / N_FFT, atol=tolerance)
         np.testing.assert_allclose(along_time[5:-5, t], 2 * np.pi * HOP / N_FFT * np.arange(5, N_FFT // 2 - 4), rtol=1e-3)
 
 
@@ -89,11 +89,13 @@ def test_the_sinusoid_comes_back():
 
 
 def harmonic_notes() -> torch.Tensor:
-    time = np.arange(24000) / RATE
+    """Twelve decaying notes of eight partials each, between the bins and over one another."""
+    random, time = np.random.default_rng(3), np.arange(48000) / RATE
     y = np.zeros_like(time)
-    for f0, onset in [(220.5, 0.0), (331.3, 0.4), (442.7, 0.8)]:
+    for _ in range(12):
+        f0, onset = 55 * 2 ** (random.integers(0, 48) / 12), random.uniform(0, 2.4)
         envelope = np.where(time > onset, np.exp(-(time - onset) * 3), 0)
-        y += envelope * sum(np.sin(2 * np.pi * f0 * h * time + h) / h for h in range(1, 9))
+        y += envelope * sum(np.sin(2 * np.pi * f0 * h * time + random.uniform(0, 6)) / h * (f0 * h < 4000) for h in range(1, 9))
     return torch.from_numpy(0.2 * y).float()[None]
 
 
@@ -110,7 +112,6 @@ def test_is_a_better_start_than_spsi_and_noise(n_fft, hop):
             errors.append(float((stft(y, n_fft, hop).abs() - magnitude).norm() / magnitude.norm()))
         pghi, spsi, noise = errors
         assert pghi < 0.9 * spsi and pghi < 0.5 * noise
-        assert pghi < 0.12
 
 
 def test_gaussian_window_is_inverted_better_with_its_own_gamma():
