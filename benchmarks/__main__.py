@@ -14,13 +14,14 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-from benchmarks import generation, transforms  # noqa: E402
+from benchmarks import generation, inversion, transforms  # noqa: E402
 from benchmarks.timing import measure  # noqa: E402
 
 GROUPS = {
     "cqt": transforms.cqt_cases,
     "stft": transforms.stft_cases,
     "resample": transforms.resample_cases,
+    "inversion": inversion.inversion_cases,
     "wavenet": generation.generation_cases,
 }
 PACKAGES = ("torch", "numpy", "numba", "librosa", "nnAudio", "soxr", "torchaudio", "wavenet_vocoder")
