@@ -41,5 +41,6 @@ lint: setup
 
 # One worker and no job runners: 2 processes and 0.4 GB instead of 15 and 1.7 GB.
 ui: setup
+	@echo "the table of runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=$${MLFLOW_DISABLE_TELEMETRY:-true} MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  $(PY) -m mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1

@@ -30,9 +30,11 @@ def transfer(args: argparse.Namespace) -> None:
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
     from retimbre.systems.transfer import TimbreTransfer
 
-    info = TimbreTransfer.load(args.models).transfer_file(args.input, output, args.to, args.vocoder, args.seed)
+    model = TimbreTransfer.load(args.models)
+    info = model.transfer_file(args.input, output, args.to, args.vocoder, args.seed)
+    quieter = f", {model.quieter_db:.1f} dB quieter than the input, not to clip" if model.quieter_db > 0.5 else ""
     mixed = f", {info.channels} channels mixed down to one" if info.channels > 1 else ""
-    print(f"{output}  ({info.duration_s:.1f} s, {info.sample_rate} Hz{mixed})")
+    print(f"{output}  ({info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
 
 
 def table(metrics: dict[str, dict[str, float]]) -> str:

@@ -4,6 +4,9 @@ import os
 import sys
 from collections.abc import Callable
 
+# What soundfile and safetensors raise for a full disk; named, because importing either here would slow every command.
+FILE_ERRORS = ("LibsndfileError", "SafetensorError")
+
 
 class RetimbreError(Exception):
     """A problem with what the user gave: its text is one sentence that names the file or the
@@ -29,5 +32,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}.", file=sys.stderr)
+        whole = "" if error.strerror else "a file could not be written whole, is the disk full? "  # numpy's, without a number
+        print(f"error: {whole}{error.strerror or error}{place}.", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if type(error).__name__ not in FILE_ERRORS:
+            raise
+        print(f"error: a file could not be written or read ({str(error).rstrip('.')}): check the disk's free space.", file=sys.stderr)
         sys.exit(1)

@@ -222,3 +222,11 @@ def test_odd_arguments_are_refused(models, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["transfer", str(song), "--to", "guitar", "--seed", "-1", *known])
     assert stop.value.code == 2 and "whole number" in capsys.readouterr().err
+
+
+def test_a_loud_input_that_would_clip_comes_out_quieter_and_that_is_said(models, tmp_path, capsys):
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, np.clip(40 * melody(2.0), -1, 1), RATE)
+    main(["transfer", str(path), "--to", "guitar", "-o", str(tmp_path / "out.wav"), "--models", str(models)])
+    assert "dB quieter than the input, not to clip" in capsys.readouterr().out
+    assert np.abs(soundfile.read(tmp_path / "out.wav")[0]).max() <= 0.995

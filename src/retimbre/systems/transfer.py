@@ -45,6 +45,7 @@ class TimbreTransfer:
         self.generator, self.vocoder, self.rms, self.chunking = generator, vocoder, rms, chunking
         self.extractor = FeatureExtractor(generator.features)
         self.sample_rate: int = generator.features.sample_rate
+        self.quieter_db = 0.0  # by how much the last output had to be quieter than its input, not to clip
         if generator.features != vocoder.features or generator.representation != vocoder.representation:
             raise RetimbreError(
                 "data/models/cyclegan and data/models/vocoder were trained on different features: run `dvc repro` to make them agree."
@@ -212,7 +213,9 @@ class TimbreTransfer:
             change_db = meter.lufs(float(gain)) - made.lufs()  # at the networks' level: far above the meter's absolute gate
             if not np.isfinite(change_db):
                 change_db = 20 * np.log10(self.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
-            back = min(10 ** (change_db / 20) / gain, PEAK_LIMIT / max(peak, 1e-9))
+            wanted = 10 ** (change_db / 20) / gain
+            back = min(wanted, PEAK_LIMIT / max(peak, 1e-9))
+            self.quieter_db = float(20 * np.log10(wanted / back))
             scratch.seek(0)
 
             def stored() -> Iterator[np.ndarray]:

@@ -1,0 +1,36 @@
+import pytest
+import soundfile
+from safetensors import SafetensorError
+
+from retimbre.errors import RetimbreError, run
+
+
+def raising(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (RetimbreError("params.yaml is broken: mend it."), 1, "error: params.yaml is broken: mend it."),
+        (KeyboardInterrupt(), 130, "stopped."),
+        (OSError(28, "No space left on device", "data/x.npy"), 1, "error: No space left on device (data/x.npy)."),
+        (OSError("100 requested and 47 written"), 1, "is the disk full? 100 requested and 47 written."),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), 1, "check the disk's free space."),
+        (soundfile.LibsndfileError(2, "x.wav"), 1, "check the disk's free space."),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(capsys, error, status, words):
+    with pytest.raises(SystemExit) as stop:
+        run(raising(error))
+    assert stop.value.code == status
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+
+
+def test_a_bug_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run(raising(ZeroDivisionError()))
