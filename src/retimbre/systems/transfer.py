@@ -150,6 +150,7 @@ class TimbreTransfer:
         if target.is_dir():
             raise RetimbreError(f"{target} is a folder: give the name of a file in it.")
         info = probe(source)
+        self._check(info.frames, info.sample_rate, str(source), to, route)  # before a bar appears
         seconds = int(np.ceil(info.duration_s))
 
         def blocks(rate: int) -> Iterator[np.ndarray]:
@@ -178,6 +179,14 @@ class TimbreTransfer:
             part.unlink(missing_ok=True)
         return info
 
+    def _check(self, frames: int, rate: int, name: str, to: str, route: str) -> None:
+        """Refuse what can be refused before any work."""
+        self.generator.generator_to(to)
+        if route not in ROUTES:
+            raise RetimbreError(f"{route!r} is not a vocoder route: choose {', '.join(ROUTES)}.")
+        if frames < SHORTEST_S * rate:
+            raise RetimbreError(f"{name} is shorter than {SHORTEST_S} s: give more audio.")
+
     def _run(
         self,
         blocks: Callable[[int], Iterator[np.ndarray]],
@@ -190,11 +199,7 @@ class TimbreTransfer:
         done: Callable[[int], None],
     ) -> Iterator[np.ndarray]:
         """Measure, convert to a temporary file, then level and resample: blocks at ``rate``."""
-        self.generator.generator_to(to)  # refuses unknown targets before any work
-        if route not in ROUTES:
-            raise RetimbreError(f"{route!r} is not a vocoder route: choose {', '.join(ROUTES)}.")
-        if frames < SHORTEST_S * rate:
-            raise RetimbreError(f"{name} is shorter than {SHORTEST_S} s: give more audio.")
+        self._check(frames, rate, name, to, route)
         square, total, meter = 0.0, 0, LoudnessMeter(self.sample_rate)
         for block in blocks(self.sample_rate):
             square, total = square + float(np.square(block, dtype=np.float64).sum()), total + len(block)
