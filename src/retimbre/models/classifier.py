@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from retimbre.errors import RetimbreError
+from retimbre.models.storage import reading, save_weights
 
 DB_PER_UNIT = 15.0  # about one standard deviation of levelled music in dB
 
@@ -95,7 +95,7 @@ def save_networks(folder: Path, networks: dict[str, SpectrumClassifier], descrip
     """Write ``<name>.safetensors`` for each network, and ``config.json``: ``description`` with the networks' configurations."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
-        save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors")
+        save_weights(folder / f"{name}.safetensors", network)
     config = description | {"networks": {name: network.config.to_dict() for name, network in networks.items()}}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
@@ -105,13 +105,11 @@ def load_networks(folder: Path) -> tuple[dict[str, SpectrumClassifier], dict]:
 
     Raises RetimbreError when the folder holds no trained classifier.
     """
-    try:
+    with reading(folder, "classifier", "classifier"):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         networks = {}
         for name, values in config["networks"].items():
             networks[name] = SpectrumClassifier(ClassifierConfig.from_dict(values))
             networks[name].load_state_dict(load_file(folder / f"{name}.safetensors"))
             networks[name].eval()
-    except (FileNotFoundError, KeyError, json.JSONDecodeError):
-        raise RetimbreError(f"{folder} holds no complete trained classifier: train it with `dvc repro classifier`.") from None
     return networks, config

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, normalise
@@ -19,14 +18,13 @@ from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.cyclegan import Discriminator, Generator, GeneratorConfig
+from retimbre.models.storage import reading, save_weights
 from retimbre.params import Model
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
 from retimbre.training.devices import make_fabric
 from retimbre.training.loop import Loop
-
-DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)  # what reading a broken model can raise
 
 
 class CycleGan:
@@ -58,26 +56,18 @@ class CycleGan:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous().cpu() for k, v in self.generators.state_dict().items()}, folder / "generators.safetensors")
+        save_weights(folder / "generators.safetensors", self.generators)
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> "CycleGan":
         """Read what ``save`` wrote. Raises RetimbreError when it is not there."""
         folder = Path(folder)
-        try:
+        with reading(folder, "CycleGAN", "cyclegan"):
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             generators = nn.ModuleDict({name: Generator(GeneratorConfig(**config["generator"])) for name in ("ab", "ba")})
             generators.load_state_dict(load_file(folder / "generators.safetensors"))
             return cls(generators, config)
-        except FileNotFoundError:
-            raise RetimbreError(
-                f"{folder} has no trained CycleGAN: train it with `dvc repro cyclegan`, or fetch it with `dvc pull`."
-            ) from None
-        except DAMAGED as error:
-            raise RetimbreError(
-                f"{folder} is damaged or of another version ({type(error).__name__}): `dvc checkout --force {folder}` restores it."
-            ) from None
 
 
 def paired_pieces(features: PackedFeatures, representation: str, domains: list[str], split: str) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, preemphasis
 from retimbre.audio.features import FeatureConfig, magnitude, normalise
@@ -25,9 +25,9 @@ from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.generation.sampler import State, forced_logits, generate
 from retimbre.models.inverter import InverterConfig, SpectralInverter
+from retimbre.models.storage import reading, save_weights
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.cyclegan import DAMAGED
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
@@ -141,27 +141,19 @@ class Vocoder:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, network in (("inverter", self.inverter), ("wavenet", self.wavenet_model)):
-            save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors")
+            save_weights(folder / f"{name}.safetensors", network)
         (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Vocoder":
         """Read what ``save`` wrote. Raises RetimbreError when it is not there."""
         folder = Path(folder)
-        try:
+        with reading(folder, "vocoder", "vocoder"):
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             inverter, wavenet = SpectralInverter(InverterConfig(**config["inverter"])), WaveNet(WaveNetConfig(**config["wavenet"]))
             inverter.load_state_dict(load_file(folder / "inverter.safetensors"))
             wavenet.load_state_dict(load_file(folder / "wavenet.safetensors"))
             return cls(inverter, wavenet, config)
-        except FileNotFoundError:
-            raise RetimbreError(
-                f"{folder} has no trained vocoder: train it with `dvc repro vocoder`, or fetch it with `dvc pull`."
-            ) from None
-        except DAMAGED as error:
-            raise RetimbreError(
-                f"{folder} is damaged or of another version ({type(error).__name__}): `dvc checkout --force {folder}` restores it."
-            ) from None
 
 
 def fit_inverter(
