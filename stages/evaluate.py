@@ -8,7 +8,7 @@ from retimbre import params, tracking
 from retimbre.audio.features import FeatureExtractor
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation import suite, table
+from retimbre.evaluation import scoring, suite, table
 from retimbre.evaluation.gallery import examples_of, write_gallery
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.testset import load_items
@@ -32,10 +32,10 @@ def main() -> None:
     equalisers = {name: EqualiserControl.fit(features, generator.representation, name == "eq_affine") for name in ("eq_match", "eq_affine")}
     rows = suite.systems(generator, vocoder, extractor, equalisers, p.evaluate.route)
     items = load_items(audio, features, generator.representation, generator.domains)
-    scorer = suite.Scorer(judges, extractor, generator.representation, generator.top_db)
+    scorer = scoring.Scorer(judges, extractor, generator.representation, generator.top_db)
     results = suite.run(items, rows, scorer, p.evaluate.wavenet_items)
 
-    scores = table.add_skill(table.make_table(suite.records(results) + suite.failures(results, scorer)))
+    scores = table.add_skill(table.make_table(scoring.records(results) + scoring.failures(results, scorer)))
     table.write_table(OUT / "per_item.parquet", scores)
     metrics = table.summarise(scores)
     write_metrics(METRICS / "evaluation.json", metrics)

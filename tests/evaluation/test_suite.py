@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.evaluation import suite
+from retimbre.evaluation import scoring, suite
 from retimbre.evaluation.testset import Clip, Item
 
 RATE = 16000
@@ -27,7 +27,7 @@ class Ear:
 def scorer():
     from retimbre.audio.features import FeatureExtractor
 
-    return suite.Scorer(Ear(), FeatureExtractor(CONFIG), "cqt", 7.0)
+    return scoring.Scorer(Ear(), FeatureExtractor(CONFIG), "cqt", 7.0)
 
 
 def clip(scorer, seed, seconds=2.0):
@@ -45,24 +45,24 @@ def item(scorer, paired):
 
 def test_copy_of_a_paired_item_is_perfect_on_content_and_distance(scorer):
     one = item(scorer, True)
-    scores = scorer(one, suite.Output(one.source.audio, one.source.level_db, 1.0))
+    scores = scorer(one, scoring.Output(one.source.audio, one.source.level_db, 1.0)).values
     assert scores["content_note_f1"] == 1 and scores["feature_lsd"] == 0 and scores["paired_lsd"] == 0
     assert scores["rtf"] == pytest.approx(0.5)
 
 
 def test_unpaired_items_are_scored_without_a_target(scorer):
     one = item(scorer, False)
-    scores = scorer(one, suite.Output(one.unrelated.audio, one.unrelated.level_db, 0.0))
-    assert "feature_lsd" not in scores and {"content_note_f1", "style_target_rate", "fail_muted"} <= set(scores)
-    results = [suite.Result("unrelated", one, suite.Output(one.unrelated.audio, None, 0.0), scores)]
-    assert suite.failures(results, scorer) == []
+    scored = scorer(one, scoring.Output(one.unrelated.audio, one.unrelated.level_db, 0.0))
+    assert "feature_lsd" not in scored.values and {"content_note_f1", "style_target_rate", "fail_muted"} <= set(scored.values)
+    results = [scoring.Result("unrelated", one, scoring.Output(one.unrelated.audio, None, 0.0), scored)]
+    assert scoring.failures(results, scorer) == []
 
 
 def test_rows_that_need_what_an_item_lacks_are_left_out(scorer):
     one = item(scorer, False)
     rows = {
-        "copy": lambda i: suite.Output(i.source.audio, None, 0.0),
-        "oracle": lambda i: i.oracle and suite.Output(i.oracle.audio, None, 0.0),
+        "copy": lambda i: scoring.Output(i.source.audio, None, 0.0),
+        "oracle": lambda i: i.oracle and scoring.Output(i.oracle.audio, None, 0.0),
     }
     assert {r.system for r in suite.run([one], rows, scorer, 1)} == {"copy"}
 

@@ -11,7 +11,7 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.files import write_wav
 from retimbre.evaluation.figures import save, spectrum_board
 from retimbre.evaluation.report import Example, Recording, write_report
-from retimbre.evaluation.suite import Result, Scorer
+from retimbre.evaluation.scoring import Result, Scorer
 
 SHOWN = ("eq_match", "cyclegan", "cyclegan_griffin_lim", "cyclegan_source_phase", "cyclegan_wavenet", "oracle")
 
