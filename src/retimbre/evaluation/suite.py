@@ -78,66 +78,6 @@ def systems(
     return rows
 
 
-def run(item: Item) -> Output:
-        began = time.perf_counter()
-        audio, level_db = make(item)
-        return Output(audio, level_db, time.perf_counter() - began)
-
-    return run
-
-
-def systems(
-    generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, EqualiserControl], route: str
-) -> dict[str, System]:
-    """The rows of the table, controls first. ``route`` is the default way from levels to audio."""
-
-    def levels(x: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return decibels(extractor(torch.from_numpy(x)[None], generator.representation))[0].numpy()
-
-    def through(name: str, change: Callable[[Item, np.ndarray], np.ndarray], by: str) -> System:
-        def make(item: Item) -> tuple[np.ndarray, np.ndarray]:
-            level_db = change(item, levels(item.source.audio))
-            seed = int.from_bytes(f"{name} {item.name}".encode()[-6:], "little")
-            audio = vocoder.synthesise(by, level_db, len(item.source.audio), item.target_domain, item.source.audio, seed)
-            return as_loud(audio, item.source.audio, extractor.config.sample_rate), level_db
-
-        return timed(make)
-
-    def transfer(item: Item, level_db: np.ndarray) -> np.ndarray:
-        return generator.transfer(level_db, item.target_domain)
-
-    def copy_synthesis(by: str) -> System:
-        make = timed(lambda item: (synthesise_target(vocoder, by, item), None))
-        return lambda item: item.target and make(item)
-
-    other_route = "griffin_lim" if route == "source_phase" else "source_phase"
-    rows: dict[str, System] = {
-        "copy": lambda item: Output(item.source.audio, item.source.level_db, 0.0),
-        **{
-            name: through(name, lambda item, db, e=equaliser: e.transfer(db, item.target_domain), route)
-            for name, equaliser in equalisers.items()
-        },
-        "oracle": lambda item: item.oracle and Output(item.oracle.audio, item.oracle.level_db, 0.0),
-        "unrelated": lambda item: Output(item.unrelated.audio, item.unrelated.level_db, 0.0),
-        **{f"vocoder_{by}": copy_synthesis(by) for by in (route, other_route, "wavenet")},
-        "cyclegan": through("cyclegan", transfer, route),
-        f"cyclegan_{other_route}": through("cyclegan", transfer, other_route),
-        "cyclegan_wavenet": through("cyclegan", transfer, "wavenet"),
-    }
-    return rows
-
-
-@dataclass(frozen=True)
-class Result:
-    """One system on one item."""
-
-    system: str
-    item: Item
-    output: Output
-    scores: dict[str, float]
-
-
 def run(items: list[Item], rows: dict[str, System], scorer: Scorer, wavenet_items: int) -> list[Result]:
     """Outputs and scores of every row on every item; WaveNet rows only on the first ``wavenet_items``
     of each direction (sampling is slow).
