@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from retimbre.errors import RetimbreError
 
@@ -26,6 +26,11 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed"]
 JoblibBackend = Literal["loky", "threading", "dask"]
 DomainName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# What `dataset.source` may name; the adapters of the published ones are in datasets/sources (a test compares).
+LOCAL_SOURCES = ("soundfont", "folder")
+SOURCES = LOCAL_SOURCES + tuple(
+    "fma good_sounds guitarset irmas maestro magnatagatune medley_solos_db musicnet nsynth tinysol urmp vctk youtube".split()
+)
 
 
 class Section(BaseModel):
@@ -33,7 +38,7 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    source: Literal["soundfont", "folder"]
+    source: str | dict[DomainName, str]
     domains: Annotated[list[DomainName], Field(min_length=2)]
     train_minutes: NonNegative
     validation_pieces: Count
@@ -43,16 +48,38 @@ class Dataset(Section):
     soundfont: str | None
     folders: dict[DomainName, str]
     max_unreadable_share: Share
+    limit_hours: NonNegative
+    archives: str | None
+    downloads: Annotated[int, Field(ge=1, le=16)]
+    keep_archives: bool
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _known(cls, source: Any) -> Any:
+        for name in source.values() if isinstance(source, dict) else [source]:
+            if name not in SOURCES:
+                raise ValueError(
+                    f"dataset.source names {name!r}: use one of {', '.join(SOURCES)}, or one per domain: {{piano: maestro, ...}}"
+                )
+        return source
 
     @model_validator(mode="after")
     def _sources(self) -> "Dataset":
         if len(set(self.domains)) != len(self.domains):
             raise ValueError("dataset.domains names a domain twice: give different ones")
-        if self.source == "folder" and (missing := [d for d in self.domains if d not in self.folders]):
+        if isinstance(self.source, dict) and (missing := [d for d in self.domains if d not in self.source]):
+            raise ValueError(f"dataset.source has no entry for {missing[0]!r}: add `{missing[0]}: folder` or another source")
+        of_domain = self.source_of
+        if missing := [d for d in self.domains if of_domain[d] == "folder" and d not in self.folders]:
             raise ValueError(f"dataset.folders has no entry for {missing[0]!r}: add `{missing[0]}: /path/of/its/recordings`")
-        if self.source == "soundfont" and self.train_minutes == 0:
+        if "soundfont" in of_domain.values() and self.train_minutes == 0:
             raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
         return self
+
+    @property
+    def source_of(self) -> dict[str, str]:
+        """The source of each domain, in the domains' order."""
+        return {domain: self.source[domain] if isinstance(self.source, dict) else self.source for domain in self.domains}
 
 
 class Audio(Section):
