@@ -17,12 +17,13 @@ class RemoteFile:
     """A file of the publisher."""
 
     name: str  # in the download folder and in `dataset.archives`; unique per source, without /
-    url: str
+    url: str  # "" when no program can fetch it (a page asks for a person first): only `dataset.archives` can bring it
     size: int | None = None  # bytes; None when the publisher does not say
     checksum: str = ""  # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
     unpack: bool = False  # a zip or tar archive
     members: tuple[str, ...] = ()  # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
     folder: str = ""  # folder below the source's root to put it into or unpack it to
+    parts: tuple["RemoteFile", ...] = ()  # a divided archive: these files, joined in this order, are this one, whose url is ""
 
 
 @dataclass(frozen=True)
