@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from nnAudio.features import CQT2010v2
+from nnAudio.features import VQT, CQT2010v2
 
 from retimbre.audio.cqt import ConstantQ, half_band, octave_kernels, quality_factor
 from retimbre.errors import RetimbreError
@@ -122,6 +122,52 @@ def test_agrees_with_nnaudio():
     assert abs(float((ours * theirs).sum() / (theirs**2).sum()) - 1) < 0.01
 
 
+@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses"])
+@pytest.mark.parametrize("bins, per_octave, gamma", [(84, 12, 5.0), (84, 12, None), (336, 48, 10.0), (84, 12, 0.0)])
+def test_variable_q_agrees_with_librosa(bins, per_octave, gamma, kind):
+    """librosa's gamma None is the bandwidth of hearing; gamma 0 is the constant-Q transform."""
+    y, soft = signal(kind), signal(kind, fade=8000)
+    module = ConstantQ(RATE, HOP, C1, bins, per_octave, gamma=gamma)
+    common = dict(sr=RATE, hop_length=HOP, fmin=C1, n_bins=bins, bins_per_octave=per_octave, gamma=gamma)
+    a, b = module.magnitude(torch.from_numpy(y)[None])[0].numpy(), np.abs(librosa.vqt(y, **common))
+    assert a.shape == b.shape
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9995
+    assert abs((a * b).sum() / (b * b).sum() - 1) < 0.002
+    assert relative_error(a, b) < 0.015
+    # Without librosa's sparse basis and with soft edges the two are the same transform, phase included.
+    assert relative_error(module(torch.from_numpy(soft)[None])[0].numpy(), librosa.vqt(soft, sparsity=0, **common)) < 0.003
+
+
+def test_gamma_zero_is_the_constant_q_transform():
+    x = torch.from_numpy(signal("notes"))[None]
+    assert torch.equal(ConstantQ(RATE, HOP, C1, 84, 12, gamma=0.0)(x), ConstantQ(RATE, HOP, C1, 84, 12)(x))
+
+
+@pytest.mark.parametrize("bins, per_octave, gamma", [(84, 12, 0.0), (84, 12, 5.0), (336, 48, 10.0)])
+def test_variable_q_agrees_with_nnaudio(bins, per_octave, gamma):
+    y = torch.from_numpy(signal("notes"))[None]
+    common = dict(hop_length=HOP, fmin=C1, n_bins=bins, bins_per_octave=per_octave, gamma=gamma)
+    theirs = VQT(sr=RATE, pad_mode="constant", verbose=False, **common)(y)[0]
+    ours = ConstantQ(RATE, HOP, C1, bins, per_octave, gamma=gamma).magnitude(y)[0]
+    assert relative_error(ours.numpy(), theirs.numpy()) < 0.03
+    assert abs(float((ours * theirs).sum() / (theirs**2).sum()) - 1) < 0.01
+
+
+@pytest.mark.parametrize("gamma", [20.0, 60.0, 200.0])
+def test_wide_low_bins_stay_at_a_rate_that_holds_them(gamma):
+    """librosa halves the rate for every octave, so that bins wider than the lowest rates lose what lies above half of these."""
+    y = signal("notes", 16000, fade=4000)
+    kernels = octave_kernels(C1 * 2 ** (np.arange(84) / 12), quality_factor(12), RATE, RATE, gamma)
+    half = len(kernels) // 2
+    rows = np.lib.stride_tricks.sliding_window_view(np.pad(y, half), 2 * half)[::HOP]
+    exact = np.abs(rows @ kernels.astype(np.complex64)).T
+    ours = ConstantQ(RATE, HOP, C1, 84, 12, gamma=gamma).magnitude(torch.from_numpy(y)[None])[0].numpy()
+    theirs = np.abs(librosa.vqt(y, sr=RATE, hop_length=HOP, fmin=C1, n_bins=84, gamma=gamma))
+    error = relative_error(ours, exact[:, : ours.shape[1]])
+    assert error < 0.12  # kernels of a dozen samples are coarse, in either library
+    assert error < relative_error(theirs, exact[:, : ours.shape[1]])
+
+
 @pytest.mark.parametrize("samples", [1, 2, 255, 256, 1000, 4097])
 def test_audio_shorter_than_a_kernel(samples):
     """The longest kernel has 8225 samples. The audio lies in silence, so more zeros change nothing."""
@@ -163,8 +209,9 @@ def test_half_band_filter(edge):
     assert response[frequency >= 0.5 - edge].max() < 2e-4
 
 
-def test_gradient_is_right():
-    module = ConstantQ(800, 8, 50.0, 7, 3, dtype=torch.float64)
+@pytest.mark.parametrize("gamma", [0.0, 4.0, 25.0])
+def test_gradient_is_right(gamma):
+    module = ConstantQ(800, 8, 50.0, 7, 3, dtype=torch.float64, gamma=gamma)
     x = torch.randn(2, 45, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(module, (x,))
     assert torch.autograd.gradcheck(module.magnitude, (x,))
@@ -198,6 +245,9 @@ def test_batch_precision_and_state():
         (dict(hop_length=32), ["multiple of 64", "use 64."]),
         (dict(n_bins=97, hop_length=512), ["8000 Hz", "fewer bins"]),
         (dict(fmin_hz=0.0), ["above 0"]),
+        (dict(gamma=-1.0), ["gamma", "at least 0 Hz, not -1.0"]),
+        (dict(gamma=float("nan")), ["gamma", "nan"]),
+        (dict(gamma=9000.0), ["8000 Hz", "smaller gamma"]),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, words):

@@ -1,11 +1,13 @@
-"""Constant-Q transform: a pyramid of half-rate signals and one matrix product per octave.
+"""Constant-Q and variable-Q transform: a pyramid of half-rate signals and one matrix product per octave.
 
-Conventions are those of ``librosa.cqt`` with its defaults (pad_mode="constant", norm=1, scale=True):
+Conventions are those of ``librosa.cqt`` and ``librosa.vqt`` with their defaults (pad_mode="constant", norm=1, scale=True):
 
 - frame t is centred on sample t * hop_length; N samples give N // hop_length + 1 frames; silence around the audio;
 - a bin's kernel is a periodic Hann window of L = Q * sample_rate / frequency samples times a complex exponential, its
   absolute values sum to 1, and the result is multiplied by sqrt(L). A sinusoid of amplitude a on a bin's frequency gives a / 2 * sqrt(L);
-- Q = (r^2 + 1) / (r^2 - 1) with r = 2^(1 / bins_per_octave).
+- Q = (r^2 + 1) / (r^2 - 1) with r = 2^(1 / bins_per_octave);
+- a variable-Q transform widens every bin by ``gamma`` Hz: L = Q * sample_rate / (frequency + gamma * Q), so that low bins are
+  shorter in time (Schoerkhuber et al., "A Matlab toolbox for efficient perfect reconstruction time-frequency transforms", 2014).
 
 The octave o below the top is computed from the signal at sample_rate / 2^o, so every octave has the same kernels up to
 rounding of their lengths (Schoerkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010).
@@ -26,6 +28,8 @@ STOP_BAND_DB = 80.0  # attenuation of the half-band filter where an alias would 
 MAX_TAPS = 511  # of the half-band filter, when the top bin is close to half the sample rate
 HANN_BANDWIDTH = 1.5  # equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth)
 BLOCK = 32  # samples that one row of the decimation product yields
+WIDEST_EDGE = 0.42  # cycles per sample: an octave that gamma makes wider than this is not taken to the next half-rate
+ERB_SLOPE, ERB_HZ = 0.108, 24.7  # bandwidth of hearing: 0.108 f + 24.7 Hz (Glasberg and Moore 1990)
 
 
 def quality_factor(bins_per_octave: int) -> float:
@@ -39,13 +43,18 @@ def cqt_frequencies(fmin_hz: float, n_bins: int, bins_per_octave: int) -> np.nda
     return fmin_hz * 2.0 ** (np.arange(n_bins) / bins_per_octave)
 
 
-def octave_kernels(frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float) -> np.ndarray:
+def kernel_lengths(frequencies_hz: np.ndarray, q: float, rate: float, gamma: float = 0.0) -> np.ndarray:
+    """Lengths in samples at ``rate`` Hz, fractional, of the kernels of some bins: (F,)."""
+    return q * rate / (frequencies_hz + gamma * q)
+
+
+def octave_kernels(frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float, gamma: float = 0.0) -> np.ndarray:
     """Kernels of some bins at ``rate`` Hz: complex (n, F), n even, row i belongs to the sample i - n / 2 from the frame's centre.
 
     Lengths are fractional; as in librosa.filters.wavelet the window has floor(L / 2) + ceil(L / 2) samples, which
     puts its centre half a sample (of this rate) beside the frame's centre.
     """
-    lengths = q * rate / frequencies_hz
+    lengths = kernel_lengths(frequencies_hz, q, rate, gamma)
     half = math.ceil(lengths.max() / 2)
     time = np.arange(-half, half)
     kernels = np.zeros((2 * half, len(lengths)), dtype=np.complex128)
@@ -55,7 +64,7 @@ def octave_kernels(frequencies_hz: np.ndarray, q: float, rate: float, full_rate:
         window = 0.5 - 0.5 * np.cos(2 * np.pi * (after - time) / size)
         window[(time <= -before) | (time >= after)] = 0.0
         kernels[:, f] = window / window.sum() * np.exp(-2j * np.pi * frequency / rate * time)
-    return kernels * np.sqrt(q * full_rate / frequencies_hz)
+    return kernels * np.sqrt(kernel_lengths(frequencies_hz, q, full_rate, gamma))
 
 
 def half_band(pass_edge: float) -> np.ndarray:
@@ -86,7 +95,7 @@ def _decimation_matrix(taps: np.ndarray) -> np.ndarray:
 
 
 class ConstantQ(nn.Module):
-    """Constant-Q transform of a batch of signals; differentiable, on any device.
+    """Constant-Q (or variable-Q) transform of a batch of signals; differentiable, on any device.
 
     Args:
         sample_rate: Hz.
@@ -95,17 +104,29 @@ class ConstantQ(nn.Module):
         n_bins: F.
         bins_per_octave: bins per octave.
         dtype: of the kernels, float32 or float64; the input is converted to it.
+        gamma: Hz that every bin is wider than a constant Q makes it; 0 is the constant-Q transform, None makes bandwidths
+            proportional to those of hearing (24.7 / (0.108 Q), as in librosa.vqt).
 
     Raises RetimbreError when the hop does not fit, or the top bin's filter passes half the sample rate.
     """
 
     def __init__(
-        self, sample_rate: int, hop_length: int, fmin_hz: float, n_bins: int, bins_per_octave: int, dtype: torch.dtype = torch.float32
+        self,
+        sample_rate: int,
+        hop_length: int,
+        fmin_hz: float,
+        n_bins: int,
+        bins_per_octave: int,
+        dtype: torch.dtype = torch.float32,
+        gamma: float | None = 0.0,
     ):
         super().__init__()
         if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave) <= 0:
             raise RetimbreError("The constant-Q transform's sample rate, hop, lowest frequency and numbers of bins must be above 0.")
         self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = sample_rate, hop_length, n_bins, bins_per_octave
+        self.fmin_hz = fmin_hz
+        if gamma is not None and not 0 <= gamma < math.inf:
+            raise RetimbreError(f"gamma of the variable-Q transform must be at least 0 Hz, not {gamma}.")
         octaves = -(-n_bins // bins_per_octave)
         step = 2 ** (octaves - 1)
         if hop_length % step:
@@ -115,34 +136,45 @@ class ConstantQ(nn.Module):
                 f"use {' or '.join(map(str, near))}."
             )
         frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), quality_factor(bins_per_octave)
-        top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q)
+        self.gamma = gamma = ERB_HZ / (ERB_SLOPE * q) if gamma is None else float(gamma)
+        top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q) + 0.5 * gamma
         if top > sample_rate / 2:
             raise RetimbreError(
                 f"The highest of {n_bins} constant-Q bins reaches {top:.0f} Hz, above half the sample rate "
-                f"({sample_rate / 2:.0f} Hz): use fewer bins."
+                f"({sample_rate / 2:.0f} Hz): use fewer bins{' or a smaller gamma' if gamma else ''}."
             )
 
         # Low bins at a high rate: halve first, while the hop allows, but stay an octave above the need as librosa does,
         # because kernels of few samples are coarse (their lengths are rounded).
         spare = max(0, math.ceil(math.log2(sample_rate / 2 / top)) - 2)
         self.halvings_first = max(h for h in range(spare + 1) if hop_length % (step * 2**h) == 0)
-        # The main lobe of the top bin ends here, in cycles per sample of the first octave.
-        edge = frequencies[-1] * (1 + 2 / q) / sample_rate * 2**self.halvings_first
-        # Before each halving, first ones included, the band that is used later ends at half of that edge.
-        taps = half_band(edge / 2)
+
+        def edge(octave: int, level: int) -> float:
+            """Where the main lobe of an octave's highest bin ends, in cycles per sample at sample_rate / 2^level."""
+            return (frequencies[-1] * (1 + 2 / q) / 2**octave + 2 * gamma) / sample_rate * 2**level
+
+        # Octave o below the top is computed at sample_rate / 2^levels[o]. With a constant Q the edge is the same in every octave; what
+        # gamma adds doubles from each to the next, and an octave that has become too wide keeps the rate of the one above.
+        self.levels = [self.halvings_first]
+        for octave in range(1, octaves):
+            widest = max(WIDEST_EDGE, edge(0, self.halvings_first))
+            self.levels.append(self.levels[-1] + int(edge(octave, self.levels[-1] + 1) <= widest))
+        # Before each halving, first ones included, the band that is used later ends at half of the widest edge.
+        taps = half_band(max(edge(octave, level) for octave, level in enumerate(self.levels)) / 2)
         self.reach = len(taps) // 2
         self.register_buffer("decimation", torch.from_numpy(_decimation_matrix(taps)).to(dtype), persistent=False)
 
         self.octaves = octaves
         for octave in range(octaves):  # 0 is the top
             low, high = max(0, n_bins - (octave + 1) * bins_per_octave), n_bins - octave * bins_per_octave
-            rate = sample_rate / 2 ** (octave + self.halvings_first)
-            kernels = octave_kernels(frequencies[low:high], q, rate, sample_rate)  # (n, F of the octave)
+            rate = sample_rate / 2 ** self.levels[octave]
+            kernels = octave_kernels(frequencies[low:high], q, rate, sample_rate, gamma)  # (n, F of the octave)
             pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(len(kernels), -1)  # columns re, im, re, im, ...
             self.register_buffer(f"kernels_{octave}", torch.from_numpy(pairs).to(dtype), persistent=False)
 
     def extra_repr(self) -> str:
-        return f"{self.n_bins} bins, {self.bins_per_octave} per octave, hop {self.hop_length} at {self.sample_rate} Hz"
+        wider = f", {self.gamma:g} Hz wider" if self.gamma else ""
+        return f"{self.n_bins} bins, {self.bins_per_octave} per octave{wider}, hop {self.hop_length} at {self.sample_rate} Hz"
 
     def _halve(self, x: Tensor, lead: int) -> tuple[Tensor, int]:
         """Half-band filter and drop every other sample.
@@ -163,14 +195,13 @@ class ConstantQ(nn.Module):
         """Complex (B, T, F of the octave), from the lowest octave to the highest."""
         if x.ndim != 2 or x.shape[-1] == 0:
             raise ValueError(f"expected audio of shape (B, N) with N > 0, got {tuple(x.shape)}")
-        x, lead, hop = x.to(self.decimation.dtype), 0, self.hop_length
-        frames = x.shape[-1] // hop + 1
-        for _ in range(self.halvings_first):
-            (x, lead), hop = self._halve(x, lead), hop // 2
+        x, lead, halved = x.to(self.decimation.dtype), 0, 0
+        frames = x.shape[-1] // self.hop_length + 1
         result = []
-        for octave in range(self.octaves):
-            if octave:
-                (x, lead), hop = self._halve(x, lead), hop // 2
+        for octave, level in enumerate(self.levels):
+            for _ in range(level - halved):
+                x, lead = self._halve(x, lead)
+            halved, hop = level, self.hop_length >> level
             kernels = getattr(self, f"kernels_{octave}")  # (n, 2 F)
             half = kernels.shape[0] // 2
             end = (frames - 1) * hop + half  # a negative pad drops samples

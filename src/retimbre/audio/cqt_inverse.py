@@ -6,8 +6,9 @@ the lowest octave up, with a doubling of the rate between octaves. Both algorith
 Coefficients are weighted so that transform and weighted adjoint together have a gain of at most about 1. A bin's Hann window w has
 L samples and neighbouring bins lie one bandwidth of it apart, so the squared responses of all bins sum to 1.5 at
 every frequency, and the gain at a bin and a time t is 2 * sum over frames m of w(t - m * hop)^2. Its largest value over t is a bin's
-weight's reciprocal. Bins whose windows are shorter than the hop leave gaps between the frames: what lies in them
-cannot be had back, nor what lies outside the band. There the result is silent (the solution of least energy).
+weight's reciprocal. Where gamma widens the bins of a variable-Q transform they overlap the more, and the gain grows by as much.
+Bins whose windows are shorter than the hop leave gaps between the frames: what lies in them cannot be had back, nor what
+lies outside the band. There the result is silent (the solution of least energy).
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from retimbre.audio.cqt import BLOCK, ConstantQ
+from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths, quality_factor
 
 
 def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
@@ -61,7 +62,12 @@ class InverseConstantQ(nn.Module):
         # A kernel's absolute values sum to the square root of its window's length.
         roots = [torch.view_as_complex(k.unflatten(-1, (-1, 2)).contiguous()).abs().sum(0) for k in kernels]
         lengths = torch.cat(roots).double().numpy() ** 2
-        weights = torch.from_numpy(bin_weights(lengths, transform.hop_length)).to(transform.decimation)
+        weights = bin_weights(lengths, transform.hop_length)
+        if transform.gamma:
+            per_octave = transform.bins_per_octave
+            frequencies = cqt_frequencies(transform.fmin_hz, transform.n_bins, per_octave)
+            weights *= lengths / kernel_lengths(frequencies, quality_factor(per_octave), transform.sample_rate)
+        weights = torch.from_numpy(weights).to(transform.decimation)
         self.register_buffer("weights", weights[:, None], persistent=False)  # (F, 1)
 
     def _check_shape(self, C: Tensor, length: int) -> None:
@@ -72,7 +78,7 @@ class InverseConstantQ(nn.Module):
     def _levels(self, length: int) -> list[tuple[int, int]]:
         """(samples before time 0, samples) of the signal at each rate, as the transform makes them."""
         reach, lead, levels = self.transform.reach, 0, [(0, length)]
-        for _ in range(self.transform.halvings_first + self.transform.octaves - 1):
+        for _ in range(self.transform.levels[-1]):
             after = length - lead - 1 + reach
             lead = (lead + reach + 1) // 2
             length = lead + after // 2 + 1
@@ -98,16 +104,19 @@ class InverseConstantQ(nn.Module):
         self._check_shape(C, length)
         levels = self._levels(length)
         pairs = torch.view_as_real(C.transpose(1, 2).contiguous())  # (B, T, F, 2)
-        x, low = None, 0
+        x, low, at = None, 0, transform.levels[-1]
         for octave in reversed(range(transform.octaves)):
             kernels = getattr(transform, f"kernels_{octave}")  # (n, 2 F of the octave)
-            high, half, level = low + kernels.shape[1] // 2, kernels.shape[0] // 2, octave + transform.halvings_first
+            high, half, level = low + kernels.shape[1] // 2, kernels.shape[0] // 2, transform.levels[octave]
             lead, samples = levels[level]
             octave_hop = hop >> level
             summed = overlap_add(pairs[:, :, low:high].flatten(2).to(kernels), kernels, octave_hop)
             end = (frames - 1) * octave_hop + half
             summed = functional.pad(summed, (lead - half, samples - lead - end))
-            x = summed if x is None else self._double(x, levels[level], levels[level + 1]) + summed
+            while at > level:
+                at -= 1
+                x = self._double(x, levels[at], levels[at + 1])
+            x = summed if x is None else x + summed
             low = high
         for level in reversed(range(transform.halvings_first)):
             x = self._double(x, levels[level], levels[level + 1])
