@@ -76,10 +76,24 @@ def summary(args: argparse.Namespace) -> None:
             print(f"listen: {wav}")
 
 
+def data_inspect(args: argparse.Namespace) -> None:
+    from retimbre.datasets import inspection
+
+    found = inspection.inspect(args.raw, args.jobs)
+    print(json.dumps(found.to_dict(), indent=1) if args.json else inspection.as_text(found))
+
+
 def natural(text: str) -> int:
     """An argument that counts from 0."""
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """An argument that counts from 1."""
+    if natural(text) == 0:
+        raise argparse.ArgumentTypeError("0 is not a whole number from 1 up")
     return int(text)
 
 
@@ -117,6 +131,18 @@ def parser() -> argparse.ArgumentParser:
         "--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)"
     )
     p.set_defaults(run=summary)
+
+    data = commands.add_parser("data", help="look at the recordings before training on them")
+    p = data.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "inspect",
+        help="hours, levels, pitch ranges, silence and duplicates per domain and split",
+        description="Measure what `dvc repro download` gathered and warn of what would spoil a training: domains whose levels or pitch "
+        "ranges hardly overlap, the same audio in two splits, silence, too little of it.",
+    )
+    p.add_argument("--raw", type=Path, default=Path("data/raw"), metavar="FOLDER", help="recordings and their manifest (default: data/raw)")
+    p.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
+    p.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    p.set_defaults(run=data_inspect)
     return top
 
 

@@ -1,0 +1,282 @@
+"""What a data set holds, before hours go into training on it: hours, levels, pitch, silence, duplicates, and warnings.
+
+Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mono, at ``ANALYSIS_RATE``.
+Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to compare ranges, not a transcription.
+"""
+
+import functools
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from retimbre.audio.files import read_mono
+from retimbre.datasets.manifest import SPLITS, Recording, read_manifest
+from retimbre.datasets.parallel import parallel_map
+from retimbre.errors import RetimbreError
+from retimbre.progress import Progress
+
+ANALYSIS_RATE = 16000  # Hz
+HOP = 512  # samples between the frames of levels and pitch
+FMIN_HZ, BINS = 32.7031956626, 84  # C1 to B7, semitones
+LOWEST_MIDI = 24  # of bin 0
+HARMONICS = (1, 2, 3, 4, 5)  # summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
+SILENT_DB = -60.0  # full scale 1: a frame below it is silent
+PIECE_S = 60.0  # seconds analysed at once, so that memory does not grow with a recording
+SIGNATURE_PARTS = 24  # time segments of the signature that near-duplicates are found by
+ALIKE = 0.995  # cosine of two signatures (mean removed) above which recordings count as the same
+LENGTH_TOLERANCE = 0.02  # relative difference in duration of copies
+LEVEL_GAP_DB = 12.0  # between the domains' median levels; resample evens it out, but it hints at different recordings
+LEAST_OVERLAP = 0.5  # of two pitch ranges, as a share of the narrower one
+MOST_SILENCE = 0.3
+LEAST_TRAINING_H = 0.05
+NAMES = "C C# D D# E F F# G G# A A# B".split()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recording. ``pitches``: frames per MIDI number from ``LOWEST_MIDI``; ``signature``: its course of spectra, unit norm."""
+
+    index: int
+    level_db: float  # root mean square of the sounding frames, dB of full scale
+    silent: float  # share of frames below SILENT_DB
+    pitches: np.ndarray  # (BINS,) int
+    signature: np.ndarray  # (SIGNATURE_PARTS * BINS,) float32
+    digest: str  # of the samples: equal audio in another file has the same
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One domain's split. Pitches are MIDI numbers, 5 %, 50 % and 95 % of the sounding frames; None when nothing sounds."""
+
+    domain: str
+    split: str
+    recordings: int
+    pieces: int
+    hours: float
+    level_db: float | None
+    level_low_db: float | None  # 5 % of the recordings lie below
+    level_high_db: float | None  # 5 % lie above
+    silent_share: float
+    pitch_low: int | None
+    pitch_median: int | None
+    pitch_high: int | None
+    sample_rates_hz: list[int]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Summaries in the manifest's order, groups of recordings with the same audio, and sentences to act on."""
+
+    summaries: list[Summary]
+    duplicates: list[list[str]]
+    warnings: list[str]
+    licences: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def note_name(midi: int) -> str:
+    """60 -> C4."""
+    return f"{NAMES[midi % 12]}{midi // 12 - 1}"
+
+
+def pitch_histogram(magnitude: np.ndarray, sounding: np.ndarray) -> np.ndarray:
+    """Constant-Q magnitudes (BINS, T) to counts (BINS,) of each sounding frame's strongest harmonic sum."""
+    salience = magnitude.copy()
+    for h in HARMONICS[1:]:
+        up = round(12 * np.log2(h))
+        salience[: BINS - up] += 0.8 ** (h - 1) * magnitude[up:]
+    # A bin without energy of its own is a sub-harmonic, however much its multiples hold.
+    salience[magnitude < 0.1 * magnitude.max(0, initial=0)] = 0
+    return np.bincount(salience.argmax(0)[sounding], minlength=BINS)
+
+
+def measure(task: tuple[int, Recording], folder: Path) -> Measured:
+    """Decode a recording and measure it. A file that cannot be read comes back with its ``problem``."""
+    import torch
+
+    from retimbre.audio.cqt import ConstantQ
+
+    index, recording = task
+    torch.set_num_threads(1)
+    transform = ConstantQ(ANALYSIS_RATE, HOP, FMIN_HZ, BINS, 12)
+    start = round(recording.start_s * ANALYSIS_RATE)
+    samples = max(HOP, round(recording.duration_s * ANALYSIS_RATE))
+    digest = hashlib.sha256()
+    pitches, parts = np.zeros(BINS, np.int64), np.zeros((SIGNATURE_PARTS, BINS))
+    energy, sounding_frames, frames = 0.0, 0, 0
+    try:
+        for offset in range(0, samples, round(PIECE_S * ANALYSIS_RATE)):
+            length = min(round(PIECE_S * ANALYSIS_RATE), samples - offset)
+            if length < HOP and offset:
+                break
+            x = read_mono(folder / recording.path, ANALYSIS_RATE, start + offset, start + offset + length)
+            digest.update(np.round(x * 32767).astype(np.int16).tobytes())
+            power = np.square(np.pad(x, (0, -len(x) % HOP)), dtype=np.float64).reshape(-1, HOP).mean(1)
+            with torch.no_grad():
+                magnitude = transform.magnitude(torch.from_numpy(x)[None])[0].numpy()[:, : len(power)]
+            sounding = power[: magnitude.shape[1]] > 10 ** (SILENT_DB / 10)
+            pitches += pitch_histogram(magnitude, sounding)
+            energy += power[: len(sounding)][sounding].sum()
+            sounding_frames += int(sounding.sum())
+            frames += len(sounding)
+            share = (offset + HOP * np.arange(magnitude.shape[1])) / samples
+            np.add.at(parts, (share * SIGNATURE_PARTS).astype(int).clip(0, SIGNATURE_PARTS - 1), magnitude.T)
+    except RetimbreError as error:
+        return Measured(index, np.nan, 1.0, pitches, np.zeros(SIGNATURE_PARTS * BINS, np.float32), "", str(error))
+    level = 10 * np.log10(energy / sounding_frames) if sounding_frames else np.nan
+    return Measured(index, level, 1 - sounding_frames / max(frames, 1), pitches, _signature(parts), digest.hexdigest())
+
+
+def _signature(parts: np.ndarray) -> np.ndarray:
+    """Spectra of the segments (SIGNATURE_PARTS, BINS), compressed, mean removed, unit norm; zeros for silence."""
+    x = np.sqrt(parts / max(parts.max(), 1e-12))
+    x = x - x.mean()
+    return (x / max(np.linalg.norm(x), 1e-12)).astype(np.float32).ravel()
+
+
+def find_duplicates(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[list[int]]:
+    """Groups of indices whose audio is the same: sample by sample, or as another encoding, level or rate of it.
+
+    Only recordings of about the same duration are compared. Paired performances of one piece in two domains
+    sound different, so they are no duplicates; nor are two recordings of the same file's different stretches.
+    """
+    order = sorted((i for i, m in enumerate(measured) if m.signature.any()), key=lambda i: recordings[i].duration_s)
+    parent = list(range(len(recordings)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    signatures = np.stack([measured[i].signature for i in order]) if order else np.zeros((0, 1), np.float32)
+    durations = np.array([recordings[i].duration_s for i in order])
+    for place, i in enumerate(order):
+        last = np.searchsorted(durations, durations[place] * (1 + LENGTH_TOLERANCE), side="right")
+        alike = signatures[place + 1 : last] @ signatures[place] > ALIKE
+        for other in np.flatnonzero(alike) + place + 1:
+            parent[root(order[other])] = root(i)
+    groups = defaultdict(list)
+    for i in order:
+        groups[root(i)].append(i)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def _quantile(counts: np.ndarray, q: float) -> int | None:
+    total = counts.sum()
+    return int(LOWEST_MIDI + np.searchsorted(np.cumsum(counts), q * total)) if total else None
+
+
+def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[Summary]:
+    """One row per domain and split, in the manifest's order of domains and the order train, validation, test."""
+    rows = []
+    for domain in dict.fromkeys(r.domain for r in recordings):
+        for split in SPLITS:
+            chosen = [(r, m) for r, m in zip(recordings, measured, strict=True) if (r.domain, r.split) == (domain, split)]
+            if not chosen:
+                continue
+            levels = np.array([m.level_db for _, m in chosen])
+            levels = levels[np.isfinite(levels)]
+            low, median, high = np.quantile(levels, [0.05, 0.5, 0.95]) if len(levels) else (None, None, None)
+            pitches = np.sum([m.pitches for _, m in chosen], axis=0)
+            seconds = np.array([r.duration_s for r, _ in chosen])
+            rows.append(
+                Summary(
+                    domain,
+                    split,
+                    len(chosen),
+                    len({r.piece for r, _ in chosen}),
+                    float(seconds.sum() / 3600),
+                    *(None if x is None else float(x) for x in (median, low, high)),
+                    float(np.average([m.silent for _, m in chosen], weights=seconds)),
+                    *(_quantile(pitches, q) for q in (0.05, 0.5, 0.95)),
+                    sorted({r.sample_rate for r, _ in chosen}),
+                )
+            )
+    return rows
+
+
+def _pairs(rows: Iterable[Summary]) -> list[tuple[Summary, Summary]]:
+    rows = list(rows)
+    return [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+
+
+def warn(recordings: Sequence[Recording], measured: Sequence[Measured], summaries: list[Summary], duplicates: list[list[int]]) -> list[str]:
+    """Sentences on what would spoil a training or its evaluation."""
+    said = [m.problem for m in measured if m.problem]
+    for group in duplicates:
+        splits, domains = {recordings[i].split for i in group}, {recordings[i].domain for i in group}
+        names = ", ".join(recordings[i].path for i in group[:3]) + (f" and {len(group) - 3} more" if len(group) > 3 else "")
+        if len(splits) > 1:
+            where = " and ".join(s for s in SPLITS if s in splits)
+            said.append(f"the same audio is in {where} ({names}): scores on the test set would be too good.")
+        elif len(domains) > 1:
+            said.append(f"the same audio is in {' and '.join(sorted(domains))} ({names}): take it out of one of them.")
+    train = [s for s in summaries if s.split == "train"]
+    for s in train:
+        if s.hours < LEAST_TRAINING_H:
+            least = 60 * LEAST_TRAINING_H
+            said.append(f"{s.domain} has {60 * s.hours:.1f} minutes of training audio: less than {least:.0f} will hardly train anything.")
+        if s.silent_share > MOST_SILENCE:
+            said.append(f"{s.silent_share:.0%} of {s.domain}'s training audio is silent: cut the silence out.")
+        if s.sample_rates_hz[0] < ANALYSIS_RATE:
+            rate = s.sample_rates_hz[0]
+            said.append(f"{s.domain} has recordings of {rate} Hz: what lies above {rate // 2} Hz will be missing.")
+    for a, b in _pairs(train):
+        if a.level_db is not None and b.level_db is not None and abs(a.level_db - b.level_db) > LEVEL_GAP_DB:
+            gap = abs(a.level_db - b.level_db)
+            said.append(
+                f"{a.domain} and {b.domain} differ by {gap:.0f} dB in level: evened out later, but listen for noise in the quieter one."
+            )
+        if None not in (a.pitch_low, b.pitch_low):
+            common = min(a.pitch_high, b.pitch_high) - max(a.pitch_low, b.pitch_low) + 1
+            narrower = min(a.pitch_high - a.pitch_low, b.pitch_high - b.pitch_low) + 1
+            if common < LEAST_OVERLAP * narrower:
+                spans = " and ".join(f"{s.domain} ({note_name(s.pitch_low)} to {note_name(s.pitch_high)})" for s in (a, b))
+                said.append(f"the pitch ranges of {spans} hardly overlap: a generator would have to transpose.")
+        if max(a.hours, b.hours) > 10 * min(a.hours, b.hours) > 0:
+            said.append(f"{a.domain} has {a.hours:.2f} h of training audio and {b.domain} {b.hours:.2f} h: the smaller one limits both.")
+    return said
+
+
+def inspect(folder: Path, jobs: int = 1) -> Inspection:
+    """Measure every recording that ``folder``'s manifest lists, in ``jobs`` processes. Raises RetimbreError without a manifest."""
+    recordings = read_manifest(folder)
+    measured = []
+    with Progress(len(recordings), "inspect", "recordings") as progress:
+        for one in parallel_map(functools.partial(measure, folder=folder), enumerate(recordings), jobs):
+            measured.append(one)
+            progress.update(note=recordings[one.index].domain)
+    groups = find_duplicates(recordings, measured)
+    summaries = summarise(recordings, measured)
+    licences = list(dict.fromkeys(f"{r.source}: {r.licence}" for r in recordings))
+    return Inspection(
+        summaries, [[recordings[i].path for i in group] for group in groups], warn(recordings, measured, summaries, groups), licences
+    )
+
+
+def as_text(found: Inspection) -> str:
+    """The inspection as a table and lines to read on a terminal."""
+    header = ("domain", "split", "files", "pieces", "hours", "level dBFS (5 .. 95 %)", "pitch 5 / 50 / 95 %", "silent", "Hz")
+    rows = [header]
+    for s in found.summaries:
+        level = "-" if s.level_db is None else f"{s.level_db:.1f} ({s.level_low_db:.1f} .. {s.level_high_db:.1f})"
+        pitch = "-" if s.pitch_low is None else " / ".join(note_name(p) for p in (s.pitch_low, s.pitch_median, s.pitch_high))
+        rates = "/".join(str(r) for r in s.sample_rates_hz)
+        rows.append((s.domain, s.split, str(s.recordings), str(s.pieces), f"{s.hours:.2f}", level, pitch, f"{s.silent_share:.1%}", rates))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells))
+    lines.append("")
+    lines.append(f"duplicates: {len(found.duplicates)} groups" if found.duplicates else "duplicates: none")
+    lines += ["  " + ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "") for group in found.duplicates[:10]]
+    lines += [f"warning: {sentence}" for sentence in found.warnings] or ["warnings: none"]
+    return "\n".join(lines)
