@@ -1,0 +1,273 @@
+"""Unpacking zip and tar archives (plain, gzip, bzip2, xz) that nobody vouches for.
+
+Nothing is believed: neither names, nor sizes, nor counts. A member whose name is absolute or leads upwards and
+a device or pipe refuse the whole archive. Symbolic links are passed over and counted; a hard link to a member
+that was unpacked becomes a copy of it. Files get plain permissions. The target appears complete or not at all:
+members go into a folder beside it, which takes its name at the end, and an interrupted unpacking starts over.
+"""
+
+import bz2
+import fnmatch
+import gzip
+import io
+import lzma
+import re
+import shutil
+import struct
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from retimbre.errors import RetimbreError
+from retimbre.progress import Progress
+
+MOST_MEMBERS = 1_000_000
+LARGEST_RATIO = 100  # unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
+LEAST_LIMIT = 64 << 20  # bytes that any archive may unpack to, however small it is
+LONGEST_HEADER = 1 << 20  # bytes of a tar member's extended header, which is held in memory
+CHUNK = 1 << 20
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
+UNSUPPORTED = (NotImplementedError, RuntimeError)  # zipfile's for compression methods and passwords
+JUNK = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member under its safe name; ``stream`` reads a file, ``same_as`` names the member that a hard link repeats."""
+
+    name: str
+    stream: IO[bytes] | None = None
+    same_as: str = ""
+    size: int | None = None  # bytes that must come when the archive's format tells where a member ends, else None
+
+
+class _TarInfo(tarfile.TarInfo):
+    """Headers that tarfile would take for the end of the archive, or hold in memory at any size, are errors."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        try:
+            info = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the regular end
+                raise
+            raise ValueError("it breaks off or a header is damaged") from error
+        extended = not info.isreg() and not info.isdir() and not info.issym() and not info.islnk() and not info.isdev()
+        if info.size < 0 or (extended and info.size > LONGEST_HEADER):
+            raise ValueError("a header is damaged")
+        return info
+
+
+class _Counted(io.RawIOBase):
+    """A stream that may not yield more than ``limit`` bytes."""
+
+    def __init__(self, stream: IO[bytes], limit: int):
+        self.stream, self.left = stream, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size if size >= 0 else CHUNK)
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError(TOO_LARGE)
+        return data
+
+
+TOO_LARGE = f"it unpacks to more than {LARGEST_RATIO} times its size"
+
+
+def safe_name(name: str) -> str:
+    """A member's name as a relative path with ``/`` and NFC characters.
+
+    Raises ValueError for absolute names, drives, ``..``, control characters and names without a part.
+    """
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts:
+        raise ValueError(f"its member {name!r} would be written outside of its folder")
+    if not parts or any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise ValueError(f"its member {name!r} has no usable name")
+    return "/".join(parts)
+
+
+def _tar_name(name: str) -> str:
+    """tarfile reads names as UTF-8; bytes that are not are taken for Latin-1."""
+    try:
+        name.encode("utf-8")
+        return name
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """zipfile reads names as code page 437 unless a flag says UTF-8, which many programs forget to set."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _zip_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            name, kind = safe_name(_zip_name(info)), info.external_attr >> 28  # the Unix file type, 0 when made elsewhere
+            if kind == 0o12:
+                skipped.append(name)
+            elif kind not in (0, 0o04, 0o10):
+                raise ValueError(f"its member {name!r} is a device or pipe")
+            elif not info.is_dir():
+                yield Member(name, _ZipStream(file, info))
+
+
+class _ZipStream(io.RawIOBase):
+    """A zip member, opened at the first read: members that nobody wants are not looked into."""
+
+    def __init__(self, file: zipfile.ZipFile, info: zipfile.ZipInfo):
+        self.file, self.info, self.stream = file, info, None
+
+    def read(self, size: int = -1) -> bytes:
+        if self.stream is None:
+            self.stream = self.file.open(self.info)
+        return self.stream.read(size)
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+        super().close()
+
+
+def _tar_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator[Member]:
+    head = archive.read(6)
+    archive.seek(0)
+    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(head[:2])
+    stream = opener(archive) if opener else archive
+    # Headers and padding of small members come on top of what is written.
+    with tarfile.open(fileobj=_Counted(stream, 2 * limit), mode="r|", tarinfo=_TarInfo) as file:
+        while (info := file.next()) is not None:
+            file.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive
+            if info.isdir():
+                continue
+            name = safe_name(_tar_name(info.name))
+            if info.issym():
+                skipped.append(name)
+            elif info.islnk():
+                yield Member(name, same_as=safe_name(_tar_name(info.linkname)))
+            elif info.isreg():
+                yield Member(name, file.extractfile(info), size=info.size)
+            else:
+                raise ValueError(f"its member {name!r} is a device or pipe")
+
+
+def _copy(stream: IO[bytes], path: Path, room: int) -> int:
+    """Write a member; returns its bytes. Raises ValueError above ``room``."""
+    written = 0
+    with open(path, "wb") as file:
+        while data := stream.read(CHUNK):
+            written += len(data)
+            if written > room:
+                raise ValueError(TOO_LARGE)
+            file.write(data)
+    return written
+
+
+def _kind(head: bytes) -> str:
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return "zip"
+    if head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00" or head[257:262] == b"ustar" or _old_tar(head):
+        return "tar"
+    raise ValueError("it is not a zip or tar archive")
+
+
+def _old_tar(head: bytes) -> bool:
+    """A header of before POSIX has no magic word, only its checksum."""
+    try:
+        return len(head) == tarfile.BLOCKSIZE and bool(tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape"))
+    except tarfile.TarError:
+        return False
+
+
+def _unpack(archive: Path, target: Path, patterns: Sequence[str], progress: Progress) -> tuple[list[str], list[str]]:
+    """Names of the members written below ``target`` and of those passed over."""
+    size = archive.stat().st_size
+    limit = max(LEAST_LIMIT, LARGEST_RATIO * size)
+    written: dict[str, str] = {}  # by the name without case
+    skipped: list[str] = []
+    total = count = 0
+    with open(archive, "rb") as file:
+        kind = _kind(file.read(tarfile.BLOCKSIZE))
+        file.seek(0)
+        for member in (_zip_members if kind == "zip" else _tar_members)(file, limit, skipped):
+            count += 1
+            if count > MOST_MEMBERS:
+                raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
+            progress.update(max(0, min(progress.total, file.tell() >> 20) - progress.done), f"{len(written)} files")
+            if JUNK.search(member.name) or (patterns and not any(fnmatch.fnmatchcase(member.name, p) for p in patterns)):
+                continue
+            if written.get(member.name.casefold(), member.name) != member.name:
+                raise ValueError(f"its members {written[member.name.casefold()]!r} and {member.name!r} differ in case only")
+            path = target / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.stream is None:
+                if written.get(member.same_as.casefold()) != member.same_as or member.same_as == member.name:
+                    skipped.append(member.name)
+                    continue
+                with open(target / member.same_as, "rb") as same:
+                    total += _copy(same, path, limit - total)
+            else:
+                with member.stream as stream:
+                    length = _copy(stream, path, limit - total)
+                if member.size is not None and length != member.size:
+                    raise ValueError("it breaks off")
+                total += length
+            written[member.name.casefold()] = member.name
+    return sorted(written.values()), skipped
+
+
+def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str]:
+    """Unpack the members that match one of the ``members`` (fnmatch patterns on the whole name; none: all) into the new
+    folder ``target`` and return their names, sorted. Of members of the same name the last one counts.
+
+    Raises RetimbreError for what is not an archive, is damaged, unsafe or far too large, and when nothing matches;
+    OSError when the disk is full. In all cases nothing is left behind.
+    """
+    partial = target.with_name(f".{target.name}.unpacking")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with Progress(archive.stat().st_size >> 20, f"unpack {archive.name}", "MB") as progress:
+            names, skipped = _unpack(archive, partial, members, progress)
+            progress.update(progress.total - progress.done)
+        if not names:
+            wanted = f"none of {', '.join(members)}" if members else "no files"
+            raise RetimbreError(f"{archive} holds {wanted}: it is not the archive that was expected.")
+        if skipped:
+            print(f"{archive.name}: {len(skipped)} links were passed over ({skipped[0]} ...)", flush=True)
+        partial.rename(target)
+        return names
+    except DAMAGE as error:
+        raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): delete it and download it again.") from None
+    except UNSUPPORTED as error:
+        raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): unpack and repack it by hand.") from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise RetimbreError(f"{archive} cannot be unpacked (a member is a file and a folder): delete it and download it again.") from None
+    except OSError as error:
+        if error.filename is None and error.errno is None:  # bz2's and gzip's for invalid data
+            raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): delete it and download it again.") from None
+        if error.strerror == "File name too long":
+            raise RetimbreError(f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names.") from None
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") or type(error).__name__
