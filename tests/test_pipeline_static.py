@@ -22,7 +22,8 @@ ALLOWED = {  # package -> what it may import; "leaves" are for everybody
     "training": {"audio", "datasets", "models"},
     "systems": {"audio", "datasets", "models", "training"},
     "evaluation": {"audio", "datasets", "models", "training", "systems"},
-    "cli": {"audio", "datasets", "models", "training", "systems", "evaluation"},
+    "listening": {"audio", "datasets", "evaluation"},
+    "cli": {"audio", "datasets", "models", "training", "systems", "evaluation", "listening"},
     "params": set(),
     "errors": set(),
     "progress": set(),
@@ -89,7 +90,8 @@ def test_params_read_are_the_params_listed(name: str) -> None:
 
 def test_every_param_belongs_to_a_stage() -> None:
     sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert {name for stage in STAGES.values() for name in stage["params"]} == set(sections)
+    # The listening test is no stage: people are in it.
+    assert {name for stage in STAGES.values() for name in stage["params"]} == set(sections) - {"listening"}
 
 
 def test_data_flows_as_designed() -> None:
