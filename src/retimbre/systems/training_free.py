@@ -1,0 +1,122 @@
+"""What the training-free systems share: recordings to draw on, edges, levels, fingerprints.
+
+A system keeps a few minutes of every domain's training split (its corpora) and what it derives from them; it
+transfers mono audio at the pipeline's rate into any of these domains, whatever it was played on.
+"""
+
+import hashlib
+import inspect
+import sys
+import zlib
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from retimbre.audio.levels import rms
+from retimbre.datasets.packed import Excerpt, PackedAudio
+from retimbre.errors import RetimbreError
+
+SEGMENT_S = 10.0  # longest stretch taken from one excerpt at a time: many pieces matter more than whole ones
+SHORTEST_CORPUS_S = 1.0
+SHORTEST_S = 0.5  # shorter inputs are padded to this and cut again
+SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
+PEAK_LIMIT = 0.99
+LIBRARIES = ("numpy", "scipy", "torch")
+
+Corpus = list[np.ndarray]  # segments (N,) float32 of one domain
+
+
+def draw_corpus(audio: PackedAudio, domain: str, seconds: float, seed: int) -> Corpus:
+    """Up to ``seconds`` of a domain's training split, as segments from as many excerpts as possible.
+
+    Excerpts take turns in an order drawn from the seed; each gives its next ``SEGMENT_S`` seconds. A split that is
+    shorter than ``seconds`` is taken whole. Raises RetimbreError under ``SHORTEST_CORPUS_S`` seconds.
+    """
+    rate = audio.config["sample_rate"]
+    excerpts = audio.excerpts(domain=domain, split="train")
+    rng = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+    step, wanted = int(SEGMENT_S * rate), int(seconds * rate)
+    places: list[tuple[int, int, Excerpt]] = [
+        (start, turn, excerpts[i]) for turn, i in enumerate(rng.permutation(len(excerpts))) for start in range(0, excerpts[i].length, step)
+    ]
+    corpus: Corpus = []
+    for start, _, excerpt in sorted(places, key=lambda place: place[:2]):
+        length = min(step, excerpt.length - start, wanted)
+        if length <= 0:
+            break
+        corpus.append(audio.read(excerpt, start, start + length))
+        wanted -= length
+    total = sum(len(x) for x in corpus) / rate
+    if total < SHORTEST_CORPUS_S:
+        raise RetimbreError(
+            f"the training split of {domain!r} has {total:.1f} s of audio for the training-free systems: give recordings of at least "
+            f"{SHORTEST_CORPUS_S:g} s or raise baselines.corpus_s."
+        )
+    return corpus
+
+
+def looped(corpus: Corpus, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A clip (samples,) of the corpus: segments from a random one on, again from the first where they end."""
+    first, parts, size = int(rng.integers(len(corpus))), [], 0
+    while size < samples:
+        parts.append(corpus[(first + len(parts)) % len(corpus)])
+        size += len(parts[-1])
+    return np.concatenate(parts)[:samples]
+
+
+def window_samples(sample_rate: int, published_samples: int, published_rate: int) -> int:
+    """A published window in samples at another rate: the nearest multiple of 256 samples, so that a quarter is a hop of
+    whole samples (2048 at 22,050 Hz is 1536 at 16,000 Hz: 96 instead of 93 ms).
+    """
+    return max(256, round(published_samples * sample_rate / published_rate / 256) * 256)
+
+
+class TrainingFree:
+    """Base of the systems. They set ``name`` and ``slow``, keep ``domains``, ``sample_rate`` and ``corpora``, and write ``convert``."""
+
+    name: str
+    slow: bool
+
+    def __init__(self, corpora: dict[str, Corpus], sample_rate: int, settings: dict[str, Any]):
+        self.corpora, self.sample_rate, self.settings = corpora, sample_rate, settings
+
+    @property
+    def domains(self) -> list[str]:
+        return list(self.corpora)
+
+    def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
+        """Audio (N,) of at least ``SHORTEST_S`` seconds, not silent, to (N,) of any level."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def transfer(self, audio: np.ndarray, domain: str, seed: int = 0) -> np.ndarray:
+        """Mono audio (N,) at the pipeline's rate to the same music in ``domain``: (N,) float32, with the source's
+        root mean square unless that would clip. The same seed gives the same samples. Silence comes back as it is.
+        Raises RetimbreError for an unknown domain and for audio that is not finite or not mono.
+        """
+        if domain not in self.corpora:
+            raise RetimbreError(f"{domain!r} is not a domain of {self.name}: choose {' or '.join(self.domains)}.")
+        x = np.ascontiguousarray(audio, np.float32)
+        if x.ndim != 1 or not np.isfinite(x).all():
+            raise RetimbreError("the audio must be finite samples of shape (N,).")
+        if rms(x) < SILENCE_RMS:
+            return x.copy()
+        shortest = int(SHORTEST_S * self.sample_rate)
+        padded = np.pad(x, (0, max(0, shortest - len(x))))
+        y = self.convert(padded, domain, np.random.default_rng([seed, zlib.crc32(domain.encode())]))[: len(x)]
+        gain = rms(x) / max(rms(y), 1e-9)
+        return (y * min(gain, PEAK_LIMIT / max(float(np.abs(y).max()), 1e-9))).astype(np.float32)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the settings, the corpora, the code and the libraries' versions."""
+        digest = hashlib.sha256()
+        code = [inspect.getsource(sys.modules[cls.__module__]) for cls in type(self).__mro__[:-1]]
+        versions = [f"{library} {version(library)}" for library in LIBRARIES]
+        digest.update(repr([self.name, self.sample_rate, sorted(self.settings.items()), versions, code]).encode())
+        for domain, corpus in self.corpora.items():
+            digest.update(domain.encode())
+            for segment in corpus:
+                digest.update(len(segment).to_bytes(8, "little") + segment.tobytes())
+        return digest.hexdigest()
