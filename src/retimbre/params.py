@@ -29,7 +29,8 @@ DomainName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # What `dataset.source` may name; the adapters of the published ones are in datasets/sources (a test compares).
 LOCAL_SOURCES = ("soundfont", "folder")
 SOURCES = LOCAL_SOURCES + tuple(
-    "fma good_sounds guitarset irmas maestro magnatagatune medley_solos_db musicnet nsynth tinysol urmp vctk youtube".split()
+    "fma fma_medium fma_large good_sounds guitarset guitarset_mix irmas irmas_testing maestro maestro_v2 magnatagatune "
+    "medley_solos_db musicnet nsynth nsynth_gansynth tinysol urmp vctk vctk_mic2 youtube".split()
 )
 
 
@@ -52,6 +53,7 @@ class Dataset(Section):
     archives: str | None
     downloads: Annotated[int, Field(ge=1, le=16)]
     keep_archives: bool
+    youtube: dict[DomainName, Annotated[list[str], Field(min_length=1)]]
 
     @field_validator("source", mode="before")
     @classmethod
@@ -72,6 +74,8 @@ class Dataset(Section):
         of_domain = self.source_of
         if missing := [d for d in self.domains if of_domain[d] == "folder" and d not in self.folders]:
             raise ValueError(f"dataset.folders has no entry for {missing[0]!r}: add `{missing[0]}: /path/of/its/recordings`")
+        if missing := [d for d in self.domains if of_domain[d] == "youtube" and d not in self.youtube]:
+            raise ValueError(f"dataset.youtube has no entry for {missing[0]!r}: add `{missing[0]}: [address of a video or playlist, ...]`")
         if "soundfont" in of_domain.values() and self.train_minutes == 0:
             raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
         return self

@@ -1,0 +1,111 @@
+"""What the adapters share: reading publishers' tables, subsets by hours, and checks of what lies on disk."""
+
+import csv
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from glob import escape
+from pathlib import Path
+
+from retimbre.datasets.manifest import SPLITS
+from retimbre.datasets.remote import Track
+from retimbre.datasets.scores import unit_hash
+from retimbre.errors import RetimbreError
+
+AGAIN = "delete it and run `dvc repro download` again"
+FEWEST_PIECES = len(SPLITS)  # of a domain without an official split: one for each of ours
+SPLIT_OF = {"train": "train", "training": "train", "valid": "validation", "validation": "validation", "test": "test"}
+csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than the module's default
+
+
+def domain_name(label: str) -> str:
+    """A publisher's label as a domain: ``Hip-Hop`` is ``hip_hop``, ``Old-Time / Historic`` is ``old_time_historic``."""
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """Rows of a CSV file with a header. Raises RetimbreError: missing, not text, a column missing."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise RetimbreError(f"{path} has no column {missing[0]!r}, which the publisher's file has: {AGAIN}.")
+            return [row for row in reader if all(row[name] is not None for name in columns)]
+    except FileNotFoundError:
+        raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN.replace('it', 'the archive')}.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RetimbreError(f"{path} is not the publisher's table ({error}): {AGAIN}.") from None
+
+
+def duration_s(track: Track) -> float:
+    return track.duration_s or 0.0
+
+
+def choose(tracks: Iterable[Track], limit_hours: float, seed: int) -> list[Track]:
+    """About ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the official splits.
+
+    ``tracks`` know their durations. Pieces are taken in an order that ``seed`` draws until a split's share is reached: at
+    least one piece of each split, or three of a domain without splits. The same for any order of ``tracks``.
+    """
+    tracks = list(tracks)
+    if limit_hours == 0:
+        return tracks
+    groups: dict[str, dict[str, dict[str, list[Track]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for track in tracks:
+        groups[track.domain][track.split][track.piece].append(track)
+    chosen: set[Track] = set()
+    for splits in groups.values():
+        total = sum(duration_s(t) for pieces in splits.values() for piece in pieces.values() for t in piece)
+        for split, pieces in splits.items():
+            share = sum(duration_s(t) for piece in pieces.values() for t in piece) / max(total, 1e-9)
+            left = limit_hours * 3600 * share
+            for taken, name in enumerate(sorted(pieces, key=lambda piece: (unit_hash(f"{seed} {piece}"), piece))):
+                if left <= 0 and taken >= (1 if split else FEWEST_PIECES):
+                    break
+                chosen.update(pieces[name])
+                left -= sum(duration_s(t) for t in pieces[name])
+    return [track for track in tracks if track in chosen]
+
+
+def members(paths: Iterable[str]) -> tuple[str, ...]:
+    """Exact member names as patterns, without repetition."""
+    return tuple(escape(path) for path in dict.fromkeys(paths))
+
+
+def existing(root: Path, tracks: Iterable[Track], domains: Sequence[str], source: str) -> list[Track]:
+    """The tracks whose files lie below ``root``: what was asked to be unpacked. Raises RetimbreError for a domain without any."""
+    found = [track for track in tracks if (Path(root) / track.path).is_file()]
+    for domain in domains:
+        if not any(track.domain == domain for track in found):
+            raise RetimbreError(
+                f"dataset.source {source}: no recording of {domain!r} is among the files in {root}, which are laid out otherwise than "
+                f"the publisher's: look at docs/datasets/{source.split('_')[0]}*.md, delete the folder and run `dvc repro download` again."
+            )
+    return found
+
+
+def one_split(tracks: Iterable[Track], source: str) -> list[Track]:
+    """Tracks without those pieces' parts that the publisher put into a second split: the split of most of them stays.
+
+    Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What is left out is counted
+    on stderr.
+    """
+    tracks = list(tracks)
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for track in tracks:
+        counts[track.piece][track.split] += 1
+    stays = {piece: max(SPLITS + ("",), key=lambda split: count[split]) for piece, count in counts.items()}
+    kept = [track for track in tracks if track.split == stays[track.piece]]
+    if len(kept) < len(tracks):
+        pieces = sum(len(count) > 1 for count in counts.values())
+        print(f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two official splits", file=sys.stderr)
+    return kept
+
+
+def known(domains: Sequence[str], names: Iterable[str], source: str) -> None:
+    """Raise RetimbreError for a domain that is none of ``names``, which it lists."""
+    names = list(names)
+    for domain in domains:
+        if domain not in names:
+            raise RetimbreError(f"dataset.domains: source {source} does not know {domain!r}; it knows {', '.join(names)}.")

@@ -1,0 +1,114 @@
+"""NSynth (Engel et al., ICML 2017): single notes by family, and GANSynth's subset; see docs/datasets/nsynth.md."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.sources.common import SPLIT_OF, existing, known, read_table
+from retimbre.errors import RetimbreError
+
+PLACE = "http://download.magenta.tensorflow.org/datasets/nsynth"
+# Notes of each family in all three parts, 305,979 together: what the publisher's page counts.
+HISTOGRAM = {
+    "bass": 68_955, "brass": 13_830, "flute": 9_423, "guitar": 35_423, "keyboard": 54_991, "mallet": 35_066, "organ": 36_577,
+    "reed": 14_866, "string": 20_594, "synth_lead": 5_501, "vocal": 10_753,
+}  # fmt: skip
+PARTS = ("train", "valid", "test")
+GANSYNTH_SPLITS = "nsynth-gansynth_splits.csv"
+GANSYNTH_PITCHES = range(24, 85)  # MIDI
+AGAIN = "delete its folder and run `dvc repro download` again"
+
+
+class NSynth:
+    """Notes of 4 s at 16 kHz. The official split, in which no instrument of the training set is in the other two. A piece is a note."""
+
+    name = "nsynth"
+    title = "NSynth 1.0"
+    homepage = "https://magenta.tensorflow.org/datasets/nsynth"
+    licence = "CC BY 4.0"
+    non_commercial = False
+    citation = (
+        "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio Synthesis of Musical Notes with "
+        "WaveNet Autoencoders. ICML 2017"
+    )
+    kinds = "*"  # acoustic, electronic and synthetic
+
+    def domains(self) -> tuple[str, ...]:
+        return tuple(HISTOGRAM)
+
+    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
+        return []  # the tables are in the archives
+
+    def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
+        known(domains, self.domains(), self.name)
+        result = []
+        for part in PARTS:
+            notes = tuple(f"nsynth-{part}/audio/{domain}_{self.kinds}.wav" for domain in domains)
+            name = f"nsynth-{part}.jsonwav.tar.gz"
+            result.append(RemoteFile(name, f"{PLACE}/{name}", unpack=True, members=(f"nsynth-{part}/examples.json", *notes)))
+        return result
+
+    def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
+        notes = self._notes(root)
+        training = {note["instrument_str"] for part, note in notes.values() if part == "train"}
+        held_out = {note["instrument_str"] for part, note in notes.values() if part != "train"}
+        if both := sorted(training & held_out):
+            raise RetimbreError(f"dataset.source nsynth: {both[0]} is in the training part and in another, as in no release: {AGAIN}.")
+        listed = [
+            Track(f"nsynth-{part}/audio/{name}.wav", note["instrument_family_str"], f"nsynth-{name}", SPLIT_OF[part])
+            for name, (part, note) in notes.items()
+            if note["instrument_family_str"] in domains
+        ]
+        return existing(root, listed, domains, self.name)
+
+    def _notes(self, root: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Note name -> part and record, of all three parts; checked against the publisher's counts of the families."""
+        notes: dict[str, tuple[str, dict[str, Any]]] = {}
+        for part in PARTS:
+            path = Path(root) / f"nsynth-{part}" / "examples.json"
+            try:
+                notes |= {name: (part, note) for name, note in json.loads(path.read_text(encoding="utf-8")).items()}
+            except FileNotFoundError:
+                raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
+            except (ValueError, AttributeError):
+                raise RetimbreError(f"{path} is not NSynth's table of notes: {AGAIN}.") from None
+        try:
+            found = Counter(note["instrument_family_str"] for _, note in notes.values())
+        except (KeyError, TypeError):
+            raise RetimbreError(f"a note in {root}/nsynth-*/examples.json has no instrument_family_str: {AGAIN}.") from None
+        for family, count in HISTOGRAM.items():
+            if found[family] != count:
+                raise RetimbreError(
+                    f"dataset.source nsynth: the tables list {found[family]:,} notes of {family}, the publisher {count:,}: {AGAIN}."
+                )
+        return notes
+
+
+class NSynthGanSynth(NSynth):
+    """GANSynth's subset: acoustic instruments, MIDI pitches 24 to 84, and its own split by note: instruments are in all three."""
+
+    name = "nsynth_gansynth"
+    title = "NSynth 1.0, GANSynth subset"
+    kinds = "acoustic_*"
+
+    def domains(self) -> tuple[str, ...]:
+        return tuple(family for family in HISTOGRAM if family != "synth_lead")
+
+    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
+        checksum = "sha256:b6e77ff861c82822c63f94e91d62fc6a48f514d0a7a7bed517752f87bc7ac4a9"
+        return [RemoteFile(GANSYNTH_SPLITS, f"{PLACE}/{GANSYNTH_SPLITS}", 2_952_153, checksum)]
+
+    def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
+        notes = self._notes(root)
+        listed = []
+        for row in read_table(Path(root) / GANSYNTH_SPLITS, ("id", "split")):
+            part, note = notes.get(row["id"], ("", {}))
+            if note.get("instrument_source_str") != "acoustic" or note.get("pitch") not in GANSYNTH_PITCHES:
+                raise RetimbreError(f"{GANSYNTH_SPLITS} lists {row['id']}, which is no acoustic note of MIDI pitch 24 to 84: {AGAIN}.")
+            if note["instrument_family_str"] in domains:
+                path = f"nsynth-{part}/audio/{row['id']}.wav"
+                listed.append(Track(path, note["instrument_family_str"], f"nsynth-{row['id']}", SPLIT_OF[row["split"]]))
+        return existing(root, listed, domains, self.name)
