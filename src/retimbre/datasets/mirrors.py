@@ -1,0 +1,94 @@
+"""Where a published file can be got: the user's own folder or mirror (``dataset.archives``), then the publisher.
+
+A folder or mirror holds the files under their names, or below a folder named like the source. A ``SHA256SUMS`` there
+(as sha256sum writes it) replaces the published checksums for the files that it lists: whoever repacks an archive says
+what is right.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from retimbre.datasets.remote import RemoteFile
+from retimbre.errors import RetimbreError
+
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Location:
+    """One place to get a file from."""
+
+    place: str  # a URL, or the path of a local file
+    checksum: str = ""  # "algorithm:hex", "" when none is known
+    size: int | None = None  # bytes
+    local: bool = False
+    published: bool = True  # False: the user's folder or mirror
+
+
+def parse_sums(text: str, origin: str) -> dict[str, str]:
+    """``{name: "sha256:<hex>"}`` of a file as sha256sum writes it. Raises RetimbreError that names the line."""
+    sums = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.rstrip())
+        if match is None:
+            raise RetimbreError(f"{origin} line {number} is not a SHA-256 and a name: write it with `sha256sum * > {SUMS}`.")
+        sums[match[2].removeprefix("./")] = f"sha256:{match[1].lower()}"
+    return sums
+
+
+class Archives:
+    """What ``dataset.archives`` offers for one source.
+
+    ``read_text(url)`` fetches a small text, or returns None when there is none. Raises RetimbreError for a folder that is
+    missing and for a damaged SHA256SUMS.
+    """
+
+    def __init__(self, archives: str | None, source: str, root: Path, read_text):
+        self.source, self.base, self.folder = source, "", None
+        self.sums: dict[str, str] = {}  # by place
+        if archives is None:
+            return
+        address = urlsplit(archives)
+        if address.scheme in ("http", "https"):
+            self.base = archives.rstrip("/")
+        elif address.scheme == "file":
+            self.folder = Path(unquote(address.path))
+        else:
+            self.folder = (root / Path(archives).expanduser()).resolve()
+        if self.folder is not None and not self.folder.is_dir():
+            raise RetimbreError(f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null.")
+        for place in self._places():
+            text = self._text(f"{place}/{SUMS}", read_text)
+            if text is not None:
+                listed = parse_sums(text, f"{place}/{SUMS}")
+                self.sums |= {self._join(place, name): checksum for name, checksum in listed.items()}
+                print(f"{place}/{SUMS} replaces the published checksums of the files that it lists", flush=True)
+
+    def _places(self) -> list[str]:
+        base = self.base or (str(self.folder) if self.folder else "")
+        return [f"{base}/{self.source}", base] if base else []
+
+    def _text(self, place: str, read_text) -> str | None:
+        if self.base:
+            return read_text(place)
+        path = Path(place)
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+    def _join(self, place: str, name: str) -> str:
+        return f"{place}/{quote(name)}" if self.base else f"{place}/{name}"
+
+    def locations(self, file: RemoteFile) -> list[Location]:
+        """Where to look for a file, in this order; the publisher comes last."""
+        found = []
+        for place in (self._join(place, file.name) for place in self._places()):
+            replaced = self.sums.get(place)
+            if self.base or Path(place).is_file():
+                checksum, size = (replaced, None) if replaced else (file.checksum, file.size)
+                found.append(Location(place, checksum, size, local=not self.base, published=False))
+        if self.sums:  # what SHA256SUMS lists is tried before what only may be there
+            found.sort(key=lambda location: location.place not in self.sums)
+        return [*found, Location(file.url, file.checksum, file.size)]

@@ -1,0 +1,145 @@
+"""Questions to web servers: patience, proxies and certificates of the environment (as requests reads them), and which
+failures are worth another attempt."""
+
+import datetime
+import random
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from retimbre import __version__
+from retimbre.errors import RetimbreError
+
+CHUNK = 1 << 18
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{__version__}"}
+LATER = {408, 425, 429, 500, 502, 503, 504}  # answers after which another attempt makes sense
+LONGEST_TEXT = 8 << 20
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, and how often to try again without a single new byte."""
+
+    attempts: int = 7
+    first_wait_s: float = 1.0  # doubled each time, times 0.5 to 1.5 at random
+    longest_wait_s: float = 120.0
+    connect_s: float = 15.0
+    read_s: float = 60.0  # without a byte
+
+
+class Later(Exception):
+    """Worth another attempt; ``wait_s`` is what the server asks for."""
+
+    def __init__(self, reason: str, wait_s: float | None = None, quick: bool = False):
+        super().__init__(reason)
+        self.wait_s, self.quick = wait_s, quick
+
+
+class NotThere(Exception):
+    """This location cannot give the file; another one may."""
+
+
+def shown(url: str) -> str:
+    """The host of a URL, for messages (it may hold a password)."""
+    return urlsplit(url).hostname or url
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for, a number or a date."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def request(session: requests.Session, url: str, headers: dict[str, str], patience: Patience, method: str = "GET") -> requests.Response:
+    """An answer with its body still to come. Raises Later and NotThere."""
+    timeouts = (patience.connect_s, patience.read_s)
+    try:
+        response = session.request(method, url, headers=HEADERS | headers, stream=True, timeout=timeouts, allow_redirects=True)
+    except requests.exceptions.SSLError as error:
+        raise NotThere(f"the certificate of {shown(url)} is not accepted ({_cause(error)})") from None
+    except requests.exceptions.ProxyError as error:
+        raise Later(f"cannot reach the proxy for {shown(url)} ({_cause(error)})", quick=True) from None
+    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
+        raise Later(f"cannot reach {shown(url)} ({_cause(error)})", quick="resolve" in _cause(error)) from None
+    except requests.exceptions.RequestException as error:  # redirects in a circle, a URL that is none
+        raise NotThere(f"{shown(url)} cannot be asked ({_cause(error)})") from None
+    if response.status_code in LATER:
+        response.close()
+        wait_s = _retry_after(response.headers.get("Retry-After"))
+        raise Later(f"{shown(url)} answers {response.status_code} {response.reason}", wait_s)
+    if response.status_code >= 400 and response.status_code != 416:
+        response.close()
+        raise NotThere(f"{shown(url)} answers {response.status_code} {response.reason}")
+    return response
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in a few words."""
+    text = str(error)
+    for words in ("Name or service not known", "Temporary failure in name resolution", "nodename nor servname provided"):
+        if words in text:
+            return "its name does not resolve"
+    for words in ("Connection refused", "Network is unreachable", "No route to host", "timed out", "Connection reset", "Remote end closed"):
+        if words in text:
+            return words[0].lower() + words[1:]
+    return text.splitlines()[0][:120] if text else type(error).__name__
+
+
+def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa: B008 (frozen)
+    """A small text file, or None when the server has none. Raises RetimbreError when the server cannot be reached."""
+    with requests.Session() as session:
+        for attempt in range(patience.attempts):
+            try:
+                with closing(request(session, url, {}, patience)) as response:
+                    return response.raw.read(LONGEST_TEXT, decode_content=True).decode("utf-8", "replace")
+            except NotThere:
+                return None
+            except (Later, urllib3.exceptions.HTTPError) as error:
+                reason = str(error)
+                if attempt + 1 < (2 if getattr(error, "quick", False) else patience.attempts):
+                    time.sleep(wait_s_of(attempt, patience, getattr(error, "wait_s", None)))
+                else:
+                    break
+    raise RetimbreError(f"{reason}: check the network and dataset.archives.")
+
+
+def wait_s_of(failures: int, patience: Patience, asked_s: float | None) -> float:
+    if asked_s is not None:
+        return min(asked_s, patience.longest_wait_s * 5)
+    return min(patience.first_wait_s * 2**failures, patience.longest_wait_s) * random.uniform(0.5, 1.5)
+
+
+def encoded(response: requests.Response) -> bool:
+    return response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+
+
+def read_chunk(response: requests.Response) -> bytes | None:
+    """The next bytes of a body, b"" at its end, None when the connection breaks or stays silent."""
+    try:
+        return response.raw.read(CHUNK, decode_content=encoded(response))
+    except urllib3.exceptions.HTTPError:
+        return None
+
+
+def validator(response: requests.Response) -> str:
+    """What If-Range takes: a strong entity tag or a date; "" when the server gives neither."""
+    tag = response.headers.get("ETag", "")
+    if encoded(response):
+        return ""
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def total_of(response: requests.Response) -> int | None:
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdigit() else None
