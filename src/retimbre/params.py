@@ -197,7 +197,9 @@ class Vocoder(Section):
 
 class Evaluate(Section):
     route: Literal["source_phase", "griffin_lim"]
-    wavenet_items: Natural
+    slow_items: Natural
+    jobs: Count
+    cache_mb: NonNegative
     audio_examples: Natural
     bootstrap: Annotated[int, Field(ge=100)]
 

@@ -1,98 +1,217 @@
-"""Every system and control row on every item of the test set: outputs, times, scores."""
+"""Every row on every item of the test set: outputs, times, scores; in several processes, and only what is not known yet.
 
-import time
-from collections.abc import Callable
+Each output has its own seed and is computed with one thread, so results do not depend on the number of
+processes, on the order, or on which outputs were kept from an earlier run (see :mod:`retimbre.evaluation.cache`).
+What an interrupted run finished is found by the next one.
+"""
 
-import numpy as np
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
 import torch
 
-from retimbre.audio.features import FeatureExtractor, decibels
-from retimbre.evaluation import metrics as m
-from retimbre.evaluation.copy_synthesis import synthesise_target
-from retimbre.evaluation.scoring import Output, Result, Scorer
+from retimbre.errors import RetimbreError
+from retimbre.evaluation.cache import Cache, Stored, code_of, digest, versions
+from retimbre.evaluation.rows import Row
+from retimbre.evaluation.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.testset import Item
 from retimbre.progress import Progress
-from retimbre.systems.controls import EqualiserControl
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.transfer import PEAK_LIMIT
-from retimbre.systems.vocoder import Vocoder
 
-System = Callable[[Item], Output | None]
+MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
+FEW = 4  # outputs that are not worth starting processes for
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def as_loud(audio: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:
-    """``audio`` at the loudness of ``reference``, or less where it would clip: what a transfer hands out."""
-    change_db = m.loudness_lufs(reference, sample_rate) - m.loudness_lufs(audio, sample_rate)
-    gain = 10 ** (change_db / 20) if np.isfinite(change_db) else 1.0
-    return audio * np.float32(min(gain, PEAK_LIMIT / max(float(np.abs(audio).max(initial=0)), 1e-9)))
+@dataclass(frozen=True)
+class Job:
+    """One output to be made and scored. ``row``: its place among the rows; ``key``: of the output; ``scoring``: of what scores it."""
+
+    row: int
+    key: str
+    scoring: str
 
 
-def timed(make: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]) -> System:
-    def run(item: Item) -> Output:
-        began = time.perf_counter()
-        audio, level_db = make(item)
-        return Output(audio, level_db, time.perf_counter() - began)
+@dataclass(frozen=True)
+class Bench:
+    """What a process needs to make and score outputs."""
 
-    return run
-
-
-def systems(
-    generator: CycleGan, vocoder: Vocoder, extractor: FeatureExtractor, equalisers: dict[str, EqualiserControl], route: str
-) -> dict[str, System]:
-    """The rows of the table, controls first. ``route`` is the default way from levels to audio."""
-
-    def levels(x: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return decibels(extractor(torch.from_numpy(x)[None], generator.representation))[0].numpy()
-
-    def through(name: str, change: Callable[[Item, np.ndarray], np.ndarray], by: str) -> System:
-        def make(item: Item) -> tuple[np.ndarray, np.ndarray]:
-            level_db = change(item, levels(item.source.audio))
-            seed = int.from_bytes(f"{name} {item.name}".encode()[-6:], "little")
-            audio = vocoder.synthesise(by, level_db, len(item.source.audio), item.target_domain, item.source.audio, seed)
-            return as_loud(audio, item.source.audio, extractor.config.sample_rate), level_db
-
-        return timed(make)
-
-    def transfer(item: Item, level_db: np.ndarray) -> np.ndarray:
-        return generator.transfer(level_db, item.target_domain)
-
-    def copy_synthesis(by: str) -> System:
-        make = timed(lambda item: (synthesise_target(vocoder, by, item), None))
-        return lambda item: item.target and make(item)
-
-    other_route = "griffin_lim" if route == "source_phase" else "source_phase"
-    rows: dict[str, System] = {
-        "copy": lambda item: Output(item.source.audio, item.source.level_db, 0.0),
-        **{
-            name: through(name, lambda item, db, e=equaliser: e.transfer(db, item.target_domain), route)
-            for name, equaliser in equalisers.items()
-        },
-        "oracle": lambda item: item.oracle and Output(item.oracle.audio, item.oracle.level_db, 0.0),
-        "unrelated": lambda item: Output(item.unrelated.audio, item.unrelated.level_db, 0.0),
-        **{f"vocoder_{by}": copy_synthesis(by) for by in (route, other_route, "wavenet")},
-        "cyclegan": through("cyclegan", transfer, route),
-        f"cyclegan_{other_route}": through("cyclegan", transfer, other_route),
-        "cyclegan_wavenet": through("cyclegan", transfer, "wavenet"),
-    }
-    return rows
+    rows: list[Row]
+    make_scorer: MakeScorer
+    cache: Cache
+    seed: int
 
 
-def run(items: list[Item], rows: dict[str, System], scorer: Scorer, wavenet_items: int) -> list[Result]:
-    """Outputs and scores of every row on every item; WaveNet rows only on the first ``wavenet_items``
-    of each direction (sampling is slow).
+def item_key(item: Item) -> str:
+    """Changes with everything about an item but its name for the report: recordings, features, domains, stratum."""
+    return digest({field.name: getattr(item, field.name) for field in fields(item) if field.name != "range"})
+
+
+def scorer_key(make_scorer: MakeScorer) -> str:
+    """Changes with the judges' weights, the settings, the metrics' code and the libraries."""
+    given = [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords] if isinstance(make_scorer, partial) else []
+    return digest(given, code_of("retimbre.evaluation.scoring"), versions())
+
+
+def score_key(job: Job, output: Output) -> str:
+    """Scores belong to samples and levels, and to the time that they took (``rtf``)."""
+    return digest(job.scoring, output.audio, output.level_db, output.seconds)
+
+
+def kept(cache: Cache, job: Job, item: Item) -> Result | None:
+    """The output and its scores from an earlier run, both or neither. Neither lies in memory."""
+    output = cache.get("outputs", job.key)
+    if not isinstance(output, Output):
+        return None
+    key = score_key(job, output)
+    scored = cache.get("scores", key)
+    if not isinstance(scored, Scored):
+        return None
+    return _light(cache, job.key, key, item, output, scored)
+
+
+def _light(cache: Cache, output_key: str, score_key: str, item: Item, output: Output, scored: Scored) -> Result:
+    """A result whose audio and notes are read from the cache when they are asked for."""
+    heard = Stored(cache, "outputs", output_key, seconds=output.seconds)
+    return Result("", item, heard, Stored(cache, "scores", score_key, values=scored.values, embedding=scored.embedding))
+
+
+def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[Result]:
+    """Make and score outputs of one item; results without the row's name, in the jobs' order."""
+    for job in jobs:
+        row = bench.rows[job.row]
+        output = bench.cache.get("outputs", job.key)
+        if not isinstance(output, Output):
+            warm = scorer.config if row.name not in _tried else None
+            _tried.add(row.name)
+            output = Output(*row.render(item, bench.seed, warm))
+        key = score_key(job, output)
+        scored = bench.cache.get("scores", key)
+        if not isinstance(scored, Scored):
+            scored = scorer(item, output)
+        stored = bench.cache.put("outputs", job.key, output) and bench.cache.put("scores", key, scored)
+        yield _light(bench.cache, job.key, key, item, output, scored) if stored else Result("", item, output, scored)
+
+
+_tried: set[str] = set()  # rows that this process has rendered before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for this process's torch and for processes started inside: times are of one core, sums have one order."""
+    before, given = torch.get_num_threads(), {name: os.environ.get(name) for name in THREADS}
+    torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        for name, value in given.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+_here: tuple[Bench, Scorer] | None = None  # of a worker process
+
+
+def _start(pickled: bytes) -> None:
+    """A worker process begins."""
+    global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of them: the first process ends the others
+    torch.set_num_threads(1)
+    bench: Bench = pickle.loads(pickled)
+    _here = bench, bench.make_scorer()
+
+
+def _work_here(item: Item, jobs: list[Job]) -> list[tuple[Any, Any]]:
+    """In a worker process: outputs and scores, without the item, which the first process has."""
+    bench, scorer = _here
+    return [(r.output, r.scored) for r in work(bench, scorer, item, jobs)]
+
+
+def _in_processes(bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int) -> Iterator[tuple[Item, list[Job], list[Result]]]:
+    """Tasks as they are finished."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it does not have
+    pool = ProcessPoolExecutor(processes, context, _start, (pickle.dumps(bench),))
+    waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
+    try:
+        for done in as_completed(waiting):
+            item, jobs = waiting[done]
+            yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
+    except BrokenProcessPool:
+        raise RetimbreError(
+            "a process of evaluate was ended from outside, perhaps for lack of memory: lower evaluate.jobs; what was finished is kept."
+        ) from None
+    finally:
+        workers = list((pool._processes or {}).values())
+        finished = all(future.done() for future in waiting)
+        pool.shutdown(wait=finished, cancel_futures=True)
+        for worker in [] if finished else workers:  # interrupted: nobody waits for what they are doing
+            worker.terminate()
+
+
+def run(
+    items: list[Item],
+    rows: list[Row],
+    make_scorer: MakeScorer,
+    cache: Cache | None = None,
+    seed: int = 0,
+    slow_items: int = 4,
+    jobs: int = 1,
+) -> list[Result]:
+    """Outputs and scores of every row on every item that it applies to, items first, rows in their order.
+
+    ``slow_items``: how many items of each direction slow rows are heard on. ``jobs``: processes; one thread each.
+    Results with a cache read audio and notes from it when they are asked for.
     """
+    cache = Cache(None) if cache is None else cache
+    prints, scoring_key = [row.fingerprint() for row in rows], scorer_key(make_scorer)
     place: dict[str, int] = {}
-    tasks = []
+    found: dict[tuple[str, int], Result | None] = {}
+    fast: list[tuple[Item, list[Job]]] = []
+    slow: list[tuple[Item, list[Job]]] = []
     for item in items:
         index = place[item.direction] = place.get(item.direction, -1) + 1
-        tasks += [(item, name, make) for name, make in rows.items() if index < wavenet_items or not name.endswith("wavenet")]
-    results: list[Result] = []
-    for make in rows.values():  # what is compiled or warmed up on first use is not timed
-        make(items[0])
-    with Progress(len(tasks), "evaluate", "outputs") as progress:
-        for item, name, make in tasks:
-            if output := make(item):
-                results.append(Result(name, item, output, scorer(item, output)))
-            progress.update(note=name)
-    return results
+        key, missing = item_key(item), []
+        for number, row in enumerate(rows):
+            if not row.system.applies(item) or (row.slow and index >= slow_items):
+                continue
+            job = Job(number, digest(prints[number], key, row.seed(item, seed)), digest(scoring_key, key))
+            result = found[item.name, number] = kept(cache, job, item)
+            if result is None:
+                (slow.append((item, [job])) if row.slow else missing.append(job))
+        fast += [(item, missing)] if missing else []
+    bench, total = Bench(rows, make_scorer, cache, seed), len(found)
+    todo = sum(len(missing) for _, missing in slow + fast)
+    with Progress(total, "evaluate", "outputs") as progress, one_thread():
+        progress.update(total - todo, f"{total - todo} kept from earlier runs" if todo < total else None)
+        if jobs > 1 and todo > FEW:
+            for item, done, results in _in_processes(bench, slow + fast, jobs):  # long ones first, so that none is left alone
+                found |= {(item.name, job.row): r for job, r in zip(done, results, strict=True)}
+                progress.update(len(done), item.name)
+        elif todo:
+            scorer = make_scorer()
+            for item, missing in slow + fast:
+                for job, result in zip(missing, work(bench, scorer, item, missing), strict=True):
+                    found[item.name, job.row] = result
+                    progress.update(1, rows[job.row].name)
+    return [replace(result, system=rows[number].name) for (_, number), result in found.items()]
+
+
+def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
+    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``. ``judges``: the weights
+    that judged; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the items.
+    """
+    judges = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
+    return {
+        "judges": digest(judges),
+        "metrics": digest(code_of("retimbre.evaluation.scoring"), versions()),
+        "test_set": digest([[item.name, item_key(item)] for item in items]),
+    }

@@ -1,8 +1,9 @@
 """The long table of results, one row per system, item and metric; every summary is computed from it.
 
-Columns: ``system, vocoder, direction, item, stratum, metric, value``. A direction is
-``<source>_to_<target>``; an item is a piece (the same name in both directions); ``stratum`` is
-``mono`` or ``poly`` (or ``any``); ``vocoder`` is the route from levels to audio, empty for recordings.
+Columns: ``system, vocoder, direction, item, stratum, range, metric, value``. A direction is
+``<source>_to_<target>``; an item is a piece (the same name in both directions), or ``all`` where a value is of
+all of them; ``stratum`` is ``mono`` or ``poly`` (or ``any``); ``range`` is ``in`` or ``out`` (of what the target's
+training recordings play, or ``any``); ``vocoder`` is the route from levels to audio, empty without one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,19 +14,21 @@ import numpy as np
 import pandas
 
 from retimbre.errors import RetimbreError
+from retimbre.evaluation.headline import HEADLINE_METRICS
 from retimbre.evaluation.statistics import Difference, Interval, bootstrap_mean, paired_difference
 
-COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "metric", "value")
+COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "range", "metric", "value")
+STRATA = ("stratum", "range")
 KEY = ["system", "direction", "item", "metric"]
 SIGNIFICANT_DIGITS = 4
 
 
 def make_table(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Records with the columns above (``vocoder`` and ``stratum`` may be missing) -> the table, undefined values left out.
+    """Records with the columns above (``vocoder``, ``stratum`` and ``range`` may be missing) -> the table, undefined values left out.
 
     Raises ValueError when a column is missing or a value is there twice.
     """
-    rows = [{"vocoder": "", "stratum": "any", **record} for record in records]
+    rows = [{"vocoder": "", "stratum": "any", "range": "any", **record} for record in records]
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
     if rows and table[KEY + ["value"]].isna().all().any():
         raise ValueError(f"records need the columns {', '.join(COLUMNS)}")
@@ -54,6 +57,13 @@ def read_table(path: Path) -> pandas.DataFrame:
     return table
 
 
+def annotate(
+    records: Iterable[Mapping[str, Any]], vocoders: Mapping[str, str], ranges: Mapping[tuple[str, str], str]
+) -> list[dict[str, Any]]:
+    """The records with their columns ``vocoder`` (by system) and ``range`` (by direction and item)."""
+    return [{**r, "vocoder": vocoders.get(r["system"], ""), "range": ranges.get((r["direction"], str(r["item"])), "any")} for r in records]
+
+
 def add_skill(table: pandas.DataFrame, metric: str = "feature_lsd", name: str = "skill") -> pandas.DataFrame:
     """The table with ``skill`` added: 0 = the input returned, 1 = as good as the oracle, below 0 = worse than doing nothing.
 
@@ -80,21 +90,44 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def summarise(table: pandas.DataFrame) -> dict[str, dict[str, float]]:
+def summarise(table: pandas.DataFrame, by_direction_too: Iterable[str] = HEADLINE_METRICS) -> dict[str, dict[str, float]]:
     """``metrics/evaluation.json``: one object per system, flat, systems and metrics in the table's order.
 
     ``<metric>`` is the mean over directions (each the mean over its items, so that both weigh the same),
-    ``<metric>_<source>_to_<target>`` the mean of one direction; four significant digits; what was not
-    measured is not there.
+    ``<metric>_<source>_to_<target>`` the mean of one direction, for the headline metrics; four significant
+    digits; what was not measured is not there. Times (``rtf``) change with every run and have their own
+    file, :func:`speeds`.
     """
     summary: dict[str, dict[str, float]] = {}
-    for (system, metric), rows in table.groupby(["system", "metric"], sort=False):
+    twice = set(by_direction_too)
+    for (system, metric), rows in table[table.metric != "rtf"].groupby(["system", "metric"], sort=False):
         by_direction = rows.groupby("direction", sort=False).value.mean()
         entry = summary.setdefault(str(system), {})
         entry[str(metric)] = _rounded(by_direction.mean())
-        if len(by_direction) > 1:
+        if len(by_direction) > 1 and metric in twice:
             entry |= {f"{metric}_{direction}": _rounded(value) for direction, value in by_direction.items()}
     return summary
+
+
+def speeds(table: pandas.DataFrame) -> dict[str, float]:
+    """``data/evaluation/speed.json``: processor seconds per second of audio of every system that computes, two significant digits."""
+    means = table[table.metric == "rtf"].groupby("system", sort=False).value.mean()
+    return {str(system): float(f"{value:.2g}") for system, value in means.items() if value > 0}
+
+
+def breakdown(table: pandas.DataFrame, by: str, metrics: Iterable[str] | None = None, draws: int = 1000, seed: int = 0) -> pandas.DataFrame:
+    """Means by ``stratum`` or ``range``: columns ``system``, ``by``'s name, ``metric``, ``mean``, ``low``, ``high`` (95 %
+    bootstrap over pieces), ``n``; in the table's order. Empty when no item is told apart (all are ``any``).
+    """
+    if by not in STRATA:
+        raise ValueError(f"a breakdown is by {' or '.join(STRATA)}, not by {by!r}")
+    rows = table[(table[by] != "any") & (table["item"] != "all")]
+    rows = rows if metrics is None else rows[rows.metric.isin(list(metrics))]
+    found = []
+    for (system, stratum, metric), part in rows.groupby(["system", by, "metric"], sort=False):
+        mean = bootstrap_mean(part.value.to_numpy(), draws, seed, groups=part["item"].to_numpy())
+        found.append({"system": system, by: stratum, "metric": metric, "mean": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
+    return pandas.DataFrame(found, columns=["system", by, "metric", "mean", "low", "high", "n"])
 
 
 def intervals(table: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> dict[tuple[str, str], Interval]:

@@ -24,7 +24,9 @@ class Item:
 
     ``source`` and ``target`` are the same performance on the two instruments, sample-aligned (``target``
     is None in unpaired data, such as one's own folders); ``oracle`` is a second performance of the score
-    on the target instrument (None when there is none), ``unrelated`` another piece on it.
+    on the target instrument (None when there is none), ``unrelated`` another piece on it. ``range``: ``in``
+    when its notes lie in the target's range, ``out``, or ``any`` when that is not known
+    (:mod:`retimbre.evaluation.ranges` says which).
     """
 
     piece: str
@@ -35,6 +37,7 @@ class Item:
     target: Clip | None
     oracle: Clip | None
     unrelated: Clip
+    range: str = "any"
 
     @property
     def direction(self) -> str:
