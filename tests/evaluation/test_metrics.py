@@ -48,9 +48,9 @@ def test_identity_and_gain(metric):
 
 
 def test_gain_moves_only_loudness():
-    assert metrics.content_loudness_l1(SOURCE, SOURCE, RATE) == 0
-    assert metrics.content_loudness_l1(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(6.02, abs=0.3)
-    assert metrics.content_loudness_corr(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(1, abs=1e-2)
+    assert metrics.content_loud_l1(SOURCE, SOURCE, RATE) == 0
+    assert metrics.content_loud_l1(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(6.02, abs=0.3)
+    assert metrics.content_loud_corr(0.5 * SOURCE, SOURCE, RATE) == pytest.approx(1, abs=1e-2)
     assert metrics.loudness_lufs(0.5 * SOURCE, RATE) == pytest.approx(metrics.loudness_lufs(SOURCE, RATE) - 6.02, abs=0.01)
 
 
@@ -113,7 +113,7 @@ def test_silent_output_fails():
     floor, source = np.full_like(cqt_db(SOURCE), -100.0), cqt_db(SOURCE)
     assert metrics.content_chroma_ratio(floor, source, source, 12) == pytest.approx(0, abs=1e-6)
     assert metrics.content_peak_ratio(floor, source, source, 12) == 0
-    assert metrics.content_loudness_corr(silence, SOURCE, RATE) == 0
+    assert metrics.content_loud_corr(silence, SOURCE, RATE) == 0
     assert metrics.paired_timbre(silence, SOURCE, RATE) == 1
     assert metrics.paired_lsd(silence, SOURCE, RATE) > metrics.paired_lsd(UNRELATED, SOURCE, RATE)
     assert metrics.paired_mel_l1_db(silence, SOURCE, RATE) > 5
@@ -124,7 +124,7 @@ def test_silent_output_fails():
 def test_silent_reference_is_undefined_not_perfect():
     silence, floor = np.zeros_like(SOURCE), np.full((84, 20), -100.0)
     assert np.isnan(metrics.content_chroma_ratio(floor, floor, floor, 12))
-    assert np.isnan(metrics.content_loudness_corr(SOURCE, silence, RATE))
+    assert np.isnan(metrics.content_loud_corr(SOURCE, silence, RATE))
     assert np.isnan(metrics.paired_timbre(SOURCE, silence, RATE))
     assert np.isnan(metrics.paired_mrstft(SOURCE, silence, RATE))
     assert metrics.paired_lsd(silence, silence, RATE) == metrics.paired_mel_l1_db(silence, silence, RATE) == 0
@@ -155,16 +155,6 @@ def test_pitch_class_distance_is_circular():
     assert metrics.pitch_class_distance(71, 72) == 1
     assert metrics.pitch_class_distance(11, 0) == 1
     assert metrics.pitch_class_distance(np.array([60, 60, 60]), np.array([66, 72, 67])).tolist() == [6, 0, 5]
-
-
-def test_projection_error_grows_with_damage():
-    import librosa
-
-    magnitude = np.abs(librosa.stft(SOURCE[:RATE], n_fft=1024, hop_length=256))
-    noise = np.random.default_rng(0).normal(0, 3, magnitude.shape)
-    real, damaged = (metrics.projection_error_db(m, 256) for m in (magnitude, magnitude * 10 ** (noise / 20)))
-    assert real < -20 < damaged
-    assert np.isnan(metrics.projection_error_db(np.zeros((513, 20)), 256))
 
 
 def test_loudness_against_pyloudnorm_and_short_clips():

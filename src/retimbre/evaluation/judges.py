@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
@@ -46,14 +47,17 @@ class Judges:
         """Read a trained classifier's folder. Raises RetimbreError when it is not there."""
         return cls(*load_networks(Path(folder)))
 
+    def _windows(self, db: np.ndarray) -> Tensor:
+        """Windows (B, F, frames) of levels (F, T) with 50 % overlap; a clip under a second is heard over and over."""
+        if db.shape[1] < self.window_frames:
+            db = np.tile(db, (1, -(-self.window_frames // max(1, db.shape[1]))))
+        return windows(db.T, self.window_frames, max(1, self.window_frames // 2))
+
     def _probabilities(self, name: str, db: np.ndarray) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, classes) and which windows sound (B,) of levels (F, T)."""
         if name not in self.networks:
             raise RetimbreError(f"The trained classifier has no network {name!r}; its domains are {', '.join(self.domains)}.")
-        if db.shape[1] < self.window_frames:  # a clip under a second is heard over and over
-            db = np.tile(db, (1, -(-self.window_frames // max(1, db.shape[1]))))
-        network = self.networks[name]
-        x = windows(db.T, self.window_frames, max(1, self.window_frames // 2))
+        network, x = self.networks[name], self._windows(db)
         sounding = x.amax(dim=(1, 2)) > network.config.top_db - network.config.range_db
         return probabilities(network, x), sounding
 
@@ -66,6 +70,11 @@ class Judges:
     def style_target_rate(self, mel_db: np.ndarray, target: str) -> float:
         """Share of windows of log-mel levels (F, T) that the ordinary judge calls ``target``."""
         return self._rate("style", mel_db, target)
+
+    def style_probability(self, mel_db: np.ndarray, domain: str) -> float:
+        """Mean probability that the ordinary judge gives ``domain`` over the windows of levels (F, T); a silent window counts 0."""
+        p, sounding = self._probabilities("style", mel_db)
+        return float((p[:, self.networks["style"].config.classes.index(domain)] * sounding).mean())
 
     def style_beyond_eq(self, mel_db: np.ndarray, target: str) -> float:
         """Share of windows of log-mel levels (F, T) that the hard judge takes for real ``target`` rather than equalised source.
@@ -80,13 +89,14 @@ class Judges:
         p, sounding = self._probabilities(f"hard_{target}", mel_db)
         return float((p[:, 1] * sounding).mean())
 
+    @torch.no_grad()
+    def embed_windows(self, mel_db: np.ndarray) -> np.ndarray:
+        """The ordinary judge's embedding of every window of levels (F, T): (W, D) float32, for distances between sets."""
+        return self.networks["style"].embed(self._windows(mel_db)).numpy()
+
     def embed(self, mel_db: np.ndarray) -> np.ndarray:
-        """Mean embedding (d,) of the ordinary judge, for distances between clips."""
-        network = self.networks["style"]
-        if mel_db.shape[1] < self.window_frames:
-            mel_db = np.tile(mel_db, (1, -(-self.window_frames // max(1, mel_db.shape[1]))))
-        with torch.no_grad():
-            return network.embed(windows(mel_db.T, self.window_frames, max(1, self.window_frames // 2))).mean(dim=0).numpy()
+        """Mean embedding (D,) of the ordinary judge, for distances between clips."""
+        return self.embed_windows(mel_db).mean(axis=0)
 
 
 # ------------------------------------------------------------------- how good they are on recordings
@@ -100,13 +110,18 @@ def window_scores(
     tested = {d: split_windows(features, representation, d, "test", frames) for d in classes}
     if empty := [d for d, x in tested.items() if not len(x)]:
         raise RetimbreError(f"no test recording of {empty[0]} is {frames} frames long: lower classifier.window_frames or give longer ones.")
-    called = [np.array(classes)[probabilities(network, x).argmax(dim=1).numpy()] for x in tested.values()]
-    table = pandas.DataFrame({"actual": np.repeat(classes, [len(x) for x in called]), "predicted": np.concatenate(called)})
+    p = torch.cat([probabilities(network, x) for x in tested.values()])
+    index = np.repeat(np.arange(len(classes)), [len(x) for x in tested.values()])
+    named = np.array(classes)
+    table = pandas.DataFrame({"actual": named[index], "predicted": named[p.argmax(dim=1).numpy()]})
     truth = (table.actual, table.predicted)
     scores = {
         "accuracy": accuracy_score(*truth),
         "balanced_accuracy": balanced_accuracy_score(*truth),
         "macro_f1": f1_score(*truth, average="macro", labels=classes, zero_division=0),
+        # Area under the ROC curve, one class against the rest, mean over classes; expected calibration error, 15 equal bins.
+        "auc": float(np.mean([roc_auc_score(index == i, p[:, i].numpy()) for i in range(len(classes))])),
+        "ece": float(multiclass_calibration_error(p, torch.from_numpy(index), num_classes=len(classes))),
     }
     recalls = recall_score(*truth, average=None, labels=classes, zero_division=0)
     return scores | {f"recall_{d}": float(r) for d, r in zip(classes, recalls, strict=True)} | {"n_windows": len(table)}, table

@@ -4,7 +4,8 @@ What is measured
 ----------------
 A transfer keeps the notes and changes the instrument. So a result is always read as *content kept*
 (``content_*``) together with *timbre reached* (``paired_*`` against a recording of the same notes on
-the target instrument; judges live in :mod:`retimbre.evaluation.judges`), beside control rows.
+the target instrument), beside control rows. Elsewhere: notes in :mod:`.pitch`, harmony and rhythm in :mod:`.content`,
+judges in :mod:`.judges` and :mod:`.second_opinion`, sets of clips in :mod:`.distribution`, signal quality in :mod:`.quality`.
 
 Conventions
 -----------
@@ -21,10 +22,9 @@ Metrics
 -------
 * :func:`feature_lsd`: log-spectral distance of two features, dB, 0 is best.
 * :func:`content_chroma_ratio`, :func:`content_peak_ratio`: pitch-class likeness to the source, relative to the true target's.
-* :func:`content_loudness_l1`, :func:`content_loudness_corr`: dynamics kept.
+* :func:`content_loud_l1`, :func:`content_loud_corr`: dynamics kept.
 * :func:`pitch_class_distance`: circular distance of pitch classes, semitones.
 * :func:`paired_lsd`, :func:`paired_lsd_frame`, :func:`paired_mel_l1_db`, :func:`paired_mrstft`, :func:`paired_timbre`.
-* :func:`projection_error_db`: does any waveform have this magnitude?
 * :func:`fail_muted`, :func:`fail_unchanged`, :func:`fail_level`, :func:`fail_collapsed`: the failures to look for.
 """
 
@@ -38,10 +38,14 @@ import pyloudnorm
 import torch
 from scipy.spatial.distance import pdist
 
+from retimbre.evaluation.memory import kept_by_content
+
 LSD_MEL_BANDS = 128  # librosa's default, as ss-vq-vae
 LOG_MEL_BANDS = 80
 DDSP_FRAME_RATE_HZ = 250
+LOUDNESS_RANGE_DB = 80.0
 ACTIVE_RANGE_DB = 50.0  # a frame is active when it is at most this far below the loudest frame
+KEPT = 64  # recordings whose spectra are kept
 LUFS_BLOCK_S = 0.4  # the gating block of ITU-R BS.1770
 
 
@@ -151,6 +155,7 @@ def pitch_class_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------- waveform, against the target
 
 
+@kept_by_content(KEPT)
 def _lsd_mel_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     power = librosa.feature.melspectrogram(y=level(audio), sr=sample_rate, n_mels=LSD_MEL_BANDS)
     return librosa.power_to_db(power, top_db=80.0)
@@ -219,49 +224,32 @@ def paired_timbre(output: np.ndarray, target: np.ndarray, sample_rate: int) -> f
     return float(1.0 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-12))
 
 
-# -------------------------------------------------------------------------------- dynamics, quality
+# ---------------------------------------------------------------------------------------- dynamics
 
 
-def loudness_db(audio: np.ndarray, sample_rate: int, range_db: float = 80.0) -> np.ndarray:
-    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor ``range_db`` under full scale (DDSP, Engel et al. 2020)."""
+@kept_by_content(KEPT)
+def loudness_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor 80 dB under full scale (DDSP, Engel et al. 2020). Kept by content."""
     n_fft, hop = 512, max(1, round(sample_rate / DDSP_FRAME_RATE_HZ))
     power = np.abs(librosa.stft(audio.astype(np.float64), n_fft=n_fft, hop_length=hop)) ** 2
     weights = librosa.A_weighting(np.maximum(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft), 1.0))
     mean_power = (power * 10.0 ** (weights[:, None] / 10.0)).mean(axis=0) / (n_fft / 4)  # a full-scale sine is near 0 dB
-    return np.maximum(10.0 * np.log10(np.maximum(mean_power, 1e-20)), -range_db)
+    return np.maximum(10.0 * np.log10(np.maximum(mean_power, 1e-20)), -LOUDNESS_RANGE_DB)
 
 
-def content_loudness_l1(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+def content_loud_l1(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Mean absolute difference of the loudness curves in dB; levels are compared as they are."""
     validate(output, source, 1)
     return float(np.abs(loudness_db(output, sample_rate) - loudness_db(source, sample_rate)).mean())
 
 
-def content_loudness_corr(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+def content_loud_corr(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Pearson correlation of the loudness curves, -1 to 1; 0 for a constant output, NaN for a constant source."""
     validate(output, source, 1)
     a, b = loudness_db(output, sample_rate), loudness_db(source, sample_rate)
     if b.std() < 1e-6:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-6 else 0.0
-
-
-def projection_error_db(magnitude: np.ndarray, hop_length: int, iterations: int = 32) -> float:
-    """How far an STFT magnitude (F, T) is from that of any waveform: 20 log10(|S - |STFT(GL(S))|| / |S|).
-
-    Griffin-Lim gives the waveform (librosa). Real audio is near -27 dB, noise on the magnitudes lifts
-    it. NaN for an all-zero magnitude.
-    """
-    if magnitude.ndim != 2 or not np.isfinite(magnitude).all():
-        raise ValueError(f"magnitude must be a finite array with 2 axes, not one of shape {magnitude.shape}")
-    norm = np.linalg.norm(magnitude)
-    if norm == 0:
-        return float("nan")
-    n_fft = 2 * (magnitude.shape[0] - 1)
-    audio = librosa.griffinlim(magnitude, n_iter=iterations, hop_length=hop_length, n_fft=n_fft, random_state=0)
-    again = np.abs(librosa.stft(audio, n_fft=n_fft, hop_length=hop_length))
-    frames = min(again.shape[1], magnitude.shape[1])
-    return float(20 * np.log10(max(np.linalg.norm(magnitude[:, :frames] - again[:, :frames]) / norm, 1e-9)))
 
 
 def loudness_lufs(audio: np.ndarray, sample_rate: int) -> float:
@@ -294,8 +282,12 @@ def fail_muted(output: np.ndarray, source: np.ndarray) -> float:
 
 
 def fail_unchanged(distance_to_source: float, real_distances: np.ndarray) -> float:
-    """1 when the output is nearer to its source than the 5th percentile of real (source, target) distances."""
-    return float(distance_to_source < np.percentile(real_distances, 5))
+    """1 when the output is nearer to its source than the 5th percentile of real (source, oracle) distances.
+
+    Both distances are :func:`paired_lsd` to the source; of few real ones the nearest is taken. 1 does not say that nothing happened: it says
+    that less changed than when another instrument plays these notes.
+    """
+    return float(distance_to_source < np.percentile(real_distances, 5, method="lower"))
 
 
 def fail_level(output: np.ndarray, source: np.ndarray, sample_rate: int, limit_lu: float = 6.0) -> float:

@@ -15,21 +15,26 @@ Metrics
 * :func:`note_f1`: onset F1, 50 ms, 50 cents, offsets ignored (mir_eval.transcription).
 * :func:`jaccard`: frame-wise distance of pitch sets (Cífka et al. 2021), 0 is best.
 * :func:`mpe_accuracy`: frame accuracy TP / (TP + FP + FN), with octaves told apart or forgiven (mir_eval.multipitch).
-* :func:`raw_pitch_accuracy`: share of the reference's voiced frames within 50 cents (mir_eval.melody).
+* :func:`active_share`: share of frames with any pitch, which :func:`jaccard` is the mean over.
+* :func:`pitch_class_dtw`: circular pitch-class distance after time warping.
+* :func:`melody_scores`: raw pitch and chroma accuracy, voicing, error in semitones (swift-f0; mir_eval.melody, DDSP).
 """
 
-import hashlib
 import importlib.util
-from collections import OrderedDict
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import librosa
 import mir_eval
 import numpy as np
 import onnxruntime
 import scipy.signal
 import soxr
+
+from retimbre.evaluation.memory import Memory, content_key
+from retimbre.evaluation.metrics import pitch_class_distance
 
 BASIC_PITCH_RATE = 22050
 FFT_HOP = 256
@@ -40,6 +45,10 @@ ONSET_THRESHOLD, FRAME_THRESHOLD = 0.5, 0.3  # basic-pitch's defaults
 MIN_NOTE_FRAMES = 11  # 128 ms
 SILENCE_PEAK = 1e-4  # below -80 dB of full scale nothing is tracked
 CACHE_SIZE = 512
+MELODIES_KEPT = 256
+VOICED_CONFIDENCE = 0.5
+OUTLIER_SEMITONES = 12.0
+MELODY_SCORES = ("content_rpa", "content_rca", "content_vr", "content_vfa", "content_f0_l1", "content_f0_outlier")
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,6 @@ class Transcription:
     def active(self) -> np.ndarray:
         """(T, 88) bool: activations above basic-pitch's frame threshold."""
         return self.posterior > FRAME_THRESHOLD
-
-
-def content_key(audio: np.ndarray, sample_rate: int) -> str:
-    """Hash of a recording's samples and rate: the key under which its analysis is kept."""
-    return hashlib.sha256(np.ascontiguousarray(audio, np.float32).tobytes() + str(sample_rate).encode()).hexdigest()[:24]
 
 
 class NoteTranscriber:
@@ -78,32 +82,32 @@ class NoteTranscriber:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
         self.input_name = self.session.get_inputs()[0].name
-        self.memory: OrderedDict[str, Transcription] = OrderedDict()
+        self.memory = Memory(CACHE_SIZE)
         self.cache = Path(cache) if cache else None
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> Transcription:
         """Transcribe a mono recording (N,)."""
         key = content_key(audio, sample_rate)
-        if key in self.memory:
-            self.memory.move_to_end(key)
-            return self.memory[key]
+        return self.memory(key, lambda: self._stored(key, audio, sample_rate))
+
+    def __reduce__(self) -> tuple[type, tuple[Path | None]]:
+        return NoteTranscriber, (self.cache,)  # a session cannot travel to another process: it is made anew
+
+    def _stored(self, key: str, audio: np.ndarray, sample_rate: int) -> Transcription:
+        """From the folder, or computed and put there."""
         file = self.cache / f"{key}.npz" if self.cache else None
         if file and file.exists():
             with np.load(file, allow_pickle=False) as stored:
-                result = Transcription(stored["intervals_s"], stored["pitches_midi"], stored["posterior"].astype(np.float32))
-        else:
-            # float16 in memory and on disk alike: a cached result equals a fresh one.
-            posterior, onsets = (x.astype(np.float16).astype(np.float32) for x in self._posteriors(audio, sample_rate))
-            result = Transcription(*decode_notes(posterior, onsets), posterior)
-            if file:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                partial = file.with_suffix(".part.npz")
-                stored = {"intervals_s": result.intervals_s, "pitches_midi": result.pitches_midi, "posterior": posterior.astype(np.float16)}
-                np.savez_compressed(partial, **stored)
-                partial.replace(file)
-        self.memory[key] = result
-        if len(self.memory) > CACHE_SIZE:
-            self.memory.popitem(last=False)
+                return Transcription(stored["intervals_s"], stored["pitches_midi"], stored["posterior"].astype(np.float32))
+        # float16 in memory and on disk alike: a cached result equals a fresh one.
+        posterior, onsets = (x.astype(np.float16).astype(np.float32) for x in self._posteriors(audio, sample_rate))
+        result = Transcription(*decode_notes(posterior, onsets), posterior)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}.npz")
+            stored = {"intervals_s": result.intervals_s, "pitches_midi": result.pitches_midi, "posterior": posterior.astype(np.float16)}
+            np.savez_compressed(partial, **stored)
+            partial.replace(file)
         return result
 
     def _posteriors(self, audio: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,6 +203,31 @@ def jaccard(estimate: Transcription, reference: Transcription) -> float:
     return float((1.0 - (a & b).sum(axis=1)[sounding] / union[sounding]).mean())
 
 
+def active_share(estimate: Transcription, reference: Transcription) -> float:
+    """Share of frames in which either has a pitch: what :func:`jaccard` is the mean over. NaN for recordings without frames."""
+    a, b = _same_frames(estimate.active, reference.active)
+    return float((a | b).any(axis=1).mean()) if len(a) else float("nan")
+
+
+def pitch_class_dtw(estimate: Transcription, reference: Transcription) -> float:
+    """Pitch-class distance in semitones, 0 to 6, after dynamic time warping; DTW forgives every change of rhythm.
+
+    The strongest pitch class per frame (activations, maximum over octaves), *circular* distance, cost over path length: the
+    "DPD" of latent diffusion bridges (ICASSP 2025), whose code puts B and C 11 apart. Frames silent in both are left
+    out; silence against a pitch costs 6.
+    """
+    a, b = _same_frames(estimate.posterior, reference.posterior)
+    sounding = [(x > FRAME_THRESHOLD).any(axis=1) for x in (a, b)]
+    if not sounding[1].any():
+        return float("nan")
+    kept = sounding[0] | sounding[1]
+    classes = [np.stack([x[kept, k::12].max(axis=1) for k in range(12)]).argmax(axis=0) for x in (a, b)]
+    cost = pitch_class_distance(classes[0][:, None], classes[1][None]).astype(float)
+    cost[~(sounding[0][kept][:, None] & sounding[1][kept][None])] = 6.0
+    total, path = librosa.sequence.dtw(C=cost)
+    return float(total[-1, -1] / len(path))
+
+
 def mpe_accuracy(estimate: Transcription, reference: Transcription, chroma: bool = False) -> float:
     """Multi-pitch accuracy TP / (TP + FP + FN) over all frames (Poliner & Ellis 2007); ``chroma`` forgives octaves.
 
@@ -221,31 +250,57 @@ def _swift_f0():
     return SwiftF0(threads=1, spin=False)
 
 
-@lru_cache(maxsize=CACHE_SIZE)
-def _track(samples: bytes, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    result = _swift_f0().detect(np.frombuffer(samples, np.float32), sample_rate)
-    return result.timestamps, result.pitch_hz, result.confidence >= 0.5
+_melodies = Memory(MELODIES_KEPT)
 
 
 def melody(audio: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """swift-f0's melody of a monophonic recording (N,): times in s, pitch in Hz, voiced (all (T,)), 62.5 frames/s."""
-    return _track(np.ascontiguousarray(audio, np.float32).tobytes(), sample_rate)
+    """swift-f0's melody of a monophonic recording (N,): times in s, pitch in Hz, voiced (all (T,)), 62.5 frames/s.
+
+    Voiced: its confidence is at least 0.5, which stands for the CREPE confidence of DDSP's evaluation. Kept by content.
+    """
+
+    def track() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        result = _swift_f0().detect(np.ascontiguousarray(audio, np.float32), sample_rate)
+        return result.timestamps, result.pitch_hz, result.confidence >= VOICED_CONFIDENCE
+
+    return _melodies(content_key(audio, sample_rate), track)
+
+
+def melody_scores(estimate: np.ndarray, reference: np.ndarray, sample_rate: int) -> dict[str, float]:
+    """Monophonic pitch of two waveforms (N,), frame by frame (62.5 per second); all NaN when the reference has no voiced frame.
+
+    ``content_rpa``, ``content_rca``: share of the reference's voiced frames in which the estimate is voiced and within
+    50 cents, without and with octaves forgiven; ``content_vr``: share of them in which it is voiced at all; ``content_vfa``:
+    share of the reference's unvoiced frames in which the estimate is voiced, NaN without one (mir_eval.melody,
+    Poliner et al. 2007). ``content_f0_l1``: mean absolute error in semitones over the reference's voiced frames, whatever the
+    tracker thinks of the estimate's; ``content_f0_outlier``: 1 when that is above 12 or the estimate has no voiced
+    frame, and then ``content_f0_l1`` is NaN: an octave lost half the time must not be averaged with cents (DDSP, Engel et al. 2020).
+    """
+    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = melody(reference, sample_rate), melody(estimate, sample_rate)
+    frames = min(len(ref_hz), len(est_hz))
+    ref_hz, ref_voiced, est_hz, est_voiced = (x[:frames] for x in (ref_hz, ref_voiced, est_hz, est_voiced))
+    undefined = dict.fromkeys(MELODY_SCORES, float("nan"))
+    if not ref_voiced.any():
+        return undefined
+    false_alarm = float("nan") if ref_voiced.all() else float(est_voiced[~ref_voiced].mean())
+    if not est_voiced.any():
+        lost = {"content_rpa": 0.0, "content_rca": 0.0, "content_vr": 0.0, "content_vfa": false_alarm, "content_f0_outlier": 1.0}
+        return undefined | lost
+    # A frame that the tracker calls unvoiced has no pitch: leave it at 0 cents, which mir_eval counts as wrong.
+    cents = [mir_eval.melody.hz2cents(np.where(v, hz, 0.0)) for hz, v in ((ref_hz, ref_voiced), (est_hz, est_voiced))]
+    events = (ref_voiced.astype(float), cents[0], est_voiced.astype(float), cents[1])
+    both = ref_voiced & (est_hz > 0)
+    error = float(np.abs(12 * np.log2(est_hz[both] / ref_hz[both])).mean()) if both.any() else float("inf")
+    return {
+        "content_rpa": float(mir_eval.melody.raw_pitch_accuracy(*events)),
+        "content_rca": float(mir_eval.melody.raw_chroma_accuracy(*events)),
+        "content_vr": float(mir_eval.melody.voicing_recall(events[0], events[2])),
+        "content_vfa": false_alarm,
+        "content_f0_l1": error if error <= OUTLIER_SEMITONES else float("nan"),
+        "content_f0_outlier": float(error > OUTLIER_SEMITONES),
+    }
 
 
 def raw_pitch_accuracy(estimate: np.ndarray, reference: np.ndarray, sample_rate: int, chroma: bool = False) -> float:
-    """Share of the reference's voiced frames in which the estimate is voiced and within 50 cents (mir_eval.melody).
-
-    Both are waveforms (N,), monophonic music. ``chroma`` forgives octaves. NaN when the reference has
-    no voiced frame. Unvoiced frames of the estimate count as wrong.
-    """
-    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = melody(reference, sample_rate), melody(estimate, sample_rate)
-    if not ref_voiced.any():
-        return float("nan")
-    if not est_voiced.any():
-        return 0.0
-    frames = min(len(ref_hz), len(est_hz))
-    cents = [mir_eval.melody.hz2cents(np.where(v, hz, 0.0)[:frames]) for hz, v in ((ref_hz, ref_voiced), (est_hz, est_voiced))]
-    voicing = [v[:frames].astype(float) for v in (ref_voiced, est_voiced)]
-    score = mir_eval.melody.raw_chroma_accuracy if chroma else mir_eval.melody.raw_pitch_accuracy
-    # A frame that the tracker calls unvoiced has no pitch: leave it at 0 cents, which mir_eval counts as wrong.
-    return float(score(voicing[0], cents[0], voicing[1], cents[1]))
+    """``content_rpa`` of :func:`melody_scores`, or with ``chroma`` its ``content_rca``."""
+    return melody_scores(estimate, reference, sample_rate)["content_rca" if chroma else "content_rpa"]
