@@ -7,8 +7,9 @@ import numpy as np
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.params import Baselines
 from retimbre.systems.cepstral import Cepstral
+from retimbre.systems.mosaicing import Mosaicing
 
-SYSTEMS = {system.name: system for system in (Cepstral,)}
+SYSTEMS = {system.name: system for system in (Cepstral, Mosaicing)}
 BASELINES: tuple[str, ...] = ("cepstral", "mosaicing", "musaicing", "gram", "texture")
 
 

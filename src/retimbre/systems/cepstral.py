@@ -19,6 +19,7 @@ from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus, lo
 WINDOW_S = 0.064  # about; the FFT has a multiple of 256 samples, four hops
 FLOOR = 1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
 LOUD_DB = 40.0  # corpus frames further than this below the loudest are no examples of the instrument
+ROWS = 1024  # source frames compared at a time
 GATE_DB = 80.0  # what lies further below the frame's peak than this is not lifted by an envelope
 
 
@@ -77,18 +78,19 @@ class Cepstral(TrainingFree):
             envelope = self._envelope(magnitude)
             pitches.append(self._pitch(x)[loud])
             envelopes.append((envelope - envelope.mean(0))[:, loud].T)
-        return torch.cat(pitches), torch.cat(envelopes)
+        return torch.cat(pitches).half(), torch.cat(envelopes).half()  # half precision: these go to every process
 
     def _target_envelope(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> Tensor:
         """Log envelopes (F, T) or (F, 1) of the target for a source (N,)."""
         pitches, envelopes = self.examples[domain]
         if self.settings["envelope"] == "mean":
-            return envelopes.mean(0)[:, None]
+            return envelopes.float().mean(0)[:, None]
         if self.settings["envelope"] == "clip":
             return self._envelope(self._spectrum(looped(self.corpora[domain], len(x), rng)).abs())
-        likeness = self._pitch(x) @ pitches.T  # (T, K) cosines
-        nearest = likeness.topk(min(self.settings["neighbours"], len(pitches)), dim=1).indices
-        return envelopes[nearest].mean(1).T
+        pitches, k = pitches.float(), min(self.settings["neighbours"], len(pitches))
+        # A block of frames at a time: (ROWS, K) cosines.
+        nearest = torch.cat([(rows @ pitches.T).topk(k, dim=1).indices for rows in self._pitch(x).split(ROWS)])
+        return torch.cat([envelopes[rows].float().mean(1) for rows in nearest.split(ROWS)]).T
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         return self.hybrid(x, self._target_envelope(x, domain, rng))
