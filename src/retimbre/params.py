@@ -29,8 +29,8 @@ DomainName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # What `dataset.source` may name; the adapters of the published ones are in datasets/sources (a test compares).
 LOCAL_SOURCES = ("soundfont", "folder")
 SOURCES = LOCAL_SOURCES + tuple(
-    "fma fma_medium fma_large good_sounds guitarset guitarset_mix irmas irmas_testing maestro maestro_v2 magnatagatune "
-    "medley_solos_db musicnet nsynth nsynth_gansynth tinysol urmp vctk vctk_mic2 youtube".split()
+    "fma fma_large fma_medium good_sounds guitarset guitarset_mix irmas irmas_testing maestro maestro_v2 magnatagatune medley_solos_db "
+    "musicnet nsynth nsynth_gansynth tinysol urmp vctk vctk_mic2 youtube".split()
 )
 
 
