@@ -56,7 +56,7 @@ def scale(*words: str) -> tuple[tuple[str, str], ...]:
 CONTENT = Block(
     "content",
     "The same music?",
-    "You hear two clips. Compare the music only: which notes are played, and when. The instrument and the sound quality do not matter here.",
+    "You hear two clips. Compare the music only: which notes are played, and when. Instrument and sound quality do not matter here.",
     (
         Question(
             "content",
@@ -168,7 +168,9 @@ ABOUT = (
         (("headphones", "headphones or earphones"), ("loudspeakers", "loudspeakers"), ("built-in", "the speaker of this device")),
     ),
 )
-HEADPHONES = Question("quietest", "Which of the three tones was the quietest?", "choice", (("1", "the first"), ("2", "the second"), ("3", "the third")))
+HEADPHONES = Question(
+    "quietest", "Which of the three tones was the quietest?", "choice", (("1", "the first"), ("2", "the second"), ("3", "the third"))
+)
 HEADPHONE_TRIALS, HEADPHONE_PASS = 6, 5  # Woods et al. (2017): 5 of 6 right
 
 # Fixed rules of exclusion; screening.py reads these numbers.
