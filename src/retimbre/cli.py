@@ -143,6 +143,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
     p.add_argument("--json", action="store_true", help="print JSON in place of the table")
     p.set_defaults(run=data_inspect)
+
+    from retimbre.listening.cli import add_parser  # reads params' types only; a study's modules are imported when a verb runs
+
+    add_parser(commands)
     return top
 
 

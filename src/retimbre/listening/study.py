@@ -140,10 +140,6 @@ def read_outputs(folder: Path) -> list[Output]:
         direction, name = row["direction"], row["item"]
         item = name if name.startswith(f"{direction}.") else f"{direction}.{name}"
         audio = folder / row["path"]
-        if not audio.resolve().is_relative_to(folder.resolve()) and (folder.parent.parent / row["path"]).is_file():
-            audio = folder.parent.parent / row["path"]  # a path from the repository's root
-        elif not audio.is_file() and (folder.parent.parent / row["path"]).is_file():
-            audio = folder.parent.parent / row["path"]
         if not audio.resolve().is_relative_to(folder.resolve()):
             raise RetimbreError(
                 f"{path} names {row['path']}, which is outside its folder: make it again with `dvc repro --force evaluate`."
