@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from glob import escape
 from pathlib import Path
 
+from retimbre.datasets.choosing import assign_splits, subset
 from retimbre.datasets.manifest import SPLITS
 from retimbre.datasets.remote import Track
-from retimbre.datasets.scores import unit_hash
 from retimbre.errors import RetimbreError
 
 AGAIN = "delete it and run `dvc repro download` again"
-FEWEST_PIECES = len(SPLITS)  # of a domain without an official split: one for each of ours
+FEWEST_PIECES = len(SPLITS)  # that a domain can be split into
 SPLIT_OF = {"train": "train", "training": "train", "valid": "validation", "validation": "validation", "test": "test"}
 csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than the module's default
 
@@ -38,34 +38,24 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list
         raise RetimbreError(f"{path} is not the publisher's table ({error}): {AGAIN}.") from None
 
 
-def duration_s(track: Track) -> float:
-    return track.duration_s or 0.0
+def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) -> list[Track]:
+    """The tracks of at most ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the splits.
 
-
-def choose(tracks: Iterable[Track], limit_hours: float, seed: int) -> list[Track]:
-    """About ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the official splits.
-
-    ``tracks`` know their durations. Pieces are taken in an order that ``seed`` draws until a split's share is reached: at
-    least one piece of each split, or three of a domain without splits. The same for any order of ``tracks``.
+    It is the choice that preparation makes once more from what is unpacked. ``tracks`` know their durations.
     """
     tracks = list(tracks)
     if limit_hours == 0:
         return tracks
-    groups: dict[str, dict[str, dict[str, list[Track]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    tracks = one_split(tracks)
+    domains_of: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
-        groups[track.domain][track.split][track.piece].append(track)
-    chosen: set[Track] = set()
-    for splits in groups.values():
-        total = sum(duration_s(t) for pieces in splits.values() for piece in pieces.values() for t in piece)
-        for split, pieces in splits.items():
-            share = sum(duration_s(t) for piece in pieces.values() for t in piece) / max(total, 1e-9)
-            left = limit_hours * 3600 * share
-            for taken, name in enumerate(sorted(pieces, key=lambda piece: (unit_hash(f"{seed} {piece}"), piece))):
-                if left <= 0 and taken >= (1 if split else FEWEST_PIECES):
-                    break
-                chosen.update(pieces[name])
-                left -= sum(duration_s(t) for t in pieces[name])
-    return [track for track in tracks if track in chosen]
+        domains_of[track.piece].add(track.domain)
+    split_of = assign_splits(domains_of, {track.piece: track.split for track in tracks}, f"dataset.source {source}")
+    chosen: set[tuple[str, str]] = set()
+    for domain in {track.domain for track in tracks}:
+        own = [(track.piece, split_of[track.piece], track.duration_s or 0.0) for track in tracks if track.domain == domain]
+        chosen |= {(domain, piece) for piece in subset(own, limit_hours, seed)}
+    return [track for track in tracks if (track.domain, track.piece) in chosen]
 
 
 def members(paths: Iterable[str]) -> tuple[str, ...]:
@@ -85,11 +75,11 @@ def existing(root: Path, tracks: Iterable[Track], domains: Sequence[str], source
     return found
 
 
-def one_split(tracks: Iterable[Track], source: str) -> list[Track]:
+def one_split(tracks: Iterable[Track], source: str = "") -> list[Track]:
     """Tracks without those pieces' parts that the publisher put into a second split: the split of most of them stays.
 
-    Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What is left out is counted
-    on stderr.
+    Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What is left out of ``source``
+    (if named) is counted on stderr.
     """
     tracks = list(tracks)
     counts: dict[str, Counter] = defaultdict(Counter)
@@ -97,7 +87,7 @@ def one_split(tracks: Iterable[Track], source: str) -> list[Track]:
         counts[track.piece][track.split] += 1
     stays = {piece: max(SPLITS + ("",), key=lambda split: count[split]) for piece, count in counts.items()}
     kept = [track for track in tracks if track.split == stays[track.piece]]
-    if len(kept) < len(tracks):
+    if source and len(kept) < len(tracks):
         pieces = sum(len(count) > 1 for count in counts.values())
         print(f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two official splits", file=sys.stderr)
     return kept

@@ -42,7 +42,7 @@ class FmaSmall:
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         known(domains, self.domains(), self.name)
-        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed))
+        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name))
         name = f"fma_{self.size}.zip"
         return [RemoteFile(name, f"{PLACE}/{name}", None, f"sha1:{self.archive_sha1}", unpack=True, members=wanted)]
 

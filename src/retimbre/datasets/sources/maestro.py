@@ -40,7 +40,7 @@ class Maestro:
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         known(domains, self.domains(), self.name)
-        chosen = choose(self._listed(root), limit_hours, seed)
+        chosen = choose(self._listed(root), limit_hours, seed, self.name)
         wanted = members(path for track in chosen for path in (track.path, track.midi))
         return [self._archive(wanted if limit_hours else (f"maestro-{self.version}/*.wav", f"maestro-{self.version}/*.midi"))]
 

@@ -56,7 +56,7 @@ class MagnaTagATune:
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed))
+        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name))
         names = [f"mp3.zip.00{number}" for number in (1, 2, 3)]
         parts = tuple(RemoteFile(name, f"{PLACE}/{name}", size) for name, size in zip(names, PART_BYTES, strict=True))
         return [RemoteFile("mp3.zip", "", sum(PART_BYTES), unpack=True, members=wanted, parts=parts)]

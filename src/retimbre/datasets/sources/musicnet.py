@@ -39,7 +39,7 @@ class MusicNet:
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         known(domains, DOMAINS, self.name)
-        wanted = members(path for track in choose(self._listed(root, domains), limit_hours, seed) for path in _places(track))
+        wanted = members(path for track in choose(self._listed(root, domains), limit_hours, seed, self.name) for path in _places(track))
         size, checksum = 11_097_394_998, "md5:844764911fa0d5b97c97da944a057590"
         return [RemoteFile("musicnet.tar.gz", f"{PLACE}/musicnet.tar.gz?download=1", size, checksum, unpack=True, members=wanted)]
 
