@@ -284,8 +284,8 @@ def fail_muted(output: np.ndarray, source: np.ndarray) -> float:
 def fail_unchanged(distance_to_source: float, real_distances: np.ndarray) -> float:
     """1 when the output is nearer to its source than the 5th percentile of real (source, oracle) distances.
 
-    Both distances are :func:`paired_lsd` to the source; of few real ones the nearest is taken. 1 does not say that nothing happened: it says
-    that less changed than when another instrument plays these notes.
+    Both distances are :func:`paired_lsd` to the source; of few real ones the nearest is taken. 1 does not say
+    that nothing happened: it says that less changed than when another instrument plays these notes.
     """
     return float(distance_to_source < np.percentile(real_distances, 5, method="lower"))
 
