@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 BLOCK = 4096
 
 
@@ -47,6 +49,9 @@ class Served(str):
 
     manners: Manners
     asked: list[tuple[str, str, str]]
+
+
+yaml.SafeDumper.add_representer(Served, yaml.SafeDumper.represent_str)  # so that it can be written into a params.yaml
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

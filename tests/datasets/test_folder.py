@@ -108,6 +108,38 @@ def test_unusable_files_are_named_and_counted(folders, music, tmp_path, capsys):
     assert not any(name in r.path for r in recordings for name in ("broken", "nothing", "silent", "nan"))
 
 
+def test_all_folders_are_looked_at_before_a_file_is_decoded(folders, music, monkeypatch):
+    for path in (music / "harp").rglob("*.*"):
+        path.unlink()
+    monkeypatch.setattr("retimbre.datasets.checking.check", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(RetimbreError, match="dataset.folders.harp: .* holds no recordings"):
+        folders().prepare(music / "raw")
+
+
+def test_channels_that_cancel_each_other_are_not_called_silent(folders, music, tmp_path, capsys):
+    x = np.random.default_rng(0).normal(0, 0.1, 48000)
+    soundfile.write(music / "harp" / "opposite.wav", np.stack([x, -x], 1), 8000, subtype="FLOAT")
+    soundfile.write(music / "harp" / "left.wav", np.stack([x, 0 * x], 1), 8000)
+    recordings = folders(max_unreadable_share=0.5).prepare(tmp_path / "raw")
+    errors = capsys.readouterr().err
+    assert "opposite.wav: its channels cancel each other (opposite phase)" in errors
+    assert "left.wav" not in errors
+    assert not any("opposite" in r.path for r in recordings)
+
+
+def test_relative_folders_are_below_the_projects_root(folders, music, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {d: f"my music/{d}" for d in ("flute", "harp")}
+    expected = folders().prepare(tmp_path / "raw")
+    assert folders(folders=names).prepare(tmp_path / "raw2") == expected
+    (tmp_path / "a queued experiment").mkdir()
+    monkeypatch.chdir(tmp_path / "a queued experiment")
+    with pytest.raises(RetimbreError, match="flute.*from the project's root .*a queued experiment"):
+        folders(folders=names)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert folders(folders=names).prepare(tmp_path / "raw3") == expected
+
+
 def test_too_few_files_and_too_little_material_are_refused_with_the_numbers(dataset_params, tmp_path):
     for domain in ("x", "y"):
         for name in ("a.wav", "b.wav"):
@@ -115,8 +147,9 @@ def test_too_few_files_and_too_little_material_are_refused_with_the_numbers(data
     values = dict(source="folder", domains=["x", "y"], folders={d: str(tmp_path / d) for d in ("x", "y")})
     with pytest.raises(RetimbreError, match=r"2 usable file\(s\).*at least 3"):
         make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
-    write(tmp_path / "x" / "c.wav", 6)
-    with pytest.raises(RetimbreError, match=r"6.0 s to train on \(1 of 3 files\).*10 s"):
+    for domain in ("x", "y"):
+        write(tmp_path / domain / "c.wav", 6)
+    with pytest.raises(RetimbreError, match=r"6.0 s to train on \(1 file\(s\)\).*10 s"):
         make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
     with pytest.raises(RetimbreError, match=r"1 file\(s\) kept for test hold 3 excerpts of 2 s.*test_pieces asks for 9"):
         make_source(dataset_params(**values, test_pieces=9), 0).prepare(tmp_path / "raw")

@@ -1,10 +1,10 @@
 """Where recordings come from: one small interface that every source implements."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
 from retimbre.datasets.manifest import Recording
-from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 
 
@@ -21,14 +21,25 @@ class Source(Protocol):
         ...
 
 
+def project_root() -> Path:
+    """Where ``dvc.yaml`` is: ``DVC_ROOT``, which DVC sets to the original checkout in queued experiments too, else here."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
 def make_source(dataset: Dataset, seed: int, jobs: int = 1) -> Source:
-    """The source that ``dataset.source`` names; ``jobs`` processes change its speed only."""
-    if dataset.source == "soundfont":
+    """What ``dataset.source`` names, one source or one per domain; ``jobs`` processes change its speed only.
+
+    Raises RetimbreError for what can be known to be wrong before anything is fetched or decoded.
+    """
+    names = set(dataset.source_of.values())
+    if names == {"soundfont"}:
         from retimbre.datasets.rendered import RenderedScores
 
         return RenderedScores(dataset, seed, jobs)
-    if dataset.source == "folder":
+    if names == {"folder"}:
         from retimbre.datasets.folder import Folders
 
         return Folders(dataset, seed, jobs)
-    raise RetimbreError(f"dataset.source {dataset.source!r} is not known: use soundfont or folder.")
+    from retimbre.datasets.collection import Collection
+
+    return Collection(dataset, seed, jobs)

@@ -1,0 +1,140 @@
+"""Which stretches of which files are used: splits by piece, subsets by hours, held-out excerpts, minutes to train on.
+
+Everything follows from hashes of names: no order of files, no clock, no random state. Adding files leaves the others
+where they are, and a larger subset contains a smaller one's pieces in (almost) all cases.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from retimbre.datasets.manifest import SPLITS
+from retimbre.datasets.scores import TEST_SHARE, VALIDATION_SHARE, unit_hash
+from retimbre.errors import RetimbreError
+
+LEAST_TRAINING_S = 10.0
+HELD_OUT = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a file that can be used."""
+
+    path: str
+    piece: str
+    split: str
+    sample_rate: int
+    start_s: float
+    duration_s: float
+    midi: str = ""
+    origin: tuple[str, float] = ("", 0.0)  # path and start of the whole that a part was taken from
+
+
+def split_of_hash(place: float) -> str:
+    """Test 12 %, validation 8 %, the rest training, by a number in [0, 1)."""
+    return "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def assign_splits(domains_of: Mapping[str, set[str]], official: Mapping[str, str], label: str) -> dict[str, str]:
+    """The split of each piece. ``domains_of``: the domains that a piece is in; ``official``: the publisher's split, "" for none.
+
+    A piece without an official split gets one by its hash. Where a split is empty (publishers often have no validation
+    split), training pieces are taken by their hash, and then, in small sets, one piece of the largest split; a piece
+    goes with all its domains. Raises RetimbreError for a domain with fewer pieces than splits.
+    """
+    place = {piece: unit_hash(f"piece {piece}") for piece in domains_of}
+    split = {piece: official[piece] or split_of_hash(place[piece]) for piece in sorted(domains_of)}
+    for missing in HELD_OUT:
+        if missing not in split.values():
+            split |= {piece: missing for piece in split if split[piece] == "train" and split_of_hash(place[piece]) == missing}
+    for domain in sorted({domain for domains in domains_of.values() for domain in domains}):
+        own = [piece for piece in split if domain in domains_of[piece]]
+        for missing in ("test", "validation", "train"):
+            if missing in (split[piece] for piece in own):
+                continue
+            spare = [piece for piece in own if _spare(piece, split, domains_of)]
+            if not spare:
+                raise RetimbreError(
+                    f"{label}: {domain} has {len(own)} separate recordings, but training, validation and test need different ones: "
+                    "choose another domain or source."
+                )
+            size = {name: sum(split[piece] == name for piece in own) for name in SPLITS}
+            split[min(spare, key=lambda piece: (-size[split[piece]], place[piece]))] = missing
+    return split
+
+
+def _spare(piece: str, split: Mapping[str, str], domains_of: Mapping[str, set[str]]) -> bool:
+    """Whether every domain of a piece has another one in the same split."""
+    others = [other for other in split if other != piece and split[other] == split[piece]]
+    return all(any(domain in domains_of[other] for other in others) for domain in domains_of[piece])
+
+
+def subset(pieces: Iterable[tuple[str, str, float]], hours: float, seed: int) -> set[str]:
+    """Pieces of at most ``hours`` in all, in the proportions of the splits; ``pieces``: (name, split, seconds), names may
+    come several times. 0 hours takes everything. Each split keeps one piece at least, the shortest if need be.
+    """
+    seconds: dict[tuple[str, str], float] = {}
+    for piece, split, length in pieces:
+        seconds[split, piece] = seconds.get((split, piece), 0.0) + length
+    total = sum(seconds.values())
+    if hours == 0 or total <= hours * 3600:
+        return {piece for _, piece in seconds}
+    chosen: set[str] = set()
+    for split in sorted({split for split, _ in seconds}):
+        own = sorted((piece for name, piece in seconds if name == split), key=lambda piece: (unit_hash(f"{seed} {piece}"), piece))
+        left = hours * 3600 * sum(seconds[split, piece] for piece in own) / total
+        taken = []
+        for piece in own:
+            if seconds[split, piece] <= left:
+                taken.append(piece)
+                left -= seconds[split, piece]
+        chosen.update(taken or [min(own, key=lambda piece: seconds[split, piece])])
+    return chosen
+
+
+def held_out(stretches: Sequence[Stretch], split: str, count: int, length_s: float, label: str, shortest_s: float = 0.0) -> list[Stretch]:
+    """``count`` excerpts of ``length_s`` that do not overlap, taken from the stretches in turn, evenly spread over each.
+
+    With ``shortest_s`` above 0 a stretch shorter than ``length_s`` counts as one excerpt when it lasts that long.
+    Raises RetimbreError when there are not so many.
+    """
+    room = [int(stretch.duration_s / length_s) or int(0 < shortest_s <= stretch.duration_s) for stretch in stretches]
+    if sum(room) < count:
+        kept = f"the {len(stretches)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
+        raise RetimbreError(
+            f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: "
+            "give more or longer recordings, or lower it or dataset.excerpt_s."
+        )
+    taken = [0] * len(stretches)
+    while sum(taken) < count:
+        for i in range(len(stretches)):
+            if taken[i] < room[i] and sum(taken) < count:
+                taken[i] += 1
+    excerpts = []
+    for stretch, number in zip(stretches, taken, strict=True):
+        length = min(length_s, stretch.duration_s)
+        step_s = stretch.duration_s / max(number, 1)
+        starts = [n * step_s + (step_s - length) / 2 for n in range(number)]
+        excerpts += [_part(stretch, start, length) for start in starts]
+    return excerpts
+
+
+def training(stretches: Sequence[Stretch], minutes: float, label: str) -> list[Stretch]:
+    """The stretches in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s."""
+    left_s = minutes * 60 or float("inf")
+    taken = []
+    for stretch in stretches:
+        if left_s > 0:
+            taken.append(_part(stretch, 0.0, min(stretch.duration_s, left_s)))
+            left_s -= stretch.duration_s
+    train_s = sum(stretch.duration_s for stretch in taken)
+    if train_s < LEAST_TRAINING_S:
+        raise RetimbreError(
+            f"{label}: {train_s:.1f} s to train on ({len(stretches)} file(s)), but {LEAST_TRAINING_S:g} s is the least: "
+            "give more recordings or raise dataset.train_minutes."
+        )
+    return taken
+
+
+def _part(stretch: Stretch, start_s: float, duration_s: float) -> Stretch:
+    """A part of a stretch, ``start_s`` after its beginning."""
+    return replace(stretch, start_s=stretch.start_s + start_s, duration_s=duration_s)

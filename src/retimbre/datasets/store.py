@@ -1,0 +1,149 @@
+"""Where downloads are kept: outside every stage's output, because DVC deletes outputs before a stage runs.
+
+    <downloads>/<source>/files/      what was downloaded, checked and unfinished
+                        /unpacked/   one folder per file and version, complete or absent
+                        /fetched/    of sources that fetch for themselves
+                        /root/       links to what this run uses of all that, and nothing else
+
+``<downloads>`` is ``RETIMBRE_DOWNLOADS``, else ``.scratch/downloads`` in the project's root (git-ignored).
+``root`` is made anew each time, so what an adapter sees does not depend on earlier runs.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from retimbre.datasets.archives import unpack
+from retimbre.datasets.base import project_root
+from retimbre.datasets.download import Downloads, Wanted, sizes
+from retimbre.datasets.mirrors import Archives, Location
+from retimbre.datasets.remote import RemoteFile
+from retimbre.datasets.web import Patience, read_text
+from retimbre.errors import RetimbreError
+from retimbre.params import Dataset
+
+GIGABYTE = 1e9
+
+
+def downloads_folder() -> Path:
+    """The folder of all sources."""
+    given = os.environ.get("RETIMBRE_DOWNLOADS")
+    return (project_root() / Path(given).expanduser()).resolve() if given else project_root() / ".scratch" / "downloads"
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links or it is another one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+class Store:
+    """What is kept of one source. ``gather`` and ``show`` are called within ``locked``."""
+
+    def __init__(self, source: str, dataset: Dataset, patience: Patience | None = None):
+        self.source, self.dataset, self.patience = source, dataset, patience or Patience()
+        self.folder = downloads_folder() / source
+        self.files, self.unpacked, self.fetched, self.root = (self.folder / name for name in ("files", "unpacked", "fetched", "root"))
+        self.archives: Archives | None = None
+        self.versions: dict[str, Path] = {}  # of the files gathered so far
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process works on a source; another one waits. The system frees the lock of one that was killed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                print(f"waiting for another run that works on {self.folder}", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def gather(self, files: Sequence[RemoteFile]) -> None:
+        """Have every file unpacked. Raises RetimbreError: unreachable, wrong, damaged, no room on the disk."""
+        if doubled := [file.name for file in files if sum(other.name == file.name for other in files) > 1]:
+            raise ValueError(f"{self.source} lists {doubled[0]} twice")
+        if self.archives is None:
+            self.archives = Archives(self.dataset.archives, self.source, project_root(), lambda url: read_text(url, self.patience))
+        locations = {file.name: tuple(self.archives.locations(file)) for file in files}
+        missing = []
+        for file in files:
+            there = [path for location in locations[file.name] if (path := self._version(file, location)).is_dir()]
+            if there:
+                self.versions[file.name] = there[0]
+            else:
+                missing.append(file)
+        wanted = [Wanted(file.name, locations[file.name]) for file in missing]
+        downloads = Downloads(self.files, self.dataset.downloads, self.patience)
+        known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.dataset.downloads, self.patience)
+        self._refuse_full_disk(downloads, missing, known)
+        got = downloads.fetch(wanted, f"download {self.source}", known)
+        for file in missing:
+            found = got[file.name]
+            self._unpack(file, found.path, found.location)
+            if not self.dataset.keep_archives and found.path.parent == self.files:
+                found.path.unlink()
+
+    def _version(self, file: RemoteFile, location: Location) -> Path:
+        """The folder of one version of a file: its checksum (else where it is from) and what is wanted of it."""
+        content = location.checksum or [location.place, location.size]
+        text = json.dumps([file.name, content, file.unpack, sorted(file.members)])
+        return self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def _refuse_full_disk(self, downloads: Downloads, files: Sequence[RemoteFile], known: dict[str, int]) -> None:
+        """What is known of the downloads, and as much again for what is unpacked."""
+        to_download = sum(downloads.missing_bytes(Wanted(name, ()), size) for name, size in known.items())
+        to_unpack = sum(known.get(file.name, 0) for file in files if file.unpack)
+        free = shutil.disk_usage(self.folder).free
+        if to_download + to_unpack > free:
+            raise RetimbreError(
+                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {self.source} needs {to_download / GIGABYTE:.1f} GB to download and "
+                f"at least {to_unpack / GIGABYTE:.1f} GB to unpack: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a "
+                "folder on a larger disk."
+            )
+
+    def _unpack(self, file: RemoteFile, path: Path, location: Location) -> None:
+        target = self._version(file, location)
+        for old in self.unpacked.iterdir() if self.unpacked.is_dir() else ():  # of another version or other members
+            if old.name.rpartition("-")[0] == file.name:
+                shutil.rmtree(old)
+        if file.unpack:
+            unpack(path, target, file.members)
+        else:
+            partial = target.with_name(f".{target.name}.unpacking")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            if location.local:  # the user's own file is never linked: DVC may write-protect what is
+                shutil.copyfile(path, partial / file.name)
+            else:
+                link(path, partial / file.name)
+            partial.rename(target)
+        self.versions[file.name] = target
+
+    def show(self, files: Sequence[RemoteFile], fetched: bool = False) -> Path:
+        """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what the source
+        fetched for itself."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        for file in files:
+            self._link_tree(self.versions[file.name], self.root / file.folder)
+        if fetched and self.fetched.is_dir():
+            self._link_tree(self.fetched, self.root)
+        return self.root
+
+    @staticmethod
+    def _link_tree(source: Path, target: Path) -> None:
+        """Files and folders whose names begin with a dot stay where they are."""
+        for place, folders, names in os.walk(source):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for path in (Path(place, name) for name in names if not name.startswith(".")):
+                link(path, target / path.relative_to(source))
