@@ -138,7 +138,7 @@ def good_sounds(folder: Path) -> Layout:
             for microphone in microphones:
                 take, name = str(len(takes) + 1), f"sound_files/{pack}/{microphone}/{note:04d}.wav"
                 takes[take] = {"id": int(take), "microphone": microphone, "filename": name, "sound_id": int(sound)}
-                members[f"good-sounds/{name}"] = clip(48000, subtype="FLOAT")
+                members[f"good-sounds/{name}"] = clip(48000, subtype="FLOAT", seconds=2.0)
                 tracks[take] = {"audio": f"good-sounds/{name}"}
                 if instrument != "bass":
                     piece = f"good-sounds-{pack}" + (f"-{sound}" if instrument == "oboe" else "")

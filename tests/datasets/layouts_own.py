@@ -189,7 +189,7 @@ def urmp(folder: Path) -> Layout:
         members[f"Dataset/{piece}/Sco_{piece}.mid"] = b"MThd"
         for part, instrument in enumerate(instruments, start=1):
             path = f"Dataset/{piece}/AuSep_{part}_{instrument}_{number}_{title}.wav"
-            members[path] = clip(48000, subtype="PCM_24", seconds=1.5)
+            members[path] = clip(48000, subtype="PCM_24", seconds=2.5)
             members[f"Dataset/{piece}/Notes_{part}_{instrument}_{number}_{title}.txt"] = b"0.1 440.0 0.5\n"
             domain = {"vn": "violin", "vc": "cello"}.get(instrument)
             if domain:

@@ -91,4 +91,4 @@ class Archives:
                 found.append(Location(place, checksum, size, local=not self.base, published=False))
         if self.sums:  # what SHA256SUMS lists is tried before what only may be there
             found.sort(key=lambda location: location.place not in self.sums)
-        return [*found, Location(file.url, file.checksum, file.size)]
+        return [*found, Location(file.url, file.checksum, file.size)] if file.url else found

@@ -74,7 +74,15 @@ class Store:
             raise ValueError(f"{self.source} lists {doubled[0]} twice")
         if self.archives is None:
             self.archives = Archives(self.dataset.archives, self.source, project_root(), lambda url: read_text(url, self.patience))
+        for divided in [file for file in files if file.parts]:
+            self._gather_divided(divided)
+        files = [file for file in files if not file.parts]
         locations = {file.name: tuple(self.archives.locations(file)) for file in files}
+        if by_hand := [name for name, places in locations.items() if not places]:
+            raise RetimbreError(
+                f"{self.source}: its publisher lets no program download {by_hand[0]}: get it as docs/datasets/{self.source}.md says "
+                "and give its folder as dataset.archives."
+            )
         missing = []
         for file in files:
             there = [path for location in locations[file.name] if (path := self._version(file, location)).is_dir()]
@@ -92,6 +100,26 @@ class Store:
             self._unpack(file, found.path, found.location)
             if not self.dataset.keep_archives and found.path.parent == self.files:
                 found.path.unlink()
+
+    def _gather_divided(self, file: RemoteFile) -> None:
+        """An archive in parts: they are files like others, joined only to be unpacked."""
+        self.gather(file.parts)
+        folders = [self.versions[part.name] for part in file.parts]
+        text = json.dumps([[folder.name for folder in folders], sorted(file.members)])
+        target = self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        if not target.is_dir():
+            for old in self.unpacked.glob(f"{file.name}-????????????"):
+                shutil.rmtree(old)
+            whole = self.unpacked / f".{file.name}"
+            try:
+                with open(whole, "wb") as joined:
+                    for folder, part in zip(folders, file.parts, strict=True):
+                        with open(folder / part.name, "rb") as piece:
+                            shutil.copyfileobj(piece, joined, 1 << 20)
+                unpack(whole, target, file.members)
+            finally:
+                whole.unlink(missing_ok=True)
+        self.versions[file.name] = target
 
     def _version(self, file: RemoteFile, location: Location) -> Path:
         """The folder of one version of a file: its checksum (else where it is from) and what is wanted of it."""

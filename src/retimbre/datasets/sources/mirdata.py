@@ -5,8 +5,10 @@ its wheel does not carry, is one of the files to fetch, and everything is read f
 """
 
 import importlib
+import io
 import json
 import logging
+import re
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable
@@ -54,17 +56,17 @@ def index(name: str) -> RemoteFile:
     return RemoteFile(file.filename, file.url, None, f"md5:{file.checksum}", folder=INDEX_FOLDER)
 
 
-def _plain_json(path: Path, name: str) -> None:
-    """Check the index; some of mirdata's are ZIP files in spite of their names: unpack in place."""
+def _read_index(path: Path, name: str) -> dict[str, Any]:
+    """The index; some of mirdata's are ZIP files in spite of their names."""
     try:
         content = path.read_bytes()
         if content[:2] == b"PK":
-            with zipfile.ZipFile(path) as archive:
-                member = next(m for m in archive.infolist() if m.filename.endswith(".json") and not m.filename.startswith("__MACOSX"))
-                content = archive.read(member)
-            path.write_bytes(content)
-        if not json.loads(content)["tracks"]:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content = archive.read(next(member for member in archive.namelist() if re.fullmatch(r"(?!__MACOSX).*\.json", member)))
+        listed = json.loads(content)
+        if not listed["tracks"]:
             raise ValueError("no tracks")
+        return listed
     except FileNotFoundError:
         raise RetimbreError(f"{path} is not there: run `dvc repro download` again, or put mirdata's index of {name} there.") from None
     except (ValueError, KeyError, TypeError, StopIteration, zipfile.BadZipFile):
@@ -74,10 +76,8 @@ def _plain_json(path: Path, name: str) -> None:
 def tracks(name: str, root: Path) -> list[Any]:
     """mirdata's track objects of the data set below ``root``, by id. Their paths lead there; files may be missing."""
     root = Path(root).resolve()
-    path = root / INDEX_FOLDER / _index(name).filename
-    _plain_json(path, name)
     dataset = module(name).Dataset(data_home=str(root))
-    dataset.index_path = str(path)
+    dataset._index = _read_index(root / INDEX_FOLDER / _index(name).filename, name)  # mirdata would look for it in its own folder
     return [dataset.track(track_id) for track_id in sorted(dataset._index["tracks"])]
 
 

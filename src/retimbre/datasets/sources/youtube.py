@@ -97,8 +97,8 @@ class YouTube:
     name = "youtube"
     title = "videos of dataset.youtube"
     homepage = "https://github.com/yt-dlp/yt-dlp"
-    licence = "none known: the rights are their owners'"
-    non_commercial = True
+    licence = "unknown: the rights are their owners'"
+    non_commercial = False
     citation = ""
 
     def domains(self) -> tuple[str, ...]:
