@@ -9,14 +9,15 @@ from retimbre import params, tracking
 from retimbre.audio.features import FeatureExtractor
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation import calibration, scoring, suite, table
+from retimbre.evaluation import calibration, probes, scoring, suite, table
 from retimbre.evaluation.cache import Cache
-from retimbre.evaluation.gallery import examples_of, write_gallery
+from retimbre.evaluation.gallery import write_gallery
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.outputs import file_name, write_outputs
 from retimbre.evaluation.pitch import NoteTranscriber
 from retimbre.evaluation.ranges import Ranges, with_ranges
 from retimbre.evaluation.rows import all_rows
+from retimbre.evaluation.second_opinion import SecondOpinion
 from retimbre.evaluation.testset import load_items
 from retimbre.systems.baselines import fit_baselines
 from retimbre.systems.controls import EqualiserControl
@@ -41,13 +42,16 @@ def main() -> None:
     rows = all_rows(generator, vocoder, equalisers, baselines, p.evaluate.route, rate)
     items = load_items(audio, features, generator.representation, generator.domains)
     items = with_ranges(items, Ranges(RAW, audio, NoteTranscriber, cache))
-    make_scorer = partial(scoring.Scorer, judges, extractor, generator.representation, generator.top_db)
+    opinion = SecondOpinion.fit(features, generator.domains, judges.window_frames, p.seed)
+    make_scorer = partial(scoring.Scorer, judges, extractor, generator.representation, generator.top_db, opinion)
     results = suite.run(items, rows, make_scorer, cache, p.seed, p.evaluate.slow_items, p.evaluate.jobs)
     write_outputs(OUT, results, rate)
 
-    scorer = make_scorer()
+    scorer, real = make_scorer(), scoring.fit_real(features, judges, generator.domains, p.seed)
+    probe = partial(probes.records, generator, vocoder, extractor, items, p.dataset, p.seed, p.evaluate.route)
+    probed = cache.once("probes", suite.probe_key(generator, vocoder, items, p.dataset, p.seed, p.evaluate.route), probe)
     records = table.annotate(
-        scoring.records(results) + scoring.failures(results, scorer),
+        scoring.records(results) + scoring.failures(results, scorer) + suite.set_values(results, real, cache) + probed,
         {row.name: row.vocoder for row in rows},
         {(item.direction, item.piece): item.range for item in items},
     )
@@ -57,9 +61,8 @@ def main() -> None:
     write_metrics(OUT / "versions.json", suite.identity(items, make_scorer))
     calibrated, metrics = calibration.calibrate(scores), table.summarise(scores)
     write_metrics(METRICS / "evaluation.json", {"calibration": calibrated.to_metrics(), **metrics})
-    examples = examples_of(results, p.evaluate.audio_examples, scorer)
     values = {"seed": p.seed, **{name: section.model_dump() for name, section in vars(p).items() if name != "seed"}}
-    shown = write_gallery(OUT, METRICS / "plots", scores, metrics, examples, values, p.seed, p.evaluate.bootstrap)
+    shown = write_gallery(OUT, METRICS / "plots", scores, metrics, results, scorer, features, values, calibrated)
     cache.trim()
 
     everything = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(METRICS.glob("*.json"))}

@@ -6,18 +6,7 @@ import sys
 from pathlib import Path
 
 from retimbre import __version__, errors
-
-HEADLINE = (
-    ("feature_lsd", "feature LSD dB", "-"),
-    ("skill", "skill", "+"),
-    ("paired_lsd", "paired LSD dB", "-"),
-    ("paired_mel_l1_db", "mel L1 dB", "-"),
-    ("content_chroma_ratio", "chroma ratio", "+"),
-    ("content_note_f1", "note F1", "+"),
-    ("style_target_rate", "target rate", "+"),
-    ("style_beyond_eq", "beyond EQ", "+"),
-    ("rtf", "rtf", "-"),
-)
+from retimbre.evaluation.headline import FAILURES, HEADLINE, Headline
 
 
 def transfer(args: argparse.Namespace) -> None:
@@ -37,43 +26,81 @@ def transfer(args: argparse.Namespace) -> None:
     print(f"{output}  ({info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
 
 
-def table(metrics: dict[str, dict[str, float]]) -> str:
-    """The headline columns of ``metrics/evaluation.json`` as text, one row per system."""
-    names = [title for _, title, _ in HEADLINE]
-    rows = [["", *(f"{title} {sign}" for _, title, sign in HEADLINE)]]
-    for system, values in metrics.items():
-        rows.append([system, *(f"{values[key]:.3g}" if key in values else "" for key, _, _ in HEADLINE)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
+def table(metrics: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
+    """The headline columns of ``metrics/evaluation.json`` as text, one row per system; failures only where some are
+    seen, ``speed`` (seconds of computing per second of audio) last. Columns without a value are left out.
+    """
+    systems = {
+        name: values | {"rtf": speed[name]} if name in speed else values for name, values in metrics.items() if name != "calibration"
+    }
+    shown = [h for h in HEADLINE if any(h.metric in values for values in systems.values())]
+    shown += [h for h in FAILURES if any(values.get(h.metric, 0) > 0 for values in systems.values())]
+    shown += [Headline("rtf", "rtf", "-")] if speed else []
+    rows = [["", *(f"{h.title} {h.sign}" for h in shown)]]
+    for system, values in systems.items():
+        rows.append([system, *(f"{values[h.metric]:.3g}" if h.metric in values else "" for h in shown)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(shown) + 1)]
     return "\n".join(
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows
     )
 
 
+def judges(classifier: dict) -> str:
+    """What the judges say of recordings, from ``metrics/classifier.json``: without it their columns cannot be read."""
+    found = classifier.get("judges", {})
+    lines = []
+    for judge, column in (("style", "target rate"), ("hard", "beyond EQ")):
+        real = {key: value for key, value in found.items() if key.startswith(f"{judge}_") and key.endswith("_real")}
+        said = ", ".join(f"{key.removeprefix(f'{judge}_').removesuffix('_real')} {value:.2f}" for key, value in real.items())
+        lines += [f"real test recordings have {column}: {said}"] if said else []
+    return "\n".join(lines)
+
+
 def listen(folder: Path) -> list[Path]:
     """Source, result and true target of the first example of each direction."""
     firsts: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.source.wav")):
+    for path in sorted(folder.glob("*.source.flac")):
         firsts.setdefault(path.name.split(".")[0], path)
     rows = ("source", "cyclegan", "target")
-    found = [path.with_name(f"{path.name.removesuffix('.source.wav')}.{row}.wav") for path in firsts.values() for row in rows]
+    found = [path.with_name(f"{path.name.removesuffix('.source.flac')}.{row}.flac") for path in firsts.values() for row in rows]
     return [path for path in found if path.exists()]
 
 
-def summary(args: argparse.Namespace) -> None:
-    path = args.metrics / "evaluation.json"
+def read_json(path: Path, advice: str | None) -> dict:
+    """A metrics file; one that is not there is empty unless there is ``advice`` what to do."""
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise errors.RetimbreError(f"{path} does not exist: run `dvc repro` first.") from None
+        if advice is None:
+            return {}
+        raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
     except json.JSONDecodeError:
         raise errors.RetimbreError(f"{path} is not valid JSON: restore it with `git checkout {path}` or `dvc repro`.") from None
-    print(table(metrics))
+
+
+def summary(args: argparse.Namespace) -> None:
+    metrics = read_json(args.metrics / "evaluation.json", "run `dvc repro` first")
+    print(table(metrics, read_json(args.evaluation / "speed.json", None)))
     print("(means over the test set, both directions; - lower is better, + higher is better)")
+    if said := judges(read_json(args.metrics / "classifier.json", None)):
+        print(said)
+    if verdict := metrics.get("calibration", {}).get("verdict"):
+        print(verdict)
     report = args.evaluation / "report.html"
     if report.exists():
         print(f"\nreport: {report}")
-        for wav in listen(args.evaluation / "audio"):
-            print(f"listen: {wav}")
+        for clip in listen(args.evaluation / "audio"):
+            print(f"listen: {clip}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    from retimbre.evaluation import comparison
+
+    sides = [[comparison.read_run(name) for name in side.split(",") if name] for side in (args.run_a, args.run_b)]
+    if not all(sides):
+        raise errors.RetimbreError("a side of the comparison is empty: give a revision, an experiment, a folder or workspace.")
+    found = comparison.compare_runs(*sides, args.system, args.metric)
+    print(comparison.to_json(found) if args.json else comparison.to_text(found))
 
 
 def data_inspect(args: argparse.Namespace) -> None:
@@ -131,6 +158,22 @@ def parser() -> argparse.ArgumentParser:
         "--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)"
     )
     p.set_defaults(run=summary)
+
+    p = commands.add_parser(
+        "compare",
+        help="which differences between two runs are real",
+        description="Compare the measured test items of two runs: means, the difference B - A with its 95 % interval, a permutation "
+        "test, Holm's correction over the headline metrics, and a verdict in words. A run is a Git revision, tag or branch, a DVC "
+        "experiment, `workspace`, or a folder with a per_item.parquet; several trainings of one side (seeds) are separated by commas.",
+    )
+    p.add_argument("run_a", metavar="RUN_A", help="the run to start from, such as HEAD, main or an experiment's name")
+    p.add_argument("run_b", metavar="RUN_B", help="the run that is said to be better or worse, such as workspace")
+    p.add_argument(
+        "--metric", action="append", default=[], metavar="NAME", help="only this one; may be given again (default: the headline)"
+    )
+    p.add_argument("--system", default="cyclegan", metavar="NAME", help="row of the table that is compared (default: cyclegan)")
+    p.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    p.set_defaults(run=compare)
 
     data = commands.add_parser("data", help="look at the recordings before training on them")
     p = data.add_subparsers(required=True, metavar="COMMAND").add_parser(

@@ -98,9 +98,11 @@ CHECKS = (
 
 @dataclass(frozen=True)
 class Calibration:
-    """``passed`` checks; sentences on those that ``failed``; ``note``: why nothing was checked (empty when something was)."""
+    """``checks``: what was asserted -> whether it holds; sentences on those that ``failed``; ``note``: why nothing
+    was checked (empty when something was).
+    """
 
-    passed: int
+    checks: dict[str, bool]
     failed: tuple[str, ...]
     note: str
 
@@ -109,14 +111,14 @@ class Calibration:
         """One sentence for the table."""
         if self.note:
             return f"calibration: {self.note}"
-        total = self.passed + len(self.failed)
+        total = len(self.checks)
         if not self.failed:
             return f"calibration: the controls stand in the right order ({total} of {total} checks)"
         return f"CALIBRATION FAILED, believe no number of this table ({len(self.failed)} of {total} checks): {'; '.join(self.failed)}"
 
     def to_metrics(self) -> dict[str, Any]:
         """The entry ``calibration`` of ``metrics/evaluation.json``."""
-        return {"passed": self.passed, "failed": len(self.failed), "verdict": self.verdict}
+        return {"passed": sum(self.checks.values()), "failed": len(self.failed), "verdict": self.verdict}
 
     def require(self, where: str) -> None:
         """Raise RetimbreError naming what failed and ``where`` to look, when something failed."""
@@ -132,7 +134,9 @@ def calibrate(table: pandas.DataFrame) -> Calibration:
     (no true target, no oracle) are left out.
     """
     used = table[table.metric.isin({c.metric for c in CHECKS}) & (table["item"] != "all")]
-    passed, failed, fewest = 0, [], None
+    checks: dict[str, bool] = {}
+    failed: list[str] = []
+    fewest: int | None = None
     for direction, part in used.groupby("direction", sort=False):
         wide = part.pivot(index=["metric", "item"], columns="system", values="value")
         for check in CHECKS:
@@ -145,16 +149,15 @@ def calibrate(table: pandas.DataFrame) -> Calibration:
             if len(items) < LEAST_ITEMS:
                 continue
             means = items.mean()
-            if check.holds(*means):
-                passed += 1
-            else:
+            holds = checks[f"{direction}, {check.metric}: {check.says}"] = bool(check.holds(*means))
+            if not holds:
                 values = ", ".join(f"{row} {value:.3g}" for row, value in means.items())
                 failed.append(f"{direction}, {check.metric}: it is not so that {check.says} ({check.why}), but {values}")
     note = ""
-    if not passed and not failed:
+    if not checks:
         note = (
             "no control rows to check"
             if fewest is None
             else f"not enough items to calibrate ({fewest} per direction, {LEAST_ITEMS} are needed): the controls were not checked"
         )
-    return Calibration(passed, tuple(failed), note)
+    return Calibration(checks, tuple(failed), note)

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,10 +23,12 @@ from retimbre.errors import RetimbreError
 from retimbre.evaluation.cache import Cache, Stored, code_of, digest, versions
 from retimbre.evaluation.rows import Row
 from retimbre.evaluation.scoring import Output, Result, Scored, Scorer
+from retimbre.evaluation.sets import RealSet, set_records
 from retimbre.evaluation.testset import Item
 from retimbre.progress import Progress
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
+LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them
 FEW = 4  # outputs that are not worth starting processes for
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -78,10 +80,11 @@ def kept(cache: Cache, job: Job, item: Item) -> Result | None:
     return _light(cache, job.key, key, item, output, scored)
 
 
-def _light(cache: Cache, output_key: str, score_key: str, item: Item, output: Output, scored: Scored) -> Result:
+def _light(cache: Cache, output_key: str, scored_key: str, item: Item, output: Output, scored: Scored) -> Result:
     """A result whose audio and notes are read from the cache when they are asked for."""
     heard = Stored(cache, "outputs", output_key, seconds=output.seconds)
-    return Result("", item, heard, Stored(cache, "scores", score_key, values=scored.values, embedding=scored.embedding))
+    held = {field.name: getattr(scored, field.name) for field in fields(scored) if field.name not in LARGE}
+    return Result("", item, heard, Stored(cache, "scores", scored_key, **held))
 
 
 def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[Result]:
@@ -215,3 +218,36 @@ def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
         "metrics": digest(code_of("retimbre.evaluation.scoring"), versions()),
         "test_set": digest([[item.name, item_key(item)] for item in items]),
     }
+
+
+CONTROLS = {"copy", "oracle"}  # what other rows' shift is measured by
+
+
+def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache) -> list[dict[str, Any]]:
+    """:func:`scoring.set_records`, computed for the systems whose outputs or controls are not as they were."""
+    code, found = digest(code_of("retimbre.evaluation.sets"), versions()), []
+    known = digest({domain: recordings for domain, recordings in real.items()})
+
+    def heard(r: Result) -> list[Any]:
+        return [r.item.name, r.item.stratum, r.scored.windows, r.scored.mfcc, r.scored.frames]
+
+    controls = digest([heard(r) for r in results if r.system in CONTROLS])
+    systems = list(dict.fromkeys(r.system for r in results))
+    keys = {s: digest(code, known, controls, s, [heard(r) for r in results if r.system == s]) for s in systems}
+    kept = {s: cache.get("sets", key) for s, key in keys.items()}
+    missing = {s for s, values in kept.items() if values is None}
+    if missing:
+        made = set_records([r for r in results if r.system in missing | CONTROLS], real)
+        for system in missing:
+            kept[system] = [record for record in made if record["system"] == system]
+            cache.put("sets", keys[system], kept[system])
+    for system in systems:
+        found += kept[system]
+    return found
+
+
+def probe_key(generator: Any, vocoder: Any, items: list[Item], dataset: Any, seed: int, route: str) -> str:
+    """Changes with everything that :func:`probes.records` depends on."""
+    models = [generator.config, generator.generators, vocoder.config, vocoder.inverter]
+    code = code_of("retimbre.evaluation.probes", type(generator).__module__, type(vocoder).__module__)
+    return digest(models, [item_key(item) for item in items], dataset.model_dump(), seed, route, code, versions())

@@ -21,6 +21,7 @@ COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "range", "metric
 STRATA = ("stratum", "range")
 KEY = ["system", "direction", "item", "metric"]
 SIGNIFICANT_DIGITS = 4
+BOUNDS = ("_low", "_high")
 
 
 def make_table(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
@@ -52,9 +53,10 @@ def read_table(path: Path) -> pandas.DataFrame:
         table = pandas.read_parquet(path)
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: make it with `dvc repro evaluate`.") from None
+    table = table if "range" in table.columns else table.assign(range="any")  # tables of before it was there
     if missing := [c for c in COLUMNS if c not in table.columns]:
         raise RetimbreError(f"{path} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
-    return table
+    return table[list(COLUMNS)]
 
 
 def annotate(
@@ -96,11 +98,12 @@ def summarise(table: pandas.DataFrame, by_direction_too: Iterable[str] = HEADLIN
     ``<metric>`` is the mean over directions (each the mean over its items, so that both weigh the same),
     ``<metric>_<source>_to_<target>`` the mean of one direction, for the headline metrics; four significant
     digits; what was not measured is not there. Times (``rtf``) change with every run and have their own
-    file, :func:`speeds`.
+    file, :func:`speeds`; ends of intervals (``_low``, ``_high``) are in the table only.
     """
     summary: dict[str, dict[str, float]] = {}
     twice = set(by_direction_too)
-    for (system, metric), rows in table[table.metric != "rtf"].groupby(["system", "metric"], sort=False):
+    shown = (table.metric != "rtf") & ~table.metric.str.endswith(BOUNDS)
+    for (system, metric), rows in table[shown].groupby(["system", "metric"], sort=False):
         by_direction = rows.groupby("direction", sort=False).value.mean()
         entry = summary.setdefault(str(system), {})
         entry[str(metric)] = _rounded(by_direction.mean())
