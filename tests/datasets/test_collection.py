@@ -279,7 +279,7 @@ def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(workspace, mirro
         expected = tree(folder / "data/raw")
         downloads = tmp_path / "slow"
         more = {"RETIMBRE_DOWNLOADS": str(downloads)}
-        url.manners.rate = size / 2  # bytes per second of each connection
+        url.manners.rate = size  # bytes per second of each connection
         continued = set()
         for moment, signal_ in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)):
             wanted = (moment + 1) * size // 6
@@ -321,7 +321,7 @@ def bytes_there(downloads):
 
 def test_two_runs_at_once_do_not_disturb_each_other(workspace, mirror, tmp_path):
     folder, environment = workspace
-    with serve(mirror, rate=200_000) as url:
+    with serve(mirror, rate=600_000) as url:
         set_archives(folder, url)
         other = tmp_path / "other"
         other.mkdir()

@@ -151,8 +151,8 @@ def _tar_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator
     archive.seek(0)
     opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(head[:2])
     stream = opener(archive) if opener else archive
-    # Headers and padding of small members come on top of what is written.
-    with tarfile.open(fileobj=_Counted(stream, 2 * limit), mode="r|", tarinfo=_TarInfo) as file:
+    counted = _Counted(stream, 2 * limit)  # headers and padding of small members come on top of what is written
+    with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarInfo) as file:
         while (info := file.next()) is not None:
             file.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive
             if info.isdir():
@@ -166,6 +166,8 @@ def _tar_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator
                 yield Member(name, file.extractfile(info), size=info.size)
             else:
                 raise ValueError(f"its member {name!r} is a device or pipe")
+    while counted.read(CHUNK):  # the checksum of the compressed stream stands at its end
+        pass
 
 
 def _copy(stream: IO[bytes], path: Path, room: int) -> int:

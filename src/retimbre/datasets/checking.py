@@ -18,6 +18,9 @@ BLOCK_FRAMES = 1 << 16
 SILENCE = 1e-5  # full scale 1; a file that never exceeds it holds no music
 NAMES_SHOWN = 5
 LACKING_S = 0.1  # what a stretch may lack of what its file's header promised (MP3 headers are estimates)
+UNKNOWN_S = 60.0  # guess of an unknown duration
+HEADER_S = 1.0  # reading a header takes about as long as decoding this
+WORTH_PROCESSES_S = 600.0  # of audio; decoding less takes no longer than starting processes
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def _decode(name: str, path: Path, first: int, frames: int, to_the_end: bool) ->
 
 def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> list[Checked]:
     """``check`` for every task, in order, with progress. Problems are named on stderr."""
-    results = parallel_map(functools.partial(check, folder=folder), tasks, jobs)
+    seconds = sum((task.duration_s or UNKNOWN_S) if task.deep else HEADER_S for task in tasks)
+    results = parallel_map(functools.partial(check, folder=folder), tasks, jobs if seconds > WORTH_PROCESSES_S else 1)
     checked = list(track(results, title, len(tasks), "files"))
     for file in checked:
         if file.problem:
