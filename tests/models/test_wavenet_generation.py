@@ -6,11 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retimbre.audio.companding import mu_law_decode
+from retimbre.audio.companding import mu_law_decode, mu_law_encode
 from retimbre.errors import RetimbreError
-from retimbre.models.generation import cpp_kernel, long
+from retimbre.models.generation import cpp_kernel, cuda, long, sampler
+from retimbre.models.generation.eager import EagerStep
+from retimbre.models.generation.rounding import rounding_change
 from retimbre.models.generation.sampler import BLOCK_FRAMES, State, forced_logits, generate
-from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
+from retimbre.models.generation.stream import products, rounded
+from retimbre.models.generation.weights import pack
+from retimbre.models.wavenet import SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
 
 HAS_COMPILER = shutil.which("g++") is not None
 ROUTES = ["eager", "numba", pytest.param("cpp", marks=pytest.mark.skipif(not HAS_COMPILER, reason="needs g++"))]
@@ -54,6 +58,19 @@ def inputs(B: int, N: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     return codes, features, np.arange(B) % 2, random.random((B, N), dtype=np.float32)
 
 
+def clear_uniforms(model, features, domain, uniforms, temperature: float, weights: str = "float32") -> np.ndarray:
+    """The uniforms, but those that fall on the edge between two codes go to the middle of the code drawn: no route's rounding matters."""
+    drawn = generate(model, features, domain, uniforms.shape[1], temperature, uniforms, route="eager", weights=weights)
+    logits = forced_logits(model, features, domain, drawn, route="eager", weights=weights).astype(np.float64) / temperature
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    above = np.take_along_axis(np.cumsum(p, -1), drawn[..., None].astype(np.int64), -1)[..., 0]
+    own = np.take_along_axis(p, drawn[..., None].astype(np.int64), -1)[..., 0]
+    near = np.minimum(above - uniforms, uniforms - above + own) < np.minimum(1e-4, own / 4)
+    assert near.mean() < 0.1
+    return np.where(near, above - own / 2, uniforms).astype(np.float32)
+
+
 def teacher_forced(model, codes, features, domain) -> np.ndarray:
     with torch.no_grad():
         return model(shift_right(torch.from_numpy(codes).long()), torch.from_numpy(features), torch.from_numpy(domain)).numpy()
@@ -85,13 +102,16 @@ def test_goes_on_exactly_from_any_state_of_any_route(route, kernel):
     assert (branch.position, state.position) == (400, 237)
 
 
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kernel", [2, 3])
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
-def test_all_routes_draw_the_same_samples(kernel, temperature):
+def test_all_routes_draw_the_same_samples(kernel, temperature, weights):
+    """Local and global conditioning (features and domains differ between the streams), both kernels, temperature, given uniforms."""
     model = network(kernel)
     _, features, domain, uniforms = inputs(3, 700)
+    uniforms = clear_uniforms(model, features, domain, uniforms, temperature, weights)
     routes = ["eager", "numba"] + ["cpp"] * HAS_COMPILER
-    drawn = [generate(model, features, domain, 700, temperature, uniforms, route=route) for route in routes]
+    drawn = [generate(model, features, domain, 700, temperature, uniforms, route=route, weights=weights) for route in routes]
     assert len(np.unique(drawn[0])) > 30  # otherwise agreeing proves little
     for other in drawn[1:]:
         np.testing.assert_array_equal(other, drawn[0])
@@ -137,6 +157,23 @@ def test_threads_and_companions_do_not_change_a_stream(route):
         np.testing.assert_array_equal(generate(model, features, domain, 300, 1.0, uniforms, route=route, threads=threads), alone)
 
 
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_streaming_is_the_same_on_every_route(route, weights):
+    """Chunks that begin and end anywhere, across a block of conditioning, with a state that is carried, several streams, two threads."""
+    model, N = network(3), BLOCK + 40
+    _, features, domain, uniforms = inputs(5, N)
+    uniforms = clear_uniforms(model, features, domain, uniforms, 0.8, weights)
+    whole = generate(model, features, domain, N, 0.8, uniforms, route="numba", weights=weights)
+    state = State(model, 5, weights=weights)
+    edges = [0, 1, 17, 350, BLOCK - 1, BLOCK + 5, N]
+    parts = [
+        generate(model, features, domain, b - a, 0.8, uniforms[:, a:b], route=route, threads=2, state=state)
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole)
+
+
 def test_seed_fixes_the_draws_and_conditioning_moves_them():
     model = network()
     _, features, _, _ = inputs(1, 400)
@@ -166,7 +203,7 @@ def test_cpp_never_fails_and_is_never_silently_wrong(failure, tmp_path, monkeypa
     elif failure == "no place":
         (tmp_path / "retimbre").write_text("a file where the folder should be")
     else:
-        broken = source.replace("* 0.5f + 0.5f", "* 0.5f + 0.501f" if failure == "wrong result" else "* 0.5f + oops")
+        broken = source.replace("a * (c + d)", "a * (c + d * 1.01f)" if failure == "wrong result" else "a * (c + oops)")
         assert broken != source
         (tmp_path / "wavenet.cpp").write_text(broken)
         monkeypatch.setattr(cpp_kernel, "SOURCE", tmp_path / "wavenet.cpp")
@@ -206,6 +243,7 @@ def test_cpp_is_really_used_and_kept(tmp_path, monkeypatch):
         ({"temperature": float("nan")}, "vocoder.wavenet_temperature"),
         ({"route": "fast"}, "auto, numba, cpp, eager"),
         ({"threads": 0}, "threads"),
+        ({"weights": "int4"}, "float32 or bfloat16, not int4"),
         ({"length": 0}, "not 0"),
         ({"length": 1000}, "cover 1 to 64 samples, not 1000"),
         ({"domain": 2}, "domains 0 to 1"),
@@ -222,6 +260,125 @@ def test_refuses_in_one_sentence(change, says):
         given_["state"] = State(model, given_["state"])
     with pytest.raises(RetimbreError, match=says):
         generate(model, **given_)
+
+
+# ---------------------------------------------------------------- the graphed step
+
+
+def fixed_buffers(monkeypatch):
+    """A route: the step of the CUDA graph with its fixed buffers, not captured, on the CPU; chunks of its buffers are short."""
+    monkeypatch.setattr(cuda, "CHUNK", 100)
+    made = {}
+
+    def run_job(job):
+        key = id(job.ring)
+        if key not in made:
+            step = EagerStep(job.packed, torch.device("cpu"))
+            made[key] = cuda.GraphedStep(step, torch.from_numpy(job.ring), BLOCK_FRAMES * SEGMENTS_PER_FRAME)
+        made[key].run(*sampler._tensors(job))
+
+    return run_job
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_step_with_fixed_buffers_equals_the_eager_step(kernel, monkeypatch):
+    model, N = network(kernel), BLOCK + 150
+    codes, features, domain, uniforms = inputs(3, N)
+    expected = forced_logits(model, features, domain, codes, route="eager")
+    assert np.abs(forced_logits(model, features, domain, codes, route=fixed_buffers(monkeypatch)) - expected).max() <= 1e-5
+    drawn = generate(model, features, domain, N, 0.7, uniforms, route="eager")
+    np.testing.assert_array_equal(generate(model, features, domain, N, 0.7, uniforms, route=fixed_buffers(monkeypatch)), drawn)
+    state = State(model, 3)
+    route = fixed_buffers(monkeypatch)
+    parts = [generate(model, features, domain, n, 0.7, uniforms[:, a : a + n], route=route, state=state) for a, n in ((0, 333), (333, 400))]
+    np.testing.assert_array_equal(np.concatenate(parts, 1), drawn[:, :733])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_cuda_graph_equals_eager_on_the_gpu(kernel):
+    model, N = network(kernel).cuda(), 700
+    codes, features, domain, uniforms = inputs(3, N)
+    expected = forced_logits(model, features, domain, codes, route="eager")
+    assert np.abs(forced_logits(model, features, domain, codes, route="cuda") - expected).max() <= 1e-4
+    uniforms = clear_uniforms(model, features, domain, uniforms, 0.7)
+    drawn = generate(model, features, domain, N, 0.7, uniforms, route="eager")
+    state = State(model, 3)
+    parts = [generate(model, features, domain, n, 0.7, uniforms[:, a : a + n], state=state) for a, n in ((0, 333), (333, 367))]
+    assert state._graphed, "the step was not captured"
+    np.testing.assert_array_equal(np.concatenate(parts, 1), drawn)
+
+
+def test_cuda_route_of_a_model_on_the_cpu_takes_numba(capfd):
+    model = network()
+    _, features, domain, uniforms = inputs(2, 60)
+    drawn = generate(model, features, domain, 60, 1.0, uniforms, route="cuda")
+    np.testing.assert_array_equal(drawn, generate(model, features, domain, 60, 1.0, uniforms, route="numba"))
+    assert "not on a GPU" in capfd.readouterr().err
+
+
+# ---------------------------------------------------------------- rounded weights
+
+
+def test_stream_holds_every_used_weight_once_in_order():
+    """Panels of 128, 64, 32 and 16 columns, row after row; the last layer's residual columns are left out."""
+    packed = pack(network(residual_channels=70, skip_channels=100))  # padded to 80 and 112
+    expected = []
+    for matrix in products(packed):
+        rest, widths = matrix.shape[1], []
+        for width in (128, 64, 32, 16):
+            while rest >= width:
+                widths.append(width)
+                rest -= width
+        assert rest == 0
+        expected += [part.flatten() for part in matrix.split(widths, 1)]
+    assert len({len(part) for part in expected}) > 4
+    np.testing.assert_array_equal(packed.stream.view(np.float32), torch.cat(expected).numpy())
+    assert packed.stream.ctypes.data % 64 == 0
+    halves = rounded(packed, "bfloat16")
+    assert len(halves.stream) * 2 == len(packed.stream)
+    pairs = halves.stream.view(np.uint32)[:256].reshape(2, 128)  # rows 0 to 3 of the first gate's first panel
+    for row in range(4):
+        bits = pairs[row // 2] >> 16 if row % 2 else pairs[row // 2] & 0xFFFF
+        np.testing.assert_array_equal((bits << 16).view(np.float32), halves.gate[0, row, :128].numpy())
+
+
+def tones(seed: int, N: int) -> tuple[np.ndarray, np.ndarray]:
+    """A clip of plucked tones with partials: codes (1, N), features (1, 6, T) in dB of its level in six bands."""
+    random, t = np.random.default_rng(seed), np.arange(N) / 8000
+    x = 0.003 * random.standard_normal(N)
+    for start in np.arange(0, N / 8000, 0.15):
+        f0, on = 110 * 2 ** (random.integers(0, 25) / 12), np.maximum(t - start, 0)
+        x += sum(0.2 / k * np.sin(2 * np.pi * k * f0 * on) for k in range(1, 6)) * np.exp(-12 * on) * (t > start)
+    x = np.clip(x, -1, 1)
+    frames = np.abs(np.fft.rfft(np.pad(x, (32, 32 + HOP)).astype(np.float32)[np.arange(N // HOP)[:, None] * HOP + np.arange(64)]))
+    bands = np.stack([part.mean(1) for part in np.array_split(frames, 6, axis=1)])
+    return mu_law_encode(x)[None].astype(np.uint8), (20 * np.log10(bands + 1e-4))[None].astype(np.float32)
+
+
+def test_bfloat16_weights_keep_the_distribution():
+    """On a clip that the network was not trained on. The default vocoder on recordings: docs/performance.md."""
+    torch.manual_seed(0)
+    config = WaveNetConfig(6, HOP, 1, layers=8, layers_per_stack=8, residual_channels=32, skip_channels=32, conditioning_channels=16)
+    model = WaveNet(config, torch.full((6,), -20.0), torch.full((6,), 20.0))
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    first = None
+    for step in range(60):
+        codes, features = tones(step, 2048)
+        codes = torch.from_numpy(codes).long()
+        logits = model(shift_right(codes), torch.from_numpy(features), torch.zeros(1, dtype=torch.long))
+        loss = torch.nn.functional.cross_entropy(logits[0], codes[0])
+        first = loss.item() if first is None else first
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.75 * first  # it has learnt something worth keeping
+    codes, features = tones(1000, 4096)
+    change = rounding_change(model.eval(), features, 0, codes, route="cpp" if HAS_COMPILER else "numba")
+    assert 0 < change["max_logit"] < 0.5
+    assert 0 < change["mean_kl_bits"] < 1e-3 and change["max_kl_bits"] < 0.02
+    assert abs(change["nll_change_bits"]) < 2e-3
+    assert rounding_change(model, features, 0, codes, weights="float32")["max_kl_bits"] == 0
 
 
 # ---------------------------------------------------------------- long files in chunks

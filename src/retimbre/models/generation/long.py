@@ -31,6 +31,7 @@ def generate_long(
     route: str = "auto",
     threads: int = 1,
     streams: int = 8,
+    weights: str = "float32",
 ) -> np.ndarray:
     """Draw mu-law codes (length,), uint8, of one signal from features (F, T) in dB, in up to ``streams`` chunks at once.
 
@@ -42,11 +43,12 @@ def generate_long(
     starts, span = plan_chunks(model.config, T, streams)
     uniforms = np.random.default_rng(seed).random(max(T * hop, length), dtype=np.float32)
     if len(starts) == 1:
-        return generate(model, features[None], domain, length, temperature, uniforms[None, :length], route=route, threads=threads)[0]
+        alone = uniforms[None, :length]
+        return generate(model, features[None], domain, length, temperature, alone, route=route, threads=threads, weights=weights)[0]
     features = torch.as_tensor(features)
     chunks = torch.stack([features[:, start : start + span] for start in starts])
     drawn = np.stack([uniforms[start * hop : (start + span) * hop] for start in starts])
-    codes = generate(model, chunks, domain, span * hop, temperature, drawn, route=route, threads=threads)
+    codes = generate(model, chunks, domain, span * hop, temperature, drawn, route=route, threads=threads, weights=weights)
 
     joined = codes[0]
     for start, later in zip(starts[1:], codes[1:], strict=True):

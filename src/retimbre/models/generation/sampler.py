@@ -4,6 +4,7 @@ Every route reads the same packed weights and the same state and draws by the in
 the same codes (up to a draw that falls within rounding, about 1e-6, of the edge between two codes).
 """
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
+from retimbre.models.generation.stream import rounded
 from retimbre.models.generation.weights import PackedWeights, pack
 from retimbre.models.wavenet import CODES, SEGMENTS_PER_FRAME, SILENCE, WaveNet, check_features
 
-ROUTES = ("auto", "numba", "cpp", "eager")
+ROUTES = ("auto", "numba", "cpp", "eager", "cuda")
 BLOCK_FRAMES = 64  # conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length
 MAX_TILE = 8  # streams that one thread advances together, sharing every weight that it reads
 
@@ -24,17 +26,18 @@ class State:
     """What is carried from chunk to chunk: the rings of past layer inputs, the last code, the position, the random generator.
 
     ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's entropy. The model's
-    weights are packed once, here; ``copy`` gives an independent state (a branch point).
+    weights are packed once, here, as "float32" or "bfloat16" (see ``stream``); ``copy`` gives an independent state (a branch point).
     """
 
-    def __init__(self, model: WaveNet, streams: int, seed: int | None = None):
-        self.packed: PackedWeights = pack(model)
+    def __init__(self, model: WaveNet, streams: int, seed: int | None = None, weights: str = "float32"):
+        self.packed: PackedWeights = rounded(pack(model), weights)
         self.ring = np.zeros((streams, self.packed.ring_rows, self.packed.residual_channels), np.float32)
         self.code = np.full(streams, SILENCE, np.int64)
         self.position = 0  # samples generated so far
         self.random = np.random.default_rng(seed)
         self._block: tuple[tuple[int, int], np.ndarray] | None = None  # ((block number, frames), conditioning)
         self._step = None  # the eager route's weights on its device
+        self._graphed = None  # the same with the buffers and the graph of the cuda route
 
     @property
     def streams(self) -> int:
@@ -83,6 +86,7 @@ def generate(
     route: str = "auto",
     threads: int = 1,
     state: State | None = None,
+    weights: str = "float32",
 ) -> np.ndarray:
     """Draw mu-law codes (B, length), uint8.
 
@@ -93,10 +97,12 @@ def generate(
     With ``state`` (see ``State``) the generation goes on where that state stands, and the state is updated; ``features`` are always
     those of the whole signal from sample 0. Chunks of any sizes give the same codes as one call.
 
-    ``route``: "numba" (default on a CPU), "cpp" (faster, needs g++, falls back to numba), "eager" (torch; default on a GPU).
-    ``threads`` share the streams. Raises RetimbreError for shapes, lengths, temperatures or routes that cannot work.
+    ``route``: "numba" (default on a CPU), "cpp" (faster, needs g++, falls back to numba), "eager" (torch, any device), "cuda" (the
+    eager step as a CUDA graph, default on a GPU; falls back to numba for a model that is not on one, to eager where it cannot be recorded).
+    ``threads`` share the streams. ``weights`` "bfloat16" rounds the matrices, for speed on the C++ route; a ``state`` has its own.
+    Raises RetimbreError for shapes, lengths, temperatures or routes that cannot work.
     """
-    return _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, None, False)[0]
+    return _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, weights, None, False)[0]
 
 
 def forced_logits(
@@ -107,6 +113,7 @@ def forced_logits(
     route: str = "auto",
     threads: int = 1,
     state: State | None = None,
+    weights: str = "float32",
 ) -> np.ndarray:
     """Logits (B, N, 256) of the cached loop when it is fed ``codes`` (B, N) instead of its own draws.
 
@@ -114,11 +121,11 @@ def forced_logits(
     """
     codes = np.asarray(codes)
     zeros = np.zeros(codes.shape, np.float32)
-    return _run(model, features, domain, codes.shape[1], 1.0, zeros, None, route, threads, state, codes, True)[1]
+    return _run(model, features, domain, codes.shape[1], 1.0, zeros, None, route, threads, state, weights, codes, True)[1]
 
 
 @torch.no_grad()
-def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, forced, want_logits):
+def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, weights, forced, want_logits):
     config = model.config
     device = model.embedding.weight.device
     features = torch.as_tensor(features).to(device)
@@ -127,7 +134,7 @@ def _run(model, features, domain, length, temperature, uniforms, seed, route, th
     B, T = features.shape[0], features.shape[2]
     domain = torch.as_tensor(domain, device=device, dtype=torch.int64).reshape(-1).expand(B)
     if state is None:
-        state = State(model, B, seed)
+        state = State(model, B, seed, weights)
     length = (T - 1) * config.hop_length - state.position if length is None else length
     check_features(config, features, state.position + length)
     _check(config, domain, length, temperature, uniforms, threads, state, B)
@@ -202,12 +209,16 @@ def _route(name, device: torch.device):
     if name not in ROUTES:
         raise RetimbreError(f"the generation route must be one of {', '.join(ROUTES)}, not {name}.")
     if name == "auto":
-        name = "numba" if device.type == "cpu" else "eager"
+        name = {"cpu": "numba", "cuda": "cuda"}.get(device.type, "eager")
     if name == "cpp":
         from retimbre.models.generation import cpp_kernel
 
         return _tiled(cpp_kernel.run_job) if cpp_kernel.available() else _tiled(_run_numba)
-    return _tiled(_run_numba) if name == "numba" else _run_eager
+    if name == "cuda" and device.type == "cuda":
+        return _run_cuda
+    if name == "cuda":
+        print("The generation route cuda is not used (the model is not on a GPU); numba takes over.", file=sys.stderr)
+    return _run_eager if name == "eager" else _tiled(_run_numba)
 
 
 def _tiled(run_job):
@@ -242,10 +253,38 @@ def _run_numba(job: Job) -> None:
 def _run_eager(job: Job, threads: int, state: State, device: torch.device) -> None:
     from retimbre.models.generation import eager
 
+    eager.run(_eager_step(state, device), *_tensors(job))
+
+
+def _run_cuda(job: Job, threads: int, state: State, device: torch.device) -> None:
+    from retimbre.models.generation.cuda import GraphedStep
+
+    try:
+        if state._graphed is None:  # False: it failed before
+            graphed = GraphedStep(_eager_step(state, device), torch.from_numpy(job.ring), BLOCK_FRAMES * SEGMENTS_PER_FRAME)
+            graphed.capture()
+            state._graphed = graphed
+    except RuntimeError as error:  # torch's own: out of memory, or a driver that cannot record
+        print(f"The step is not run as a CUDA graph ({str(error).splitlines()[0]}); eager takes over.", file=sys.stderr)
+        state._graphed = False
+    if state._graphed:
+        state._graphed.run(*_tensors(job))
+    else:
+        _run_eager(job, threads, state, device)
+
+
+def _eager_step(state: State, device: torch.device):
+    from retimbre.models.generation import eager
+
     if state._step is None or state._step.device != device:
-        state._step = eager.EagerStep(job.packed, device)
-    eager.run(
-        state._step, torch.from_numpy(job.ring), torch.from_numpy(job.code), job.position, torch.from_numpy(job.conditioning),
+        state._step = eager.EagerStep(state.packed, device)
+    return state._step
+
+
+def _tensors(job: Job) -> tuple:
+    """A job as the torch routes take it, see ``eager.run``."""
+    return (
+        torch.from_numpy(job.ring), torch.from_numpy(job.code), job.position, torch.from_numpy(job.conditioning),
         job.first_segment, job.hold_length, torch.from_numpy(job.uniforms), job.inverse_temperature,
         torch.from_numpy(job.forced) if job.forced.shape[1] else None, torch.from_numpy(job.codes),
         torch.from_numpy(job.logits) if job.logits.shape[1] else None,

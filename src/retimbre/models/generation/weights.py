@@ -6,6 +6,7 @@ need no remainder loops; the constant scales of the residual and skip paths are 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,6 +36,14 @@ class PackedWeights:
     offsets: np.ndarray  # (L + 1,) int64: rows of each layer's ring; ring l has (K - 1) * dilation rows, a power of two
     kernel: int
     residual_scale: float
+    kind: str = "float32"  # what the matrices were rounded to, see stream.py
+
+    @cached_property
+    def stream(self) -> np.ndarray:
+        """The matrices as ``wavenet.cpp`` reads them."""
+        from retimbre.models.generation.stream import weight_stream
+
+        return weight_stream(self)
 
     @property
     def layers(self) -> int:
