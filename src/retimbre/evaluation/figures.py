@@ -1,14 +1,19 @@
-"""Pictures of results: boards of spectra on one scale, scatter, confusion, curves. matplotlib without a display.
+"""The style of all pictures, how they are written, and those that trainings draw. matplotlib without a display.
 
-Every function returns a ``Figure`` (white background, so that it reads in dark mode and on paper too);
-:func:`save` and :func:`to_png` write it reproducibly, without dates or versions inside.
+Every function returns a ``Figure`` on white. :func:`save` and :func:`to_png` write it reproducibly, without
+dates or versions inside; :func:`to_svg` makes it a part of an HTML page, whose colours and font it takes over.
+Colours are told apart with any kind of colour vision (after Okabe & Ito 2008, darkened to be read on white),
+and never carry meaning alone: markers or labels repeat it.
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,60 +22,80 @@ if TYPE_CHECKING:
 
 DPI = 110
 NO_METADATA = {"Software": None}
-COLOURS = ("#0b6e99", "#c44e00", "#2d7d46", "#8b3fa8", "#a8324a", "#6b6b00", "#444444", "#007a87")  # readable on white
-MARKERS = "osD^vP*X<h>"  # as many as no multiple of the colours: the pairs repeat late
+INK, SOFT, GRID = "#1b1f24", "#57606a", "#d0d7de"
+BLUE, ORANGE, GREEN, PURPLE, GOLD = "#0072b2", "#c44e00", "#00795a", "#8b3f8f", "#8a6d00"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GOLD, SOFT)
+MARKERS = "osD^vP*X<h>pd8H"
+# What an HTML page puts in place of each colour: its own, which change in the dark.
+VARIABLES = {
+    INK: "--ink", SOFT: "--soft", GRID: "--line", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green", PURPLE: "--purple", GOLD: "--gold"
+}  # fmt: skip
+LEGEND = {"frameon": False, "fontsize": 9.0, "labelcolor": INK}
+STYLE = {
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": SOFT,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "svg.fonttype": "none",
+}
 
-Estimate = tuple[float, float, float]  # a mean and the ends of its interval
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, layout: str | None = "constrained", **options: object
+) -> tuple[Figure, np.ndarray]:
+    """A figure of so many inches in the common style, and its axes (rows, columns). ``layout`` None: place the axes yourself, faster."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout=layout)
+        return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
     """Write a PNG (folders are made); returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(to_png(figure))
+    path.write_bytes(to_png(figure, dpi))
     return path
 
 
 def to_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The picture as PNG bytes, the same for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata=NO_METADATA)
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, metadata=NO_METADATA)
     return buffer.getvalue()
 
 
-def spectrum_board(
-    panels: Mapping[str, np.ndarray], top_db: float, range_db: float, frame_s: float, bins_per_octave: int | None = None, title: str = ""
-) -> Figure:
-    """Spectra (F, T) in dB side by side on one colour scale, [top_db - range_db, top_db], with a colour bar.
+def to_svg(figure: Figure, name: str, label: str) -> str:
+    """The picture as an ``<svg>`` element for an HTML page that defines the colours of :data:`VARIABLES`.
 
-    Panels have a time axis in seconds; with ``bins_per_octave`` the frequency axis counts octaves from
-    C1 (constant-Q), else bins. Wraps to two columns.
+    ``name``: unique within the page (letters, digits, hyphens); ``label``: what it shows, for those who do not see it.
     """
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.3 * columns + 0.9, 2.25 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    image = None
-    for axis, (name, db) in zip(axes.flat, panels.items(), strict=False):
-        scale = {"vmin": top_db - range_db, "vmax": top_db, "cmap": "magma", "interpolation": "nearest"}
-        image = axis.imshow(db, origin="lower", aspect="auto", extent=(0, db.shape[1] * frame_s, 0, db.shape[0]), **scale)
-        axis.set_title(name, fontsize=10)
-        if bins_per_octave:
-            octaves = range(-(-db.shape[0] // bins_per_octave))
-            axis.set_yticks([o * bins_per_octave for o in octaves], [f"C{o + 1}" for o in octaves])
-        axis.tick_params(labelsize=8)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("time (s)", fontsize=9)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("pitch" if bins_per_octave else "frequency bin", fontsize=9)
-    if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
-        bar.set_label("level (dB)", fontsize=9)
-        bar.ax.tick_params(labelsize=8)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    return figure
+    buffer = io.StringIO()
+    nothing = {key: None for key in ("Date", "Creator", "Format", "Type")}
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"#([A-Za-z][\w.-]*)\)", svg)) | set(re.findall(r'xlink:href="#([^"]+)"', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    (box,) = re.findall(r'viewBox="([^"]+)"', svg)[:1]
+    head = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="{box}" xmlns="http://www.w3.org/2000/svg">'
+    return head + svg[svg.index(">") + 1 :].strip()
 
 
 def confusion(table: "pandas.DataFrame", classes: Sequence[str], title: str = "") -> Figure:
@@ -78,8 +103,8 @@ def confusion(table: "pandas.DataFrame", classes: Sequence[str], title: str = ""
     counts = np.array([[((table.actual == a) & (table.predicted == b)).sum() for b in classes] for a in classes])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 1.6 + 0.75 * len(classes)
-    figure = Figure(figsize=(size + 1.0, size), layout="constrained")
-    axis = figure.subplots()
+    figure, axes = new_figure(size + 1.0, size)
+    axis = axes[0, 0]
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
@@ -100,45 +125,41 @@ def plot_confusion(path: Path, table: "pandas.DataFrame", classes: Sequence[str]
     return save(confusion(table, classes, title), path)
 
 
-def scatter(points: Mapping[str, tuple[Estimate, Estimate]], x_label: str, y_label: str, title: str = "") -> Figure:
-    """One marker per system: ``name -> ((x, low, high), (y, low, high))`` with crosses for the intervals."""
-    figure = Figure(figsize=(5.6, 5.0), layout="constrained")
-    axis = figure.subplots()
-    for i, (name, ((x, x0, x1), (y, y0, y1))) in enumerate(points.items()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        error = {"xerr": [[max(0, x - x0)], [max(0, x1 - x)]], "yerr": [[max(0, y - y0)], [max(0, y1 - y)]]}
-        axis.errorbar(x, y, **error, fmt=marker, color=colour, markersize=8, capsize=2, linewidth=1, label=name)
-    axis.set_xlabel(x_label)
-    axis.set_ylabel(y_label)
-    axis.grid(alpha=0.3)
-    axis.margins(0.08)
-    figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
-    if title:
-        axis.set_title(title, fontsize=11)
-    return figure
-
-
-def curves(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure:
+def curves(rows: Sequence[Mapping[str, float]], title: str = "", columns: int = 2) -> Figure:
     """Training history (rows with ``step`` and named values): one panel per group of ``group/value`` names."""
     groups: dict[str, list[str]] = {}
     for key in sorted({key for row in rows for key in row} - {"step"}):
         groups.setdefault(key.split("/")[0], []).append(key)
-    columns = min(2, max(1, len(groups)))
+    columns = min(columns, max(1, len(groups)))
     lines = -(-len(groups) // columns) or 1
-    figure = Figure(figsize=(4.4 * columns, 2.7 * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False)
+    figure, axes = new_figure(4.4 * columns, 2.8 * lines, lines, columns)
     for axis, (group, keys) in zip(axes.flat, groups.items(), strict=False):
         for i, key in enumerate(keys):
             points = [(row["step"], row[key]) for row in rows if key in row and row[key] == row[key]]
             if points:
-                axis.plot(*zip(*points, strict=True), label=key.split("/")[-1], linewidth=1.3, color=COLOURS[i % len(COLOURS)])
-        axis.set_title(group, fontsize=10)
-        axis.set_xlabel("step", fontsize=9)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7.5)
+                line = {"linewidth": 1.3, "color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
+                axis.plot(*zip(*points, strict=True), label=key.split("/")[-1], marker="." if len(points) == 1 else "", **line)
+        axis.set_title(group)
+        axis.set_xlabel("step")
+        axis.set_ylabel(_unit(group, keys))
+        axis.grid(alpha=0.5)
+        axis.legend(**LEGEND)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _unit(group: str, keys: Sequence[str]) -> str:
+    """The unit that the names of a panel's values tell."""
+    names = "loss" if group == "loss" else " ".join([group, *keys])
+    units = {
+        "accuracy": "share; loss in nats",
+        "_db": "dB",
+        "lsd": "dB",
+        "bits": "bits per sample",
+        "discriminator": "what it says (1: real)",
+        "change": "half ranges",
+    }
+    return next((unit for part, unit in units.items() if part in names), "value")

@@ -1,210 +1,233 @@
 """``report.html``: everything a run has to show in one file that opens from disk, without a network.
 
-Sound is embedded as FLAC (lossless, about half of WAV, played by every current browser), pictures as
-PNG. No script is needed to read it; a few lines of it pause one player when another starts.
+Sound is embedded as MP3, spectra as PNG, charts as SVG that takes over the page's colours, light or dark. No
+script is needed to read or hear it; a few lines of script filter and sort the pairs, and pause one player when
+another starts. This module fills the template; what is shown comes from :mod:`retimbre.evaluation.gallery`.
 """
 
-import base64
-import io
-import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas
-import soundfile
 import yaml
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from retimbre import __version__
 from retimbre.datasets.atomic import write_atomically
-from retimbre.evaluation import figures
+from retimbre.evaluation import legend
+from retimbre.evaluation.calibration import Calibration
+from retimbre.evaluation.media import MAGMA, uri
+from retimbre.evaluation.pairs import KINDS, Pair, ranking
+from retimbre.evaluation.rainbowgram import RANGE_DB, hue_circle
 from retimbre.evaluation.statistics import Interval
 from retimbre.evaluation.table import intervals
 
-TEMPLATE = "report.html.j2"
+TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa", "mir_eval", "basic-pitch", "swift-f0", "onnxruntime", "soundfile",
+            "pyloudnorm", "auraloss", "torchmetrics", "pandas", "matplotlib", "dvc", "mlflow")  # fmt: skip
+BROKEN_DOWN = {"direction": "direction", "stratum": "texture", "range": "in or out of the target's range"}
+BREAKDOWN = ("content_note_f1", "style_beyond_eq", "skill", "paired_lsd")
+TEXTURES = {"mono": "single line", "poly": "several voices", "in": "in range", "out": "out of range"}
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One thing to hear and see. ``name`` is a system of the table, or ``source`` or ``target``."""
+class Chart:
+    """An ``<svg>`` element with its caption; ``name`` is that of the file in ``pictures/``."""
 
     name: str
-    audio: np.ndarray  # (N,) float, full scale 1
-    db: np.ndarray | None = None  # (F, T) levels; None: no picture
+    svg: str
+    caption: str
 
 
 @dataclass(frozen=True)
-class Example:
-    """One test piece in one direction: the source, what the systems made of it, and the true target, in the order shown."""
+class Contents:
+    """What a report shows beside the numbers; every part may be missing.
 
-    item: str
-    direction: str  # <source>_to_<target>
-    recordings: Sequence[Recording]
-    sample_rate: int
-    top_db: float  # of the one colour scale of all pictures
-    range_db: float
-    hop_length: int
-    bins_per_octave: int | None = None  # of a constant-Q picture; None: plain bins
-    stratum: str = ""
+    ``real``: judges' verdicts on real recordings, metric -> interval; ``confusion``: rows (actual, predicted);
+    ``left_out``: pairs that did not fit; ``verdicts``: a sentence per classifier question; ``calibration``: of
+    the controls; ``range_db``: of the spectra's one scale.
+    """
 
-
-@dataclass(frozen=True)
-class Column:
-    """How a metric is shown: short label, which way is better, and what it means in a sentence."""
-
-    label: str
-    better: str  # up | down | none
-    meaning: str
-
-
-COLUMNS = {
-    "content_note_f1": Column("notes kept", "up", "F1 of the source's note onsets (50 ms, 50 cents); its ceiling is the oracle row."),
-    "content_chroma_ratio": Column("chroma ratio", "up", "Likeness of pitch classes to the source, relative to the true target's."),
-    "content_rpa": Column("pitch kept", "up", "Share of voiced frames within 50 cents of the source, on single-line tunes."),
-    "style_beyond_eq": Column(
-        "beyond EQ", "up", "Share of windows that the hard judge takes for the real target, not an equalised source (90 % sure)."
-    ),
-    "style_target_rate": Column("target rate", "up", "Share of windows that an ordinary classifier calls the target; easy to fool."),
-    "feature_lsd": Column("feature LSD", "down", "Log-spectral distance in dB to the true target, in the generators' own features."),
-    "skill": Column("skill", "up", "Feature LSD from 0 = source unchanged to 1 = a second performance on the true instrument."),
-    "paired_lsd": Column("LSD", "down", "Log-spectral distance in dB to the true target's audio, as in ss-vq-vae."),
-    "paired_mel_l1_db": Column("mel L1", "down", "Mean difference of log-mel levels in dB to the true target's audio."),
-    "paired_timbre": Column("MFCC distance", "down", "1 - cosine of mean MFCCs to the true target: average colour of the sound."),
-    "fail_muted": Column("muted", "down", "Share of outputs that sound in less than half as many frames as the source."),
-    "fail_level": Column("level off", "down", "Share of outputs whose loudness differs from the source's by more than 6 LU."),
-    "fail_unchanged": Column("unchanged", "down", "Share of outputs that are nearer to their source than real targets are."),
-    "fail_collapsed": Column("collapsed", "down", "1 when a direction's outputs are far more alike than real recordings."),
-    "rtf": Column("time", "down", "Seconds of computing per second of audio."),
-}
-
-ROWS = {
-    "source": "The recording that is to be transferred.",
-    "target": "The same performance on the target instrument: what a perfect transfer would sound like.",
-    "copy": "Control: the source, unchanged. Best content, no transfer.",
-    "eq_match": "Control: the source with the target's average spectrum (an equaliser).",
-    "eq_affine": "Control: the source with the target's average and spread in every frequency bin.",
-    "oracle": "Control: another performance of the same score on the true target instrument. As good as it gets.",
-    "unrelated": "Control: the target instrument playing another tune. Best timbre, no content.",
-    "cyclegan": "CycleGAN with the default route to audio.",
-    "cyclegan_wavenet": "CycleGAN with the WaveNet vocoder, on a few pieces only.",
-    "cyclegan_source_phase": "CycleGAN on the phase of the source recording.",
-    "cyclegan_griffin_lim": "CycleGAN with a route to audio that does not use the source's phase.",
-}
-CONTROLS = ("copy", "eq_match", "eq_affine", "oracle", "unrelated")
-SCATTER = ("style_beyond_eq", "content_note_f1")
+    pairs: Sequence[Pair] = ()
+    left_out: int = 0
+    scatters: Sequence[Chart] = ()
+    forests: Sequence[Chart] = ()
+    classifier: Sequence[Chart] = ()
+    embedding: Sequence[Chart] = ()
+    curves: Sequence[Chart] = ()
+    real: Mapping[str, Interval] = field(default_factory=dict)
+    confusion: pandas.DataFrame | None = None
+    verdicts: Sequence[str] = ()
+    calibration: Calibration | None = None
+    range_db: float = 60.0
 
 
-def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
-    """Mono audio (N,) as a data URI (FLAC, 16 bit); values beyond full scale are clipped."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(audio, -1, 1), sample_rate, format="FLAC", subtype="PCM_16")
-    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode()
+def versions() -> dict[str, str]:
+    """Python, this package and those whose version can move a number, as far as they are installed."""
+    found = {"Python": ".".join(map(str, sys.version_info[:3])), "retimbre": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
-def image_uri(png: bytes) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def time_ticks(seconds: float) -> list[tuple[float, str]]:
+    """About four round times on an axis of so many seconds: share of the width, and label."""
+    step = next((s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 30) if seconds / s <= 5), 60)
+    places = [i * step for i in range(int(seconds / step + 1e-6) + 1)]
+    return [(p / seconds, f"{p:g} s" if p == 0 else f"{p:g}") for p in places]
 
 
-def number(value: float, digits: int = 3) -> str:
-    """About three significant digits without exponents and never more than three decimals: 0.853, 12.3, 1240."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "–"
-    decimals = min(digits, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
-    return f"{value:.{decimals}f}".replace("-", "−")
+def _rows(table: pandas.DataFrame, metrics: Sequence[str], draws: int, seed: int) -> list[dict[str, Any]]:
+    """Groups of rows, a cell (Interval or None) for each of ``metrics``."""
+    ends = [f"{m}_{end}" for m in metrics for end in ("low", "high")]
+    found = intervals(table[table.metric.isin([*metrics, *ends])], draws, seed)
+    for (system, metric), mean in list(found.items()):  # some metrics of whole sets come with an interval of their own
+        if (low := found.get((system, f"{metric}_low"))) and (high := found.get((system, f"{metric}_high"))):
+            found[system, metric] = Interval(mean.mean, low.mean, high.mean, max(2, mean.n))
+    clips = table[table["item"] != "all"].groupby("system")[["direction", "item"]].apply(lambda x: len(x.drop_duplicates()))
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for system in legend.in_order(table.system.unique()):
+        cells = [found.get((system, metric)) for metric in metrics]
+        if any(cells):
+            row = {"system": system, "about": legend.about(system), "cells": cells, "clips": int(clips.get(system, 0))}
+            groups.setdefault(legend.group_of(system), []).append(row)
+    return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
 
-def spoken(direction: str) -> str:
-    """``piano_to_guitar`` as people write it."""
-    return direction.replace("_to_", " → ").replace("_", " ")
+def _table(table: pandas.DataFrame, metrics: Sequence[str], caption: str, draws: int, seed: int) -> dict[str, Any]:
+    """A table of results for the template."""
+    columns = [(m, legend.column(m)) for m in metrics]
+    return {"caption": caption, "columns": columns, "groups": _rows(table, metrics, draws, seed)}
 
 
-def about(system: str) -> str:
-    """A sentence on a row of the table."""
-    if system.startswith("vocoder_"):
-        route = system.removeprefix("vocoder_").replace("_", " ")
-        return f"The true target rebuilt from its own features ({route}): the best that this route to audio allows."
-    return ROWS.get(system, "")
-
-
-def _headline(table: pandas.DataFrame, draws: int, seed: int) -> list[dict[str, Any]]:
-    """One row per system, controls first as in the table: cells in the order of COLUMNS."""
-    measured = [m for m in COLUMNS if m in set(table.metric)]
-    found = intervals(table[table.metric.isin(measured)], draws, seed)
-    rows = []
-    for system in table.system.unique():
-        cells = [found.get((system, metric)) for metric in measured]
-        pieces = int(table[(table.system == system) & (table["item"] != "all")].groupby(["direction", "item"]).ngroups)
-        rows.append({"system": system, "about": about(system), "control": system in CONTROLS, "cells": cells, "pieces": pieces})
-    return rows
-
-
-def _scatter(table: pandas.DataFrame, draws: int, seed: int) -> str | None:
-    found: dict[tuple[str, str], Interval] = intervals(table[table.metric.isin(SCATTER)], draws, seed)
-    systems = [s for s in table.system.unique() if all((s, m) in found for m in SCATTER)]
-    if not systems:
+def _breakdown(table: pandas.DataFrame, by: str, draws: int, seed: int) -> dict[str, Any] | None:
+    """Results by the values of a column, a few metrics each; None when it has one value only."""
+    rows = table[table["item"] != "all"]
+    rows = rows[~rows[by].isin(["any", ""])] if by in rows else rows[:0]
+    if by not in rows or rows[by].nunique() < 2:
         return None
-    points = {s: tuple((i.mean, i.low, i.high) for i in (found[s, m] for m in SCATTER)) for s in systems}
-    figure = figures.scatter(points, "timbre reached: share of windows beyond EQ", "content kept: F1 of the source's notes")
-    return image_uri(figures.to_png(figure))
+    levels = sorted(rows[by].unique(), key=list(dict.fromkeys(rows[by])).index)
+    metrics = [m for m in BREAKDOWN if m in set(rows.metric)]
+    found = {level: intervals(rows[(rows[by] == level) & rows.metric.isin(metrics)], draws, seed) for level in levels}
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for system in legend.in_order(rows.system.unique()):
+        cells = [found[level].get((system, metric)) for metric in metrics for level in levels]
+        lines.setdefault(legend.group_of(system), []).append({"system": system, "about": legend.about(system), "cells": cells})
+    counts = {level: int(rows[rows[by] == level][["direction", "item"]].drop_duplicates().shape[0]) for level in levels}
+    names = [f"{TEXTURES.get(str(level), legend.spoken(str(level)))} ({counts[level]})" for level in levels]
+    groups = [{"name": name, "rows": of} for name, of in lines.items()]
+    return {"by": BROKEN_DOWN[by], "levels": names, "columns": [(m, legend.column(m)) for m in metrics], "groups": groups}
 
 
-def _example(example: Example) -> dict[str, Any]:
-    """What the template needs of an example; players are levelled to one RMS, so that loudness does not decide what is liked."""
-    players = []
-    for recording in example.recordings:
-        rms = float(np.sqrt(np.mean(np.square(recording.audio, dtype=np.float64))))
-        peak = float(np.abs(recording.audio).max(initial=0.0))
-        gain = min(0.1 / rms, 0.99 / peak) if rms > 1e-5 else 1.0
-        uri = audio_uri(gain * recording.audio, example.sample_rate)
-        players.append({"name": recording.name, "about": about(recording.name), "uri": uri})
-    panels = {r.name.replace("_", " "): r.db for r in example.recordings if r.db is not None}
-    picture = None
-    if panels:
-        scale = (example.top_db, example.range_db, example.hop_length / example.sample_rate, example.bins_per_octave)
-        picture = image_uri(figures.to_png(figures.spectrum_board(panels, *scale), dpi=90))
-    heading = {"item": example.item, "direction": example.direction, "stratum": example.stratum}
-    return heading | {"players": players, "picture": picture, "panels": list(panels)}
+def _extremes(table: pandas.DataFrame, pairs: Sequence[Pair], count: int = 3) -> dict[str, Any]:
+    """The best and the worst pairs of every direction by the ranking metric."""
+    metric, ranks = ranking(table)
+    shown = {(p.direction, p.item): p for p in pairs}
+    lists = []
+    for direction in dict.fromkeys(d for d, _ in ranks):
+        best_first = sorted((k for k in ranks if k[0] == direction), key=lambda k: (-ranks[k], k[1]))
+        chosen = [k for k in best_first if k in shown]
+        most = min(count, len(chosen) // 2)
+        if most:
+            best, worst = chosen[:most], chosen[-most:][::-1]
+            lists.append({"direction": direction, "best": [shown[k] for k in best], "worst": [shown[k] for k in worst]})
+    return {"metric": metric, "column": legend.column(metric), "system": legend.main_system(table), "lists": lists}
+
+
+def _confusion(answers: pandas.DataFrame | None) -> dict[str, Any] | None:
+    """Counts and shares of the classifier's answers."""
+    if answers is None or answers.empty:
+        return None
+    classes = list(dict.fromkeys(answers.actual))
+    rows = []
+    for actual in classes:
+        counts = [int(((answers.actual == actual) & (answers.predicted == called)).sum()) for called in classes]
+        rows.append({"actual": actual, "cells": [(n, n / max(1, sum(counts))) for n in counts]})
+    return {"classes": classes, "rows": rows, "windows": len(answers), "accuracy": float((answers.actual == answers.predicted).mean())}
+
+
+def _gradient(colours: Any, steps: int) -> str:
+    """CSS colour stops of a colour map (n, 3) in 0..255."""
+    picked = [colours[round(i * (len(colours) - 1) / (steps - 1))] for i in range(steps)]
+    return ", ".join("#" + "".join(f"{round(float(c)):02x}" for c in rgb) for rgb in picked)
+
+
+def _options(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """What the pairs can be filtered by: only what tells any two apart."""
+    values = {
+        "direction": list(dict.fromkeys(p.direction for p in pairs)),
+        "stratum": list(dict.fromkeys(p.stratum for p in pairs)),
+        "range": sorted({p.range for p in pairs}),
+        "system": legend.in_order(r.name for p in pairs for r in p.recordings if r.name not in ("source", "target")),
+    }
+    return {name: found for name, found in values.items() if len(found) > 1}
 
 
 def write_report(
     path: str | Path,
     table: pandas.DataFrame,
-    examples: Sequence[Example],
-    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    contents: Contents,
     params: Mapping[str, Any],
     notes: Sequence[str] = (),
-    confusion: pandas.DataFrame | None = None,
-    classes: Sequence[str] = (),
     title: str = "Timbre transfer: what was reached",
     draws: int = 1000,
     seed: int = 0,
 ) -> None:
     """Write the report, atomically.
 
-    ``table``: the long table (:mod:`retimbre.evaluation.table`, with skill); ``curves``: training name ->
-    history rows; ``params``: the whole params file as a mapping; ``notes``: sentences shown on top (what to
-    beware of); ``confusion``: rows (actual, predicted) of the instrument classifier over ``classes``.
+    ``table``: the long table (:mod:`retimbre.evaluation.table`, with skill); ``params``: the whole params file as a
+    mapping; ``notes``: sentences shown on top (what to beware of); ``draws``, ``seed``: of the bootstrap intervals.
     """
     loader, escape = FileSystemLoader(Path(__file__).parent), select_autoescape(["html", "j2"])
     environment = Environment(loader=loader, autoescape=escape, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "spoken": spoken}
+    environment.filters |= {"number": legend.number, "spoken": legend.spoken, "about": legend.about}
+    environment.filters["png"] = lambda data: uri(data, "image/png")
+    environment.filters["time_ticks"] = time_ticks
+    environment.filters["texture"] = lambda name: TEXTURES.get(name, "")
+    measured = legend.known_first(table.metric.unique())
+    headline = [m for m in legend.HEADLINE if m in measured]
     directions = list(table.direction.unique())
+    real = dict(contents.real)
+    for metric in headline:  # distances of real recordings to real recordings are in the table, under a name of their own
+        if len(values := table[table.metric == f"{metric}_real"].value):
+            real[metric] = Interval(float(values.mean()), float(values.mean()), float(values.mean()), 1)
+    families = {name: [m for m in measured if legend.family_of(m) == key] for key, name in legend.FAMILIES.items()}
+    by_direction = [_table(table[table.direction == d], headline, legend.spoken(d), draws, seed) for d in directions]
     values = {
+        "style": STYLE,
+        "script": SCRIPT,
         "title": title,
         "notes": list(notes),
-        "columns": [(m, c) for m, c in COLUMNS.items() if m in set(table.metric)],
-        "headline": _headline(table, draws, seed),
-        "by_direction": {d: _headline(table[table.direction == d], draws, seed) for d in directions} if len(directions) > 1 else {},
+        "calibration": contents.calibration,
+        "verdict": contents.calibration.verdict.removeprefix("calibration: ") if contents.calibration else "",
+        "headline": _table(table, headline, "Mean over " + " and ".join(map(legend.spoken, directions)), draws, seed),
+        "real": [real.get(m) for m in headline] if real else [],
+        "by_direction": by_direction if len(directions) > 1 else [],
+        "families": [_table(table, metrics, name, draws, seed) for name, metrics in families.items() if metrics],
+        "explained": [(m, legend.column(m)) for m in headline],
         "directions": directions,
         "pieces": int(table[table["item"] != "all"]["item"].nunique()),
-        "scatter": _scatter(table, draws, seed),
-        "examples": [_example(e) for e in examples],
-        "curves": {name: image_uri(figures.to_png(figures.curves(rows))) for name, rows in curves.items() if rows},
-        "confusion": image_uri(figures.to_png(figures.confusion(confusion, classes))) if confusion is not None and len(confusion) else None,
+        "breakdowns": {by: _breakdown(table, by, draws, seed) for by in BROKEN_DOWN},
+        "broken_down": BROKEN_DOWN,
+        "extremes": _extremes(table, contents.pairs),
+        "contents": contents,
+        "kinds": KINDS,
+        "has_pictures": any(r.pictures for p in contents.pairs for r in p.recordings),
+        "options": _options(contents.pairs),
+        "confusion": _confusion(contents.confusion),
+        "magma": _gradient(MAGMA, 12),
+        "hues": _gradient(255 * hue_circle(49), 25),
+        "rainbow_db": RANGE_DB,
+        "column": legend.column,
         "params": yaml.safe_dump(dict(params), sort_keys=False, allow_unicode=True),
+        "versions": versions(),
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
