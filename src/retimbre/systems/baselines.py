@@ -7,10 +7,13 @@ import numpy as np
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.params import Baselines
 from retimbre.systems.cepstral import Cepstral
+from retimbre.systems.gram import GramOptimisation
 from retimbre.systems.mosaicing import Mosaicing
+from retimbre.systems.musaicing import Musaicing
+from retimbre.systems.texture import TextureOptimisation
 
-SYSTEMS = {system.name: system for system in (Cepstral, Mosaicing)}
-BASELINES: tuple[str, ...] = ("cepstral", "mosaicing", "musaicing", "gram", "texture")
+SYSTEMS = {system.name: system for system in (Cepstral, Mosaicing, Musaicing, GramOptimisation, TextureOptimisation)}
+BASELINES: tuple[str, ...] = tuple(SYSTEMS)
 
 
 class Baseline(Protocol):
@@ -31,4 +34,4 @@ def fit_baselines(audio: PackedAudio, features: PackedFeatures, p: Baselines, se
 
     Raises RetimbreError when a domain has too little audio.
     """
-    return {name: SYSTEMS[name].fit(audio, features, p, seed) for name in p.systems if name in SYSTEMS}
+    return {name: SYSTEMS[name].fit(audio, features, p, seed) for name in p.systems}

@@ -28,16 +28,16 @@ LIBRARIES = ("numpy", "scipy", "torch")
 Corpus = list[np.ndarray]  # segments (N,) float32 of one domain
 
 
-def draw_corpus(audio: PackedAudio, domain: str, seconds: float, seed: int) -> Corpus:
+def draw_corpus(audio: PackedAudio, domain: str, seconds: float, seed: int, segment_s: float = SEGMENT_S) -> Corpus:
     """Up to ``seconds`` of a domain's training split, as segments from as many excerpts as possible.
 
-    Excerpts take turns in an order drawn from the seed; each gives its next ``SEGMENT_S`` seconds. A split that is
+    Excerpts take turns in an order drawn from the seed; each gives its next ``segment_s`` seconds. A split that is
     shorter than ``seconds`` is taken whole. Raises RetimbreError under ``SHORTEST_CORPUS_S`` seconds.
     """
     rate = audio.config["sample_rate"]
     excerpts = audio.excerpts(domain=domain, split="train")
     rng = np.random.default_rng([seed, zlib.crc32(domain.encode())])
-    step, wanted = int(SEGMENT_S * rate), int(seconds * rate)
+    step, wanted = int(segment_s * rate), int(seconds * rate)
     places: list[tuple[int, int, Excerpt]] = [
         (start, turn, excerpts[i]) for turn, i in enumerate(rng.permutation(len(excerpts))) for start in range(0, excerpts[i].length, step)
     ]
