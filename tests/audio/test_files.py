@@ -103,6 +103,14 @@ def refused(path, *words: str, action=lambda path: files.read_mono(path, 16000))
     assert all(word in text for word in words), text
 
 
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_long_mp3_files_are_decoded_as_in_one_read(tmp_path, rate):
+    t = np.arange(12 * rate) / rate
+    soundfile.write(tmp_path / "long.mp3", 0.3 * np.sin(2 * np.pi * 330 * t), rate, format="MP3")
+    whole, _ = soundfile.read(tmp_path / "long.mp3", dtype="float32")
+    assert np.abs(files.read_mono(tmp_path / "long.mp3", rate) - whole).max() < 1e-6
+
+
 def test_mistakes_are_named(tmp_path):
     refused(tmp_path / "no.wav", "does not exist")
     refused(tmp_path, "folder")

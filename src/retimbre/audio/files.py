@@ -55,6 +55,8 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
                 raise RetimbreError(
                     f"{path} states a sample rate of {file.samplerate} Hz, not {MIN_RATE} to {MAX_RATE}: convert it or take it away."
                 )
+            if file.format == "MP3":  # soundfile seeks after every read, and what follows a seek in an MP3 is decoded wrongly at first
+                file.seekable = lambda: False
             yield file
     except TypeError:  # soundfile takes .raw for headerless data and asks for its format
         raise RetimbreError(f"{path} has no header that tells its sample rate: convert it to WAV or FLAC.") from None
