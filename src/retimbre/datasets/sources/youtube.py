@@ -21,6 +21,7 @@ from retimbre.params import Dataset
 READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")  # extensions that libsndfile reads: nothing to convert
 DONE = ".done.txt"
 BLOCK_S = 0.05
+BLOCKS_READ = 600  # at once: half a minute
 SILENCE_DB = 45.0  # below the loudest block: silent
 GAP_S = 1.0  # a longer silence ends a stretch
 SHORTEST_S = 2.0  # a shorter stretch is left out
@@ -35,8 +36,13 @@ def stretches(path: Path) -> list[tuple[float, float]]:
     """(start, duration) in seconds of what sounds in a file: parts between silences of more than a second, two seconds or longer."""
     with soundfile.SoundFile(path) as file:
         step = max(1, round(BLOCK_S * file.samplerate))
-        power = np.array([float(np.mean(np.square(block))) for block in file.blocks(step, dtype="float32")])
+        powers = []
+        # soundfile seeks after every read, which damages what follows in an MP3: few, long reads.
+        for block in file.blocks(step * BLOCKS_READ, dtype="float32", always_2d=True):
+            square = np.square(block).mean(axis=1)
+            powers.append(np.add.reduceat(square, np.arange(0, len(square), step)) / step)
         length_s, block_s = file.frames / file.samplerate, step / file.samplerate
+    power = np.concatenate(powers) if powers else np.zeros(0)
     if len(power) == 0 or power.max() == 0:
         return []
     loud = np.flatnonzero(power > power.max() * 10 ** (-SILENCE_DB / 10))
