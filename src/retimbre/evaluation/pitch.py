@@ -34,7 +34,7 @@ import scipy.signal
 import soxr
 
 from retimbre.evaluation.memory import Memory, content_key
-from retimbre.evaluation.metrics import pitch_class_distance
+from retimbre.evaluation.metrics import level, pitch_class_distance
 
 BASIC_PITCH_RATE = 22050
 FFT_HOP = 256
@@ -47,6 +47,7 @@ SILENCE_PEAK = 1e-4  # below -80 dB of full scale nothing is tracked
 CACHE_SIZE = 512
 MELODIES_KEPT = 256
 VOICED_CONFIDENCE = 0.5
+TRACKED_RMS = 0.1
 OUTLIER_SEMITONES = 12.0
 MELODY_SCORES = ("content_rpa", "content_rca", "content_vr", "content_vfa", "content_f0_l1", "content_f0_outlier")
 
@@ -256,12 +257,15 @@ _melodies = Memory(MELODIES_KEPT)
 def melody(audio: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """swift-f0's melody of a monophonic recording (N,): times in s, pitch in Hz, voiced (all (T,)), 62.5 frames/s.
 
-    Voiced: its confidence is at least 0.5, which stands for the CREPE confidence of DDSP's evaluation. Kept by content.
+    Voiced: its confidence is at least 0.5, which stands for the CREPE confidence of DDSP's evaluation. The tracker hears
+    faint music worse, so every recording is levelled for it; silence is not voiced. Kept by content.
     """
 
     def track() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        result = _swift_f0().detect(np.ascontiguousarray(audio, np.float32), sample_rate)
-        return result.timestamps, result.pitch_hz, result.confidence >= VOICED_CONFIDENCE
+        silent = np.abs(audio).max(initial=0.0) < SILENCE_PEAK
+        heard = audio if silent else level(audio) * TRACKED_RMS
+        result = _swift_f0().detect(np.ascontiguousarray(heard, np.float32), sample_rate)
+        return result.timestamps, result.pitch_hz, (result.confidence >= VOICED_CONFIDENCE) & (not silent)
 
     return _melodies(content_key(audio, sample_rate), track)
 

@@ -165,7 +165,7 @@ def pitch_test(
         outputs = {"copy": heard, "oracle": played[target]}
         outputs |= {name: vocoder.synthesise(r, made, len(heard), target, heard, seed) for r, name in names.items()}
         for system, audio in outputs.items():
-            errors.setdefault(system, []).append(cents_off(_levelled(audio, vocoder.config["rms"]), rate, notes))
+            errors.setdefault(system, []).append(cents_off(audio, rate, notes))
     audible = np.concatenate(errors["copy"]) <= LOST_CENTS
     for system, takes in errors.items():
         lost, count = int((np.concatenate(takes)[audible] > LOST_CENTS).sum()), int(audible.sum())
