@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retimbre import params
 from retimbre.errors import RetimbreError
 
 if TYPE_CHECKING:
@@ -15,6 +14,8 @@ EVALUATION = Path("data/evaluation")
 
 
 def settings(args: argparse.Namespace) -> "Listening":
+    from retimbre import params
+
     return params.load("listening", path=args.params).listening
 
 
@@ -24,6 +25,7 @@ def folder(args: argparse.Namespace) -> Path:
 
 
 def build(args: argparse.Namespace) -> None:
+    from retimbre import params
     from retimbre.listening import bundle
 
     loaded = params.load("listening", "audio", path=args.params)

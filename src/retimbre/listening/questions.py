@@ -183,5 +183,5 @@ EXCLUSION = (
     f"answers to a page and to its repetition differ by more than {REPEAT_DIFFERENCE} points on average",
     "the median time of an answer is shorter than a clip",
     "all ratings, or all choices of preference, are the same (with five or more of them)",
-    "simulated answers are analysed only when all answers are simulated or when they are asked for, and are stamped",
+    "nobody is left out for anything else; a result with any simulated answer in it is stamped as simulated",
 )

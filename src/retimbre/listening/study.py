@@ -218,7 +218,6 @@ def _draw_items(outputs: list[Output], needed: list[str], params: Listening) -> 
     spare = (chosen[f"{first} spare"] + chosen[first])[0]
     other = next(n for n in chosen[f"{first} spare"] + chosen[first] if n != spare)
     rng.shuffle(items)
-    items.sort(key=lambda i: sum(j.direction == i.direction for j in items[: items.index(i)]))
     return items, spare, other, real
 
 
