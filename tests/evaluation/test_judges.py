@@ -134,6 +134,17 @@ def test_judges_answer_for_whole_clips(features, judges):
         assert judges.hard_probability(true, target) > judges.hard_probability(other, target)
 
 
+def test_probabilities_and_windows_of_clips(features, judges):
+    true = features.read(features.excerpts("harp", "test", "1")[0], representation="mel").T.astype(np.float32)
+    p = {d: judges.style_probability(true, d) for d in judges.domains}
+    assert sum(p.values()) == pytest.approx(1) and p["harp"] > 0.8
+    windows_of_clip = judges.embed_windows(true)
+    assert windows_of_clip.shape == ((true.shape[1] - FRAMES) // (FRAMES // 2) + 1, 96)
+    np.testing.assert_allclose(windows_of_clip.mean(axis=0), judges.embed(true), rtol=1e-5)
+    silence = np.full((BINS, 100), -100.0, np.float32)
+    assert judges.style_probability(silence, "harp") == judges.style_probability(silence, "organ") == 0
+
+
 def test_rate_needs_certainty(features, judges):
     x = split_windows(features, "mel", "harp", "test", FRAMES)
     rates = [rate(judges.networks["hard_harp"], x, "harp", sure) for sure in (0.0, 0.5, 0.9, 1.1)]
@@ -159,6 +170,7 @@ def test_scores_on_recordings(features, level_map, judges):
     scores, table = window_scores(judges.networks["style"], features, "mel", FRAMES)
     assert scores["n_windows"] == len(table) == 24
     assert scores["accuracy"] == pytest.approx((table.actual == table.predicted).mean())
+    assert scores["auc"] > 0.95 and 0 <= scores["ece"] < 0.3
     assert scores["recall_harp"] > 0.8 and scores["recall_organ"] > 0.8
     verdicts = judge_scores(judges.networks, features, FRAMES, level_map)
     assert verdicts["hard_harp_real"] > verdicts["hard_harp_eq_match"]

@@ -1,5 +1,7 @@
 """basic-pitch and swift-f0 on made-up tones whose notes are known."""
 
+import pickle
+
 import mir_eval
 import numpy as np
 import pytest
@@ -117,3 +119,73 @@ def test_cache_on_disk_gives_the_same(tmp_path):
 def test_very_short_audio(transcribe):
     assert len(transcribe(np.zeros(10, np.float32), RATE).pitches_midi) == 0
     assert len(transcribe(0.1 * np.ones(700, np.float32), RATE).pitches_midi) == 0
+
+
+def test_melody_scores_of_known_changes():
+    tune = play(TUNE)
+    same = pitch.melody_scores(tune, tune, RATE)
+    assert same["content_rpa"] == same["content_rca"] == same["content_vr"] == 1
+    assert same["content_f0_l1"] == same["content_f0_outlier"] == 0
+    up = pitch.melody_scores(play([p + 1 for p in TUNE]), tune, RATE)
+    assert up["content_f0_l1"] == pytest.approx(1, abs=0.15) and up["content_rpa"] < 0.1 and up["content_vr"] > 0.9
+    far = pitch.melody_scores(play([p + 19 for p in TUNE]), tune, RATE)
+    assert far["content_f0_outlier"] == 1 and np.isnan(far["content_f0_l1"])
+
+
+def test_melody_scores_equal_mir_eval():
+    tune, other = play(TUNE), play([60, 65, 67, 84, 71, 67, 62], (1, 0.2, 0.5), lead_s=0.14)
+    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = pitch.melody(tune, RATE), pitch.melody(other[: len(tune)], RATE)
+    frames = min(len(ref_hz), len(est_hz))
+    times = np.arange(frames) * 0.016
+    theirs = mir_eval.melody.evaluate(
+        times, np.where(ref_voiced, ref_hz, 0)[:frames], times, np.where(est_voiced, est_hz, 0)[:frames], hop=0.016
+    )
+    ours = pitch.melody_scores(other[: len(tune)], tune, RATE)
+    for name, key in (
+        ("rpa", "Raw Pitch Accuracy"),
+        ("rca", "Raw Chroma Accuracy"),
+        ("vr", "Voicing Recall"),
+        ("vfa", "Voicing False Alarm"),
+    ):
+        assert ours[f"content_{name}"] == pytest.approx(theirs[key], abs=0.04), key
+
+
+def test_the_tracker_hears_faint_music_as_well():
+    tune = play(TUNE)
+    assert pitch.melody_scores(0.01 * tune, tune, RATE)["content_rpa"] == 1
+
+
+def test_melody_of_silence():
+    tune, silence = play(TUNE), np.zeros(len(play(TUNE)), np.float32)
+    lost = pitch.melody_scores(silence, tune, RATE)
+    assert lost["content_rpa"] == lost["content_rca"] == lost["content_vr"] == 0 and lost["content_f0_outlier"] == 1
+    assert all(np.isnan(v) for v in pitch.melody_scores(tune, silence, RATE).values())
+
+
+def only(*frames):
+    """Transcription of frames, each a set of MIDI pitches."""
+    posterior = np.zeros((len(frames), 88), np.float32)
+    for t, pitches in enumerate(frames):
+        posterior[t, [p - 21 for p in pitches]] = 0.9
+    return pitch.Transcription(np.zeros((0, 2)), np.zeros(0), posterior)
+
+
+def test_frames_silent_in_both_are_left_out_and_counted():
+    reference, half = only({60}, {60}, set(), set()), only({60}, set(), set(), set())
+    assert pitch.jaccard(reference, reference) == 0 and pitch.jaccard(half, reference) == 0.5  # of two frames, not of four
+    assert pitch.active_share(half, reference) == 0.5
+    assert np.isnan(pitch.active_share(only(), only()))
+
+
+def test_pitch_class_distance_after_warping():
+    tune = only({60}, {60}, {64}, {67}, {67})
+    assert pitch.pitch_class_dtw(only({72}, {72}, {76}, {79}, {79}), tune) == 0  # octaves and ...
+    assert pitch.pitch_class_dtw(only({60}, {64}, {64}, {64}, {67}), tune) == 0  # ... rhythm are forgiven
+    assert pitch.pitch_class_dtw(only({59}, {59}), only({60}, {60})) == pitch.pitch_class_dtw(only({60}, {60}), only({71}, {71})) == 1
+    assert pitch.pitch_class_dtw(only(set(), set()), only({60}, {60})) == 6
+    assert np.isnan(pitch.pitch_class_dtw(tune, only(set(), set())))
+
+
+def test_a_transcriber_travels_to_another_process(transcribe, tune):
+    again = pickle.loads(pickle.dumps(transcribe))(play(TUNE), RATE)
+    np.testing.assert_array_equal(again.posterior, tune.posterior)
