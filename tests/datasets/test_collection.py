@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -164,8 +165,6 @@ def test_unknown_domains_and_missing_ones_are_named(toy, site):
 
 def test_broken_and_silent_files_are_skipped_up_to_the_share(toy, site, tmp_path, monkeypatch, capsys):
     broken = make_site(tmp_path / "broken")
-    import zipfile
-
     with zipfile.ZipFile(broken / KINDS["bell"]) as file:
         files = {name: file.read(name) for name in file.namelist()}
     names = [name for name in files if name.endswith(".wav")]
@@ -211,7 +210,7 @@ def workspace(tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
-    p["dataset"] |= VALUES | {"archives": None}
+    p["dataset"] |= VALUES | {"archives": None, "train_minutes": 0.3}
     (folder / "params.yaml").write_text(yaml.safe_dump(p))
     for name in ("src", "stages"):
         (folder / name).symlink_to(ROOT / name)

@@ -196,6 +196,22 @@ def test_waiting_honours_the_server_and_grows():
         assert all(low <= web.wait_s_of(failures, Patience(), None) <= high for _ in range(20))
 
 
+def test_between_attempts_it_waits_as_long_as_the_server_says_else_longer_each_time(site, tmp_path):
+    waits = []
+
+    class Clock(threading.Event):
+        def wait(self, seconds=None):
+            waits.append(seconds)
+            return False
+
+    with serve(site, errors=[(429, {"Retry-After": "77"}), (500, {}), (503, {}), (503, {"Retry-After": "soon"})]) as url:
+        downloads = Downloads(tmp_path / "got", 1, Patience())
+        downloads.stop = Clock()
+        downloads.fetch([Wanted("a.zip", (Location(f"{url}/a.zip", MD5),))])
+    assert waits[0] == 77
+    assert [low <= wait <= 3 * low for low, wait in zip((1, 2, 4), waits[1:], strict=True)] == [True] * 3
+
+
 def test_files_are_downloaded_at_the_same_time_up_to_the_limit(site, tmp_path):
     running, most, lock = [0], [0], threading.Lock()
     for i in range(8):
@@ -265,6 +281,14 @@ def test_a_wrong_file_of_the_users_is_named_and_stays(site, tmp_path):
     with pytest.raises(RetimbreError, match="site/a.zip has the md5 .*, not 0+: replace or remove it, or list it in a SHA256SUMS"):
         Downloads(tmp_path / "got").fetch([wanted])
     assert (site / "a.zip").read_bytes() == DATA
+
+
+def test_passwords_of_mirrors_are_not_printed(site, capsys):
+    write_sums(site)
+    with serve(site) as url:
+        archives(url.replace("//", "//user:secret@"))
+    said = capsys.readouterr().out
+    assert "SHA256SUMS replaces" in said and "secret" not in said
 
 
 def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path):

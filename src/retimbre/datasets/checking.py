@@ -72,8 +72,10 @@ def _decode(name: str, path: Path, first: int, frames: int, to_the_end: bool) ->
         rate = file.samplerate
         if first:
             file.seek(first)
-        for block in file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True, frames=-1 if to_the_end else frames):
-            if len(block) == 0:  # the header promised more
+        while to_the_end or decoded < frames:
+            size = BLOCK_FRAMES if to_the_end else min(BLOCK_FRAMES, frames - decoded)
+            block = file.read(size, dtype="float32", always_2d=True)
+            if len(block) == 0:
                 break
             decoded += len(block)
             if not np.isfinite(block).all():

@@ -6,6 +6,7 @@ what is right.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -40,6 +41,11 @@ def parse_sums(text: str, origin: str) -> dict[str, str]:
     return sums
 
 
+def _without_password(place: str) -> str:
+    """A URL as it may be printed."""
+    return re.sub(r"^(\w+://)[^/@]*@", r"\1", place)
+
+
 class Archives:
     """What ``dataset.archives`` offers for one source.
 
@@ -47,7 +53,7 @@ class Archives:
     missing and for a damaged SHA256SUMS.
     """
 
-    def __init__(self, archives: str | None, source: str, root: Path, read_text):
+    def __init__(self, archives: str | None, source: str, root: Path, read_text: Callable[[str], str | None]):
         self.source, self.base, self.folder = source, "", None
         self.sums: dict[str, str] = {}  # by place
         if archives is None:
@@ -64,15 +70,15 @@ class Archives:
         for place in self._places():
             text = self._text(f"{place}/{SUMS}", read_text)
             if text is not None:
-                listed = parse_sums(text, f"{place}/{SUMS}")
+                listed = parse_sums(text, f"{_without_password(place)}/{SUMS}")
                 self.sums |= {self._join(place, name): checksum for name, checksum in listed.items()}
-                print(f"{place}/{SUMS} replaces the published checksums of the files that it lists", flush=True)
+                print(f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that it lists", flush=True)
 
     def _places(self) -> list[str]:
         base = self.base or (str(self.folder) if self.folder else "")
         return [f"{base}/{self.source}", base] if base else []
 
-    def _text(self, place: str, read_text) -> str | None:
+    def _text(self, place: str, read_text: Callable[[str], str | None]) -> str | None:
         if self.base:
             return read_text(place)
         path = Path(place)
