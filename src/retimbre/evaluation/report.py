@@ -29,7 +29,7 @@ from retimbre.evaluation.table import intervals
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa", "mir_eval", "basic-pitch", "swift-f0", "onnxruntime", "soundfile",
             "pyloudnorm", "auraloss", "torchmetrics", "pandas", "matplotlib", "dvc", "mlflow")  # fmt: skip
-BROKEN_DOWN = {"direction": "direction", "stratum": "texture", "range": "in or out of the target's range"}
+BROKEN_DOWN = {"direction": "direction", "stratum": "texture", "range": "the target's range"}
 BREAKDOWN = ("content_note_f1", "style_beyond_eq", "skill", "paired_lsd")
 TEXTURES = {"mono": "single line", "poly": "several voices", "in": "in range", "out": "out of range"}
 
