@@ -1,9 +1,12 @@
+import threading
+
 import pytest
 import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.loop import Loop, write_history
+from retimbre.training.timing import part
 
 
 class Counter:
@@ -22,10 +25,9 @@ class Counter:
 def train(scratch, steps=20, stop_after=None, loss=lambda step: float(step), name="counter"):
     counter = Counter()
     loop = Loop(name, steps, scratch, None, counter.state, counter.restore, lambda: {"validation/total": float(counter.total)}, 5, 4)
+    batch = loop.ahead(lambda step: step)
     for step in loop:
-        with loop.waiting():
-            pass
-        counter.total = counter.total + step
+        counter.total = counter.total + batch(step)
         loop.add({"loss/a": torch.tensor(loss(step))})
         if stop_after == step:
             scratch.stop_requested = True
@@ -41,6 +43,57 @@ def test_history_averages_between_log_points_and_holds_validation():
     shares = loop.shares()
     assert shares["speed/steps_per_s"] > 0
     assert sum(shares[f"speed/{name}_share"] for name in ("data", "steps", "rest")) == pytest.approx(1)
+
+
+def test_batches_are_drawn_ahead_in_a_thread_of_their_own():
+    """The next batch is being drawn while a step runs; each is drawn once, in order, none after the last."""
+    loop = Loop("ahead", 6, None, None, dict, lambda state: None)
+    drawn, begun = [], [threading.Event() for _ in range(6)]
+
+    def draw(step):
+        drawn.append((step, threading.current_thread() is threading.main_thread()))
+        begun[step].set()
+        return step * 10
+
+    batch = loop.ahead(draw)
+    for step in loop:
+        assert batch(step) == step * 10
+        if step < 5:
+            assert begun[step + 1].wait(30)  # without being asked for
+    assert drawn == [(step, False) for step in range(6)]
+
+
+def test_an_error_while_drawing_ahead_comes_at_its_own_step():
+    loop = Loop("ahead", 6, None, None, dict, lambda state: None)
+
+    def draw(step):
+        if step == 3:
+            raise RetimbreError("the crop is gone")
+        return step
+
+    batch, reached = loop.ahead(draw), []
+    with pytest.raises(RetimbreError, match="the crop is gone"):
+        for step in loop:
+            batch(step)
+            reached.append(step)
+    assert reached == [0, 1, 2]
+
+
+def test_parts_of_the_steps_are_told_apart(capsys):
+    loop = Loop("parts", 3, None, None, dict, lambda state: None)
+    clock = {"now": 0.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retimbre.training.timing.time.perf_counter", lambda: clock["now"])
+        for _ in loop:
+            for name, seconds in (("forward", 1.0), ("backward", 2.0), ("forward", 0.5), ("optimiser", 0.25)):
+                with part(name):
+                    clock["now"] += seconds
+            clock["now"] += 0.25
+    with part("forward"):
+        pass  # outside a loop nothing is counted
+    assert loop.parts.seconds == {"forward": 4.5, "backward": 6.0, "optimiser": 0.75}
+    assert loop.shares()["speed/backward_share"] == pytest.approx(6 / 12)
+    assert "steps 100.0% (forward 37.5%, backward 50.0%, optimiser 6.2%)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stop_after", [0, 6, 18])

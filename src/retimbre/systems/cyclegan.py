@@ -142,8 +142,8 @@ def fit(features: PackedFeatures, p: Model, seed: int, scratch: Scratch, run: St
         p.log_every,
         p.checkpoint_every,
     )
+    batch = loop.ahead(lambda step: [normalise(c.batch(step), top_db, config.range_db) for c in crops])
     for step in loop:
-        with loop.waiting():
-            a, b = (normalise(c.batch(step), top_db, config.range_db).to(fabric.device) for c in crops)
+        a, b = (x.to(fabric.device) for x in batch(step))
         loop.add(trainer.step(a, b, step))
     return model, loop.curves()

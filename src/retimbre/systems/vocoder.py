@@ -176,12 +176,13 @@ def fit_inverter(
     loop = Loop(
         "inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
     )
+
+    def draw(step: int) -> list[torch.Tensor]:
+        return [torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True)]
+
+    batch = loop.ahead(draw)
     for step in loop:
-        with loop.waiting():
-            level_db, stft_db = (
-                torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True)
-            )
-        loop.add(trainer.step(level_db, stft_db, step))
+        loop.add(trainer.step(*batch(step), step))
     return network, loop.curves()
 
 
@@ -223,12 +224,15 @@ def fit_wavenet(
     loop = Loop(
         "wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
     )
+
+    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        batch = crops.batch(step)
+        level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])
+        return codes_of(batch), level_db, batch["domain"]
+
+    batch = loop.ahead(draw)
     for step in loop:
-        with loop.waiting():
-            batch = crops.batch(step)
-            level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])
-            codes = codes_of(batch)
-        loop.add(trainer.step(codes, level_db, batch["domain"], step))
+        loop.add(trainer.step(*batch(step), step))
     return network, loop.curves()
 
 

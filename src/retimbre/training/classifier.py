@@ -28,6 +28,7 @@ from retimbre.models.classifier import ClassifierConfig, LevelMap, SpectrumClass
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.loop import Loop
+from retimbre.training.timing import part
 
 
 class Batches(Protocol):
@@ -122,14 +123,21 @@ def fit_level_map(
     # The same seed and stream draw the same places of either representation.
     crops = {r: [FeatureCrops(features, r, d, "train", 64, 4, seed, 100 + i) for i, d in enumerate(domains)] for r in floors}
     loop = Loop("level_map", steps, scratch, None, *whole_state(network, optimiser), checkpoint_every=checkpoint_every)
+
+    def draw(step: int) -> list[Tensor]:
+        return [torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation)]
+
+    batch = loop.ahead(draw)
     for step in loop:
-        with loop.waiting():
-            x, y = (torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation))
+        x, y = batch(step)
         optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
-        loss = functional.l1_loss(network(x), y)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        with part("forward"):
+            loss = functional.l1_loss(network(x), y)
+        with part("backward"):
+            optimiser.zero_grad()
+            loss.backward()
+        with part("optimiser"):
+            optimiser.step()
         loop.add({"level_map/l1_db": loss.detach()})
     return network.eval().requires_grad_(False)
 
@@ -231,19 +239,26 @@ def fit_classifier(
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
     network.train()
     loop = Loop(name, steps, scratch, run, *whole_state(network, optimiser), log_every=log_every, checkpoint_every=checkpoint_every)
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        x, y = batches.batch(step)
+        return augmentation(x, np.random.default_rng([seed, 999, step])), y
+
+    batch = loop.ahead(draw)
     for step in loop:
-        with loop.waiting():
-            x, y = batches.batch(step)
-            x, y = fabric.to_device((augmentation(x, np.random.default_rng([seed, 999, step])), y))
+        x, y = fabric.to_device(batch(step))
         # Dropout draws from the global state: seeded by the step, a resumed training drops the same.
         torch.manual_seed(int(np.random.default_rng([seed, 998, step]).integers(2**31)))
         optimiser.param_groups[0]["lr"] = learning_rate * min(1.0, 2 * (steps - step) / steps)
-        with fabric.autocast():
-            logits = network(x)
-        loss = functional.cross_entropy(logits.float(), y)
-        optimiser.zero_grad()
-        fabric.backward(loss)
-        optimiser.step()
+        with part("forward"):
+            with fabric.autocast():
+                logits = network(x)
+            loss = functional.cross_entropy(logits.float(), y)
+        with part("backward"):
+            optimiser.zero_grad()
+            fabric.backward(loss)
+        with part("optimiser"):
+            optimiser.step()
         loop.add({f"{name}/loss": loss.detach(), f"{name}/accuracy": (logits.argmax(1) == y).float().mean()})
     return network.cpu().to(memory_format=torch.contiguous_format).eval(), loop.curves()
 

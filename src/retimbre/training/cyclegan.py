@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from retimbre.training.ema import Ema
 from retimbre.training.losses import DISCRIMINATOR_LOSS, GENERATOR_LOSS, ReplayPool
+from retimbre.training.timing import part
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class CycleGanTrainer:
 
         # Generators: fool the frozen discriminators, come back after a round trip, leave the target domain alone.
         d.requires_grad_(False)
-        with self.fabric.autocast():
+        with part("forward"), self.fabric.autocast():
             fake_b, fake_a = g["ab"](a), g["ba"](b)
             losses = {
                 "loss/adversarial": self.generator_loss(d["b"](fake_b)) + self.generator_loss(d["a"](fake_a)),
@@ -80,26 +81,30 @@ class CycleGanTrainer:
             if lambdas["loss/identity"] > 0:
                 losses["loss/identity"] = (g["ab"](b) - b).abs().mean() + (g["ba"](a) - a).abs().mean()
             total = sum(lambdas[name] * loss for name, loss in losses.items())
-        self.optimiser_g.zero_grad(set_to_none=True)
-        self.fabric.backward(total)
-        self.optimiser_g.step()
+        self._descend(self.optimiser_g, total)
         d.requires_grad_(True)
 
         # Discriminators: real against generated, some of it older (the pools).
         old_b, old_a = self.pools["b"](fake_b.detach(), step), self.pools["a"](fake_a.detach(), step)
-        with self.fabric.autocast():
+        with part("forward"), self.fabric.autocast():
             real_scores, fake_scores = d["b"](b), d["b"](old_b)
             loss_d = self.discriminator_loss(real_scores, fake_scores) + self.discriminator_loss(d["a"](a), d["a"](old_a))
-        self.optimiser_d.zero_grad(set_to_none=True)
-        self.fabric.backward(loss_d)
-        self.optimiser_d.step()
-        self.ema.update(g, step)
+        self._descend(self.optimiser_d, loss_d)
+        with part("optimiser"):
+            self.ema.update(g, step)
 
         losses["loss/generator"] = total
         losses["loss/discriminator"] = loss_d / 2  # per discriminator: 0.5 is chance for least squares
         losses["discriminator/real"], losses["discriminator/fake"] = real_scores.mean(), fake_scores.mean()
         losses["generator/change"] = (fake_b - a).abs().mean()
         return {name: value.detach() for name, value in losses.items()}
+
+    def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        with part("backward"):
+            optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+        with part("optimiser"):
+            optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

@@ -1,15 +1,16 @@
 """What every long training loop here shares: history rows, averages, checkpoints, stopping.
 
 A loop asks for the next step, trains, and hands the losses in; this class averages them between log
-points, writes them to the history and the tracker, saves the complete state now and then, refuses
+points, writes them to the history and the tracker, draws the next batch while a step trains, saves the complete state now and then, refuses
 to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -17,6 +18,10 @@ from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.timing import PARTS, PartTimes, collecting
+
+Batch = TypeVar("Batch")
+AHEAD = 2  # batches drawn before they are asked for: one slow file does not stop the training
 
 
 class Loop:
@@ -49,6 +54,7 @@ class Loop:
         self.started = 0  # the step that it continued at
         self.saved: dict[str, Any] = {}
         self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
+        self.parts = PartTimes()  # what of the steps is forward, backward and optimiser
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -57,10 +63,29 @@ class Loop:
         yield
         self.seconds["data"] += time.perf_counter() - began
 
+    def ahead(self, draw: Callable[[int], Batch]) -> Callable[[int], Batch]:
+        """``draw`` (step -> batch), with the next two batches drawn in a thread of their own while a step trains.
+
+        ``draw`` must depend on the step alone, as crops do: then nothing changes but the waiting, and a training that is continued
+        needs no state of it. Only the time that the caller waits counts as "data". An error is raised at the step that it belongs to.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-batches")
+        pending: dict[int, Future] = {}
+
+        def batch(step: int) -> Batch:
+            with self.waiting():
+                for wanted in range(step, min(step + 1 + AHEAD, self.steps)):
+                    if wanted not in pending:
+                        pending[wanted] = thread.submit(draw, wanted)
+                return pending.pop(step).result()
+
+        return batch
+
     def shares(self) -> dict[str, float]:
-        """Steps per second, and the shares of the time that went into data, steps and the rest."""
+        """Steps per second, and the shares of the time that went into data, steps and the rest, and of the steps' parts."""
         total = max(sum(self.seconds.values()), 1e-9)
-        return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in self.seconds.items()}}
+        seconds = self.seconds | {name: value for name, value in self.parts.collect().items() if value}
+        return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in seconds.items()}}
 
     def __iter__(self) -> Iterator[int]:
         self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
@@ -69,6 +94,7 @@ class Loop:
             self.restore(saved["state"])
             start, self.history = saved["step"], saved["history"]
             self.sums, self.counts, self.seconds = saved["sums"], saved["counts"], saved["seconds"]
+            self.parts.seconds = saved["parts"]
             if self.run:  # a run of its own: it shows the whole curve
                 for row in self.history:
                     self.run.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
@@ -78,7 +104,8 @@ class Loop:
         with Progress(self.steps, self.name, "steps", start) as progress:
             for step in range(start, self.steps):
                 began, waited = time.perf_counter(), self.seconds["data"]
-                yield step
+                with collecting(self.parts):
+                    yield step
                 ended = time.perf_counter()
                 self.seconds["steps"] += ended - began - (self.seconds["data"] - waited)
                 done = step + 1
@@ -96,8 +123,7 @@ class Loop:
                 self.seconds["rest"] += time.perf_counter() - ended
         if self.steps > start:
             shares = self.shares()
-            parts = ", ".join(f"{name} {shares[f'speed/{name}_share']:.1%}" for name in self.seconds)
-            print(f"{self.name}: {shares['speed/steps_per_s']:.1f} steps/s; {parts} of the time", flush=True)
+            print(f"{self.name}: {_speed(shares)}", flush=True)
             if self.run:
                 self.run.metrics({f"{self.name}/{name}": value for name, value in shares.items()})
         self._save(self.steps)
@@ -113,6 +139,7 @@ class Loop:
             "sums": self.sums,
             "counts": self.counts,
             "seconds": self.seconds,
+            "parts": self.parts.collect(),
         }
         self.scratch.save(self.saved)
 
@@ -146,6 +173,16 @@ class Loop:
         for row in self.history:
             rows.setdefault(row["step"], {}).update(row)
         return [rows[step] for step in sorted(rows)]
+
+
+def _speed(shares: dict[str, float]) -> str:
+    """``Loop.shares`` in words."""
+    text = {
+        name: f"{name} {shares[f'speed/{name}_share']:.1%}" for name in ("data", "steps", "rest", *PARTS) if f"speed/{name}_share" in shares
+    }
+    if inner := ", ".join(text[name] for name in PARTS if name in text):
+        text["steps"] += f" ({inner})"
+    return f"{shares['speed/steps_per_s']:.1f} steps/s; {text['data']}, {text['steps']}, {text['rest']} of the time"
 
 
 def write_history(path: Any, rows: list[dict[str, float]]) -> None:

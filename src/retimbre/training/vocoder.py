@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from retimbre.audio.features import normalise
 from retimbre.models.inverter import SpectralInverter, inverter_loss
 from retimbre.models.wavenet import WaveNet, shift_right
+from retimbre.training.timing import part
 
 WARM_UP_STEPS = 50
 LEVEL_CHANGE_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
@@ -34,10 +35,12 @@ class Trainer:
 
     def descend(self, loss: Tensor, step: int) -> None:
         self.optimiser.param_groups[0]["lr"] = self.learning_rate * cosine_rate(step, self.steps)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM[self.kind])
-        self.optimiser.step()
+        with part("backward"):
+            self.optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+        with part("optimiser"):
+            nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM[self.kind])
+            self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
@@ -61,7 +64,7 @@ class InverterTrainer(Trainer):
         rng = np.random.default_rng([self.seed, 21, step])
         change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(feature_db), 1, 1)).astype(np.float32))
         z = normalise(feature_db + change, self.top_db, self.range_db).to(self.fabric.device)
-        with self.fabric.autocast():
+        with part("forward"), self.fabric.autocast():
             loss = inverter_loss(self.network(z), (stft_db + change).to(self.fabric.device))
         self.descend(loss, step)
         return {"inverter/l1_db": loss.detach()}
@@ -82,7 +85,7 @@ class WaveNetTrainer(Trainer):
 
     def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
         device = self.fabric.device
-        with self.fabric.autocast():
+        with part("forward"), self.fabric.autocast():
             loss = wavenet_loss(self.network, codes.to(device), level_db.to(device), domain.to(device))
         self.descend(loss, step)
         return {"wavenet/nll_bits": loss.detach() / math.log(2)}
