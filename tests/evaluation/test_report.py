@@ -96,7 +96,9 @@ def page(tmp_path_factory):
         Pair("tune <1> & co", "piano_to_guitar", 1.0, recordings, "mono", "in", 0.5, "best"),
         Pair("tune0", "guitar_to_piano", 1.0, recordings, "poly", "out", 0.1),
     ]
-    chart = report.Chart("c", figures.to_svg(figures.curves([{"step": 1, "loss/a": 1.0}, {"step": 2, "loss/a": 0.5}]), "c", "A <label>"), "Cap")
+    chart = report.Chart(
+        "c", figures.to_svg(figures.curves([{"step": 1, "loss/a": 1.0}, {"step": 2, "loss/a": 0.5}]), "c", "A <label>"), "Cap"
+    )
     answers = pandas.DataFrame({"actual": ["piano", "guitar"], "predicted": ["piano", "piano"]})
     contents = report.Contents(
         pairs=pairs,
@@ -180,7 +182,14 @@ def test_filter_offers_only_what_tells_pairs_apart(page):
 def test_unpaired_run_without_pictures_says_what_is_missing(tmp_path):
     table = results_table(metrics=("content_note_f1",), pieces=1, directions=("bell_to_reed",))
     page = render(tmp_path / "report.html", table, report.Contents())
-    for sentence in ("kept no pairs", "no differences to show", "nothing to draw", "no axes can be fitted", "No training history", "rank them by"):
+    for sentence in (
+        "kept no pairs",
+        "no differences to show",
+        "nothing to draw",
+        "no axes can be fitted",
+        "No training history",
+        "rank them by",
+    ):
         assert sentence in page.words
     assert not page.all("audio") and not page.all("img")
     assert "feature LSD" not in page.words and "bell → reed" in page.words
