@@ -1,10 +1,19 @@
-"""Bootstrap intervals: against scipy, coverage, groups, NaN."""
+"""Intervals and tests: against scipy and published examples, coverage in simulations, groups, NaN."""
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from retimbre.evaluation.statistics import bootstrap_mean, paired_difference
+from retimbre.evaluation.statistics import (
+    bootstrap_mean,
+    exact_mcnemar,
+    hierarchical_difference,
+    holm,
+    paired_difference,
+    permutation_p,
+    permutation_p_of_runs,
+    wilson,
+)
 
 RNG = np.random.default_rng(1)
 VALUES = RNG.normal(5, 2, 40)
@@ -53,3 +62,102 @@ def test_paired_difference_needs_pairs():
     with pytest.raises(ValueError, match="one length"):
         paired_difference(VALUES, VALUES[:-1])
     assert paired_difference(np.array([np.nan, 2.0]), np.array([1.0, 1.0])).n == 1
+
+
+# ------------------------------------------------------------------------------- several trainings
+
+
+def trainings(rng, seeds, effect, seed_sd, item_sd=1.0, noise_sd=0.3):
+    """Two sides of ``seeds`` trainings on 24 items (12 pieces in 2 directions), b = a - effect."""
+    pieces = np.tile(np.arange(12), 2)
+    items = rng.normal(0, item_sd, 12)[pieces]
+    sides = [items + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, noise_sd, (seeds, 24)) for _ in range(2)]
+    return sides[0] + effect, sides[1], pieces
+
+
+def test_one_training_a_side_is_the_paired_bootstrap():
+    a, b = VALUES, VALUES - 0.5 + RNG.normal(0, 0.2, 40)
+    ours, theirs = hierarchical_difference(a[None], b[None], draws=4000), paired_difference(a, b, draws=4000)
+    assert ours.mean == pytest.approx(theirs.mean)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+    assert (ours.n, ours.share_above) == (theirs.n, theirs.share_above)
+
+
+def test_the_hierarchical_interval_covers_seeds_and_the_flat_one_does_not():
+    """Effect 0.5, seeds that differ by 0.5: an interval of 95 % must hold the effect in about 95 of 100 simulations."""
+    rng, hits, naive = np.random.default_rng(5), [], []
+    for k in range(150):
+        a, b, pieces = trainings(rng, 6, 0.5, 0.5)
+        found = hierarchical_difference(a, b, pieces, draws=400, seed=k)
+        hits.append(found.low < 0.5 < found.high)
+        flat = paired_difference(a[0], b[0], 200, groups=pieces)
+        naive.append(flat.low < 0.5 < flat.high)
+    assert 0.88 <= np.mean(hits) <= 0.99
+    assert np.mean(naive) < 0.6, "one training says little about the next"
+
+
+def test_strata_keep_their_shares():
+    strata = np.repeat(["mono", "poly"], 12)
+    values = np.where(strata == "mono", 10.0, 0.0)[None] + RNG.normal(0, 0.1, (1, 24))
+    within = hierarchical_difference(values, np.zeros((1, 24)), strata=strata)
+    across = hierarchical_difference(values, np.zeros((1, 24)))
+    assert within.high - within.low < 0.2 < 2 < across.high - across.low
+
+
+def test_hierarchical_needs_complete_rows_of_the_same_items():
+    for a, b in ((np.ones(3), np.ones((1, 3))), (np.ones((1, 3)), np.ones((1, 2))), (np.array([[1.0, np.nan]]), np.ones((1, 2)))):
+        with pytest.raises(ValueError, match="one row per training"):
+            hierarchical_difference(a, b)
+
+
+# ------------------------------------------------------------------------------------------- tests
+
+
+def test_paired_permutation_counts_all_signs():
+    """Eight pieces that all improve: 2 of the 256 sign changes are as extreme."""
+    better = np.arange(1.0, 9)
+    assert permutation_p(better, np.zeros(8)) == pytest.approx(2 / 256)
+    assert permutation_p(better, better) == 1
+    assert np.isnan(permutation_p(np.array([1.0]), np.array([0.0])))
+    twice, groups = np.repeat(better, 2), np.repeat(np.arange(8), 2)
+    assert permutation_p(twice, np.zeros(16), groups) == pytest.approx(2 / 256), "both directions of a piece change places together"
+    assert permutation_p(twice, np.zeros(16)) < 1e-3
+
+
+def test_permutation_test_is_right_when_there_is_no_effect():
+    rng = np.random.default_rng(2)
+    p = [permutation_p(*rng.normal(size=(2, 8)), seed=k) for k in range(300)]
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
+
+
+def test_permutation_of_trainings_has_a_floor():
+    assert permutation_p_of_runs(np.arange(3.0), np.arange(3.0) + 100) == pytest.approx(0.1)
+    assert permutation_p_of_runs(np.arange(5.0), np.arange(5.0) + 100) == pytest.approx(2 / 252)
+    assert np.isnan(permutation_p_of_runs(np.arange(1.0), np.arange(5.0)))
+
+
+def test_holm_by_hand():
+    """Holm (1979): sorted p times 4, 3, 2, 1, never falling."""
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    corrected = holm([0.02, np.nan, 0.5])
+    assert corrected[[0, 2]].tolist() == pytest.approx([0.04, 0.5]) and np.isnan(corrected[1])
+    assert len(holm([])) == 0
+
+
+def test_mcnemar_is_the_exact_binomial_of_the_discordant_pairs():
+    right_a = np.array([1] * 30 + [1] * 9 + [0] * 2 + [0] * 5, bool)
+    right_b = np.array([1] * 30 + [0] * 9 + [1] * 2 + [0] * 5, bool)
+    found = exact_mcnemar(right_a, right_b)
+    assert (found.only_a, found.only_b) == (9, 2)
+    assert found.p == pytest.approx(scipy.stats.binomtest(2, 11).pvalue)
+    with pytest.raises(ValueError, match="one length"):
+        exact_mcnemar(right_a, right_b[1:])
+
+
+def test_wilson_of_the_dissertations_listeners():
+    """111 of 236 listeners (piano to guitar): 0.41 to 0.53, not different from a coin."""
+    found = wilson(111, 236)
+    assert (round(found.low, 2), round(found.high, 2)) == (0.41, 0.53)
+    theirs = scipy.stats.binomtest(111, 236).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+    assert wilson(0, 10).low == pytest.approx(0, abs=1e-12) and np.isnan(wilson(0, 0).mean)

@@ -1,10 +1,19 @@
-"""The suite on unpaired items, which have no true target: everything that needs none is measured."""
+"""The suite: unpaired items, what is kept and what is made anew, processes, files of the outputs."""
+
+import csv
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
+import soundfile
 
-from retimbre.audio.features import FeatureConfig
-from retimbre.evaluation import scoring, suite
+from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.evaluation import outputs, rows, scoring, suite
+from retimbre.evaluation.cache import Cache
+from retimbre.evaluation.rows import Recorded, Row
 from retimbre.evaluation.testset import Clip, Item
 
 RATE = 16000
@@ -27,11 +36,33 @@ class Ear:
         return mel_db.mean(1)
 
 
+MAKE = partial(scoring.Scorer, Ear(), FeatureExtractor(CONFIG), "cqt", 7.0)
+MADE = []  # (row, item) of everything that was rendered in this process
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A system that adds noise of its seed, so that a wrong seed or order shows."""
+
+    name: str
+    level: float = 0.01
+    modules = ("retimbre.systems.controls",)
+
+    def applies(self, item):
+        return True
+
+    def make(self, item, seed):
+        MADE.append((self.name, item.name))
+        noise = np.random.default_rng(seed).normal(size=len(item.source.audio))
+        return item.source.audio + np.float32(self.level) * noise.astype(np.float32), None
+
+    def state(self):
+        return [self.name, self.level]
+
+
 @pytest.fixture(scope="module")
 def scorer():
-    from retimbre.audio.features import FeatureExtractor
-
-    return scoring.Scorer(Ear(), FeatureExtractor(CONFIG), "cqt", 7.0)
+    return MAKE()
 
 
 def clip(scorer, seed, seconds=2.0):
@@ -62,19 +93,113 @@ def test_unpaired_items_are_scored_without_a_target(scorer):
     assert scoring.failures(results, scorer) == []
 
 
-def test_rows_that_need_what_an_item_lacks_are_left_out(scorer):
-    one = item(scorer, False)
-    rows = {
-        "copy": lambda i: scoring.Output(i.source.audio, None, 0.0),
-        "oracle": lambda i: i.oracle and scoring.Output(i.oracle.audio, None, 0.0),
-    }
-    assert {r.system for r in suite.run([one], rows, scorer, 1)} == {"copy"}
+def items(scorer):
+    one = item(scorer, True)
+    return [replace(one, piece="first"), replace(one, piece="second", target=None, oracle=None, source=clip(scorer, 3))]
+
+
+ROWS = [Row("copy", Recorded("source")), Row("oracle", Recorded("oracle")), Row("a", Noisy("a")), Row("b", Noisy("b"), slow=True)]
+
+
+def same(x, y):
+    return (
+        [(r.system, r.item.name) for r in x] == [(r.system, r.item.name) for r in y]
+        and all(np.array_equal(p.output.audio, q.output.audio) for p, q in zip(x, y, strict=True))
+        and all({**p.scored.values, "rtf": 0} == {**q.scored.values, "rtf": 0} for p, q in zip(x, y, strict=True))
+    )
+
+
+def test_rows_that_need_what_an_item_lacks_and_slow_ones_after_the_first_items_are_left_out(scorer):
+    found = [(r.item.piece, r.system) for r in suite.run(items(scorer), ROWS, MAKE, slow_items=1)]
+    assert found == [("first", "copy"), ("first", "oracle"), ("first", "a"), ("first", "b"), ("second", "copy"), ("second", "a")]
+
+
+def test_a_rerun_renders_and_scores_only_what_changed(scorer, tmp_path, monkeypatch):
+    asked = []
+    score = scoring.Scorer.__call__
+    monkeypatch.setattr(scoring.Scorer, "__call__", lambda self, i, o: asked.append(i.piece) or score(self, i, o))
+    cache, things = Cache(tmp_path), items(scorer)
+
+    def run(rows_, seed=0):
+        MADE.clear()
+        asked.clear()
+        return suite.run(things, rows_, MAKE, cache, seed, slow_items=2)
+
+    first = run(ROWS)
+    assert len(asked) == len(first) == 7
+    again = run(ROWS)
+    assert MADE == [] and asked == [] and same(first, again)
+    assert again[0].scored.values["rtf"] == 0 and again[2].scored.values["rtf"] == first[2].scored.values["rtf"], "times are kept"
+    assert len(again[2].scored.notes.posterior) > 0
+
+    changed = [*ROWS[:2], Row("a", Noisy("a", 0.02)), ROWS[3]]
+    third = run(changed)
+    assert {name for name, _ in MADE} == {"a"} and len(asked) == 2
+    assert [np.array_equal(x.output.audio, y.output.audio) for x, y in zip(first, third, strict=True)] == [r.system != "a" for r in first]
+
+    things[1] = replace(things[1], unrelated=clip(scorer, 5))
+    run(changed)
+    assert {name for _, name in MADE} == {"harp_to_lute.second"}, "an item that changed is made anew, the other is not"
+    run(changed, seed=1)
+    assert {name for name, _ in MADE} == {"a", "b"}
+
+
+def test_a_damaged_entry_is_made_again(scorer, tmp_path):
+    cache, things = Cache(tmp_path), items(scorer)[:1]
+    first = suite.run(things, ROWS, MAKE, cache)
+    audio = [r.output.audio for r in first]
+    for path in [p for p in tmp_path.rglob("*") if p.is_file()]:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    again = suite.run(things, ROWS, MAKE, cache)
+    assert all(np.array_equal(x, r.output.audio) for x, r in zip(audio, again, strict=True))
+
+
+def test_results_do_not_depend_on_the_number_of_processes(scorer, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "FEW", 0)
+    before = dict(os.environ)
+    one = suite.run(items(scorer), ROWS, MAKE, slow_items=2)
+    two = suite.run(items(scorer), ROWS, MAKE, Cache(tmp_path), slow_items=2, jobs=2)
+    assert same(one, two)
+    assert dict(os.environ) == before
+
+
+def test_every_output_is_a_file_of_exactly_what_was_measured(scorer, tmp_path):
+    things = items(scorer)
+    things[1] = replace(things[1], piece="sé/cond", range="out")
+    results = suite.run(things, ROWS, MAKE)
+    written = outputs.write_outputs(tmp_path, results, RATE)
+    with (tmp_path / "outputs.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [row["path"] for row in listed] == [w.path for w in written] and len(listed) == len(results) + 3
+    assert len({row["path"] for row in listed}) == len(listed)
+    for row in listed:
+        assert hashlib.sha256((tmp_path / row["path"]).read_bytes()).hexdigest() == row["sha256"]
+    assert {row["system"] for row in listed if row["range"] == "out"} == {"source", "copy", "a"}, "no target, no oracle; b is slow"
+    heard, rate = soundfile.read(tmp_path / next(w.path for w in written if w.system == "a"), dtype="float32")
+    assert rate == RATE and np.array_equal(heard, next(r for r in results if r.system == "a").output.audio)
+
+
+def test_recordings_of_16_bits_are_kept_bit_for_bit():
+    x = (np.random.default_rng(0).integers(-32768, 32768, 1000) / np.float32(32768)).astype(np.float32)
+    assert np.array_equal(rows.to_16_bit(x), x)
+    assert rows.to_16_bit(np.array([np.nan, 2.0, -2.0, -1e-9], np.float32)).tolist() == [0, 32767 / 32768, -1, 0]
+    assert not np.signbit(rows.to_16_bit(np.array([-1e-9], np.float32)))[0], "minus zero is not what a file gives back"
+
+
+def test_rows_try_themselves_out_on_a_second_of_the_item(scorer):
+    short = rows.first_second(item(scorer, True), CONFIG)
+    assert len(short.source.audio) == RATE and short.target.level_db.shape[1] == CONFIG.frames(RATE)
+    MADE.clear()
+    made = Row("a", Noisy("a")).render(item(scorer, False), 0, CONFIG)
+    assert len(MADE) == 2 and len(made.audio) == 2 * RATE and made.seconds >= 0
 
 
 def test_outputs_are_as_loud_as_the_source_unless_they_would_clip():
     t = np.arange(RATE) / RATE
     x = (0.1 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
-    assert np.allclose(suite.as_loud(4 * x, x, RATE), x, atol=1e-3)
+    assert np.allclose(rows.as_loud(4 * x, x, RATE), x, atol=1e-3)
     spike = np.zeros(RATE, np.float32)
     spike[::8000] = 0.5
-    assert np.abs(suite.as_loud(spike, 5 * x, RATE)).max() <= 0.9901
+    assert np.abs(rows.as_loud(spike, 5 * x, RATE)).max() <= 0.9901

@@ -25,9 +25,13 @@ def records(values):
 TABLE = t.make_table(
     records(
         {
-            "copy": {"feature_lsd": ([10, 9], [8, 10])},
+            "copy": {"feature_lsd": ([10, 9], [8, 10]), "rtf": ([0, 0], [0, 0])},
             "oracle": {"feature_lsd": ([5, 6], [5, 5])},
-            "cyclegan": {"feature_lsd": ([7.5, 7.5], [7, 7]), "content_note_f1": ([0.8, float("nan")], [0.70012345, 0.7])},
+            "cyclegan": {
+                "feature_lsd": ([7.5, 7.5], [7, 7]),
+                "content_note_f1": ([0.8, float("nan")], [0.70012345, 0.7]),
+                "rtf": ([0.0123, 0.01], [0.01, 0.01]),
+            },
         }
     )
 )
@@ -62,6 +66,48 @@ def test_intervals_and_comparison():
     assert (difference.mean, difference.n, difference.share_above) == (pytest.approx(-2.0), 4, 0)
     assert difference.high < 0
     assert t.compare(TABLE, "content_note_f1", "cyclegan", "copy").n == 0
+
+
+def test_the_summary_is_one_level_without_times_and_directions_only_of_the_headline():
+    extra = [
+        {"system": "cyclegan", "direction": d, "item": "all", "metric": m, "value": 1.0} for d in DIRECTIONS for m in ("style_kad_clf_low",)
+    ]
+    more = [{**r, "metric": "paired_mrstft"} for r in records({"cyclegan": {"x": ([1, 2], [3, 4])}})]
+    summary = t.summarise(t.make_table([*records({"cyclegan": {"rtf": ([1, 1], [1, 1])}}), *extra, *more]))
+    assert summary == {"cyclegan": {"paired_mrstft": 2.5}}
+    assert t.speeds(TABLE) == {"cyclegan": 0.011}, "what only plays a recording takes no time"
+
+
+def test_breakdown_by_stratum_and_range():
+    rows = [
+        {**r, "stratum": "mono" if r["item"] == "tune0" else "poly", "range": "any"}
+        for r in records({"cyclegan": {"skill": ([0.1, 0.5], [0.3, 0.7])}, "copy": {"skill": ([0, 0], [0, 0]), "rtf": ([0, 0], [0, 0])}})
+    ]
+    found = t.breakdown(t.make_table(rows), "stratum", ["skill"], draws=100)
+    assert list(found.columns) == ["system", "stratum", "metric", "mean", "low", "high", "n"]
+    means = {(r.system, r.stratum): r.mean for r in found.itertuples()}
+    assert means == {
+        ("cyclegan", "mono"): pytest.approx(0.2),
+        ("cyclegan", "poly"): pytest.approx(0.6),
+        ("copy", "mono"): 0,
+        ("copy", "poly"): 0,
+    }
+    assert set(found.n) == {2}
+    assert t.breakdown(t.make_table(rows), "range").empty
+    with pytest.raises(ValueError, match="stratum or range"):
+        t.breakdown(TABLE, "item")
+
+
+def test_records_get_their_vocoder_and_range():
+    made = t.make_table(
+        t.annotate(records({"cyclegan": {"skill": ([1], [2])}}), {"cyclegan": "griffin_lim"}, {(DIRECTIONS[0], "tune0"): "out"})
+    )
+    assert list(made.vocoder) == ["griffin_lim"] * 2 and list(made.range) == ["out", "any"]
+
+
+def test_tables_of_before_there_were_ranges_can_be_read(tmp_path):
+    TABLE.drop(columns="range").to_parquet(tmp_path / "old.parquet")
+    assert set(t.read_table(tmp_path / "old.parquet").range) == {"any"}
 
 
 def test_parquet_round_trip(tmp_path):

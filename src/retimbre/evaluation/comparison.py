@@ -98,19 +98,19 @@ def _of_revision(revision: str, root: Path) -> Run:
     """A run by what DVC calls a revision."""
     from dvc.api import DVCFileSystem  # a second of imports
     from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.scm import SCMError
+    from dvc.scm import RevError, SCMError
 
     try:
         files = DVCFileSystem(str(root), rev=revision)
         table = pandas.read_parquet(io.BytesIO(_read(files, TABLE)))
         versions = _versions(_read(files, VERSIONS, b""))
-    except NotDvcRepoError:
-        raise RetimbreError(f"{root.resolve()} is not a DVC repository: run this in Retimbre's root, or give folders.") from None
-    except SCMError:
+    except RevError:
         raise RetimbreError(
             f"{revision!r} is neither a folder nor a revision, tag, branch or experiment of this repository: `dvc exp list` and "
             "`git log` show what there is."
         ) from None
+    except (NotDvcRepoError, SCMError):
+        raise RetimbreError(f"{root.resolve()} is not a DVC repository: run this in Retimbre's root, or give folders.") from None
     except FileNotFoundError:
         raise RetimbreError(
             f"the table of {revision!r} is not in DVC's cache: fetch it with `dvc pull` on that revision, or make it with "
@@ -125,11 +125,13 @@ def _of_revision(revision: str, root: Path) -> Run:
 
 def _read(files: Any, path: str, default: bytes | None = None) -> bytes:
     """A file of a revision. Raises FileNotFoundError when it is neither in the cache nor in a remote and has no ``default``."""
-    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
 
     try:
         return files.read_bytes(path)
-    except (OSError, DvcException) as error:
+    except SCMError:  # no such revision: known only now
+        raise
+    except Exception as error:  # what storages raise for what they do not have is of many kinds
         if default is not None:
             return default
         raise FileNotFoundError(path) from error

@@ -1,0 +1,193 @@
+"""What is kept: without loss, by content, damaged entries seen, the oldest dropped."""
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from retimbre.evaluation import cache as c
+from retimbre.evaluation.pitch import Transcription
+from retimbre.evaluation.scoring import Output, Scored
+
+FLOATS = hnp.arrays(np.float32, hnp.array_shapes(max_dims=2, max_side=6), elements=st.floats(width=32))
+PLAIN = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
+NESTED = st.recursive(PLAIN | FLOATS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3), max_leaves=8)
+
+
+def equal(x, y):
+    if isinstance(x, np.ndarray):
+        return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+    if isinstance(x, list | tuple):
+        return type(x) is type(y) and len(x) == len(y) and all(map(equal, x, y))
+    if isinstance(x, dict):
+        return x.keys() == y.keys() and all(equal(x[k], y[k]) for k in x)
+    return type(x) is type(y) and repr(x) == repr(y)
+
+
+@given(NESTED)
+@settings(max_examples=80, deadline=None)
+def test_what_is_kept_comes_back_bit_for_bit(value):
+    assert equal(c.unpack(c.pack(value)), value)
+
+
+def scored():
+    notes = Transcription(np.array([[0.0, 0.5]]), np.array([60.0]), np.full((4, 88), 0.25, np.float32))
+    return Scored({"content_note_f1": float("nan"), "rtf": 0.1}, np.arange(3.0), notes)
+
+
+def test_outputs_and_scores_are_dataclasses_again_and_small():
+    audio = (np.random.default_rng(0).integers(-9000, 9000, 16000) / np.float32(32768)).astype(np.float32)
+    output = Output(audio, None, 1.5)
+    data = c.pack(output)
+    again = c.unpack(data)
+    assert isinstance(again, Output) and equal(again.audio, audio) and again.level_db is None and again.seconds == 1.5
+    assert len(data) < 2.1 * 16000, "16-bit audio takes 16 bits"
+    back = c.unpack(c.pack(scored()))
+    assert isinstance(back.notes, Transcription) and np.isnan(back.values["content_note_f1"]) and equal(back.embedding, np.arange(3.0))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_damage_is_seen(data):
+    whole = c.pack(scored())
+    kind = data.draw(st.sampled_from(["flip", "cut", "noise"]))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    broken = {"flip": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[:at], "noise": b"x" * at}[kind]
+    with pytest.raises(ValueError):
+        c.unpack(broken)
+
+
+@dataclass(frozen=True)
+class Stranger:
+    x: int = 1
+
+
+def test_only_dataclasses_of_this_project_are_built():
+    with pytest.raises(TypeError, match="cannot be kept"):
+        c.pack(Stranger())
+    with pytest.raises(ValueError, match="not a dataclass of retimbre"):
+        c._decode({"class": "os:system", "fields": {}}, {})
+    with pytest.raises(TypeError):
+        c.pack(np.array([Stranger()], dtype=object))
+
+
+def test_digests_see_every_change_and_nothing_else():
+    values = [
+        1,
+        1.0,
+        True,
+        "1",
+        b"1",
+        None,
+        np.ones(2),
+        np.ones(2, np.float32),
+        np.ones((1, 2)),
+        [1],
+        [[1]],
+        {"a": 1},
+        {"a": 2},
+        Stranger(2),
+    ]
+    assert len({c.digest(v) for v in values}) == len(values)
+    assert c.digest("ab", "c") != c.digest("a", "bc")
+    assert c.digest({"a": 1, "b": 2}) == c.digest({"b": 2, "a": 1})
+    assert c.digest(torch.ones(2)) == c.digest(torch.ones(2)) and c.digest(Stranger(1)) == c.digest(Stranger(1))
+    with pytest.raises(TypeError, match="no digest"):
+        c.digest(lambda: 0)
+    network, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    other.load_state_dict(network.state_dict())
+    assert c.digest(network) == c.digest(other)
+    with torch.no_grad():
+        other.weight[0, 0] += 1e-6
+    assert c.digest(network) != c.digest(other)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package's layout: a imports b inside a function, b names kernel.cpp; c imports nothing."""
+    root = tmp_path / "retimbre"
+    (root / "sub").mkdir(parents=True)
+    (root / "__init__.py").write_text("def easy():\n    import retimbre.c\n")
+    (root / "sub" / "__init__.py").write_text("")
+    (root / "a.py").write_text("def f():\n    from retimbre.sub import b\n")
+    (root / "sub" / "b.py").write_text("from retimbre import params\nKERNEL = 'kernel.cpp'\n")
+    (root / "sub" / "kernel.cpp").write_text("int x;")
+    (root / "c.py").write_text("X = 1\n")
+    (root / "params.py").write_text("Y = 1\n")
+    return root
+
+
+def test_the_code_of_a_module_is_what_it_imports(package, tmp_path):
+    names = [str(p.relative_to(package)) for p in c.sources("retimbre.a", package)]
+    assert names == ["__init__.py", "a.py", "sub/__init__.py", "sub/b.py", "sub/kernel.cpp"]
+
+    def after(file, text):
+        copy = tmp_path / f"copy{len(list(tmp_path.iterdir()))}" / "retimbre"
+        shutil.copytree(package, copy)
+        (copy / file).write_text(text)
+        return c.code_of("retimbre.a", root=copy)
+
+    before = after("c.py", "X = 1\n")
+    assert after("c.py", "X = 2\n") == before == after("params.py", "Y = 2\n")
+    assert after("a.py", "# a comment\ndef f():\n\n    from retimbre.sub import b  # here\n") == before
+    assert after("sub/b.py", "KERNEL = 'kernel.cpp'\nX = 1\n") != before != after("sub/kernel.cpp", "int y;")
+    with pytest.raises(ValueError, match="not a module"):
+        c.code_of("retimbre.nothing", root=package)
+
+
+def test_scoring_code_is_covered_and_systems_do_not_cover_each_other():
+    names = {p.name for p in c.sources("retimbre.evaluation.scoring")}
+    assert {"scoring.py", "metrics.py", "pitch.py", "judges.py"} <= names
+    rows = {str(p.relative_to(c.PACKAGE)) for p in c.sources("retimbre.evaluation.rows")}
+    assert not {name for name in rows if name.startswith("systems/")} and "evaluation/metrics.py" not in rows
+
+
+def test_missing_damaged_and_trimmed_entries_count_as_none(tmp_path):
+    cache = c.Cache(tmp_path, 1.0)
+    assert cache.get("x", "aa1") is None
+    assert cache.put("x", "aa1", {"a": 1}) and cache.get("x", "aa1") == {"a": 1}
+    (tmp_path / "x" / "aa" / "aa1").write_bytes(b"rubbish")
+    assert cache.get("x", "aa1") is None
+    noise = np.random.default_rng(0).integers(0, 255, 400_000).astype(np.uint8)
+    for number in range(4):
+        cache.put("x", f"bb{number}", noise)
+        os.utime(tmp_path / "x" / "bb" / f"bb{number}", ns=(number, number))
+    assert cache.get("x", "bb0") is not None, "and is now the one that was used last"
+    assert cache.trim() == 2
+    assert [cache.get("x", f"bb{n}") is not None for n in range(4)] == [True, False, False, True]
+    assert not [p for p in tmp_path.rglob("*.part")]
+
+
+def test_no_cache_keeps_nothing_and_a_full_disk_is_no_error(tmp_path):
+    for cache in (c.Cache(None), c.Cache(tmp_path / "off", 0)):
+        assert not cache.put("x", "aa1", 1) and cache.get("x", "aa1") is None and cache.trim() == 0
+    assert not (tmp_path / "off").exists()
+    (tmp_path / "file").write_text("")
+    cache = c.Cache(tmp_path / "file")
+    assert not cache.put("x", "aa1", 1)
+    assert cache.once("x", "aa1", lambda: 7) == 7
+
+
+def test_stored_values_are_read_when_asked(tmp_path):
+    cache = c.Cache(tmp_path)
+    cache.put("scores", "aa", scored())
+    stored = c.Stored(cache, "scores", "aa", values={"rtf": 2.0})
+    assert stored.values == {"rtf": 2.0} and len(stored.notes.pitches_midi) == 1
+    cache.put("scores", "aa", replace(scored(), embedding=np.zeros(9)))
+    assert len(stored.embedding) == 9
+    with pytest.raises(AttributeError):
+        _ = stored.nothing
+    cache._path("scores", "aa").unlink()
+    with pytest.raises(OSError, match="run the stage again"):
+        _ = stored.embedding
+
+
+def test_the_projects_cache_lies_outside_the_outputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert c.Cache.of_project(10).folder == tmp_path / ".scratch" / "evaluation"

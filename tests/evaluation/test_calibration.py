@@ -1,0 +1,93 @@
+"""The controls' order: right ones pass, every broken metric is named, few items are not judged."""
+
+import json
+
+import pytest
+
+from retimbre.errors import RetimbreError
+from retimbre.evaluation.calibration import LEAST_ITEMS, calibrate
+from retimbre.evaluation.table import make_table
+
+DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
+RIGHT = {  # means as measured on the embedded data
+    "copy": dict(content_note_f1=1.0, content_jaccard=0.0, style_target_rate=0.0, style_beyond_eq=0.0, feature_lsd=9.9, paired_lsd=9.9),
+    "eq_match": dict(
+        content_note_f1=0.88, content_jaccard=0.18, style_target_rate=0.9, style_beyond_eq=0.03, feature_lsd=8.4, paired_lsd=8.4
+    ),
+    "eq_affine": dict(
+        content_note_f1=0.88, content_jaccard=0.17, style_target_rate=0.97, style_beyond_eq=0.05, feature_lsd=8.4, paired_lsd=8.1
+    ),
+    "oracle": dict(
+        content_note_f1=0.83, content_jaccard=0.25, style_target_rate=1.0, style_beyond_eq=0.94, feature_lsd=5.0, paired_lsd=4.0
+    ),
+    "unrelated": dict(
+        content_note_f1=0.02, content_jaccard=0.92, style_target_rate=1.0, style_beyond_eq=0.93, feature_lsd=15.9, paired_lsd=18.4
+    ),
+}
+
+
+def table(values, items=LEAST_ITEMS):
+    return make_table(
+        {"system": s, "direction": d, "item": f"tune{i}", "metric": m, "value": v}
+        for s, metrics in values.items()
+        for m, v in metrics.items()
+        for d in DIRECTIONS
+        for i in range(items)
+    )
+
+
+def changed(system, **metrics):
+    return {**RIGHT, system: RIGHT[system] | metrics}
+
+
+def test_the_right_order_passes_in_both_directions():
+    found = calibrate(table(RIGHT))
+    assert len(found.checks) == 2 * 17 and all(found.checks.values()) and not found.note
+    assert "34 of 34" in found.verdict
+    found.require("the report")
+    assert json.loads(json.dumps(found.to_metrics())) == {"passed": 34, "failed": 0, "verdict": found.verdict}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (changed("copy", content_note_f1=0.97), "content_note_f1"),
+        (changed("unrelated", content_note_f1=0.6), "unrelated loses most notes"),
+        (changed("oracle", content_note_f1=0.3), "oracle is nearer to copy"),
+        (changed("oracle", content_jaccard=0.7), "content_jaccard"),
+        (changed("copy", style_target_rate=0.95), "style_target_rate"),
+        (changed("unrelated", style_target_rate=0.2), "the judge tells copy from unrelated"),
+        (changed("oracle", style_beyond_eq=0.2), "oracle is near unrelated"),
+        (changed("eq_affine", style_beyond_eq=0.8), "eq_affine does not pass for the target"),
+        (changed("oracle", feature_lsd=11.0), "skill is scaled by it"),
+        (changed("unrelated", paired_lsd=1.0), "paired_lsd"),
+    ],
+)
+def test_a_metric_that_is_broken_is_named(values, said):
+    found = calibrate(table(values))
+    assert any(said in sentence for sentence in found.failed) and "CALIBRATION FAILED" in found.verdict
+    assert found.to_metrics()["failed"] == len(found.failed) == list(found.checks.values()).count(False)
+    with pytest.raises(RetimbreError, match="metrics/evaluation.json") as error:
+        found.require("metrics/evaluation.json.")
+    assert said in str(error.value)
+
+
+def test_a_judge_that_is_broken_in_one_direction_only_is_found():
+    rows = table(RIGHT)
+    broken = (rows.direction == DIRECTIONS[1]) & (rows.system == "copy") & (rows.metric == "style_beyond_eq")
+    rows.loc[broken, "value"] = 1.0
+    found = calibrate(rows)
+    assert found.failed and all(sentence.startswith(DIRECTIONS[1]) for sentence in found.failed)
+
+
+def test_few_items_are_a_note_and_no_failure():
+    found = calibrate(table(changed("copy", content_note_f1=0.0), items=LEAST_ITEMS - 1))
+    assert not found.failed and "not enough items" in found.verdict and f"{LEAST_ITEMS} are needed" in found.note
+    found.require("nowhere")
+
+
+def test_without_a_true_target_the_rest_is_checked():
+    unpaired = {s: {m: v for m, v in metrics.items() if not m.endswith("lsd")} for s, metrics in RIGHT.items() if s != "oracle"}
+    found = calibrate(table(unpaired))
+    assert 0 < len(found.checks) < 34 and not found.failed
+    assert calibrate(table({"copy": {"rtf": 0.0}})).note == "no control rows to check"
