@@ -212,8 +212,8 @@ def test_every_headline_metric_is_explained_with_the_direction_of_its_sign():
 
 
 def test_numbers():
-    shown = [legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9)]
-    assert shown == ["0.853", "12.3", "1240", "0.0012", "−1.24", "0", "–", "0"]
+    shown = [legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)]
+    assert shown == ["0.853", "12.3", "1240", "0.0012", "−1.24", "0", "–", "0", "1.00"]
     assert legend.number(0.8531, 2) == "0.85"
 
 

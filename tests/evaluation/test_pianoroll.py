@@ -1,0 +1,52 @@
+"""Piano rolls: kept, lost and added notes as the note F1 counts them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retimbre.evaluation.figures import new_figure
+from retimbre.evaluation.pianoroll import counts, draw, overlap, pitch_range, svg_rectangles
+from retimbre.evaluation.pitch import Transcription, note_f1
+
+NOTES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(40, 80)), max_size=12)
+
+
+def transcription(notes):
+    spans = np.array([(0.1 * start, 0.1 * (start + length)) for start, length, _ in notes]).reshape(-1, 2)
+    return Transcription(spans, np.array([float(pitch) for *_, pitch in notes]), np.zeros((1, 88), np.float32))
+
+
+def test_kinds():
+    source = transcription([(0, 5, 60), (10, 5, 64), (20, 5, 67)])
+    output = transcription([(0, 9, 60), (10, 5, 65), (21, 5, 67)])  # longer; another pitch; a tenth of a second late
+    kinds = [(n.kind, n.pitch_midi) for n in overlap(output, source)]
+    assert kinds == [("kept", 60), ("lost", 64), ("added", 65), ("lost", 67), ("added", 67)]
+
+
+@given(NOTES, NOTES)
+def test_counts_give_the_note_f1(ours, theirs):
+    output, source = transcription(ours), transcription(theirs)
+    number = counts(overlap(output, source))
+    assert number["kept"] + number["lost"] == len(theirs) and number["kept"] + number["added"] == len(ours)
+    if ours and theirs:
+        f1 = 2 * number["kept"] / (len(ours) + len(theirs))
+        assert f1 == pytest.approx(note_f1(output, source))
+
+
+@given(NOTES)
+def test_every_note_is_inside_the_box(notes):
+    roll = transcription(notes)
+    low, high = pitch_range(roll)
+    assert high - low >= 24
+    rectangles = svg_rectangles(overlap(roll, roll), low, high)
+    assert len(rectangles) == len(notes)
+    assert all(0 <= r["y"] <= 10 * (high - low) and r["width"] >= 2 for r in rectangles)
+
+
+def test_drawn_notes_lie_where_they_sound():
+    source = transcription([(0, 5, 60), (10, 5, 64)])
+    _, axes = new_figure(3, 2)
+    draw(axes[0, 0], overlap(transcription([(10, 5, 64)]), source), 48, 72)
+    boxes = sorted((b.get_x(), b.get_y() + b.get_height() / 2, b.get_width()) for b in axes[0, 0].patches)
+    assert np.allclose(boxes, [(0.0, 60.0, 0.5), (1.0, 64.0, 0.5)])
