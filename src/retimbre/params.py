@@ -225,6 +225,7 @@ class Baselines(Section):
     gram_iterations: Count
     gram_phase: Literal["source", "griffin_lim"]
     texture_filters: Count
+    texture_start: Literal["source", "noise"]
     texture_alpha: NonNegative
     texture_iterations: Count
     texture_griffin_lim_iterations: Natural

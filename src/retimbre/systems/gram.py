@@ -32,7 +32,7 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, iterations: int, l
             x = torch.from_numpy(values.astype(np.float32)).reshape(start.shape).requires_grad_()
             value = loss(x)
             (gradient,) = torch.autograd.grad(value, x)
-        return float(value), gradient.numpy().astype(np.float64).ravel()
+        return float(value.detach()), gradient.numpy().astype(np.float64).ravel()
 
     bounds = None if lowest is None else scipy.optimize.Bounds(lowest, np.inf)
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 0.0}

@@ -6,7 +6,8 @@ convolution over time with random filters 11 frames wide, ReLU. An image of nois
 The phase is found by Griffin and Lim's algorithm from random ones.
 
 Theirs are 4096 filters, alpha 1e-2 and 300 iterations at 22,050 Hz. A CPU has no time for 4096: with K filters, content is
-multiplied by 4096 / K and style by (4096 / K)^2, which estimates the same two losses.
+multiplied by 4096 / K and style by (4096 / K)^2, which estimates the same two losses. Fewer filters than frequency bins leave
+most of an image of noise as it was, so the default starts from the source's image (``texture_start: source``, ours).
 """
 
 import math
@@ -76,7 +77,8 @@ class TextureOptimisation(TrainingFree):
         """An image (F, T) from those of the content (F, T) and a style clip (F, T')."""
         weights = random_filters(len(content), self.settings["filters"], rng)
         content_features, style_gram = responses(content, weights), gram(responses(style, weights), style.shape[1])
-        start = START_STD * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
+        noise = START_STD * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
+        start = noise if self.settings["start"] == "noise" else content + noise
         return minimise(lambda x: sum(self.losses(x, weights, content_features, style_gram)), start, self.settings["iterations"])
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
