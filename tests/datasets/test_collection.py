@@ -111,10 +111,13 @@ def test_a_mirror_with_its_own_sums_and_archives_that_are_not_kept(toy, site, tm
         toy("offline")
 
 
-def test_a_users_archive_is_never_linked(toy, site, monkeypatch):
-    monkeypatch.setattr(Toy, "base", "http://publisher.invalid")
+def test_a_users_archive_is_never_linked_and_leftovers_go(toy, site, tmp_path):
+    left = tmp_path / "downloads/toy/unpacked/.toy-bell.zip-0123456789ab.unpacking"
+    left.mkdir(parents=True)
+    (left / "half.wav").write_bytes(b"half")
     toy(archives=str(site))
     assert all(path.stat().st_nlink == 1 for path in site.iterdir())
+    assert not left.exists()
 
 
 def test_limit_hours_takes_whole_artists_of_every_split(toy, site):

@@ -213,6 +213,7 @@ def _unpack(archive: Path, target: Path, patterns: Sequence[str], progress: Prog
     limit = max(LEAST_LIMIT, LARGEST_RATIO * size)
     written: dict[str, str] = {}  # by the name without case
     skipped: list[str] = []
+    folders: set[Path] = set()
     total = count = 0
     wanted = _matcher(frozenset(patterns))
     with open(archive, "rb") as file:
@@ -228,7 +229,9 @@ def _unpack(archive: Path, target: Path, patterns: Sequence[str], progress: Prog
             if written.get(member.name.casefold(), member.name) != member.name:
                 raise ValueError(f"its members {written[member.name.casefold()]!r} and {member.name!r} differ in case only")
             path = target / member.name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(path.parent)
             if member.stream is None:
                 if written.get(member.same_as.casefold()) != member.same_as or member.same_as == member.name:
                     skipped.append(member.name)

@@ -66,6 +66,8 @@ class Store:
             except OSError:
                 print(f"waiting for another run that works on {self.folder}", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
+            for left in self.unpacked.glob(".*"):  # of a run that was killed while it unpacked
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield
 
     def gather(self, files: Sequence[RemoteFile]) -> None:
