@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,13 +104,13 @@ def settings() -> Callable[..., Listening]:
     return make_settings
 
 
-@pytest.fixture
-def built(tmp_path: Path, evaluation: Path) -> Path:
-    """A small study, built."""
-    return bundle.build(evaluation, make_settings(), RATE, tmp_path / "reports")
-
-
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Path:
-    """The same, shared: read only."""
+    """A small study, built. Read only."""
     return bundle.build(evaluation, make_settings(), RATE, tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def built(tmp_path: Path, built_once: Path) -> Path:
+    """A copy of it that may be changed."""
+    return Path(shutil.copytree(built_once, tmp_path / "reports" / built_once.name))

@@ -13,23 +13,25 @@ from pathlib import Path
 import pytest
 
 from retimbre.listening import analysis, bundle, responses
-from retimbre.params import Listening
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python driver of playwright is not installed")
 
-BROWSER = os.environ.get("RETIMBRE_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    os.environ.get("RETIMBRE_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium found: install one or name it in RETIMBRE_BROWSER")
 ROOT = Path(__file__).parents[2]
 WINDOWS = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 # Clips play 16 times as fast as for a person; everything else is the page as it is served.
-FAST = "const play = HTMLMediaElement.prototype.play; HTMLMediaElement.prototype.play = function () { this.playbackRate = 16; return play.call(this); };"
+FAST = """const play = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () { this.playbackRate = 16; return play.call(this); };"""
 Shot = Callable[[str], None]
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, port: str = "0") -> Iterator[str]:
     """The study served by the real command; yields its address."""
-    command = [sys.executable, "-m", "retimbre.cli", "listen", "serve", "--study", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "retimbre.cli", "listen", "serve", "--study", str(folder), "--port", port]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -49,13 +51,33 @@ def chromium() -> Iterator["playwright.Browser"]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def short_once(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Path:
+    """Two items, one system, every kind of question."""
+    from conftest import RATE, make_settings
+
+    blocks = ["content", "timbre", "preference", "multi"]
+    chosen = make_settings(systems=["cyclegan"], baselines=[], items=2, blocks=blocks, listeners=4, contact="lab@example.org")
+    return bundle.build(evaluation, chosen, RATE, tmp_path_factory.mktemp("short"))
+
+
 @pytest.fixture
-def short(tmp_path: Path, evaluation: Path, settings: Callable[..., Listening]) -> Path:
-    """Two items, one system, four kinds of pages."""
-    chosen = settings(
-        systems=["cyclegan"], baselines=[], items=2, blocks=["content", "timbre", "preference", "multi"], listeners=4, headphone_check=True
-    )
-    return bundle.build(evaluation, chosen, 16000, tmp_path / "reports")
+def short(short_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(short_once, tmp_path / "study"))
+
+
+@pytest.fixture
+def page(chromium: "playwright.Browser", request: pytest.FixtureRequest) -> Iterator["playwright.Page"]:
+    """A fresh page; whatever it writes to the console as an error fails the test."""
+    context = chromium.new_context(viewport=WINDOWS[getattr(request, "param", "desk")], accept_downloads=True)
+    tab = context.new_page()
+    tab.add_init_script(FAST)
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("console", lambda m: problems.append(m.text) if m.type == "error" and "ERR_CONNECTION" not in m.text else None)
+    yield tab
+    context.close()
+    assert not problems
 
 
 def hear_all(page: "playwright.Page") -> None:
@@ -73,14 +95,16 @@ def fits(page: "playwright.Page") -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def walk(page: "playwright.Page", shot: Shot = lambda name: None) -> int:
-    """From consent to the end page; returns how many pages with questions were answered."""
+def walk(page: "playwright.Page", shot: Shot = lambda name: None, until: int = 10**9) -> int:
+    """From where it is to the end page, or until so many pages are answered; returns how many pages with questions were answered."""
     answered = 0
     seen: set[str] = set()
     page.wait_for_selector("main h1")
     while True:
         page.wait_for_selector("main h1")
         title = page.locator("main h1").first.inner_text()
+        if answered >= until:
+            return answered
         if page.locator("#stored").count():
             playwright.expect(page.locator("#stored")).to_have_text(re.compile("stored|browser only"), timeout=15000)
             shot("end")
@@ -116,3 +140,108 @@ def walk(page: "playwright.Page", shot: Shot = lambda name: None) -> int:
                 shot(f"{kind}-after")
             page.locator("#jspsych-survey-html-form-next").click()
         page.wait_for_timeout(30)  # the next page replaces this one at once, but not within the click
+
+
+def records_of(folder: Path) -> list[responses.Record]:
+    return responses.read_records(folder)
+
+
+@pytest.mark.parametrize("page", WINDOWS, indirect=True)
+def test_from_consent_to_stored_answers_and_their_analysis(page: "playwright.Page", short: Path) -> None:
+    plan = responses.Plan.load(short)
+    with serving(short) as url:
+        page.goto(url)
+        playwright.expect(page.locator("#jspsych-survey-html-form-next")).to_be_disabled()
+        answered = walk(page)
+        playwright.expect(page.locator("#stored")).to_have_text("All your answers are stored.")
+        code = page.locator("#code").inner_text()
+        page.reload()
+        playwright.expect(page.locator("main h1")).to_have_text("Thank you")
+    found = records_of(short)
+    assert {r.session for r in found} == {code}
+    assert sorted(r.trial for r in found) == list(range(len(plan.orders[0]) + 1)) and answered == len(found)
+    for record in found:
+        assert all(n >= 1 for n in record.plays.values()) and record.agent.startswith("chrome on ")
+        if record.trial:
+            assert set(record.plays) == {slot for slot, _ in plan.pages[record.page]["clips"]}
+    result = analysis.analyse(short, draws=100)
+    assert result["simulated"] is False and result["listeners"]["all"] == 1
+    assert result["listeners"]["excluded"]["too fast"] == 1, "clips at 16 times their speed: nobody listens like that"
+    assert result["without_exclusions"]["answers"] > 0 and "Nobody is kept" in (short / "analysis.html").read_text()
+
+
+def test_stopping_keeps_what_was_answered_and_a_closed_page_goes_on(page: "playwright.Page", short: Path) -> None:
+    with serving(short) as url:
+        page.goto(url)
+        walk(page, until=3)
+        page.reload()
+        playwright.expect(page.locator("main h1")).to_have_text("Welcome back")
+        page.get_by_role("button", name="Go on").click()
+        walk(page, until=1)
+        page.locator("#stop").click()
+        page.get_by_role("button", name="Go on").last.click()
+        assert page.locator("#stored").count() == 0
+        page.locator("#stop").click()
+        page.locator("#stopping").get_by_role("button", name="Stop").click()
+        playwright.expect(page.locator("#stored")).to_have_text("All your answers are stored.")
+        assert "You stopped after" in page.locator("main").inner_text()
+    assert sorted(r.trial for r in records_of(short)) == [0, 1, 2, 3]
+
+
+def test_answers_wait_for_a_server_that_went_away(page: "playwright.Page", short: Path) -> None:
+    with serving(short) as url:
+        page.goto(url)
+        walk(page, until=2)
+    walk(page, until=2)  # nobody is there to take them
+    port = url.rstrip("/").rsplit(":", 1)[1]
+    assert len(records_of(short)) == 2
+    with serving(short, port):
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.wait_for_timeout(300)
+        page.locator("#stop").click()
+        page.locator("#stopping").get_by_role("button", name="Stop").click()
+        playwright.expect(page.locator("#stored")).to_have_text("All your answers are stored.", timeout=15000)
+    assert sorted(r.trial for r in records_of(short)) == [0, 1, 2, 3]
+
+
+def test_opened_from_disk_answers_are_saved_and_imported(page: "playwright.Page", short: Path, tmp_path: Path) -> None:
+    page.goto((short / "site/index.html").as_uri())
+    walk(page)
+    assert "in this browser only" in page.locator("#stored").inner_text()
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    saved = tmp_path / "answers.json"
+    download.value.save_as(saved)
+    new, total = responses.import_files([saved], short)
+    assert new == total == len(responses.Plan.load(short).orders[json.loads(saved.read_text())["order"]]) + 1
+    assert responses.import_files([saved], short) == (0, total)
+
+
+def test_the_keyboard_is_enough(page: "playwright.Page", short: Path) -> None:
+    """Consent and one page of questions without a mouse: Tab, space, arrows, Enter."""
+    with serving(short) as url:
+        page.goto(url)
+        page.wait_for_selector("#agree")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("main h1")).to_have_text("About you", timeout=15000)
+        focused = page.evaluate("document.activeElement.tagName")
+        assert focused == "H1", "the new page's heading has the focus"
+        page.keyboard.press("Tab")  # Stop stands before the page; from the heading the first answer comes next
+        page.keyboard.press("Space")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("main h1")).to_have_text("Set the volume")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator(".player .state")).to_have_text("heard", timeout=15000)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("main h1")).to_have_text("Practice")
+    answers = {a.question: a.value for a in records_of(short)[0].answers}
+    assert answers == {"musician": "no", "device": "headphones"}

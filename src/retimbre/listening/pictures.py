@@ -38,7 +38,7 @@ def mean_bars(
     rows: Sequence[dict[str, Any]], params: dict[str, Any], low: float, high: float, label: str, line: float | None = None
 ) -> Figure:
     """Means with 95 % intervals, one bar per system; ``rows``: system, mean, low, high, n."""
-    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 0.9), layout="constrained")
+    figure = Figure(figsize=(5.0, 0.36 * len(rows) + 0.9), layout="constrained")
     axis = figure.subplots()
     for n, row in enumerate(rows):
         mean = row["mean"] if row["mean"] is not None else math.nan
@@ -60,7 +60,7 @@ def mean_bars(
 
 def answer_histograms(rows: Sequence[dict[str, Any]]) -> Figure:
     """Share of each answer 1 to 5, one stacked bar per system; ``rows``: system, histogram (5)."""
-    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 1.0), layout="constrained")
+    figure = Figure(figsize=(5.0, 0.36 * len(rows) + 1.0), layout="constrained")
     axis = figure.subplots()
     for n, row in enumerate(rows):
         counts = np.asarray(row["histogram"], np.float64)
@@ -86,7 +86,7 @@ def matrix(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], y: str, x: str, notes: Sequence[Sequence[str]], middle: bool
 ) -> Figure:
     """A table of shares (R, C) in colour, NaN left white, with ``notes`` in the cells; ``middle``: 0.5 is the neutral colour."""
-    size = (0.95 * len(columns) + 2.2, 0.55 * len(rows) + 1.5)
+    size = (0.72 * len(columns) + 1.9, 0.4 * len(rows) + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
     axis.imshow(values, vmin=0, vmax=1, cmap="RdBu" if middle else "Blues", aspect="auto", alpha=0.85)

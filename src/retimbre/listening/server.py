@@ -220,6 +220,7 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(128)  # before the address is printed, so that nobody who reads it is refused
         except (OSError, OverflowError) as error:
             listener.close()
             reason = getattr(error, "strerror", None) or "no such port"
