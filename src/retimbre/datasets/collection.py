@@ -43,7 +43,7 @@ def _source(name: str, domains: list[str], dataset: Dataset, seed: int, jobs: in
 
         return Folders(own, seed, jobs)
     from retimbre.datasets.published import Published
-    from retimbre.datasets.sources import find
+    from retimbre.datasets.sources.catalogue import find
 
     return Published(find(name), domains, own, seed, jobs)
 
