@@ -10,6 +10,7 @@ JSON. Nothing is pickled, so reading a file that somebody else wrote runs no cod
 """
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -272,7 +273,8 @@ class Cache:
             partial.write_bytes(pack(value))
             os.replace(partial, path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             return False
         return True
 
