@@ -40,7 +40,7 @@ def site(tmp_path_factory):
 def toy(site, tmp_path, monkeypatch, dataset_params):
     """Prepare the toy set into a new folder, downloads below tmp_path; returns folder and recordings."""
     monkeypatch.setattr(params, "SOURCES", (*params.SOURCES, "toy"))
-    monkeypatch.setattr(sources, "find", lambda name: Toy())
+    monkeypatch.setattr(sources.catalogue, "find", lambda name: Toy())
     monkeypatch.setattr(Toy, "site", site)
     monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
 
