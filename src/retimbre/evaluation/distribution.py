@@ -141,8 +141,8 @@ def _one_hot(count: int, groups: np.ndarray | None) -> np.ndarray:
 def principal_axes(real: np.ndarray, axes: int = FAD_AXES) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and the first principal axes (d, k) of a real set, k = min(axes, d, n - 1)."""
     mean = real.astype(np.float64).mean(axis=0)
-    _, _, directions = np.linalg.svd(real - mean, full_matrices=False)
-    return mean, directions[: min(axes, real.shape[1], len(real) - 1)].T
+    _, directions = np.linalg.eigh((real - mean).T @ (real - mean))  # in ascending order; quicker than the SVD of all windows
+    return mean, directions[:, ::-1][:, : min(axes, real.shape[1], len(real) - 1)]
 
 
 def fad(x: np.ndarray, real: np.ndarray, axes: int = FAD_AXES) -> float:
