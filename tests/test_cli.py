@@ -10,6 +10,7 @@ def test_help_of_every_command_is_complete(capsys):
         (["--help"], ("transfer", "summary")),
         (["transfer", "--help"], ("--to", "--vocoder", "source_phase")),
         (["summary", "--help"], ("--metrics",)),
+        (["compare", "--help"], ("RUN_A", "--metric", "--system", "--json", "workspace")),
     ):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
@@ -21,15 +22,27 @@ def test_help_of_every_command_is_complete(capsys):
 def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
     (tmp_path / "audio").mkdir()
     (tmp_path / "report.html").write_text("<html>")
-    (tmp_path / "audio" / "a_to_b.tune.source.wav").write_bytes(b"")
-    (tmp_path / "audio" / "a_to_b.tune.cyclegan.wav").write_bytes(b"")
+    (tmp_path / "audio" / "a_to_b.tune.source.flac").write_bytes(b"")
+    (tmp_path / "audio" / "a_to_b.tune.cyclegan.flac").write_bytes(b"")
     (tmp_path / "evaluation.json").write_text(
-        json.dumps({"copy": {"feature_lsd": 9.54, "skill": 0.0}, "cyclegan": {"feature_lsd": 7.4, "skill": 0.53}})
+        json.dumps(
+            {
+                "calibration": {"passed": 3, "failed": 1, "verdict": "CALIBRATION FAILED, believe no number"},
+                "copy": {"feature_lsd": 9.54, "skill": 0.0, "fail_unchanged": 1.0, "fail_muted": 0.0},
+                "cyclegan": {"feature_lsd": 7.4, "skill": 0.53, "fail_muted": 0.0},
+            }
+        )
     )
+    (tmp_path / "speed.json").write_text(json.dumps({"cyclegan": 0.012}))
+    (tmp_path / "classifier.json").write_text(json.dumps({"judges": {"style_a_real": 1.0, "style_a_copy": 0.1, "hard_a_real": 0.87}}))
     main(["summary", "--metrics", str(tmp_path), "--evaluation", str(tmp_path)])
     said = capsys.readouterr().out
     assert "feature LSD dB -" in said and "9.54" in said and "0.53" in said
     assert "report.html" in said and said.count("a_to_b.tune.") == 2
+    header = said.splitlines()[0]
+    assert "unchanged -" in header and "rtf -" in header and "muted" not in header and "note F1" not in header, "no empty columns"
+    assert "0.012" in said and "CALIBRATION FAILED" in said
+    assert "target rate: a 1.00" in said and "beyond EQ: a 0.87" in said, "the judges' own rates stand beside theirs"
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "run `dvc repro`"), ("{broken", "not valid JSON")])

@@ -78,7 +78,7 @@ def test_every_stage_and_a_transfer(workspace):
     assert "oracle" not in metrics
     page = (workspace / "data/evaluation/report.html").read_text()
     assert "bell → reed" in page and "reed → bell" in page
-    assert {p.name.split(".")[0] for p in (workspace / "data/evaluation/audio").glob("*.source.wav")} == {"bell_to_reed", "reed_to_bell"}
+    assert {p.name.split(".")[0] for p in (workspace / "data/evaluation/audio").glob("*.source.flac")} == {"bell_to_reed", "reed_to_bell"}
 
     command = [sys.executable, "-m", "retimbre.cli", "transfer", str(workspace / "bell/a.wav"), "--to", "reed", "-o", "out.wav"]
     subprocess.run(command, cwd=workspace, env=environment, check=True, capture_output=True)
