@@ -86,7 +86,8 @@ def test_same_seed_same_samples_also_in_another_process(fitted: dict, name: str)
 @pytest.mark.parametrize("name", ["musaicing", "gram", "texture"])
 def test_another_seed_gives_other_samples(fitted: dict, name: str) -> None:
     x = tune(np.random.default_rng(6), 3, 2.5)
-    assert not np.allclose(fitted[name].transfer(x, "reed", 4), fitted[name].transfer(x, "reed", 5), atol=1e-5)
+    first, *others = (fitted[name].transfer(x, "reed", seed) for seed in range(5))  # two clips to choose from: some seeds agree
+    assert any(not np.allclose(first, other, atol=1e-5) for other in others)
 
 
 @pytest.mark.parametrize("name", BASELINES)
