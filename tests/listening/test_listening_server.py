@@ -95,8 +95,8 @@ def test_page_and_clips_are_served_with_a_policy(client: Client) -> None:
     "path",
     [
         "/key.csv", "/secret", "/frozen.json", "/protocol.md", "/export_token", "/responses/responses.jsonl", "/../key.csv",
-        "/..%2fkey.csv", "/%2e%2e/key.csv", "/audio/../../key.csv", "/audio/..%2f..%2fsecret", "//etc/passwd", "/%2fetc%2fpasswd", "/..\\key.csv",
-        "/audio/", "/plugins", "/%00", "/docs", "/openapi.json", "/api/", "/api/responses/../../key.csv",
+        "/..%2fkey.csv", "/%2e%2e/key.csv", "/audio/../../key.csv", "/audio/..%2f..%2fsecret", "//etc/passwd", "/%2fetc%2fpasswd",
+        "/..\\key.csv",        "/audio/", "/plugins", "/%00", "/docs", "/openapi.json", "/api/", "/api/responses/../../key.csv",
     ],
 )  # fmt: skip
 def test_nothing_else_is_served(client: Client, path: str) -> None:

@@ -85,7 +85,7 @@
       },
       on_finish: (data) => {
         Players.silence();
-        if (done) done(data.response, data.rt, plays);
+        if (done && data.response) done(data.response, data.rt, plays); // a page that was stopped has no answer
       },
     };
   };
@@ -116,7 +116,7 @@
     type: jsPsychBrowserCheck,
     features: ["browser", "mobile", "os"],
     on_finish: (data) => {
-      browser = `${data.browser} on ${data.mobile ? "phone or tablet" : "computer"}`;
+      if (data.browser) browser = `${data.browser} on ${data.mobile ? "phone or tablet" : "computer"}`;
     },
   });
   let browser = "";
