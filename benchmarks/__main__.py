@@ -1,4 +1,7 @@
-"""``python -m benchmarks [--quick] [--rounds 5] [--only cqt,wavenet] [--out benchmarks/results]`` writes one table (Markdown, JSON)."""
+"""``python -m benchmarks [--quick] [--rounds 5] [--only cqt,wavenet] [--out benchmarks/results]`` writes one table (Markdown, JSON).
+
+``python -m benchmarks memory`` measures the features stage on ten hours; ``python -m benchmarks readme`` puts rows into README.md.
+"""
 
 import argparse
 import importlib.metadata
@@ -6,6 +9,7 @@ import json
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per route unless a case says otherwise; before torch starts
@@ -14,8 +18,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-from benchmarks import generation, inversion, transforms  # noqa: E402
-from benchmarks.timing import measure  # noqa: E402
+from benchmarks import generation, inversion, memory, readme, training, transforms  # noqa: E402
+from benchmarks.timing import SLOW_ROUNDS, SLOW_SECONDS, measure  # noqa: E402
 
 GROUPS = {
     "cqt": transforms.cqt_cases,
@@ -23,6 +27,7 @@ GROUPS = {
     "resample": transforms.resample_cases,
     "inversion": inversion.inversion_cases,
     "wavenet": generation.generation_cases,
+    "training": training.training_cases,
 }
 PACKAGES = ("torch", "numpy", "numba", "librosa", "nnAudio", "soxr", "torchaudio", "wavenet_vocoder")
 
@@ -52,8 +57,9 @@ def markdown(result: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
     lines = [
         f"{e['cpu']}, {e['cores']} cores; Python {e['python']}; {versions}.",
-        f"{result['rounds']} interleaved rounds; one-thread rows count CPU seconds, others wall time. "
-        f"Load average {result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end.",
+        f"{result['rounds']} interleaved rounds ({SLOW_ROUNDS} where a call takes more than {SLOW_SECONDS:g} s); "
+        "one-thread rows count CPU seconds, others wall time. "
+        f"Load average {result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end; {result['minutes']} minutes.",
         "",
         "| what | route | threads | rate (median) | ratio to the peer: min – median – max | share of the limit |",
         "|---|---|---|---|---|---|",
@@ -66,14 +72,18 @@ def markdown(result: dict) -> str:
             ratio = " – ".join(f"{row['ratio'][k]:.3g}" for k in ("min", "median", "max"))
         shares = row["share_of_limit"] or {}
         share = "; ".join(f"{value:.2f} of {name.removeprefix('limit: ')}" for name, value in shares.items())
-        rate = f"{row['rate']['median']:,.0f} {row['unit']}"
+        rate = f"{row['rate']['median']:,.{0 if row['rate']['median'] >= 100 else 1}f} {row['unit']}"
         lines.append(f"| {row['group']}: {row['case']} | {row['route']} | {row['threads']} | {rate} | {ratio} | {share} |")
     notes = sorted({f"{row['group']}: {row['case']}: {row['note']}." for row in result["rows"] if row["note"]})
     return "\n".join(lines + [""] + [f"- {note}" for note in notes]) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Time this project's parts beside their peers.")
+    if sys.argv[1:2] == ["memory"]:
+        return memory.main(sys.argv[2:])
+    if sys.argv[1:2] == ["readme"]:
+        return readme.main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the main cases only, not how cost grows with length, bins, layers, streams")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {', '.join(GROUPS)}")
@@ -84,13 +94,20 @@ def main() -> None:
     if unknown or arguments.rounds < 1:
         parser.error(f"--only takes {', '.join(GROUPS)}, not {unknown[0]}" if unknown else "--rounds must be at least 1")
     torch.set_num_threads(1)
-    load, rows = os.getloadavg()[0], []
+    load, rows, began = os.getloadavg()[0], [], time.perf_counter()
     with torch.no_grad():
         for group in groups:
             for case in GROUPS[group](arguments.quick):
                 print(f"{case.group}: {case.name} ...", file=sys.stderr, flush=True)
                 rows += measure(case, arguments.rounds)
-    result = {"environment": environment(), "rounds": arguments.rounds, "load": [load, os.getloadavg()[0]], "rows": rows}
+    minutes = round((time.perf_counter() - began) / 60, 1)
+    result = {
+        "environment": environment(),
+        "rounds": arguments.rounds,
+        "minutes": minutes,
+        "load": [load, os.getloadavg()[0]],
+        "rows": rows,
+    }
     table = markdown(result)
     arguments.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     arguments.out.with_suffix(".md").write_text(table)

@@ -114,3 +114,14 @@ def test_shards_are_plain_npy_files_whatever_their_length(tmp_path):
     assert np.load(tmp_path / "x.npy").shape == (17000, 3)
     with pytest.raises(ValueError, match="rows of shape"):
         ShardFile(tmp_path / "y.npy", "int16").append(np.ones((2, 2), np.int16))
+
+
+def test_released_pages_are_read_again(tmp_path):
+    samples = np.random.default_rng(0).integers(-32768, 32768, 100_000).astype(np.int16)
+    with AudioWriter(tmp_path / "audio", 16000, 0.1, 1) as writer:
+        writer.add(samples, "piano", "train", "a piece")
+    audio = PackedAudio(tmp_path / "audio")
+    before = audio.read(audio.index[0])
+    audio.release()
+    np.testing.assert_array_equal(audio.read(audio.index[0]), before)
+    np.testing.assert_array_equal(before, samples.astype(np.float32) / 32768)

@@ -63,7 +63,9 @@ def histogram_point(histogram: np.ndarray, share: float) -> float:
 
 def excerpt_features(excerpt: Excerpt, folder: Path, index_time: int, config: FeatureConfig) -> tuple[ByRepresentation, ByRepresentation]:
     """Features of one excerpt, (T, F) float16 dB, and their level histograms (training split only)."""
-    audio = torch.from_numpy(_audio(folder, index_time).read(excerpt))[None]
+    source = _audio(folder, index_time)
+    audio = torch.from_numpy(source.read(excerpt))[None]
+    source.release()
     extractor = _extractor(config)
     features = {}
     with torch.inference_mode():

@@ -10,6 +10,7 @@ they are complete and ``index.csv`` is written last, so a folder that was left h
 
 import csv
 import json
+import mmap
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -263,6 +264,13 @@ class _Packed:
         if not 0 <= start <= stop <= excerpt.length:
             raise ValueError(f"excerpt {excerpt.id} has {excerpt.length} items: {start}..{stop} is not within it")
         return self._map(prefix, excerpt)[excerpt.offset + start : excerpt.offset + stop]
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system, which keeps them in its own cache as long as there is room. Reading through
+        a large data set would otherwise seem to need as much memory as it has bytes."""
+        if advice := getattr(mmap, "MADV_DONTNEED", None):  # Windows has none
+            for array in self._maps.values():
+                array.base._mmap.madvise(advice)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}  # other processes map the shards themselves

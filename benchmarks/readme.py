@@ -1,0 +1,64 @@
+"""``python -m benchmarks readme``: the rows of ``results.json`` that README.md quotes, put between its two comment markers."""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+# (group, case, route, threads) as in results.json: what the README shows. The peer is the case's own.
+QUOTED = (
+    ("CQT", "84 bins, 4 x 4 s", "retimbre ConstantQ", 1),
+    ("CQT", "336 bins, 4 x 4 s", "retimbre ConstantQ", 1),
+    ("VQT", "84 bins, gamma 10 Hz, 4 x 4 s", "retimbre ConstantQ(gamma)", 1),
+    ("inverse CQT", "84 bins, hop 256", "retimbre least squares", 1),
+    ("CQT magnitude to audio", "84 bins, hop 256", None, 1),
+    ("WaveNet", "20 layers, 64/128/64, 1 stream", "eager", 1),
+    ("WaveNet", "20 layers, 64/128/64, 1 stream", "numba", 1),
+    ("WaveNet", "20 layers, 64/128/64, 1 stream", "cpp", 1),
+    ("WaveNet", "20 layers, 64/128/64, 1 stream", "cpp, bfloat16 weights", 1),
+    ("WaveNet", "20 layers, 64/128/64, 8 streams", "numba", 2),
+    ("WaveNet", "20 layers, 64/128/64, 8 streams", "cpp", 2),
+    ("WaveNet", "this project's default (10 layers, 32/64/64), 1 stream", "numba", 1),
+    ("WaveNet", "this project's default (10 layers, 32/64/64), 1 stream", "cpp", 1),
+)
+
+
+def quoted_table(result: dict) -> str:
+    """The README's table, Markdown. Rows that ``result`` does not have are left out."""
+    lines = ["| what | route | threads | rate | times the peer: median (min – max) | peer |", "|---|---|---|---|---|---|"]
+    for group, case, route, threads in QUOTED:
+        rows = [r for r in result["rows"] if (r["group"], r["case"], r["threads"]) == (group, case, threads)]
+        rows = [r for r in rows if r["route"] == route or (route is None and r["route"].startswith("retimbre"))]
+        for row in rows[:1]:
+            ratio = row["ratio"]
+            times = f"{ratio['median']:.3g} ({ratio['min']:.3g} – {ratio['max']:.3g})" if ratio else ""
+            for limit, share in (row["share_of_limit"] or {}).items():
+                if "streamed" in limit:
+                    times += f"; {share:.2f} of the limit of reading its weights"
+            rate = f"{row['rate']['median']:,.{0 if row['rate']['median'] >= 100 else 1}f} {row['unit']}"
+            lines.append(f"| {group}: {case} | {row['route']} | {threads} | {rate} | {times} | {row['against'] or ''} |")
+    e = result["environment"]
+    lines += [
+        "",
+        f"{e['cpu']}; {result['rounds']} interleaved rounds; all rows, versions and notes: [benchmarks/results.md](benchmarks/results.md).",
+    ]
+    return "\n".join(lines)
+
+
+def filled(readme: str, result: dict) -> str:
+    """README text with the table between the markers. Raises ValueError when they are missing or not in order."""
+    begin, end = readme.find(BEGIN), readme.find(END)
+    if begin < 0 or end < begin:
+        raise ValueError(f"README.md needs the lines {BEGIN} and {END}")
+    return readme[: begin + len(BEGIN)] + "\n" + quoted_table(result) + "\n" + readme[end:]
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    result = json.loads(Path(__file__).with_name("results.json").read_text())
+    try:
+        text = filled(path.read_text(encoding="utf-8"), result)
+    except ValueError as error:
+        raise SystemExit(f"{error}.") from None
+    path.write_text(text, encoding="utf-8")
+    print(f"{path}: {len(quoted_table(result).splitlines()) - 4} rows")
