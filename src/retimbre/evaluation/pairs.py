@@ -133,8 +133,8 @@ def octave_ticks(first: float, octaves: float) -> list[tuple[float, str]]:
 
 
 def mel_ticks(frequencies_hz: np.ndarray) -> list[tuple[float, str]]:
-    """Octaves of 125 Hz on an axis of mel bands."""
-    wanted = [f for f in (125, 500, 1000, 2000, 4000, 8000, 16000) if frequencies_hz[0] <= f <= frequencies_hz[-1]]
+    """Round frequencies on an axis of mel bands."""
+    wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies_hz[0] <= f <= frequencies_hz[-1]]
     places = np.interp(wanted, frequencies_hz, (np.arange(len(frequencies_hz)) + 0.5) / len(frequencies_hz))
     return [(float(p), f"{f / 1000:g} kHz" if f >= 1000 else f"{f} Hz") for p, f in zip(places, wanted, strict=True)]
 
