@@ -89,7 +89,8 @@ def forests(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> lis
     shown = []
     for metric in FOREST:
         rows, column = table[(table.metric == metric) & (table["item"] != "all")], legend.column(metric)
-        others = [s for s in legend.in_order(rows.system.unique()) if s != AGAINST]
+        pieces = rows.groupby("system")["item"].nunique()  # of one piece no interval can be had: its mark would look certain
+        others = [s for s in legend.in_order(rows.system.unique()) if s != AGAINST and pieces[s] > 1]
         if AGAINST not in set(rows.system):
             continue
         differences = {s: d for s in others if (d := compare(rows, metric, s, AGAINST, draws, seed)).n > 1}
