@@ -34,6 +34,17 @@ def signal(kind: str, samples: int = 48000, fade: int = 0) -> np.ndarray:
         y = 0.5 * np.sin(2 * np.pi * 40 * (2 ** (time * octaves) - 1) / (octaves * np.log(2)))
     elif kind == "noise":
         y = 0.1 * np.random.default_rng(1).standard_normal(samples)
+    elif kind == "music":  # chords with vibrato and a plucked bass over a drum, in a room
+        random = np.random.default_rng(2)
+        y = np.zeros(samples)
+        for start in np.arange(0, time[-1], 0.5):
+            on = np.maximum(time - start, 0)
+            for semitones, decay in ((random.integers(-24, -12), 6), *((random.integers(-5, 12), 1.5) for _ in range(3))):
+                phase = 440 * 2 ** (semitones / 12) * (on + 0.0004 * np.sin(2 * np.pi * 5.5 * on))
+                y += sum(np.sin(2 * np.pi * h * phase) / h for h in range(1, 6)) * np.exp(-decay * on) * (time > start)
+            y += random.standard_normal(samples) * np.exp(-40 * on) * (time > start)
+        room = random.standard_normal(4000) * np.exp(-np.arange(4000) / 800) * 0.03
+        y = np.convolve(y, np.concatenate([[1.0], room]))[:samples] / 20
     else:
         y = np.zeros(samples)
         y[[samples // 4, samples // 2 + 77, 3 * samples // 4 + 1]] = 1.0
@@ -49,7 +60,7 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses"])
+@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
 @pytest.mark.parametrize("bins, per_octave", [(84, 12), (336, 48)])
 def test_agrees_with_librosa(bins, per_octave, kind):
     y = signal(kind)
@@ -63,7 +74,7 @@ def test_agrees_with_librosa(bins, per_octave, kind):
     assert relative_error(ours, theirs) < 0.02  # the phase too
 
 
-@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses"])
+@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
 @pytest.mark.parametrize("bins, per_octave", [(84, 12), (336, 48)])
 def test_is_librosas_transform(bins, per_octave, kind):
     """What is left above comes from librosa's sparse basis, and from the edges, where it drops what its decimation filters ring
@@ -114,15 +125,20 @@ def test_other_sample_rate_halves_first():
     assert relative_error(module(torch.from_numpy(y)[None])[0].numpy(), theirs) < 0.005
 
 
-def test_agrees_with_nnaudio():
-    y = torch.from_numpy(signal("notes"))[None]
-    theirs = CQT2010v2(sr=RATE, hop_length=HOP, fmin=C1, n_bins=84, pad_mode="constant", verbose=False)(y)[0]
-    ours = ConstantQ(RATE, HOP, C1, 84, 12).magnitude(y)[0]
-    assert relative_error(ours.numpy(), theirs.numpy()) < 0.03
+@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
+@pytest.mark.parametrize("bins, per_octave, most", [(84, 12, 0.03), (336, 48, 0.015)])
+def test_agrees_with_nnaudio(bins, per_octave, most, kind):
+    y = torch.from_numpy(signal(kind))[None]
+    settings = dict(n_bins=bins, bins_per_octave=per_octave, pad_mode="constant", verbose=False)
+    theirs = CQT2010v2(sr=RATE, hop_length=HOP, fmin=C1, **settings)(y)[0]
+    ours = ConstantQ(RATE, HOP, C1, bins, per_octave).magnitude(y)[0]
+    assert relative_error(ours.numpy(), theirs.numpy()) < most
+    # nnAudio's kernels are 3 % shorter than librosa's at 12 bins per octave (Q = 1 / (r - 1)), which noise shows.
+    assert np.corrcoef(ours.numpy().ravel(), theirs.numpy().ravel())[0, 1] > (0.998 if kind == "noise" else 0.999)
     assert abs(float((ours * theirs).sum() / (theirs**2).sum()) - 1) < 0.01
 
 
-@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses"])
+@pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
 @pytest.mark.parametrize("bins, per_octave, gamma", [(84, 12, 5.0), (84, 12, None), (336, 48, 10.0), (84, 12, 0.0)])
 def test_variable_q_agrees_with_librosa(bins, per_octave, gamma, kind):
     """librosa's gamma None is the bandwidth of hearing; gamma 0 is the constant-Q transform."""

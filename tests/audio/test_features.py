@@ -45,6 +45,8 @@ def test_backends_agree(backend):
     ours = FeatureExtractor(CONFIG)(audio(32000), "cqt")
     theirs = FeatureExtractor(dataclasses.replace(CONFIG, cqt_backend=backend))(audio(32000), "cqt")
     assert (ours - theirs).norm() < 0.03 * theirs.norm()
+    assert abs(float((ours * theirs).sum() / theirs.square().sum()) - 1) < 0.01
+    assert float(torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1]) > 0.999
 
 
 def test_mel_is_of_the_magnitude():
