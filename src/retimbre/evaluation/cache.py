@@ -109,6 +109,14 @@ def _imports(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
 
 
 @cache
+def _read(path: Path, package: str) -> tuple[frozenset[str], frozenset[str], str]:
+    """What a file imports, the texts that it contains, and what it says without comments and layout. Each file is parsed once."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return frozenset(_imports(tree, package, in_functions=path.name != "__init__.py")), frozenset(words), ast.dump(tree)
+
+
+@cache
 def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
     """The files of this package that importing ``module`` runs, and files beside them that they name (C++), sorted.
 
@@ -123,10 +131,8 @@ def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
             continue
         found.add(path)
         waiting.append(name.rpartition(".")[0])
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += _imports(tree, package, in_functions=path.name != "__init__.py")
-        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        imports, words, _ = _read(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
+        waiting += imports
         found |= {file for file in path.parent.iterdir() if file.suffix != ".py" and file.name in words and file.is_file()}
     return tuple(sorted(found))
 
@@ -137,8 +143,12 @@ def code_of(*modules: str, root: Path = PACKAGE) -> str:
     files = sorted({file for module in modules for file in sources(module, root)})
     if missing := [module for module in modules if _path_of(module, root) is None]:
         raise ValueError(f"{missing[0]} is not a module of retimbre")
-    texts = {str(file.relative_to(root)): file.read_text(encoding="utf-8") for file in files}
-    return digest({name: ast.dump(ast.parse(text)) if name.endswith(".py") else text for name, text in texts.items()})
+
+    def text(file: Path) -> str:
+        parts = ("retimbre", *file.relative_to(root).with_suffix("").parts)
+        return _read(file, ".".join(parts[:-1]))[2] if file.suffix == ".py" else file.read_text(encoding="utf-8")
+
+    return digest({str(file.relative_to(root)): text(file) for file in files})
 
 
 @cache
