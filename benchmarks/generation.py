@@ -116,9 +116,12 @@ def generation_cases(quick: bool) -> Iterator[Case]:
 
     for streams, threads in ((8, 1), (8, 2)):
         routes = [_route(model, "eager", streams, 100, threads), _route(model, "numba", streams, 500, threads)]
-        routes += [_route(model, "cpp", streams, 1000, threads)] if cpp else []
+        if cpp:
+            routes += [_route(model, "cpp", streams, 2000, threads, weights) for weights in ("float32", "bfloat16")]
         if peer:
             routes.append(_peer_route(peer, 60, streams, threads))
+            if threads > 1:  # a second thread slows it where cores are busy
+                routes.append(_peer_route(peer, 60, streams, 1, "wavenet_vocoder, one thread"))
         yield Case(
             "WaveNet", f"{sizes}, {streams} streams", "samples/s", routes, against, threads,
             note="the peer draws one stream at a time only; with more it runs without drawing, which spares it work",
@@ -148,7 +151,7 @@ def _route(model: WaveNet, name: str, streams: int, n: int, threads: int = 1, we
     return Route(label, lambda: generate(model, features, 0, n, seed=0, route=name, threads=threads, weights=weights), streams * n)
 
 
-def _peer_route(peer, n: int, streams: int = 1, threads: int = 1) -> Route:
+def _peer_route(peer, n: int, streams: int = 1, threads: int = 1, label: str = "wavenet_vocoder") -> Route:
     c = torch.randn(streams, peer.cin_channels, n)
     # More than one stream: the number is taken from given first inputs, and each step's softmax is fed back instead of a draw.
     first = torch.nn.functional.one_hot(torch.full((streams, 1), 127), CODES).float()
@@ -162,7 +165,7 @@ def _peer_route(peer, n: int, streams: int = 1, threads: int = 1) -> Route:
         finally:
             torch.set_num_threads(1)
 
-    return Route("wavenet_vocoder", call, streams * n)
+    return Route(label, call, streams * n)
 
 
 def _limits(model: WaveNet) -> dict:
