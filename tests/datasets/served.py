@@ -4,8 +4,8 @@
     with serve(folder, break_after=1000) as url: ...     # every answer ends after 1000 bytes
     write_sums(folder)                                   # a SHA256SUMS, so that `dataset.archives` accepts small archives
 
-``url`` is a str with two attributes: ``asked``, the list of ``(method, path, Range header)`` so far, and ``manners``,
-which may be changed while it serves.
+``url`` is a str with three attributes: ``asked``, the list of ``(method, path, Range header)`` so far, ``sent``, the bytes of
+bodies by path, and ``manners``, which may be changed while it serves.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import http.server
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ class Manners:
     shift_range: int = 0  # a 206 that begins so many bytes late
     version: str = "1"  # part of the entity tag
     silence_s: float = 5.0
+    before: Callable[[int, str], None] | None = None  # called with the number of questions before this one, and its path
 
 
 class Served(str):
@@ -49,6 +50,7 @@ class Served(str):
 
     manners: Manners
     asked: list[tuple[str, str, str]]
+    sent: dict[str, int]
 
 
 yaml.SafeDumper.add_representer(Served, yaml.SafeDumper.represent_str)  # so that it can be written into a params.yaml
@@ -59,6 +61,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     folder: Path
     manners: Manners
     asked: list[tuple[str, str, str]]
+    sent: dict[str, int]
     lock: threading.Lock
 
     def log_message(self, *_: object) -> None:
@@ -85,6 +88,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         m, path = self.manners, unquote(urlsplit(self.path).path)
+        if m.before:
+            m.before(len(self.asked), path)
         self.asked.append((self.command, path, self.headers.get("Range", "")))
         with self.lock:
             error = m.errors.pop(0) if body and m.errors else None
@@ -99,13 +104,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if file.name in m.wrong:
             data = bytes([data[0] ^ 1]) + data[1:]
         tag = f'"{hashlib.md5(data).hexdigest()}-{m.version}"'
-        start = self._start(tag, len(data))
+        start, end = self._span(tag, len(data))
         if start is not None and start >= len(data):
             return self._plain(416, {"Content-Range": f"bytes */{len(data)}"})
         self.send_response(200 if start is None else 206)
         if start is not None:
-            self.send_header("Content-Range", f"bytes {start + m.shift_range}-{len(data) - 1}/{len(data)}")
-        part = data[start or 0 :]
+            self.send_header("Content-Range", f"bytes {start + m.shift_range}-{end - 1}/{len(data)}")
+        part = data[start or 0 : end]
         if m.length:
             self.send_header("Content-Length", str(len(part)))
         else:
@@ -117,18 +122,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Last-Modified", "Mon, 02 Jan 2023 03:04:05 GMT")
         self.end_headers()
         if body:
-            self._send(part)
+            self._send(part, path)
 
-    def _start(self, tag: str, size: int) -> int | None:
-        """The first byte asked for; None for the whole file."""
+    def _span(self, tag: str, size: int) -> tuple[int | None, int]:
+        """The first byte asked for, None for the whole file, and the end of the answer."""
         asked = self.headers.get("Range", "")
         condition = self.headers.get("If-Range")
         fits = condition is None or condition == tag or (self.manners.modified and condition.startswith("Mon, 02 Jan 2023"))
         if not (self.manners.ranges and asked.startswith("bytes=") and fits):
-            return None
-        return int(asked.removeprefix("bytes=").split("-")[0])
+            return None, size
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        return int(first), min(size, int(last) + 1) if last else size
 
-    def _send(self, part: bytes) -> None:
+    def _send(self, part: bytes, path: str) -> None:
         m = self.manners
         broken = m.break_after is not None and len(part) > m.break_after and self._take("breaks")
         silent = self._take("silent")
@@ -136,6 +142,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             for i in range(0, end, BLOCK):
                 self.wfile.write(part[i : min(i + BLOCK, end)])
+                with self.lock:
+                    self.sent[path] = self.sent.get(path, 0) + min(BLOCK, end - i)
                 if m.rate:
                     time.sleep(BLOCK / m.rate)
             if silent:
@@ -150,13 +158,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path, **manners: object) -> Iterator[Served]:
     """Serve the files below ``folder``; ``manners`` are fields of Manners."""
-    attributes = {"folder": Path(folder), "manners": Manners(**manners), "asked": [], "lock": threading.Lock()}
+    attributes = {"folder": Path(folder), "manners": Manners(**manners), "asked": [], "sent": {}, "lock": threading.Lock()}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), attributes))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     address = Served(f"http://127.0.0.1:{server.server_port}")
-    address.manners, address.asked = attributes["manners"], attributes["asked"]
+    address.manners, address.asked, address.sent = attributes["manners"], attributes["asked"], attributes["sent"]
     try:
         yield address
     finally:

@@ -19,6 +19,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -117,16 +118,22 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
+def zip_entries(file: zipfile.ZipFile, skipped: list[str]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """The files in a zip archive under their safe names; links go into ``skipped``. Raises ValueError for what is unsafe."""
+    for info in file.infolist():
+        name, kind = safe_name(_zip_name(info)), info.external_attr >> 28  # the Unix file type, 0 when made elsewhere
+        if kind == 0o12:
+            skipped.append(name)
+        elif kind not in (0, 0o04, 0o10):
+            raise ValueError(f"its member {name!r} is a device or pipe")
+        elif not info.is_dir():
+            yield name, info
+
+
 def _zip_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            name, kind = safe_name(_zip_name(info)), info.external_attr >> 28  # the Unix file type, 0 when made elsewhere
-            if kind == 0o12:
-                skipped.append(name)
-            elif kind not in (0, 0o04, 0o10):
-                raise ValueError(f"its member {name!r} is a device or pipe")
-            elif not info.is_dir():
-                yield Member(name, _ZipStream(file, info))
+        for name, info in zip_entries(file, skipped):
+            yield Member(name, _ZipStream(file, info))
 
 
 class _ZipStream(io.RawIOBase):
@@ -182,7 +189,7 @@ def _copy(stream: IO[bytes], path: Path, room: int) -> int:
     return written
 
 
-def _matcher(patterns: Collection[str]) -> Callable[[str], bool]:
+def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
     """Whether a name matches one of the patterns (none: always): thousands of exact names cost no more than one."""
     plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
     exact = {name for name in plain if escape(name) in patterns}
@@ -215,7 +222,7 @@ def _unpack(archive: Path, target: Path, patterns: Sequence[str], progress: Prog
     skipped: list[str] = []
     folders: set[Path] = set()
     total = count = 0
-    wanted = _matcher(frozenset(patterns))
+    wanted = matcher(frozenset(patterns))
     with open(archive, "rb") as file:
         kind = _kind(file.read(tarfile.BLOCKSIZE))
         file.seek(0)
@@ -259,31 +266,43 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with Progress(archive.stat().st_size >> 20, f"unpack {archive.name}", "MB") as progress:
-            names, skipped = _unpack(archive, partial, members, progress)
-            progress.update(progress.total - progress.done)
-        if not names:
-            wanted = f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}" if members else "no files"
-            raise RetimbreError(f"{archive} holds {wanted}: it is not the archive that was expected.")
-        if skipped:
-            print(f"{archive.name}: {len(skipped)} links were passed over ({skipped[0]} ...)", flush=True)
-        partial.rename(target)
-        return names
-    except DAMAGE as error:
-        raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): delete it and download it again.") from None
-    except UNSUPPORTED as error:
-        raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): unpack and repack it by hand.") from None
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise RetimbreError(f"{archive} cannot be unpacked (a member is a file and a folder): delete it and download it again.") from None
-    except OSError as error:
-        if error.filename is None and error.errno is None:  # bz2's and gzip's for invalid data
-            raise RetimbreError(f"{archive} cannot be unpacked ({_reason(error)}): delete it and download it again.") from None
-        if error.strerror == "File name too long":
-            raise RetimbreError(f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names.") from None
-        raise
+        with problems_named(archive, "delete it and download it again"):
+            with Progress(archive.stat().st_size >> 20, f"unpack {archive.name}", "MB") as progress:
+                names, skipped = _unpack(archive, partial, members, progress)
+                progress.update(progress.total - progress.done)
+            if not names:
+                raise RetimbreError(nothing_of(archive, members))
+            if skipped:
+                print(f"{archive.name}: {len(skipped)} links were passed over ({skipped[0]} ...)", flush=True)
+            partial.rename(target)
+            return names
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _reason(error: Exception) -> str:
+def nothing_of(archive: Path | str, members: Sequence[str]) -> str:
+    wanted = f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}" if members else "no files"
+    return f"{archive} holds {wanted}: it is not the archive that was expected."
+
+
+@contextmanager
+def problems_named(archive: Path | str, advice: str) -> Iterator[None]:
+    """Turn what goes wrong with the content of ``archive`` into a sentence that ends with ``advice``."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
+    except UNSUPPORTED as error:
+        raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): unpack and repack it by hand.") from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise RetimbreError(f"{archive} cannot be unpacked (a member is a file and a folder): {advice}.") from None
+    except OSError as error:
+        if error.filename is None and error.errno is None:  # bz2's and gzip's for invalid data
+            raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
+        if error.strerror == "File name too long":
+            raise RetimbreError(f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names.") from None
+        raise
+
+
+def reason_of(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") or type(error).__name__

@@ -20,7 +20,19 @@ import requests
 
 from retimbre.datasets.checksums import problem_of, read_json, split_checksum, write_json
 from retimbre.datasets.mirrors import Location
-from retimbre.datasets.web import Later, NotThere, Patience, encoded, read_chunk, request, shown, total_of, validator, wait_s_of
+from retimbre.datasets.web import (
+    Later,
+    NotThere,
+    Patience,
+    encoded,
+    read_chunk,
+    request,
+    shown,
+    total_of,
+    unreachable,
+    validator,
+    wait_s_of,
+)
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 
@@ -225,8 +237,7 @@ class Downloads:
                 reasons.append(str(error))
                 if not location.published and "404" not in reasons[-1]:
                     self.said.put(f"{file.name}: {reasons[-1]}; the next place is tried")
-        advice = "check the network or give dataset.archives" if "cannot reach" in reasons[-1] else "try later or give dataset.archives"
-        raise RetimbreError(f"{file.name}: {'; '.join(dict.fromkeys(reasons))}: {advice}.")
+        raise unreachable(file.name, reasons)
 
     def _keep_aside(self, path: Path, wrong: Path, problem: str) -> Path:
         bad = path.with_name(f"{path.name}.bad")

@@ -1,6 +1,6 @@
 """Where downloads are kept: outside every stage's output, because DVC deletes outputs before a stage runs.
 
-    <downloads>/<source>/files/      what was downloaded, checked and unfinished
+    <downloads>/<source>/files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an archive
                         /unpacked/   one folder per file and version, complete or absent
                         /fetched/    of sources that fetch for themselves
                         /root/       links to what this run uses of all that, and nothing else
@@ -22,6 +22,7 @@ from retimbre.datasets.archives import unpack
 from retimbre.datasets.base import project_root
 from retimbre.datasets.download import Downloads, Wanted, sizes
 from retimbre.datasets.mirrors import Archives, Location
+from retimbre.datasets.partial import Members, fetch_members, forget, worth_asking
 from retimbre.datasets.remote import RemoteFile
 from retimbre.datasets.web import Patience, read_text
 from retimbre.errors import RetimbreError
@@ -95,11 +96,18 @@ class Store:
         wanted = [Wanted(file.name, locations[file.name]) for file in missing]
         downloads = Downloads(self.files, self.dataset.downloads, self.patience)
         known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.dataset.downloads, self.patience)
+        for file in [file for file in missing if worth_asking(file, locations[file.name], self.files, known.get(file.name))]:
+            if found := fetch_members(file, locations[file.name], self.files, self.patience, self._refuse_members):
+                self._place_members(file, found)
+                missing.remove(file)
+                known.pop(file.name, None)
+        wanted = [file for file in wanted if file.name in {left.name for left in missing}]
         self._refuse_full_disk(downloads, missing, known)
         got = downloads.fetch(wanted, f"download {self.source}", known)
         for file in missing:
             found = got[file.name]
             self._unpack(file, found.path, found.location)
+            forget(self.files, file.name)  # of an earlier choice: the archive has them all
             if not self.dataset.keep_archives and found.path.parent == self.files:
                 found.path.unlink()
 
@@ -141,17 +149,46 @@ class Store:
                 "folder on a larger disk."
             )
 
-    def _unpack(self, file: RemoteFile, path: Path, location: Location) -> None:
-        target = self._version(file, location)
-        for old in self.unpacked.iterdir() if self.unpacked.is_dir() else ():  # of another version or other members
+    def _refuse_members(self, size: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if size > free:
+            raise RetimbreError(
+                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but the chosen files of {self.source} need {size / GIGABYTE:.1f} GB: "
+                "make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder on a larger disk."
+            )
+
+    def _place_members(self, file: RemoteFile, found: Members) -> None:
+        """What the unpacked archive would be."""
+        target = self._new_version(file, found.location)
+        partial = self._beside(target)
+        for name, path in found.paths.items():
+            link(path, partial / name)
+        partial.rename(target)
+        if not self.dataset.keep_archives:
+            forget(self.files, file.name)
+        self.versions[file.name] = target
+
+    def _new_version(self, file: RemoteFile, location: Location) -> Path:
+        """The folder to be; those of another version or other members are deleted."""
+        for old in self.unpacked.iterdir() if self.unpacked.is_dir() else ():
             if old.name.rpartition("-")[0] == file.name:
                 shutil.rmtree(old)
+        return self._version(file, location)
+
+    @staticmethod
+    def _beside(target: Path) -> Path:
+        """An empty folder that will take the place of ``target``."""
+        partial = target.with_name(f".{target.name}.unpacking")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        return partial
+
+    def _unpack(self, file: RemoteFile, path: Path, location: Location) -> None:
+        target = self._new_version(file, location)
         if file.unpack:
             unpack(path, target, file.members)
         else:
-            partial = target.with_name(f".{target.name}.unpacking")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            partial = self._beside(target)
             if location.local:  # the user's own file is never linked: DVC may write-protect what is
                 shutil.copyfile(path, partial / file.name)
             else:

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from retimbre import __version__
+import retimbre
 from retimbre.errors import RetimbreError
 
 CHUNK = 1 << 18
-HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{__version__}"}
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{retimbre.__version__}"}
 LATER = {408, 425, 429, 500, 502, 503, 504}  # answers after which another attempt makes sense
 LONGEST_TEXT = 8 << 20
 
@@ -42,6 +42,12 @@ class Later(Exception):
 
 class NotThere(Exception):
     """This location cannot give the file; another one may."""
+
+
+def unreachable(name: str, reasons: list[str]) -> RetimbreError:
+    """The error for a file that no location could give."""
+    advice = "check the network or give dataset.archives" if "cannot reach" in reasons[-1] else "try later or give dataset.archives"
+    return RetimbreError(f"{name}: {'; '.join(dict.fromkeys(reasons))}: {advice}.")
 
 
 def shown(url: str) -> str:
