@@ -16,7 +16,7 @@ import pandas
 import yaml
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-from retimbre import __version__
+import retimbre
 from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation import legend
 from retimbre.evaluation.calibration import Calibration
@@ -68,7 +68,7 @@ class Contents:
 
 def versions() -> dict[str, str]:
     """Python, this package and those whose version can move a number, as far as they are installed."""
-    found = {"Python": ".".join(map(str, sys.version_info[:3])), "retimbre": __version__}
+    found = {"Python": ".".join(map(str, sys.version_info[:3])), "retimbre": retimbre.__version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)
