@@ -6,7 +6,7 @@ from pathlib import Path
 
 from retimbre.datasets.remote import RemoteFile, Track
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.common import SPLIT_OF, choose, existing, known, members, one_split
+from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, choose, existing, known, members, one_split
 from retimbre.errors import RetimbreError
 
 DOMAIN = "piano"
@@ -16,7 +16,8 @@ PLACE = "https://storage.googleapis.com/magentadata/datasets/maestro"
 class Maestro:
     """1,276 competition performances, 199 h, with the official split by composition. A piece is a composition.
 
-    The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are unpacked from it.
+    The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are taken out of it, on the server
+    where that gives parts of files.
     """
 
     name = "maestro"
@@ -70,9 +71,9 @@ class Maestro:
                 for row in rows
             ]
         except FileNotFoundError:
-            raise RetimbreError(f"{path} is not there: run `dvc repro download` again.") from None
+            raise RetimbreError(f"{path} is not there: {AGAIN}.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise RetimbreError(f"{path} is not MAESTRO's table ({error!r}): delete it and run `dvc repro download` again.") from None
+            raise RetimbreError(f"{path} is not MAESTRO's table ({error!r}): {AGAIN}.") from None
 
 
 class MaestroV2(Maestro):
