@@ -40,6 +40,7 @@ class Manners:
     wrong: set[str] = field(default_factory=set)  # names whose bytes are changed
     redirect: bool = False  # every path first leads to /moved/...
     shift_range: int = 0  # a 206 that begins so many bytes late
+    long_ranges: bool = False  # a 206 goes on to the end of the file, whatever was asked for
     version: str = "1"  # part of the entity tag
     silence_s: float = 5.0
     before: Callable[[int, str], None] | None = None  # called with the number of questions before this one, and its path
@@ -132,7 +133,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not (self.manners.ranges and asked.startswith("bytes=") and fits):
             return None, size
         first, _, last = asked.removeprefix("bytes=").partition("-")
-        return int(first), min(size, int(last) + 1) if last else size
+        return int(first), min(size, int(last) + 1) if last and not self.manners.long_ranges else size
 
     def _send(self, part: bytes, path: str) -> None:
         m = self.manners

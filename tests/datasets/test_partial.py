@@ -108,7 +108,7 @@ def test_only_what_is_wanted_is_transferred(site, get, capsys):
         dict(break_after=30_000, length=False),
         dict(errors=[(500, {}), (503, {"Retry-After": "0"})]),
         dict(silent=2),
-        dict(rate=4e6),
+        dict(rate=4e6, long_ranges=True),
     ],
     ids=str,
 )
@@ -190,6 +190,16 @@ def test_a_damaged_member_is_asked_for_again_and_then_named(site, get, tmp_path)
         first = len(url.asked)
         assert get(url) == EXPECTED
     assert sum(url.sent.values()) < 4 * SIZE
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_the_length_must_be_that_of_the_directory(site, get, tmp_path, more):
+    whole = (site / "a.zip").read_bytes()
+    at = whole.index(NAMES[3].encode(), whole.index(b"PK\x01\x02")) - 46 + 24
+    (site / "a.zip").write_bytes(whole[:at] + struct.pack("<L", SIZE + more) + whole[at + 4 :])
+    with serve(site) as url, pytest.raises(RetimbreError, match="its member 'set/03.bin' is damaged: "):
+        get(url)
+    assert finished(tmp_path / "files/a.zip.members") == []
 
 
 def test_a_kept_member_that_lost_its_content_is_fetched_again(site, get, tmp_path):
