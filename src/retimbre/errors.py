@@ -31,7 +31,8 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
+        name = error.filename2 or error.filename  # of a copy, where it should go
+        place = f" ({name})" if name else ""
         whole = "" if error.strerror else "a file could not be written whole, is the disk full? "  # numpy's, without a number
         print(f"error: {whole}{error.strerror or error}{place}.", file=sys.stderr)
         sys.exit(1)

@@ -98,5 +98,7 @@ def test_training_stops_at_the_minutes_within_a_file():
     files = [stretch("a", 20.0), stretch("b", 20.0, 3.0), stretch("c", 20.0)]
     assert [(s.path, s.start_s, s.duration_s) for s in training(files, 0.5, "here")] == [("a", 0.0, 20.0), ("b", 3.0, 10.0)]
     assert len(training(files, 0, "here")) == 3
-    with pytest.raises(RetimbreError, match="here: 6.0 s to train on"):
-        training(files, 0.1, "here")
+    with pytest.raises(RetimbreError, match="here: 6.0 s to train on .*: raise dataset.train_minutes"):
+        training(files, 0.1, "here", "raise dataset.limit_hours")
+    with pytest.raises(RetimbreError, match="here: 9.0 s to train on .*: raise dataset.limit_hours"):
+        training([stretch("a", 9.0)], 0, "here", "raise dataset.limit_hours")

@@ -10,7 +10,7 @@ import time
 import pytest
 from served import serve, write_sums
 
-from retimbre.datasets import web
+from retimbre.datasets import download, web
 from retimbre.datasets.download import Downloads, Wanted, sizes
 from retimbre.datasets.mirrors import Archives, Location, parse_sums
 from retimbre.datasets.remote import RemoteFile
@@ -294,9 +294,25 @@ def test_passwords_of_mirrors_are_not_printed(site, capsys):
 def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path):
     with pytest.raises(RetimbreError, match="dataset.archives: .*nowhere is not a folder"):
         archives("nowhere", root=tmp_path)
+    with pytest.raises(RetimbreError, match="dataset.archives: ftp://host/x is no http, https or file address"):
+        archives("ftp://me:secret@host/x")
     with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1 .* check the network and dataset.archives"):
         archives("http://127.0.0.1:9")
     with pytest.raises(RetimbreError, match="x/SHA256SUMS line 2 is not a SHA-256 and a name"):
         parse_sums("# comment\nabc  file\n", "x/SHA256SUMS")
     digits = "A" * 64
     assert parse_sums(f"{digits} *./my file.zip\n\n", "x") == {"my file.zip": f"sha256:{digits.lower()}"}
+
+
+def test_a_long_wait_is_announced(site, tmp_path, capsys, monkeypatch):
+    """Else a server that is down looks like a program that hangs."""
+    for module in (web, download):
+        monkeypatch.setattr(module, "PATIENT_S", 0.0)
+    write_sums(site)
+    with serve(site, errors=[(503, {}), (200, {})]) as url:
+        archives(str(url))
+    assert "127.0.0.1 answers 503 Service Unavailable; another attempt in 0 s" in capsys.readouterr().out
+    name = sorted(path.name for path in site.iterdir() if path.name != "SHA256SUMS")[0]
+    with serve(site, errors=[(503, {})]) as url:
+        Downloads(tmp_path / "kept", patience=HASTE).fetch([Wanted(name, (Location(f"{url}/{name}"),))])
+    assert f"{name}: 127.0.0.1 answers 503 Service Unavailable; another attempt in 0 s" in capsys.readouterr().out

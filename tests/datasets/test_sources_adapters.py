@@ -109,9 +109,10 @@ def test_an_index_that_is_a_zip_file_is_read_and_left_alone(placed):
     path.write_bytes(packed.getvalue())
     assert {track.path for track in adapter.tracks(root, layout.domains)} == set(layout.rows)
     assert path.read_bytes() == packed.getvalue()
-    path.write_text("[]")
-    with pytest.raises(RetimbreError, match="is not mirdata's index of tinysol"):
-        adapter.tracks(root, layout.domains)
+    for content, words in (("[]", "is not mirdata's index of tinysol"), ('{"tracks": {"x": {"audio": 3}}}', "lists a track otherwise")):
+        path.write_text(content)
+        with pytest.raises(RetimbreError, match=f"{words}.*: delete this source's folder of downloads"):
+            adapter.tracks(root, layout.domains)
 
 
 def test_nsynth_refuses_other_counts_and_mixed_instruments(placed, monkeypatch):

@@ -1,6 +1,7 @@
 """Every published set from its URLs to features, through the real stages, from small archives in the set's true layout."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from served import serve, write_sums
 from retimbre.datasets.manifest import SPLITS, read_manifest
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.datasets.sources import find, nsynth
+from retimbre.errors import RetimbreError
 from stages import download, features, resample
 
 ROOT = Path(__file__).parents[2]
@@ -139,3 +141,33 @@ def test_limit_hours_unpacks_and_takes_less(project, published):
     assert sizes[0][0] == 36
     assert sizes[1][0] < 36
     assert 2 * 10 < sizes[1][1] <= 2 * 15
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_lost(project, published):
+    """A limit on the size of files ends a write as a full disk does, without a file's name in the system's error."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    limit = 100_000
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    with serve(published("irmas").folder) as url:
+        write_params(project, source="irmas", domains=["cello", "clarinet"], archives=str(url))
+        command = [sys.executable, "-m", "stages.download"]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=small_files)
+        assert run.returncode == 1
+        last = run.stderr.splitlines()[-1]
+        assert last.startswith(f"error: {project}/.scratch/downloads/irmas cannot take more (File too large): make room")
+        part = project / ".scratch/downloads/irmas/files/IRMAS-TrainingData.zip.part"
+        assert part.stat().st_size == limit
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert f"bytes={limit}-" in {range_asked for _, _, range_asked in url.asked}
+
+
+def test_a_choice_that_is_too_small_says_what_to_raise(project, published):
+    with serve(published("musicnet").folder) as url:
+        domains = ["bach_solo_cello", "cambini_wind_quintet"]
+        write_params(project, source="musicnet", domains=domains, archives=str(url), limit_hours=1 / 3600)
+        with pytest.raises(RetimbreError, match="to train on .* but 10 s is the least: raise dataset.limit_hours"):
+            download.main()

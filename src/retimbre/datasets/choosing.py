@@ -91,19 +91,24 @@ def subset(pieces: Iterable[tuple[str, str, float]], hours: float, seed: int) ->
     return chosen
 
 
-def held_out(stretches: Sequence[Stretch], split: str, count: int, length_s: float, label: str, shortest_s: float = 0.0) -> list[Stretch]:
+def held_out(
+    stretches: Sequence[Stretch],
+    split: str,
+    count: int,
+    length_s: float,
+    label: str,
+    shortest_s: float = 0.0,
+    more: str = "give more or longer recordings",
+) -> list[Stretch]:
     """``count`` excerpts of ``length_s`` that do not overlap, taken from the stretches in turn, evenly spread over each.
 
     With ``shortest_s`` above 0 a stretch shorter than ``length_s`` counts as one excerpt when it lasts that long.
-    Raises RetimbreError when there are not so many.
+    Raises RetimbreError when there are not so many; ``more`` tells how to get more.
     """
     room = [int(stretch.duration_s / length_s) or int(0 < shortest_s <= stretch.duration_s) for stretch in stretches]
     if sum(room) < count:
         kept = f"the {len(stretches)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
-        raise RetimbreError(
-            f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: "
-            "give more or longer recordings, or lower it or dataset.excerpt_s."
-        )
+        raise RetimbreError(f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or dataset.excerpt_s.")
     taken = [0] * len(stretches)
     while sum(taken) < count:
         for i in range(len(stretches)):
@@ -118,8 +123,8 @@ def held_out(stretches: Sequence[Stretch], split: str, count: int, length_s: flo
     return excerpts
 
 
-def training(stretches: Sequence[Stretch], minutes: float, label: str) -> list[Stretch]:
-    """The stretches in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s."""
+def training(stretches: Sequence[Stretch], minutes: float, label: str, more: str = "give more recordings") -> list[Stretch]:
+    """The stretches in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s; ``more`` advises."""
     left_s = minutes * 60 or float("inf")
     taken = []
     for stretch in stretches:
@@ -130,7 +135,7 @@ def training(stretches: Sequence[Stretch], minutes: float, label: str) -> list[S
     if train_s < LEAST_TRAINING_S:
         raise RetimbreError(
             f"{label}: {train_s:.1f} s to train on ({len(stretches)} file(s)), but {LEAST_TRAINING_S:g} s is the least: "
-            "give more recordings or raise dataset.train_minutes."
+            f"{'raise dataset.train_minutes' if 0 < minutes * 60 < LEAST_TRAINING_S else more}."
         )
     return taken
 

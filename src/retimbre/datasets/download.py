@@ -21,6 +21,7 @@ import requests
 from retimbre.datasets.checksums import problem_of, read_json, split_checksum, write_json
 from retimbre.datasets.mirrors import Location
 from retimbre.datasets.web import (
+    PATIENT_S,
     Later,
     NotThere,
     Patience,
@@ -259,7 +260,10 @@ class Downloads:
                 failures = 1 if part.done > before else failures + 1
                 if failures >= (3 if error.quick else self.patience.attempts):
                     raise NotThere(str(error)) from None
-                if self.stop.wait(wait_s_of(failures - 1, self.patience, error.wait_s)):
+                wait_s = wait_s_of(failures - 1, self.patience, error.wait_s)
+                if wait_s > PATIENT_S:
+                    self.said.put(f"{name}: {error}; another attempt in {wait_s:.0f} s")
+                if self.stop.wait(wait_s):
                     raise _Stopped from None
                 continue
             found = part.digest.hexdigest()

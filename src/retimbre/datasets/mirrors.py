@@ -59,10 +59,13 @@ class Archives:
         if archives is None:
             return
         address = urlsplit(archives)
-        if address.scheme in ("http", "https"):
+        if address.scheme in ("http", "https") and address.hostname:
             self.base = archives.rstrip("/")
         elif address.scheme == "file":
             self.folder = Path(unquote(address.path))
+        elif "://" in archives:
+            place = _without_password(archives)
+            raise RetimbreError(f"dataset.archives: {place} is no http, https or file address: give one, a folder or null.")
         else:
             self.folder = (root / Path(archives).expanduser()).resolve()
         if self.folder is not None and not self.folder.is_dir():

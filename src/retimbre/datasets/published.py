@@ -4,8 +4,10 @@ Only what is used is decoded: files are chosen by their headers, then the chosen
 those that break off or are silent are replaced by the next.
 """
 
+import errno
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from retimbre.datasets.checking import Checked, Task, check_all, refuse_too_many
@@ -46,7 +48,8 @@ class Published:
         print(textwrap.indent(self.about(), "  ").replace("  ", f"{self.source.name}: ", 1), flush=True)
         store = Store(self.source.name, self.dataset, self.patience)
         with store.locked():
-            root = self._gather(store)
+            with _room_named(store.folder):
+                root = self._gather(store)
             tracks = self._tracks(root)
             chosen = self._choose(tracks, root)
             for path in sorted({name for domain in chosen for stretch in chosen[domain] for name in (stretch.path, stretch.midi) if name}):
@@ -140,6 +143,7 @@ class Published:
     def _pick(self, domain: str, stretches: list[Stretch]) -> tuple[list[Stretch], list[tuple[str, float]]]:
         """Held-out excerpts of as many pieces as possible and training stretches; and the keys of the stretches they are from."""
         label = f"dataset.source {self.source.name}, {domain}"
+        more = "raise dataset.limit_hours" if self.dataset.limit_hours else "choose a domain or source with more recordings"
         turns: dict[str, int] = {}
         order = []
         for stretch in sorted(stretches, key=lambda s: (unit_hash(f"stretch {s.path} {s.start_s:.6f}"), s.path)):
@@ -149,10 +153,10 @@ class Published:
         chosen = []
         for split, count in (("validation", self.dataset.validation_pieces), ("test", self.dataset.test_pieces)):
             own = [stretch for stretch in in_turn if stretch.split == split]
-            chosen += held_out(own, split, count, self.dataset.excerpt_s, label, SHORTEST_EXCERPT_S)
+            chosen += held_out(own, split, count, self.dataset.excerpt_s, label, SHORTEST_EXCERPT_S, more)
         own = [stretch for stretch in stretches if stretch.split == "train"]
         own.sort(key=lambda s: (unit_hash(f"{self.seed} {s.path} {s.start_s:.6f}"), s.path))
-        chosen += training(own, self.dataset.train_minutes, label)
+        chosen += training(own, self.dataset.train_minutes, label, more)
         return chosen, sorted({stretch.origin for stretch in chosen})
 
     def _recording(self, domain: str, stretch: Stretch) -> Recording:
@@ -169,6 +173,20 @@ class Published:
             licence=self.licence,
             midi=stretch.midi,
         )
+
+
+@contextmanager
+def _room_named(folder: Path) -> Iterator[None]:
+    """A full disk, a quota or a size limit while ``folder`` is filled, as a sentence that names it: the system's error names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RetimbreError(
+            f"{folder} cannot take more ({error.strerror}): make room or set RETIMBRE_DOWNLOADS to a folder on a larger disk; what is "
+            "downloaded is kept, the next run continues."
+        ) from None
 
 
 def _order(track: Track) -> tuple:

@@ -19,6 +19,7 @@ CHUNK = 1 << 18
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{retimbre.__version__}"}
 LATER = {408, 425, 429, 500, 502, 503, 504}  # answers after which another attempt makes sense
 LONGEST_TEXT = 8 << 20
+PATIENT_S = 3.0  # a longer wait for another attempt is announced
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa:
             except (Later, urllib3.exceptions.HTTPError) as error:
                 reason = str(error)
                 if attempt + 1 < (2 if getattr(error, "quick", False) else patience.attempts):
-                    time.sleep(wait_s_of(attempt, patience, getattr(error, "wait_s", None)))
+                    wait_s = wait_s_of(attempt, patience, getattr(error, "wait_s", None))
+                    if wait_s > PATIENT_S:
+                        print(f"{reason}; another attempt in {wait_s:.0f} s", flush=True)
+                    time.sleep(wait_s)
                 else:
                     break
     raise RetimbreError(f"{reason}: check the network and dataset.archives.")

@@ -13,7 +13,8 @@ from retimbre.datasets.manifest import SPLITS
 from retimbre.datasets.remote import Track
 from retimbre.errors import RetimbreError
 
-AGAIN = "delete it and run `dvc repro download` again"
+# What an adapter sees are links (see Store): deleting one of them would bring it back as it was.
+AGAIN = "delete this source's folder of downloads, and the copy in dataset.archives if there is one, and run `dvc repro download` again"
 FEWEST_PIECES = len(SPLITS)  # that a domain can be split into
 SPLIT_OF = {"train": "train", "training": "train", "valid": "validation", "validation": "validation", "test": "test"}
 csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than the module's default
@@ -33,7 +34,7 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list
                 raise RetimbreError(f"{path} has no column {missing[0]!r}, which the publisher's file has: {AGAIN}.")
             return [row for row in reader if all(row[name] is not None for name in columns)]
     except FileNotFoundError:
-        raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN.replace('it', 'the archive')}.") from None
+        raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise RetimbreError(f"{path} is not the publisher's table ({error}): {AGAIN}.") from None
 
@@ -70,7 +71,7 @@ def existing(root: Path, tracks: Iterable[Track], domains: Sequence[str], source
         if not any(track.domain == domain for track in found):
             raise RetimbreError(
                 f"dataset.source {source}: no recording of {domain!r} is among the files in {root}, which are laid out otherwise than "
-                f"the publisher's: look at docs/datasets/{source.split('_')[0]}*.md, delete the folder and run `dvc repro download` again."
+                f"the publisher's: look at docs/datasets/{source.split('_')[0]}*.md, {AGAIN}."
             )
     return found
 

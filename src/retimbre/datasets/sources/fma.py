@@ -68,7 +68,7 @@ class FmaSmall:
                         name = f"fma_{self.size}/{number // 1000:03d}/{number:06d}.mp3"
                         tracks.append(Track(name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S))
         except FileNotFoundError:
-            raise RetimbreError(f"{path} is not there: run `dvc repro download` again.") from None
+            raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
         except (StopIteration, ValueError, IndexError, KeyError, csv.Error) as error:
             raise RetimbreError(f"{path} is not FMA's table of tracks ({error!r}): {AGAIN}.") from None
         return tracks

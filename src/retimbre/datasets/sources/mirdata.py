@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from retimbre.datasets.remote import RemoteFile
+from retimbre.datasets.sources.common import AGAIN
 from retimbre.errors import RetimbreError
 
 INDEX_FOLDER = "mirdata"
@@ -68,17 +69,21 @@ def _read_index(path: Path, name: str) -> dict[str, Any]:
             raise ValueError("no tracks")
         return listed
     except FileNotFoundError:
-        raise RetimbreError(f"{path} is not there: run `dvc repro download` again, or put mirdata's index of {name} there.") from None
+        raise RetimbreError(f"{path} is not there, mirdata's index of {name}: {AGAIN}.") from None
     except (ValueError, KeyError, TypeError, StopIteration, zipfile.BadZipFile):
-        raise RetimbreError(f"{path} is not mirdata's index of {name}: delete it and run `dvc repro download` again.") from None
+        raise RetimbreError(f"{path} is not mirdata's index of {name}: {AGAIN}.") from None
 
 
 def tracks(name: str, root: Path) -> list[Any]:
     """mirdata's track objects of the data set below ``root``, by id. Their paths lead there; files may be missing."""
     root = Path(root).resolve()
     dataset = module(name).Dataset(data_home=str(root))
-    dataset._index = _read_index(root / INDEX_FOLDER / _index(name).filename, name)  # mirdata would look for it in its own folder
-    return [dataset.track(track_id) for track_id in sorted(dataset._index["tracks"])]
+    path = root / INDEX_FOLDER / _index(name).filename
+    dataset._index = _read_index(path, name)  # mirdata would look for it in its own folder
+    try:
+        return [dataset.track(track_id) for track_id in sorted(dataset._index["tracks"])]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise RetimbreError(f"{path} lists a track otherwise than mirdata's index of {name} ({error!r}): {AGAIN}.") from None
 
 
 def _skeleton(path: str) -> str:
@@ -122,6 +127,6 @@ def complete(name: str, root: Path, wanted: Iterable[Any], audio_path: Callable[
     if missing:
         raise RetimbreError(
             f"dataset.source {name}: {len(missing)} of {len(missing) + len(found)} files that mirdata's index lists are missing from "
-            f"{root}, the first is {missing[0]}: delete that folder and run `dvc repro download` again."
+            f"{root}, the first is {missing[0]}: {AGAIN}."
         )
     return found

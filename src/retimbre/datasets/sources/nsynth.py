@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retimbre.datasets.remote import RemoteFile, Track
-from retimbre.datasets.sources.common import SPLIT_OF, existing, known, read_table
+from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, existing, known, read_table
 from retimbre.errors import RetimbreError
 
 PLACE = "http://download.magenta.tensorflow.org/datasets/nsynth"
@@ -19,7 +19,6 @@ HISTOGRAM = {
 PARTS = ("train", "valid", "test")
 GANSYNTH_SPLITS = "nsynth-gansynth_splits.csv"
 GANSYNTH_PITCHES = range(24, 85)  # MIDI
-AGAIN = "delete its folder and run `dvc repro download` again"
 
 
 class NSynth:
