@@ -62,3 +62,11 @@ def test_missing_and_broken_manifests_are_refused(tmp_path):
     (tmp_path / "manifest.csv").write_text(text.replace("1.250000", "long"))
     with pytest.raises(RetimbreError, match="line 2: start_s, duration_s"):
         read_manifest(tmp_path)
+    for content, words in (
+        (text.encode("utf-16"), "is not a CSV file in UTF-8"),
+        (text.rstrip("\n").encode() + b",more\n", "line 2: it has not 11 fields"),
+        (text.rpartition(",")[0].encode() + b"\n", "line 2: it has not 11 fields"),
+    ):
+        (tmp_path / "manifest.csv").write_bytes(content)
+        with pytest.raises(RetimbreError, match=words):
+            read_manifest(tmp_path)

@@ -95,8 +95,12 @@ def read_manifest(folder: Path) -> list[Recording]:
             rows = list(reader)
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: run `dvc repro download` first.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise RetimbreError(f"{path} is not a CSV file in UTF-8; run `dvc repro download` again.") from None
     recordings = []
     for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise RetimbreError(f"{path} line {number}: it has not {len(COLUMNS)} fields; run `dvc repro download` again.")
         try:
             numbers = {name: kind(row[name]) for name, kind in (("start_s", float), ("duration_s", float), ("sample_rate", int))}
         except (TypeError, ValueError):

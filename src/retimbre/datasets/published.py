@@ -41,7 +41,8 @@ class Published:
 
     def about(self) -> str:
         source = self.source
-        return "\n".join([f"{source.title} ({source.homepage})", f"Licence: {self.licence}", f"Cite: {source.citation}"])
+        cite = [f"Cite: {source.citation}"] if source.citation else []
+        return "\n".join([f"{source.title} ({source.homepage})", f"Licence: {self.licence}", *cite])
 
     def prepare(self, out: Path) -> list[Recording]:
         """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few or broken recordings)."""
