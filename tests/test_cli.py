@@ -45,7 +45,7 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
     assert "target rate: a 1.00" in said and "beyond EQ: a 0.87" in said, "the judges' own rates stand beside theirs"
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "run `dvc repro`"), ("{broken", "not valid JSON")])
+@pytest.mark.parametrize(("content", "words"), [(None, "run `dvc repro`"), ("{broken", "not valid JSON"), ("[]", "not valid JSON")])
 def test_summary_without_metrics_says_what_to_do(tmp_path, capsys, content, words):
     if content:
         (tmp_path / "evaluation.json").write_text(content)

@@ -69,13 +69,16 @@ def listen(folder: Path) -> list[Path]:
 def read_json(path: Path, advice: str | None) -> dict:
     """A metrics file; one that is not there is empty unless there is ``advice`` what to do."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+        return found
     except FileNotFoundError:
         if advice is None:
             return {}
         raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
-    except json.JSONDecodeError:
-        raise errors.RetimbreError(f"{path} is not valid JSON: restore it with `git checkout {path}` or `dvc repro`.") from None
+    except ValueError:  # no JSON, no UTF-8 or no object
+        raise errors.RetimbreError(f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`.") from None
 
 
 def summary(args: argparse.Namespace) -> None:
