@@ -87,6 +87,15 @@ def test_one_training_and_few_seeds_are_said():
     assert rows(three)["skill"].p == pytest.approx(0.1) and rows(three)["skill"].verdict == "no difference shown"
 
 
+def test_a_system_that_did_not_change_is_said_and_those_that_did_are_named():
+    a, b = run(seed=1), run(seed=1)
+    assert c.compare_runs([a], [b]).notes[0] == "cyclegan has the same values in both runs; and so has every other system."
+    b.table.loc[(b.table.system == "copy") & (b.table["item"] == "tune3"), "value"] += 0.1
+    note = c.compare_runs([a], [b]).notes[0]
+    assert note == "cyclegan has the same values in both runs; choose one that changed with --system: copy."
+    assert "same values" not in " ".join(c.compare_runs([a], [b], "copy").notes)
+
+
 def test_five_seeds_show_a_difference_that_holds_for_every_training():
     found = c.compare_runs(
         [run(seed=s, sets=1 + s / 100) for s in range(5)], [run(seed=s + 9, skill=0.3, sets=2 + s / 100) for s in range(5)]
@@ -211,11 +220,15 @@ def test_a_folder_is_a_run_too(here, tmp_path, capsys):
     [
         (("old", "nowhere"), "'nowhere' is neither a folder nor a revision"),
         (("old", "tables"), "tables has no per_item.parquet"),
+        (("old", "broken"), "per_item.parquet is not a readable Parquet file"),
         (("old", ","), "a side of the comparison is empty"),
         (("old", "main", "--system", "none"), "no system 'none'"),
     ],
 )
-def test_mistakes_are_one_sentence(here, capsys, words, message):
+def test_mistakes_are_one_sentence(here, tmp_path, capsys, words, message):
+    if words[1] == "broken":
+        words = ("old", str(tmp_path))
+        (tmp_path / "per_item.parquet").write_text("no table")
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", *words])
     error = capsys.readouterr().err

@@ -116,6 +116,8 @@ def _of_revision(revision: str, root: Path) -> Run:
             f"the table of {revision!r} is not in DVC's cache: fetch it with `dvc pull` on that revision, or make it with "
             "`dvc exp apply` and `dvc repro evaluate`."
         ) from None
+    except ValueError:  # pyarrow's errors of contents are ValueErrors
+        raise RetimbreError(f"the table of {revision!r} is not a readable Parquet file: run `dvc repro --force evaluate` on it.") from None
     except DvcException as error:
         raise RetimbreError(f"DVC cannot read {revision!r}: {str(error).splitlines()[0].rstrip('.')}.") from None
     if missing := [column for column in COLUMNS if column not in table.columns and column != "range"]:
@@ -222,6 +224,15 @@ def _notes(a: Sequence[Run], b: Sequence[Run], common: int, most: int) -> list[s
     return notes
 
 
+def _changed(a: Run, b: Run) -> list[str]:
+    """Systems whose measured values, computing time aside, are not the same in both runs."""
+    keys = ["system", "direction", "item", "metric"]
+    x, y = (run.table[run.table.metric != "rtf"].set_index(keys).value for run in (a, b))
+    both = pandas.concat([x, y], axis=1, join="inner").dropna()
+    changed = set(both.index[both.iloc[:, 0] != both.iloc[:, 1]].get_level_values("system"))
+    return [name for name in dict.fromkeys(a.table.system) if name in changed]
+
+
 def _choose(n: int, k: int) -> int:
     from math import comb
 
@@ -259,6 +270,9 @@ def compare_runs(
             row = Row(**{**asdict(row), "corrected": float(corrected[metric]) if metric in corrected else None})
             done.append(Row(**{**asdict(row), "verdict": _verdict(row)}))
     notes = _notes(a, b, len(common), max(map(len, items)))
+    if len(a) == len(b) == 1 and system not in (changed := _changed(a[0], b[0])):
+        others = f"choose one that changed with --system: {', '.join(changed)}" if changed else "and so has every other system"
+        notes.insert(0, f"{system} has the same values in both runs; {others}.")
     return Comparison(tuple(r.name for r in a), tuple(r.name for r in b), system, tuple(done), tuple(notes))
 
 

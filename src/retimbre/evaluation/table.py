@@ -48,11 +48,13 @@ def write_table(path: Path, table: pandas.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pandas.DataFrame:
-    """Read what :func:`write_table` wrote. Raises RetimbreError when it is not there or has other columns."""
+    """Read what :func:`write_table` wrote. Raises RetimbreError when it is not there, is no table or has other columns."""
     try:
         table = pandas.read_parquet(path)
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: make it with `dvc repro evaluate`.") from None
+    except (OSError, ValueError):  # pyarrow's errors of contents are ValueErrors
+        raise RetimbreError(f"{path} is not a readable Parquet file: make it again with `dvc repro --force evaluate`.") from None
     table = table if "range" in table.columns else table.assign(range="any")  # tables of before it was there
     if missing := [c for c in COLUMNS if c not in table.columns]:
         raise RetimbreError(f"{path} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
