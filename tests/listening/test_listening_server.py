@@ -258,7 +258,7 @@ def test_killed_while_answering_it_keeps_every_acknowledged_answer(built: Path) 
 def test_a_taken_port_and_an_unbuilt_study_are_said(built: Path, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(RetimbreError, match="cannot be served .*choose another with --port"),
+        pytest.raises(RetimbreError, match="cannot be served .*choose another with --host or --port"),
     ):
         server.serve(built, port=taken.getsockname()[1])
     with pytest.raises(RetimbreError, match="build the study with `retimbre listen build`"):

@@ -224,7 +224,7 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
         except (OSError, OverflowError) as error:
             listener.close()
             reason = getattr(error, "strerror", None) or "no such port"
-            raise RetimbreError(f"--host {host} --port {port} cannot be served ({reason}): choose another with --port.") from None
+            raise RetimbreError(f"--host {host} --port {port} cannot be served ({reason}): choose another with --host or --port.") from None
         shown = f"[{host}]" if ":" in host else host
         print(f"listening test {plan.study}: http://{shown}:{listener.getsockname()[1]}/  ({len(store.seen)} pages answered)", flush=True)
         print(f"answers: {store.paths['responses']}  (Ctrl-C ends; export with the token in {folder / 'export_token'})", flush=True)
