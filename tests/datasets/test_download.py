@@ -294,6 +294,8 @@ def test_passwords_of_mirrors_are_not_printed(site, capsys):
 def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path):
     with pytest.raises(RetimbreError, match="dataset.archives: .*nowhere is not a folder"):
         archives("nowhere", root=tmp_path)
+    with pytest.raises(RetimbreError, match="dataset.archives: ~nobody-of-this-name/x leads nowhere .* give another path"):
+        archives("~nobody-of-this-name/x", root=tmp_path)
     with pytest.raises(RetimbreError, match="dataset.archives: ftp://host/x is no http, https or file address"):
         archives("ftp://me:secret@host/x")
     with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1 .* check the network and dataset.archives"):

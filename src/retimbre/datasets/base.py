@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from retimbre.datasets.manifest import Recording
+from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 
 
@@ -24,6 +25,17 @@ class Source(Protocol):
 def project_root() -> Path:
     """Where ``dvc.yaml`` is: ``DVC_ROOT``, which DVC sets to the original checkout in queued experiments too, else here."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def user_path(given: str, label: str, root: Path | None = None) -> Path:
+    """A path that the user gives as ``label``; a relative one is below ``root``, else the project's root.
+
+    Raises RetimbreError for the home of an unknown user and for links in a circle.
+    """
+    try:
+        return ((root or project_root()) / Path(given).expanduser()).resolve()
+    except RuntimeError as error:
+        raise RetimbreError(f"{label}: {given} leads nowhere ({str(error).rstrip('.')}): give another path.") from None
 
 
 def make_source(dataset: Dataset, seed: int, jobs: int = 1) -> Source:

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from retimbre.datasets.base import project_root
+from retimbre.datasets.base import project_root, user_path
 from retimbre.datasets.checking import Checked, Task, check_all, refuse_too_many
 from retimbre.datasets.choosing import Stretch, held_out, split_of_hash, training
 from retimbre.datasets.manifest import SPLITS, Recording
@@ -59,11 +59,11 @@ class Folders:
     def __init__(self, dataset: Dataset, seed: int, jobs: int = 1):
         self.dataset, self.seed, self.jobs = dataset, seed, jobs
         root = project_root()
-        self.folders = {domain: (root / Path(dataset.folders[domain]).expanduser()).resolve() for domain in dataset.domains}
+        self.folders = {domain: user_path(dataset.folders[domain], f"dataset.folders.{domain}") for domain in dataset.domains}
         for domain, folder in self.folders.items():
             if not folder.is_dir():
                 given = dataset.folders[domain]
-                relative = "" if Path(given).expanduser().is_absolute() else f" ({given}, from the project's root {root})"
+                relative = "" if given.startswith(("/", "~")) else f" ({given}, from the project's root {root})"
                 raise RetimbreError(f"dataset.folders.{domain}: {folder}{relative} is not a folder: give the folder of its recordings.")
             for other, inside in self.folders.items():
                 if other != domain and inside.is_relative_to(folder):

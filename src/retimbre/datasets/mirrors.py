@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from retimbre.datasets.base import user_path
 from retimbre.datasets.remote import RemoteFile
 from retimbre.errors import RetimbreError
 
@@ -67,7 +68,7 @@ class Archives:
             place = _without_password(archives)
             raise RetimbreError(f"dataset.archives: {place} is no http, https or file address: give one, a folder or null.")
         else:
-            self.folder = (root / Path(archives).expanduser()).resolve()
+            self.folder = user_path(archives, "dataset.archives", root)
         if self.folder is not None and not self.folder.is_dir():
             raise RetimbreError(f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null.")
         for place in self._places():

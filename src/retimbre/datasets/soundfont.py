@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from retimbre.datasets.base import user_path
 from retimbre.datasets.performance import PlayedNote, midi_bytes
 from retimbre.errors import RetimbreError
 
@@ -90,7 +91,7 @@ def find_font(path: str | None) -> Font:
     """
     if path is None:
         return Font(default_font(), FONT_NAME, FONT_LICENCE)
-    font = Path(path).expanduser().resolve()
+    font = user_path(path, "dataset.soundfont")
     if not font.is_file():
         raise RetimbreError(f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for {FONT_NAME}.")
     with open(font, "rb") as file:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retimbre.datasets.archives import unpack
-from retimbre.datasets.base import project_root
+from retimbre.datasets.base import project_root, user_path
 from retimbre.datasets.download import Downloads, Wanted, sizes
 from retimbre.datasets.mirrors import Archives, Location
 from retimbre.datasets.partial import Members, fetch_members, forget, worth_asking
@@ -34,7 +34,7 @@ GIGABYTE = 1e9
 def downloads_folder() -> Path:
     """The folder of all sources."""
     given = os.environ.get("RETIMBRE_DOWNLOADS")
-    return (project_root() / Path(given).expanduser()).resolve() if given else project_root() / ".scratch" / "downloads"
+    return user_path(given, "RETIMBRE_DOWNLOADS") if given else project_root() / ".scratch" / "downloads"
 
 
 def link(source: Path, target: Path) -> None:
