@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas
 import pytest
 
 from retimbre import cli
@@ -71,6 +72,22 @@ def test_lower_is_better_for_distances_and_the_rest_is_exploratory():
     (row,) = c.compare_runs([run(seed=1)], [run(seed=2, skill=0.1)], metrics=["paired_mrstft"]).rows
     assert row.verdict == "better (exploratory)" and row.corrected is None and row.difference < 0 and row.improved == 1.0
     assert c.better_sign("paired_timbre") == -1 and c.better_sign("style_shift") == 1 and c.better_sign("quality_lufs_delta") == 0
+
+
+def answers(*predicted):
+    return pandas.DataFrame({"actual": ["piano"] * len(predicted), "predicted": predicted})
+
+
+def test_classifiers_are_compared_by_mcnemar_on_the_same_windows():
+    good, bad = answers(*["piano"] * 20), answers(*["piano"] * 12, *["guitar"] * 8)
+
+    def said(a, b):
+        sides = [[c.Run("x", table(seed=seed), {}, side)] for seed, side in enumerate((a, b))]
+        return [note for note in c.compare_runs(*sides).notes if "McNemar" in note]
+
+    (note,) = said(good, bad)
+    assert "1.000 (A) and 0.600 (B), only A right 8, only B right 0, exact McNemar p = 0.0078" in note  # 2 x 0.5^8
+    assert said(good, good) == said(good, None) == said(good, answers("piano")) == []
 
 
 def test_asking_for_one_metric_does_not_weaken_the_correction():

@@ -22,10 +22,11 @@ import pandas
 
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.headline import FAILURES, HEADLINE, HEADLINE_METRICS
-from retimbre.evaluation.statistics import hierarchical_difference, holm, permutation_p, permutation_p_of_runs
+from retimbre.evaluation.statistics import exact_mcnemar, hierarchical_difference, holm, permutation_p, permutation_p_of_runs
 from retimbre.evaluation.table import COLUMNS, read_table
 
 TABLE, VERSIONS = "data/evaluation/per_item.parquet", "data/evaluation/versions.json"
+ANSWERS = "metrics/plots/classifier/confusion.csv"  # actual, predicted: the instrument classifier on real test windows, in a fixed order
 ALPHA = 0.05
 ENOUGH_SEEDS = 5  # with fewer, the interval over seeds is too narrow and p cannot become small
 HIGHER_IS_BETTER = (
@@ -41,11 +42,14 @@ NEITHER_IS_BETTER = (
 
 @dataclass(frozen=True)
 class Run:
-    """One training's results: the long table, and what its numbers depend on beside the model (empty: not known)."""
+    """One training's results: the long table, what its numbers depend on beside the model (empty: not known), and the
+    instrument classifier's answers on real test windows (None: not known).
+    """
 
     name: str
     table: pandas.DataFrame
     versions: dict[str, str]
+    answers: pandas.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,13 @@ def read_run(name: str, root: Path = Path()) -> Run:
     for path in (folder / "per_item.parquet", folder / TABLE):
         if name == "workspace" or folder.is_dir():
             if path.is_file():
-                versions = path.with_name("versions.json")
-                return Run(name, read_table(path), _versions(versions.read_bytes() if versions.is_file() else b""))
+                versions, answers = path.with_name("versions.json"), folder / ANSWERS
+                return Run(
+                    name,
+                    read_table(path),
+                    _versions(versions.read_bytes() if versions.is_file() else b""),
+                    _answers(answers.read_bytes() if answers.is_file() else b""),
+                )
     if name == "workspace":
         raise RetimbreError(f"the workspace has no {TABLE}: make it with `dvc repro evaluate`, or fetch it with `dvc pull`.")
     if folder.is_dir():
@@ -103,7 +112,7 @@ def _of_revision(revision: str, root: Path) -> Run:
     try:
         files = DVCFileSystem(str(root), rev=revision)
         table = pandas.read_parquet(io.BytesIO(_read(files, TABLE)))
-        versions = _versions(_read(files, VERSIONS, b""))
+        versions, answers = _versions(_read(files, VERSIONS, b"")), _answers(_read(files, ANSWERS, b""))
     except RevError:
         raise RetimbreError(
             f"{revision!r} is neither a folder nor a revision, tag, branch or experiment of this repository: `dvc exp list` and "
@@ -122,7 +131,7 @@ def _of_revision(revision: str, root: Path) -> Run:
         raise RetimbreError(f"DVC cannot read {revision!r}: {str(error).splitlines()[0].rstrip('.')}.") from None
     if missing := [column for column in COLUMNS if column not in table.columns and column != "range"]:
         raise RetimbreError(f"the table of {revision!r} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
-    return Run(revision, table, versions)
+    return Run(revision, table, versions, answers)
 
 
 def _read(files: Any, path: str, default: bytes | None = None) -> bytes:
@@ -144,6 +153,15 @@ def _versions(data: bytes) -> dict[str, str]:
         return {key: str(value) for key, value in json.loads(data).items()} if data else {}
     except (ValueError, AttributeError):
         return {}
+
+
+def _answers(data: bytes) -> pandas.DataFrame | None:
+    """The classifier's answers, or None when they are not there or not readable."""
+    try:
+        answers = pandas.read_csv(io.BytesIO(data))
+    except ValueError:  # pandas' errors of contents are ValueErrors
+        return None
+    return answers if {"actual", "predicted"} <= set(answers.columns) and len(answers) else None
 
 
 # ---------------------------------------------------------------------------------------- comparing
@@ -224,6 +242,21 @@ def _notes(a: Sequence[Run], b: Sequence[Run], common: int, most: int) -> list[s
     return notes
 
 
+def _classifiers(a: Run, b: Run) -> list[str]:
+    """A sentence on the two runs' instrument classifiers, when both answered on the same windows."""
+    if a.answers is None or b.answers is None or not a.answers.actual.equals(b.answers.actual):
+        return []
+    right = [(run.answers.actual == run.answers.predicted).to_numpy() for run in (a, b)]
+    if (right[0] == right[1]).all():
+        return []
+    found = exact_mcnemar(*right)
+    return [
+        f"instrument classifier on {len(right[0])} windows of real test recordings: accuracy {right[0].mean():.3f} (A) and "
+        f"{right[1].mean():.3f} (B), only A right {found.only_a}, only B right {found.only_b}, exact McNemar p = {found.p:.2g} "
+        "(exploratory: windows of one recording are not independent)."
+    ]
+
+
 def _changed(a: Run, b: Run) -> list[str]:
     """Systems whose measured values, computing time aside, are not the same in both runs."""
     keys = ["system", "direction", "item", "metric"]
@@ -273,6 +306,8 @@ def compare_runs(
     if len(a) == len(b) == 1 and system not in (changed := _changed(a[0], b[0])):
         others = f"choose one that changed with --system: {', '.join(changed)}" if changed else "and so has every other system"
         notes.insert(0, f"{system} has the same values in both runs; {others}.")
+    if len(a) == len(b) == 1:
+        notes += _classifiers(a[0], b[0])
     return Comparison(tuple(r.name for r in a), tuple(r.name for r in b), system, tuple(done), tuple(notes))
 
 
