@@ -38,6 +38,8 @@ def test_round_trip_in_a_fixed_order(tmp_path):
         ({"path": "../secret.wav"}, "leads out"),
         ({"duration_s": 0.0}, "must be positive"),
         ({"piece": ""}, "must not be empty"),
+        ({"duration_s": float("nan")}, "must be positive"),
+        ({"start_s": float("inf")}, "must be positive"),
     ],
 )
 def test_invalid_rows_are_refused(tmp_path, values, message):

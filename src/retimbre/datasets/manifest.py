@@ -5,6 +5,7 @@ Times are seconds within the file, ``path`` and ``midi`` are relative to the man
 """
 
 import csv
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def _problem(recording: Recording) -> str | None:
     for name in (recording.path, recording.midi):
         if name.startswith("/") or ".." in name.split("/"):
             return f"{name!r} leads out of the manifest's folder"
-    if recording.start_s < 0 or recording.duration_s <= 0 or recording.sample_rate <= 0:
+    # Written so that NaN is refused too.
+    if not (0 <= recording.start_s < math.inf and 0 < recording.duration_s < math.inf and recording.sample_rate > 0):
         return "start_s, duration_s and sample_rate must be positive"
     return None
 
