@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from retimbre.datasets.base import user_path
 from retimbre.datasets.performance import PlayedNote, midi_bytes
 from retimbre.errors import RetimbreError
 
@@ -91,7 +90,7 @@ def find_font(path: str | None) -> Font:
     """
     if path is None:
         return Font(default_font(), FONT_NAME, FONT_LICENCE)
-    font = user_path(path, "dataset.soundfont")
+    font = Path(path).expanduser().resolve()
     if not font.is_file():
         raise RetimbreError(f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for {FONT_NAME}.")
     with open(font, "rb") as file:
