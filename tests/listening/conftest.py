@@ -79,6 +79,8 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if system in quality:
                     value = quality[system] + 0.02 * rng.normal()
                     measured.append((system, "", direction, piece, stratum, "content_note_f1", value))
+                    measured.append((system, "", direction, piece, stratum, "content_rpa", value))
+                    measured.append((system, "", direction, piece, stratum, "rtf", 0.1 * value))
     with (folder / "outputs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["direction", "source_domain", "target_domain", "item", "stratum", "range", "system", "path", "sha256", "seconds"])

@@ -53,6 +53,7 @@ def test_known_effects_are_recovered(result: dict) -> None:
 def test_metrics_are_held_against_people(result: dict) -> None:
     rows = {(r["question"], r["metric"]): r for r in result["validity"]}
     assert rows["content", "content_note_f1"]["per_clip"] > 0.5 and rows["content", "content_note_f1"]["systems"] == 6
+    assert ("content", "rtf") not in rows, "nobody hears computing time"
     assert result["reliability"]["content"]["krippendorff_alpha"] > 0.3
     assert result["reliability"]["repeated pages"]["n"] == 40
     assert {r["group"] for r in result["subgroups"]} >= {"musician", "direction", "stratum"}
@@ -63,6 +64,9 @@ def test_everything_is_stamped(result: dict, studied: Path) -> None:
     page = (studied / "analysis.html").read_text()
     assert 'class="stamp"' in page and "<title>Listening test tt4 (SIMULATED)" in page
     assert "http://" not in page and "https://" not in page
+    first, _, rest = page.partition("<summary>All other metrics")
+    assert "<td>content_note_f1</td>" in first and "<td>content_note_f1</td>" not in rest
+    assert "<td>content_rpa</td>" in rest and "<td>content_rpa</td>" not in first, "not picked by their result"
     assert json.loads((studied / "analysis.json").read_text()) == result
     assert not any(
         isinstance(v, float) and not math.isfinite(v) for v in json.loads((studied / "analysis.json").read_text(), parse_constant=float)

@@ -152,6 +152,7 @@ def validity(table: pandas.DataFrame, measured: pandas.DataFrame | None, plan: d
     right = humans.value.astype(str) == humans["item"].map(wanted)
     humans["score"] = [float(r) if q == "instrument" else float(v) for q, v, r in zip(humans.question, humans.value, right, strict=True)]
     means = humans.groupby(["question", "system", "item"]).score.mean().reset_index()
+    measured = measured[measured.metric != "rtf"]  # computing time is heard by nobody
     metrics = measured.assign(item=measured.direction + "." + measured["item"])[["system", "item", "metric", "value"]]
     joined = means.merge(metrics, on=["system", "item"])
     rows = []
@@ -291,7 +292,9 @@ def as_text(result: dict[str, Any]) -> str:
     """The main results as lines for a terminal."""
     lines = ["SIMULATED ANSWERS: these are not people"] if result["simulated"] else []
     people = result["listeners"]
-    lines.append(f"{result['study']}: {people['all']} listeners, {people['kept']} kept by the frozen rules")
+    lines.append(
+        f"{result['study']}: {people['all']} {'listener' if people['all'] == 1 else 'listeners'}, {people['kept']} kept by the frozen rules"
+    )
     part = result["with_exclusions"] or result["without_exclusions"]
     if result["with_exclusions"] is None:
         lines.append("nobody is kept: what follows is WITHOUT the exclusions")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation.figures import to_png
+from retimbre.evaluation.headline import HEADLINE_METRICS
 
 SYSTEM, BASELINE, CONTROL = "#0b6e99", "#8a6d00", "#8c8c8c"
 STEPS = ("#a8324a", "#dd9a8d", "#d9d9d9", "#8fbcd4", "#0b6e99")  # answers 1 to 5
@@ -141,9 +142,7 @@ def page_pictures(part: dict[str, Any], params: dict[str, Any]) -> dict[str, Any
         own = part["identification"]
         rows = [row | {"mean": row["share"]} for row in own["systems"]]
         chance = rows[0]["chance"]
-        found["recognised"] = _uri(
-            mean_bars(rows, params, 0, 1, "share that named the wanted instrument, Wilson 95 % (dotted: chance)", chance)
-        )
+        found["recognised"] = _uri(mean_bars(rows, params, 0, 1, "share that named it, Wilson 95 % interval (dotted: chance)", chance))
         found["heard"] = _uri(heard_matrix(own["heard"], own["answers"], [r["system"] for r in rows]))
     if part["preference"]:
         found["wins"] = _uri(win_matrix(part["preference"]["systems"], part["preference"]["wins"]))
@@ -164,6 +163,8 @@ def write_page(path: Path, result: dict[str, Any], plan: dict[str, Any]) -> None
     environment.filters |= {"number": _number, "p": _p}
     part = result["with_exclusions"] or result["without_exclusions"]
     pictures = page_pictures(part, plan["params"])
-    page = environment.get_template("analysis.html.j2").render(r=result, part=part, pictures=pictures, plan=plan, titles=TITLES)
+    page = environment.get_template("analysis.html.j2").render(
+        r=result, part=part, pictures=pictures, plan=plan, titles=TITLES, headline=HEADLINE_METRICS
+    )
     with write_atomically(path) as file:
         file.write(page)
