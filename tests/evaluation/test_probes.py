@@ -72,7 +72,10 @@ def test_lost_notes_are_counted(dataset, extractor, item, monkeypatch):
     assert len(value) == len(found)
     for direction in ("piano_to_guitar", "guitar_to_piano"):
         assert value["copy", direction, "probe_lost_notes"] == value["cyclegan", direction, "probe_lost_notes"] == 0
-        assert value["oracle", direction, "probe_lost_notes"] <= 0.1
+        if dataset is RENDERED:
+            assert value["oracle", direction, "probe_lost_notes"] <= 0.1
+        else:
+            assert ("oracle", direction, "probe_lost_notes") not in value  # nobody can play the notes on one's own instruments
         assert 15 <= value["copy", direction, "probe_notes"] <= 20
         lost = value["cyclegan_griffin_lim", direction, "probe_lost_notes"]
         assert 0.2 < lost < 0.5  # 7 of 20 are silent

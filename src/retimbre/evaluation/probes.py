@@ -53,9 +53,10 @@ def records(
 ) -> list[Record]:
     """Records of the table (item ``all``, stratum ``any``) for each direction of the generator.
 
-    ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``, ``oracle`` (where
-    the instruments can be rendered), and the CycleGAN by ``route`` (``cyclegan``) and by the other fast one (``cyclegan_<route>``); ``gan_rel_cycle``, ``gan_rel_identity``;
-    ``gan_proj_err_db`` of ``cyclegan``, and of the same vocoder fed with true target levels (``vocoder_<route>``).
+    ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``, ``oracle`` (where the
+    instruments can be rendered), and the CycleGAN by ``route`` (``cyclegan``) and by the other fast one (``cyclegan_<route>``);
+    ``gan_rel_cycle``, ``gan_rel_identity``; ``gan_proj_err_db`` of ``cyclegan``, and of the same vocoder fed with true target
+    levels (``vocoder_<route>``).
     """
     found = []
     names = {r: "cyclegan" if r == route else f"cyclegan_{r}" for r in ("source_phase", "griffin_lim")}
