@@ -143,6 +143,7 @@ def curves(rows: Sequence[Mapping[str, float]], title: str = "", columns: int = 
         axis.set_xlabel("step")
         axis.set_ylabel(_unit(group, keys))
         axis.grid(alpha=0.5)
+        axis.margins(y=0.2)  # room for the legend
         axis.legend(**LEGEND)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
