@@ -13,10 +13,11 @@ import soundfile
 import yaml
 
 from retimbre import params
-from retimbre.datasets.manifest import read_manifest
+from retimbre.datasets.manifest import SPLITS, read_manifest
+from retimbre.datasets.packed import PackedFeatures
 from retimbre.datasets.sources import find, youtube
 from retimbre.errors import RetimbreError
-from stages import download
+from stages import download, features, resample
 
 ROOT = Path(__file__).parents[2]
 RATE = 16000
@@ -129,7 +130,7 @@ def test_without_yt_dlp_a_sentence_says_how_to_install_it(tmp_path, monkeypatch)
         find("youtube").fetch(tmp_path, ("piano",), dataset(piano=["x"], guitar=["x"]), 0)
 
 
-def test_the_stage_makes_pieces_of_videos(site, tmp_path, monkeypatch):
+def test_the_stages_make_pieces_and_features_of_videos(site, tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.delenv("RETIMBRE_DOWNLOADS", raising=False)
@@ -154,3 +155,11 @@ def test_the_stage_makes_pieces_of_videos(site, tmp_path, monkeypatch):
     site.asked.clear()
     download.main()
     assert read_manifest(Path("data/raw")) == rows
+    Path("metrics").mkdir()
+    resample.main()
+    features.main()
+    frames = PackedFeatures(Path("data/features"))
+    for domain in ("piano", "guitar"):
+        for split in SPLITS:
+            assert all(frames.read(e, representation="cqt").shape == (e.length, 84) for e in frames.excerpts(domain, split))
+            assert frames.excerpts(domain, split)
