@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
-from statsmodels.stats.proportion import proportion_confint
 
 from retimbre.audio.features import FeatureExtractor, decibels, normalise
 from retimbre.datasets import soundfont
 from retimbre.datasets.performance import PlayedNote
 from retimbre.evaluation.pitch import melody
 from retimbre.evaluation.quality import projection_error_db
+from retimbre.evaluation.statistics import wilson
 from retimbre.evaluation.testset import Item
 from retimbre.params import Dataset
 from retimbre.systems.cyclegan import CycleGan
@@ -173,8 +173,9 @@ def pitch_test(
         lost, count = int((np.concatenate(takes)[audible] > LOST_CENTS).sum()), int(audible.sum())
         yield system, "probe_notes", count
         if count:
-            low, high = proportion_confint(lost, count, method="wilson")
-            yield from ((system, f"probe_lost_notes{end}", value) for end, value in (("", lost / count), ("_low", low), ("_high", high)))
+            share = wilson(lost, count)
+            ends = (("", share.mean), ("_low", share.low), ("_high", share.high))
+            yield from ((system, f"probe_lost_notes{end}", value) for end, value in ends)
 
 
 def _levelled(audio: np.ndarray, rms: float) -> np.ndarray:

@@ -13,11 +13,10 @@ Two kinds of batches:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +28,9 @@ from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.loop import Loop
 from retimbre.training.timing import part
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 
 class Batches(Protocol):
@@ -221,7 +223,7 @@ def fit_classifier(
     learning_rate: float,
     augmentation: Augmentation,
     seed: int,
-    fabric: Fabric,
+    fabric: "Fabric",
     log_every: int = 50,
     checkpoint_every: int = 200,
     scratch: Scratch | None = None,

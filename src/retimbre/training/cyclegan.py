@@ -5,15 +5,17 @@ weighted in one place, by the lambdas.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from retimbre.training.ema import Ema
 from retimbre.training.losses import DISCRIMINATOR_LOSS, GENERATOR_LOSS, ReplayPool
 from retimbre.training.timing import part
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class CycleGanTrainer:
     moving average of the generators: everything that a training is.
     """
 
-    def __init__(self, generators: nn.ModuleDict, discriminators: nn.ModuleDict, config: TrainingConfig, fabric: Fabric, seed: int):
+    def __init__(self, generators: nn.ModuleDict, discriminators: nn.ModuleDict, config: TrainingConfig, fabric: "Fabric", seed: int):
         self.config, self.fabric = config, fabric
         self.generators, self.discriminators = generators.to(fabric.device), discriminators.to(fabric.device)
         betas = (config.adam_beta1, 0.999)

@@ -2,18 +2,23 @@
 
 import os
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from retimbre.errors import RetimbreError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true") -> Fabric:
+
+def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true") -> "Fabric":
     """A launched Fabric. ``accelerator`` is auto (a CUDA GPU when there is one, else the CPU), cpu or gpu;
     ``precision`` is 32-true or bf16-mixed. Raises RetimbreError when what is asked for is not there.
     """
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
     has_gpu = torch.cuda.is_available()
     if accelerator == "gpu" and not has_gpu:
         raise RetimbreError("accelerator is gpu in params.yaml, but torch finds no CUDA GPU here: set it to auto or cpu.")

@@ -1,11 +1,10 @@
 """One training step each of the spectral inverter and of the WaveNet."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +12,9 @@ from retimbre.audio.features import normalise
 from retimbre.models.inverter import SpectralInverter, inverter_loss
 from retimbre.models.wavenet import WaveNet, shift_right
 from retimbre.training.timing import part
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 WARM_UP_STEPS = 50
 LEVEL_CHANGE_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
@@ -28,7 +30,7 @@ def cosine_rate(step: int, steps: int) -> float:
 class Trainer:
     """A network, AdamW and its schedule; ``state_dict`` is complete."""
 
-    def __init__(self, kind: str, network: nn.Module, steps: int, learning_rate: float, fabric: Fabric):
+    def __init__(self, kind: str, network: nn.Module, steps: int, learning_rate: float, fabric: "Fabric"):
         self.kind, self.steps, self.learning_rate, self.fabric = kind, steps, learning_rate, fabric
         self.network = network.to(fabric.device).train()
         self.optimiser = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
@@ -54,7 +56,7 @@ class InverterTrainer(Trainer):
     """Features in dB to STFT levels in dB, both moved by one random gain per crop."""
 
     def __init__(
-        self, network: SpectralInverter, steps: int, learning_rate: float, fabric: Fabric, top_db: float, range_db: float, seed: int
+        self, network: SpectralInverter, steps: int, learning_rate: float, fabric: "Fabric", top_db: float, range_db: float, seed: int
     ):
         super().__init__("inverter", network, steps, learning_rate, fabric)
         self.top_db, self.range_db, self.seed = top_db, range_db, seed
@@ -80,7 +82,7 @@ def wavenet_loss(network: WaveNet, codes: Tensor, level_db: Tensor, domain: Tens
 
 
 class WaveNetTrainer(Trainer):
-    def __init__(self, network: WaveNet, steps: int, learning_rate: float, fabric: Fabric):
+    def __init__(self, network: WaveNet, steps: int, learning_rate: float, fabric: "Fabric"):
         super().__init__("wavenet", network, steps, learning_rate, fabric)
 
     def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
