@@ -185,7 +185,8 @@ def test_full_disk_in_the_middle(place: Path, monkeypatch: pytest.MonkeyPatch, c
         said = survives(capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    assert said.startswith("warning: nothing more is logged") and said.count("\n") == 1
+    (warning,) = (line for line in said.splitlines() if line.startswith("warning"))  # MLflow may log the database's error beside it
+    assert warning.startswith("warning: nothing more is logged")
 
 
 def test_users_may_turn_telemetry_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

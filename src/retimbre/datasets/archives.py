@@ -7,6 +7,7 @@ members go into a folder beside it, which takes its name at the end, and an inte
 """
 
 import bz2
+import errno
 import fnmatch
 import gzip
 import io
@@ -297,7 +298,8 @@ def problems_named(archive: Path | str, advice: str) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise RetimbreError(f"{archive} cannot be unpacked (a member is a file and a folder): {advice}.") from None
     except OSError as error:
-        if error.filename is None and error.errno is None:  # bz2's and gzip's for invalid data
+        # bz2 and gzip say invalid data without a number; a damaged zip may point to a place before its own beginning.
+        if error.filename is None and error.errno in (None, errno.EINVAL):
             raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
         if error.strerror == "File name too long":
             raise RetimbreError(f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names.") from None

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
@@ -69,7 +70,9 @@ class Loop:
         ``draw`` must depend on the step alone, as crops do: then nothing changes but the waiting, and a training that is continued
         needs no state of it. Only the time that the caller waits counts as "data". An error is raised at the step that it belongs to.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-batches")
+        # One thread for its arithmetic too: a second team of OpenMP threads would spin on the cores that the step computes on,
+        # and halve its speed. The setting holds for that thread alone.
+        thread = ThreadPoolExecutor(1, f"{self.name}-batches", torch.set_num_threads, (1,))
         pending: dict[int, Future] = {}
 
         def batch(step: int) -> Batch:
