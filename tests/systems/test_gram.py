@@ -3,9 +3,11 @@ import pytest
 import scipy.optimize
 import torch
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.systems.gram import GramOptimisation, gram, losses, minimise
 
 RATE = 8000
+CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
 SETTINGS = {"content": 10.0, "style": 10.0, "iterations": 30, "phase": "source"}
 
 
@@ -18,7 +20,7 @@ def noise(seed: int, colour: float, seconds: float = 1.0) -> np.ndarray:
 
 
 def make(**changes: object) -> GramOptimisation:
-    return GramOptimisation({"reed": [noise(1, -0.5, 2.0)]}, RATE, SETTINGS | changes)
+    return GramOptimisation({"reed": [noise(1, -0.5, 2.0)]}, CONFIG, SETTINGS | changes)
 
 
 def test_losses_against_numpy() -> None:

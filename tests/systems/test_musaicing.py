@@ -2,10 +2,12 @@ import numpy as np
 import torch
 from sklearn.decomposition import non_negative_factorization
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.systems import musaicing as m
 from retimbre.systems.musaicing import Musaicing
 
 RATE = 8000
+CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
 SETTINGS = {"corpus_s": 4.0, "iterations": 15, "repetition": 3, "polyphony": 10, "continuity": 3, "griffin_lim_iterations": 0}
 
 
@@ -64,7 +66,7 @@ def test_cost_falls_and_the_final_activations_are_sparse() -> None:
 def test_the_right_notes_of_the_target_are_found() -> None:
     pitches = [220, 262, 330, 392]
     corpus = [tone(hz, 1.0, 0.5) for hz in pitches]
-    system = Musaicing({"reed": corpus}, RATE, SETTINGS)
+    system = Musaicing({"reed": corpus}, CONFIG, SETTINGS)
     x = np.concatenate([tone(330, 1.0, 2.0), tone(220, 1.0, 2.0)])
     y = system.transfer(x, "reed", 1)
     assert np.array_equal(y, system.transfer(x, "reed", 1))
@@ -78,7 +80,7 @@ def test_the_right_notes_of_the_target_are_found() -> None:
 
 
 def test_no_diagonal_runs_over_recordings() -> None:
-    system = Musaicing({"reed": [tone(220, 1.0, 0.5), tone(330, 1.0, 0.5)]}, RATE, SETTINGS)
+    system = Musaicing({"reed": [tone(220, 1.0, 0.5), tone(330, 1.0, 0.5)]}, CONFIG, SETTINGS)
     templates = system.templates("reed").abs().sum(0)
     frames = RATE // system.hop + 1
     assert (templates[frames : frames + 3] == 0).all() and (templates[:frames] > 0).all() and templates[frames + 3] > 0

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.systems import texture as t
 from retimbre.systems.texture import TextureOptimisation
 
 RATE = 8000
+CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
 SETTINGS = {"filters": 64, "alpha": 1e-2, "iterations": 25, "start": "source", "griffin_lim_iterations": 10}
 
 
@@ -20,7 +22,7 @@ SOURCE = np.concatenate([tone(hz, 0.5, 3.0) for hz in (262, 220, 330)])
 
 
 def make(**changes: object) -> TextureOptimisation:
-    return TextureOptimisation({"reed": [STYLE]}, RATE, SETTINGS | changes)
+    return TextureOptimisation({"reed": [STYLE]}, CONFIG, SETTINGS | changes)
 
 
 def distance(image: torch.Tensor, style: torch.Tensor, seed: int, filters: int = 64) -> float:

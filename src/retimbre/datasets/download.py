@@ -182,7 +182,7 @@ class Downloads:
                         got[name] = result
                         left -= 1
                     self._show(progress, left)
-        except Exception:
+        except (RetimbreError, OSError):  # the first failure: the others get time to say where they stopped
             self.stop.set()
             for worker in workers:
                 worker.join(timeout=LAST_WORDS_S)

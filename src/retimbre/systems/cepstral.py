@@ -12,9 +12,7 @@ from torch import Tensor
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
 from retimbre.audio.spectral import istft, stft
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.params import Baselines
-from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus, looped
+from retimbre.systems.training_free import Corpus, TrainingFree, looped
 
 WINDOW_S = 0.064  # about; the FFT has a multiple of 256 samples, four hops
 FLOOR = 1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
@@ -40,16 +38,9 @@ class Cepstral(TrainingFree):
 
     name, slow = "cepstral", False
 
-    @classmethod
-    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> "Cepstral":
-        """Draw every domain's corpus and take its envelopes."""
-        corpora = {domain: draw_corpus(audio, domain, p.corpus_s, seed) for domain in audio.domains}
-        settings = {"envelope": p.cepstral_envelope, "lifter_ms": p.cepstral_lifter_ms, "neighbours": p.cepstral_neighbours}
-        return cls(corpora, features.config, settings)
-
     def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
-        super().__init__(corpora, config.sample_rate, settings)
-        self.config, self.extractor = config, FeatureExtractor(config)
+        super().__init__(corpora, config, settings)
+        self.extractor = FeatureExtractor(config)
         self.hop = config.hop_length
         self.n_fft = max(4 * self.hop, round(WINDOW_S * self.sample_rate / 256) * 256)
         self.lifter = max(2, round(settings["lifter_ms"] * 1e-3 * self.sample_rate))

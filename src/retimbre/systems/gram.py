@@ -14,10 +14,9 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.params import Baselines
-from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus, looped, window_samples
+from retimbre.systems.training_free import Corpus, TrainingFree, looped, window_samples
 
 WINDOW, PUBLISHED_RATE = 2048, 16000  # samples at Hz, a quarter as hop (librosa's defaults)
 LONGEST_S = 20.0  # longer sources are optimised in parts
@@ -57,16 +56,9 @@ class GramOptimisation(TrainingFree):
 
     name, slow = "gram", True
 
-    @classmethod
-    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> "GramOptimisation":
-        """Draw the clips that give the style."""
-        corpora = {domain: draw_corpus(audio, domain, p.corpus_s, seed) for domain in audio.domains}
-        settings = {key.removeprefix("gram_"): value for key, value in p.model_dump().items() if key.startswith("gram_")}
-        return cls(corpora, audio.config["sample_rate"], settings)
-
-    def __init__(self, corpora: dict[str, Corpus], sample_rate: int, settings: dict):
-        super().__init__(corpora, sample_rate, settings)
-        self.n_fft = window_samples(sample_rate, WINDOW, PUBLISHED_RATE)
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+        super().__init__(corpora, config, settings)
+        self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
         self.hop = self.n_fft // 4
 
     def spectrum(self, x: np.ndarray) -> Tensor:

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.audio.levels import rms
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.params import Baselines
-from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus
+from retimbre.systems.training_free import Corpus, TrainingFree
 
 MFCCS = 12  # coefficients 1 to 12; the level is not compared, only its course within the unit
 PARTS = 4  # frames of a unit that are compared one by one: an attack is not a decay
@@ -32,16 +30,9 @@ class Mosaicing(TrainingFree):
 
     name, slow = "mosaicing", False
 
-    @classmethod
-    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> "Mosaicing":
-        """Draw every domain's corpus and describe its units. Raises RetimbreError when no recording is as long as a unit."""
-        corpora = {domain: draw_corpus(audio, domain, p.corpus_s, seed) for domain in audio.domains}
-        settings = {key.removeprefix("mosaicing_"): value for key, value in p.model_dump().items() if key.startswith("mosaicing_")}
-        return cls(corpora, features.config, settings)
-
     def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
-        super().__init__(corpora, config.sample_rate, settings)
-        self.config, self.extractor = config, FeatureExtractor(config)
+        super().__init__(corpora, config, settings)
+        self.extractor = FeatureExtractor(config)
         self.half = max(1, round(settings["unit_s"] * config.sample_rate / config.hop_length / 2))  # frames from unit to unit
         self.unit, self.step = 2 * self.half * config.hop_length, self.half * config.hop_length  # samples
         with torch.no_grad():

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.params import Baselines
-from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus, window_samples
+from retimbre.systems.training_free import Corpus, TrainingFree, window_samples
 
 WINDOW, WINDOW_RATE = 2048, 16000  # samples at Hz: 128 ms, which separates semitones from about 250 Hz up
-SEGMENT_S = 2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
 LONGEST_S = 20.0  # longer sources are factorised in parts: activations are independent but for a few frames
 TINY = 1e-9
 
@@ -72,17 +70,11 @@ class Musaicing(TrainingFree):
     """``transfer`` rebuilds a source's spectrum from frames of a domain's recordings."""
 
     name, slow = "musaicing", False
+    segment_s = 2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
 
-    @classmethod
-    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> "Musaicing":
-        """Draw every domain's templates."""
-        corpora = {domain: draw_corpus(audio, domain, p.musaicing_corpus_s, seed, SEGMENT_S) for domain in audio.domains}
-        settings = {key.removeprefix("musaicing_"): value for key, value in p.model_dump().items() if key.startswith("musaicing_")}
-        return cls(corpora, audio.config["sample_rate"], settings)
-
-    def __init__(self, corpora: dict[str, Corpus], sample_rate: int, settings: dict):
-        super().__init__(corpora, sample_rate, settings)
-        self.n_fft = window_samples(sample_rate, WINDOW, WINDOW_RATE)
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+        super().__init__(corpora, config, settings)
+        self.n_fft = window_samples(config.sample_rate, WINDOW, WINDOW_RATE)
         self.hop = self.n_fft // 4
 
     def templates(self, domain: str) -> Tensor:

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, stft
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.params import Baselines
 from retimbre.systems.gram import minimise
-from retimbre.systems.training_free import Corpus, TrainingFree, draw_corpus, looped, window_samples
+from retimbre.systems.training_free import Corpus, TrainingFree, looped, window_samples
 
 WINDOW, PUBLISHED_RATE, PUBLISHED_FILTERS = 2048, 22050, 4096  # samples at Hz, a quarter as hop
 WIDTH = 11  # frames
@@ -50,16 +49,9 @@ class TextureOptimisation(TrainingFree):
 
     name, slow = "texture", True
 
-    @classmethod
-    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> "TextureOptimisation":
-        """Draw the clips that give the texture."""
-        corpora = {domain: draw_corpus(audio, domain, p.corpus_s, seed) for domain in audio.domains}
-        settings = {key.removeprefix("texture_"): value for key, value in p.model_dump().items() if key.startswith("texture_")}
-        return cls(corpora, audio.config["sample_rate"], settings)
-
-    def __init__(self, corpora: dict[str, Corpus], sample_rate: int, settings: dict):
-        super().__init__(corpora, sample_rate, settings)
-        self.n_fft = window_samples(sample_rate, WINDOW, PUBLISHED_RATE)
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+        super().__init__(corpora, config, settings)
+        self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
         self.hop = self.n_fft // 4
         self.unit = WINDOW / self.n_fft  # magnitudes as large as the published window's, since log1p depends on it
 

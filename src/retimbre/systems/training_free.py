@@ -8,15 +8,18 @@ import hashlib
 import inspect
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import rms
-from retimbre.datasets.packed import Excerpt, PackedAudio
+from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
+from retimbre.params import Baselines
 
 SEGMENT_S = 10.0  # longest stretch taken from one excerpt at a time: many pieces matter more than whole ones
 SHORTEST_CORPUS_S = 1.0
@@ -73,22 +76,36 @@ def window_samples(sample_rate: int, published_samples: int, published_rate: int
     return max(256, round(published_samples * sample_rate / published_rate / 256) * 256)
 
 
-class TrainingFree:
-    """Base of the systems. They set ``name`` and ``slow``, keep ``domains``, ``sample_rate`` and ``corpora``, and write ``convert``."""
+class TrainingFree(ABC):
+    """Base of the systems: they set ``name`` and ``slow``, and write ``convert``.
+
+    ``corpora``: segments of every domain; ``settings``: the values of ``baselines.<name>_*`` in params.yaml.
+    """
 
     name: str
     slow: bool
+    segment_s = SEGMENT_S
 
-    def __init__(self, corpora: dict[str, Corpus], sample_rate: int, settings: dict[str, Any]):
-        self.corpora, self.sample_rate, self.settings = corpora, sample_rate, settings
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict[str, Any]):
+        self.corpora, self.config, self.settings = corpora, config, settings
+        self.sample_rate = config.sample_rate
+
+    @classmethod
+    def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> Self:
+        """Draw every domain's corpus from its training split. Raises RetimbreError when it is too short."""
+        prefix = f"{cls.name}_"
+        settings = {key.removeprefix(prefix): value for key, value in p.model_dump().items() if key.startswith(prefix)}
+        seconds = settings.get("corpus_s", p.corpus_s)
+        corpora = {domain: draw_corpus(audio, domain, seconds, seed, cls.segment_s) for domain in audio.domains}
+        return cls(corpora, features.config, settings)
 
     @property
     def domains(self) -> list[str]:
         return list(self.corpora)
 
+    @abstractmethod
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         """Audio (N,) of at least ``SHORTEST_S`` seconds, not silent, to (N,) of any level."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def transfer(self, audio: np.ndarray, domain: str, seed: int = 0) -> np.ndarray:
