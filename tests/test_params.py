@@ -32,6 +32,10 @@ BROKEN = {  # what is set -> what the sentence must say
     "unknown source of a domain": ({"dataset.source": {"piano": "maestro", "guitar": 3}}, "dataset.source names 3: use one of"),
     "domain without source": ({"dataset.source": {"piano": "maestro"}}, "dataset.source has no entry for 'guitar'"),
     "videos without entry": ({"dataset.source": {"piano": "youtube", "guitar": "urmp"}}, "dataset.youtube has no entry for 'piano'"),
+    "pairs of a source without them": (
+        {"dataset.source": {"piano": "soundfont", "guitar": "guitarset"}, "dataset.paired_training": True},
+        "dataset.paired_training: only source soundfont",
+    ),
     "too many downloads": ({"dataset.downloads": 99}, "dataset.downloads is 99"),
     "hop and octaves": ({"features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
     "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be even and at least twice"),

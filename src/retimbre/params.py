@@ -46,6 +46,7 @@ class Dataset(Section):
     test_pieces: Count
     excerpt_s: Positive
     polyphonic_share: Share
+    paired_training: bool
     soundfont: str | None
     folders: dict[DomainName, str]
     max_unreadable_share: Share
@@ -78,6 +79,8 @@ class Dataset(Section):
             raise ValueError(f"dataset.youtube has no entry for {missing[0]!r}: add `{missing[0]}: [address of a video or playlist, ...]`")
         if "soundfont" in of_domain.values() and self.train_minutes == 0:
             raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
+        if self.paired_training and set(of_domain.values()) != {"soundfont"}:
+            raise ValueError("dataset.paired_training: only source soundfont plays every piece on all domains: set it to false")
         return self
 
     @property

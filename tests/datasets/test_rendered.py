@@ -110,6 +110,25 @@ def test_the_second_performance_has_the_same_notes_at_slightly_other_times(tiny_
         assert soundfile.read(tiny_raw.folder / row.path)[0].tolist() != soundfile.read(tiny_raw.folder / first.path)[0].tolist()
 
 
+def test_paired_training_plays_every_piece_on_all_domains_at_the_same_samples(tmp_path, dataset_params, tiny_raw):
+    recordings = make_source(dataset_params(paired_training=True), seed=3, jobs=1).prepare(tmp_path)
+    train = {domain: [r for r in recordings if (r.split, r.domain) == ("train", domain)] for domain in ("piano", "guitar")}
+    assert [(r.piece, r.performance, r.midi, r.duration_s) for r in train["piano"]] == [
+        (r.piece, r.performance, r.midi, r.duration_s) for r in train["guitar"]
+    ]
+    assert {r.performance for r in train["piano"]} == {"1"}
+    assert 30 - 2 * 4 < sum(r.duration_s for r in train["piano"]) <= 30  # as many minutes per domain as without pairs
+    total = 0
+    for first, second in zip(train["piano"], train["guitar"], strict=True):
+        one, two = (soundfile.read(tmp_path / r.path)[0] for r in (first, second))
+        assert len(one) == len(two)
+        assert not np.array_equal(one, two)
+        total += agreement(flux(one), flux(two))
+    assert abs(int(np.argmax(total)) - 30) <= 5  # 25 ms, of 150 tried
+    held = {r.piece for r in of(tiny_raw, split="test")} | {r.piece for r in of(tiny_raw, split="validation")}
+    assert held == {r.piece for r in recordings if r.split != "train"}, "the pieces held out are the same"
+
+
 def test_all_notes_are_in_the_common_range(tiny_raw):
     for row in tiny_raw.recordings:
         assert all(40 <= note.pitch <= 83 for note in read_midi(tiny_raw.folder / row.midi))

@@ -3,6 +3,7 @@
 Training sets are unpaired: each score belongs to one domain. Validation and test pieces are paired:
 one performance, rendered by every instrument at the same sample positions; test pieces have a second
 performance besides (other jitter and velocities), to know how close two true recordings are.
+With ``dataset.paired_training`` training pieces are paired too, with the same minutes per domain.
 """
 
 import functools
@@ -28,7 +29,7 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-Key = tuple[str, int | None]  # a split and, for training, the index of the domain
+Key = tuple[str, int | None]  # a split and, for training, the index of the domain (0 when all domains play it)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class RenderedScores:
     def _choose(self, collection: scores.Collection, pieces: dict[str, int], train_s: float) -> list[Piece]:
         """``pieces[split]`` held-out pieces and ``train_s`` seconds for each domain from one collection."""
         left: dict[Key, float] = {(split, None): count for split, count in pieces.items()}
-        left |= {("train", domain): train_s for domain in range(len(self.domains))}
+        groups = 1 if self.dataset.paired_training else len(self.domains)
+        left |= {("train", group): train_s for group in range(groups)}
         asked = dict(left)
 
         def missing(key: Key) -> bool:
@@ -112,7 +114,7 @@ class RenderedScores:
             return chosen
         with Progress(wanted, f"choose scores from {collection}", "splits full") as progress:
             for score in scores.scores(collection, self.seed, self.jobs):
-                key = scores.split_of(score.incipit, len(self.domains))
+                key = scores.split_of(score.incipit, groups)
                 if not missing(key) or (piece := self._piece(score, key, left[key])) is None:
                     continue
                 chosen.append(piece)
@@ -134,7 +136,8 @@ class RenderedScores:
         tempo = performance.draw_tempo(line, score.collection, rng)
         whole_s = performance.duration_s(line, tempo)
         if split == "train":
-            domains, start_s, length_s = (self.domains[domain],), 0.0, min(whole_s, LONGEST_TRAINING_S, left_s)
+            domains = self.domains if self.dataset.paired_training else (self.domains[domain],)
+            start_s, length_s = 0.0, min(whole_s, LONGEST_TRAINING_S, left_s)
         else:
             domains, length_s = self.domains, self.dataset.excerpt_s
             onsets = sorted({note.onset * 60 / tempo for note in line})
@@ -151,8 +154,9 @@ class RenderedScores:
         kind = "four-part chorales" if collection == CHORALES else "tunes"
         place = f"in the common range of {', '.join(self.domains)}"
         if split == "train":
+            trained = "all domains" if self.dataset.paired_training else self.domains[domain]
             return (
-                f"music21 has {have / 60:.1f} minutes of {kind} for training {self.domains[domain]} {place}, but {want / 60:.1f} are "
+                f"music21 has {have / 60:.1f} minutes of {kind} for training {trained} {place}, but {want / 60:.1f} are "
                 "asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
             )
         return (
@@ -170,7 +174,7 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     """Render one performance of a piece on each of its domains below ``out``; the MIDI goes beside them."""
     piece, number = take
     played = play(piece, number, seed)
-    paired = piece.split != "train"
+    paired = len(piece.domains) > 1
     midi = f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
     performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
     # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
