@@ -106,6 +106,7 @@ class ConstantQ(nn.Module):
         dtype: of the kernels, float32 or float64; the input is converted to it.
         gamma: Hz that every bin is wider than a constant Q makes it; 0 is the constant-Q transform, None makes bandwidths
             proportional to those of hearing (24.7 / (0.108 Q), as in librosa.vqt).
+        filter_scale: factor on every kernel's length (and so on Q): below 1 finer in time, coarser in frequency.
 
     Raises RetimbreError when the hop does not fit, or the top bin's filter passes half the sample rate.
     """
@@ -119,10 +120,13 @@ class ConstantQ(nn.Module):
         bins_per_octave: int,
         dtype: torch.dtype = torch.float32,
         gamma: float | None = 0.0,
+        filter_scale: float = 1.0,
     ):
         super().__init__()
-        if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave) <= 0:
-            raise RetimbreError("The constant-Q transform's sample rate, hop, lowest frequency and numbers of bins must be above 0.")
+        if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave, filter_scale) <= 0:
+            raise RetimbreError(
+                "The constant-Q transform's sample rate, hop, lowest frequency, numbers of bins and filter scale must be above 0."
+            )
         self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = sample_rate, hop_length, n_bins, bins_per_octave
         self.fmin_hz = fmin_hz
         if gamma is not None and not 0 <= gamma < math.inf:
@@ -135,7 +139,8 @@ class ConstantQ(nn.Module):
                 f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at half-rates need: "
                 f"use {' or '.join(map(str, near))}."
             )
-        frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), quality_factor(bins_per_octave)
+        frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), filter_scale * quality_factor(bins_per_octave)
+        self.quality_factor = q
         self.gamma = gamma = ERB_HZ / (ERB_SLOPE * q) if gamma is None else float(gamma)
         top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q) + 0.5 * gamma
         if top > sample_rate / 2:

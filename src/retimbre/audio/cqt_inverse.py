@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths, quality_factor
+from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths
 
 
 def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
@@ -64,9 +64,8 @@ class InverseConstantQ(nn.Module):
         lengths = torch.cat(roots).double().numpy() ** 2
         weights = bin_weights(lengths, transform.hop_length)
         if transform.gamma:
-            per_octave = transform.bins_per_octave
-            frequencies = cqt_frequencies(transform.fmin_hz, transform.n_bins, per_octave)
-            weights *= lengths / kernel_lengths(frequencies, quality_factor(per_octave), transform.sample_rate)
+            frequencies = cqt_frequencies(transform.fmin_hz, transform.n_bins, transform.bins_per_octave)
+            weights *= lengths / kernel_lengths(frequencies, transform.quality_factor, transform.sample_rate)
         weights = torch.from_numpy(weights).to(transform.decimation)
         self.register_buffer("weights", weights[:, None], persistent=False)  # (F, 1)
 
