@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from retimbre.training.distributed import average_gradients, gather, own_share
 from retimbre.training.ema import Ema
 from retimbre.training.losses import DISCRIMINATOR_LOSS, GENERATOR_LOSS, ReplayPool
 from retimbre.training.timing import part
@@ -87,7 +88,7 @@ class CycleGanTrainer:
         d.requires_grad_(True)
 
         # Discriminators: real against generated, some of it older (the pools).
-        old_b, old_a = self.pools["b"](fake_b.detach(), step), self.pools["a"](fake_a.detach(), step)
+        old_b, old_a = self._pooled("b", fake_b, step), self._pooled("a", fake_a, step)
         with part("forward"), self.fabric.autocast():
             real_scores, fake_scores = d["b"](b), d["b"](old_b)
             loss_d = self.discriminator_loss(real_scores, fake_scores) + self.discriminator_loss(d["a"](a), d["a"](old_a))
@@ -101,10 +102,15 @@ class CycleGanTrainer:
         losses["generator/change"] = (fake_b - a).abs().mean()
         return {name: value.detach() for name, value in losses.items()}
 
+    def _pooled(self, domain: str, fakes: Tensor, step: int) -> Tensor:
+        """As many examples of the pool, which sees the fakes of all processes and is the same in each."""
+        return own_share(self.fabric, self.pools[domain](gather(self.fabric, fakes.detach()), step))
+
     def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         with part("backward"):
             optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
+            average_gradients(self.fabric, [p for group in optimiser.param_groups for p in group["params"]])
         with part("optimiser"):
             optimiser.step()
 

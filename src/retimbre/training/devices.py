@@ -8,26 +8,55 @@ import numpy as np
 import torch
 
 from retimbre.errors import RetimbreError
+from retimbre.training.distributed import end_with_parent
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true") -> "Fabric":
+_joined: dict[tuple[str, int, str, int], "Fabric"] = {}  # a process joins its group once, however many networks it trains
+
+
+def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true", nodes: int = 1) -> "Fabric":
     """A launched Fabric. ``accelerator`` is auto (a CUDA GPU when there is one, else the CPU), cpu or gpu;
     ``precision`` is 32-true or bf16-mixed. Raises RetimbreError when what is asked for is not there.
+
+    ``devices`` is the number of processes on each of ``nodes`` machines. More than one: this process starts the others of
+    its machine, which run the same command. Under torchrun, which starts all, its numbers hold.
     """
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
     has_gpu = torch.cuda.is_available()
     if accelerator == "gpu" and not has_gpu:
         raise RetimbreError("accelerator is gpu in params.yaml, but torch finds no CUDA GPU here: set it to auto or cpu.")
+    devices, nodes = _under_torchrun(devices, nodes)
     on_gpu = has_gpu and accelerator != "cpu"
     if on_gpu and devices > torch.cuda.device_count():
         raise RetimbreError(f"{devices} GPUs are asked for, but torch finds {torch.cuda.device_count()} here: ask for fewer devices.")
-    fabric = Fabric(accelerator="cuda" if on_gpu else "cpu", devices=devices, precision=precision)  # type: ignore[arg-type]
+    key = ("cuda" if on_gpu else "cpu", devices, precision, nodes)
+    if key in _joined:
+        return _joined[key]
+    fabric = Fabric(accelerator=key[0], devices=devices, num_nodes=nodes, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
+    if fabric.world_size > 1:
+        _joined[key] = fabric
+        if fabric.local_rank > 0 or torch.distributed.is_torchelastic_launched():
+            end_with_parent()
     return fabric
+
+
+def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
+    """Devices and nodes: as given, or torchrun's when it started this process and params.yaml says nothing else."""
+    if not torch.distributed.is_torchelastic_launched():
+        return devices, nodes
+    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    started = (local, world // local)
+    if (devices, nodes) not in ((1, 1), started):
+        raise RetimbreError(
+            f"devices is {devices} and nodes {nodes} in params.yaml, but torchrun started {local} processes on each of {started[1]} "
+            "machines: make them equal, or leave both at 1."
+        )
+    return started
 
 
 def set_threads() -> int:
