@@ -168,6 +168,12 @@ class Model(Section):
     checkpoint_every: Count
     accelerator: Accelerator
     precision: Precision
+    devices: Count
+    nodes: Count
+    compile: bool
+    guard_action: Literal["stop", "warn"]
+    guard_balance: bool
+    select: Literal["last", "best"]
 
 
 class Vocoder(Section):
@@ -196,6 +202,9 @@ class Vocoder(Section):
     checkpoint_every: Count
     accelerator: Accelerator
     precision: Precision
+    devices: Count
+    nodes: Count
+    compile: bool
 
 
 class Evaluate(Section):
