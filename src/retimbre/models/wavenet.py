@@ -9,6 +9,7 @@ Generation with cached states is in ``retimbre.models.generation``.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -164,18 +165,35 @@ class WaveNet(nn.Module):
         """
         c = self.config
         B, N = codes.shape
-        L, R, S = c.layers, c.residual_channels, c.skip_channels
         check_features(c, features, N)
         M = math.ceil(N / c.hold_length)
-        rows = M * c.hold_length
-        conditioning = self.conditioning_projection(self.segments(features, domain, 0, M)).view(B, M, L, 2 * R)
-        x = self.embedding(nnf.pad(codes, (0, rows - N), value=SILENCE))  # B, rows, R
+        codes = nnf.pad(codes, (0, M * c.hold_length - N), value=SILENCE)
+        segment_gates = self.conditioning_projection(self.segments(features, domain, 0, M))
+        return self.predict(self.input_rows(codes), segment_gates.view(B, M, c.layers, -1))[:, :N]
+
+    def input_rows(self, codes: Tensor) -> Tensor:
+        """The first layer's input for the previous codes (B, N) -> (B, N, R)."""
+        return self.embedding(codes)
+
+    def predict(
+        self, x: Tensor, segment_gates: Tensor, sample_gates: Callable[[int], Tensor] | None = None, sample_skip: Tensor | None = None
+    ) -> Tensor:
+        """Layers and head: the first layer's input (B, M * hold, R) and gates per segment (B, M, L, 2 R) -> logits (B, M * hold, 256).
+
+        A network with inputs at sample rate adds them here: to ``x``, to the gates of a layer (``sample_gates(layer)``
+        gives (B, M * hold, 2 R)) and to the sum of the skip connections (``sample_skip``, (B, M * hold, S)).
+        """
+        c = self.config
+        B, rows = x.shape[:2]
+        L, R, S = c.layers, c.residual_channels, c.skip_channels
         gated = []
         for layer, dilation in enumerate(c.dilations):
             taps = [nnf.pad(x, (0, 0, dilation * k, 0))[:, :rows] for k in range(c.kernel - 1, 0, -1)] + [x]
             h = torch.matmul(torch.cat(taps, -1), self.gate_weight[layer])  # B, rows, 2 R
             # Broadcast over the samples of a segment: conditioning never exists at sample rate.
-            h = (h.view(B, M, c.hold_length, 2 * R) + conditioning[:, :, layer, None]).view(B, rows, 2 * R)
+            h = (h.view(B, -1, c.hold_length, 2 * R) + segment_gates[:, :, layer, None]).view(B, rows, 2 * R)
+            if sample_gates is not None:
+                h = h + sample_gates(layer)
             filtered, gate = h.split(R, -1)
             g = torch.tanh(filtered) * torch.sigmoid(gate)  # B, rows, R
             gated.append(g)
@@ -185,8 +203,10 @@ class WaveNet(nn.Module):
         # The skip connections of all layers are one GEMM: sum_l g_l W_l = [g_1 ... g_L] [W_1; ...; W_L].
         skip = torch.cat(gated, -1).view(-1, L * R)
         skip = torch.addmm(self.output_bias[:, R:].sum(0), skip, self.output_weight[:, :, R:].reshape(L * R, S))
+        if sample_skip is not None:
+            skip = skip + sample_skip.reshape(-1, S)
         h = self.head_hidden(nnf.relu(skip * self.skip_scale))
-        return self.head_output(nnf.relu(h)).view(B, rows, CODES)[:, :N]
+        return self.head_output(nnf.relu(h)).view(B, rows, -1)
 
 
 def shift_right(codes: Tensor, first: int = SILENCE) -> Tensor:
