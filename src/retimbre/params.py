@@ -32,6 +32,8 @@ SOURCES = LOCAL_SOURCES + tuple(
     "fma fma_large fma_medium good_sounds guitarset guitarset_mix irmas irmas_testing maestro maestro_v2 magnatagatune medley_solos_db "
     "musicnet nsynth nsynth_gansynth tinysol urmp vctk vctk_mic2 youtube".split()
 )
+# What `model.discriminator` may name, one or several; models/discriminators.py builds them (a test compares).
+DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 
 
 class Section(BaseModel):
@@ -142,19 +144,30 @@ class Classifier(Section):
 
 
 class Model(Section):
+    method: Literal["cyclegan", "pix2pix"]
     representation: Representation
-    generator: Literal["resnet1d", "resnet2d"]
+    generator: Literal["resnet1d", "resnet2d", "unet", "dissertation"]
     generator_channels: Count
-    generator_blocks: Count
+    generator_blocks: Annotated[int, Field(ge=1, le=32)]
+    upsampling: Literal["nearest", "transposed"]
+    residual_output: bool
     change_limit: NonNegative
     start_at_eq: bool
-    discriminator: Literal["full_spectrum", "patch"]
+    discriminator: str | list[str]
     discriminator_channels: Annotated[int, Field(ge=4, multiple_of=4)]
-    gan_loss: Literal["lsgan", "hinge"]
+    discriminator_scales: Annotated[int, Field(ge=1, le=3)]
+    spectral_norm: bool
+    gan_loss: Literal["lsgan", "nonsaturating", "hinge", "wgan_gp"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
     lambda_adversarial: NonNegative
     lambda_cycle: NonNegative
     lambda_identity: NonNegative
     identity_until: Share
+    lambda_feature_matching: NonNegative
+    lambda_content: NonNegative
+    lambda_gradient_penalty: NonNegative
+    lambda_l1: NonNegative
+    discriminator_steps: Count
     pool_size: Natural
     crop_frames: Annotated[int, Field(ge=16)]
     batch_size: Count
@@ -174,6 +187,24 @@ class Model(Section):
     guard_action: Literal["stop", "warn"]
     guard_balance: bool
     select: Literal["last", "best"]
+
+    @field_validator("discriminator", mode="before")
+    @classmethod
+    def _judges(cls, given: Any) -> Any:
+        names = given if isinstance(given, list) else [given]
+        if not names or any(name not in DISCRIMINATORS for name in names) or len(set(names)) != len(names):
+            raise ValueError(f"model.discriminator is {given!r}: use one of {', '.join(DISCRIMINATORS)}, or a list of different ones")
+        return given
+
+    @model_validator(mode="after")
+    def _losses(self) -> "Model":
+        if self.gan_loss == "wgan_gp" and self.lambda_gradient_penalty == 0:
+            raise ValueError("model.lambda_gradient_penalty must be above 0 for gan_loss wgan_gp: use 10, as published")
+        if self.label_smoothing and self.gan_loss not in ("lsgan", "nonsaturating"):
+            raise ValueError(f"model.label_smoothing: gan_loss {self.gan_loss} has no label to smooth, so set it to 0")
+        if self.lambda_content and self.representation != "cqt":
+            raise ValueError("model.lambda_content folds CQT bins to pitch classes: set it to 0 for other representations")
+        return self
 
 
 class Vocoder(Section):
@@ -323,6 +354,10 @@ class Params(Section):
         frames = int(self.dataset.excerpt_s * self.audio.sample_rate) // f.hop_length + 1
         if frames < self.classifier.window_frames:
             raise ValueError(f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which it is tested on")
+        if self.model.lambda_content and f.cqt_bins_per_octave % 12:
+            raise ValueError("model.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: set it to 0")
+        if self.model.method == "pix2pix" and not self.dataset.paired_training:
+            raise ValueError("model.method pix2pix learns from pairs: set dataset.paired_training to true")
         if self.model.generator == "resnet2d" and self.model.crop_frames % 4:
             raise ValueError("model.crop_frames must be a multiple of 4 for generator resnet2d")
         return self
