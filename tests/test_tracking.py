@@ -90,6 +90,31 @@ def test_a_stage_is_a_nested_run_of_its_experiment(place: Path) -> None:
     assert sorted(path.name for path in artifacts) == ["config.json", "params.yaml"]
 
 
+def test_a_cell_of_a_study_is_a_run_of_its_own_in_the_studys_experiment(place: Path) -> None:
+    with tracking.study_run("ablation", "patch-1", PARAMS | {"variant": "patch"}) as run:
+        run.log(20, {"loss/cycle": 0.5})
+        run.log(40, {"loss/cycle": 0.25})
+        run.metrics({"skill": 0.5, "undefined": float("nan")})
+    store = tracking._Store()
+    store.open("ablation")
+    (found,) = store.find()
+    assert (found.info.run_name, found.info.status, found.data.tags["role"]) == ("patch-1", "FINISHED", "cell")
+    assert "mlflow.parentRunId" not in found.data.tags
+    assert found.data.params["model.lambda_cycle"] == "4" and found.data.params["variant"] == "patch"
+    assert found.data.metrics == {"loss/cycle": 0.25, "skill": 0.5}
+    assert [m.value for m in store.client.get_metric_history(found.info.run_id, "loss/cycle")] == [0.5, 0.25]
+    assert runs() == ({}, {}), "the pipeline's own experiment has no run of a study"
+
+
+def test_a_cell_that_was_killed_is_marked_by_its_next_run(place: Path) -> None:
+    tracking.StudyRun(tracking._Store(), "ablation", "patch-1", PARAMS)
+    with tracking.study_run("ablation", "patch-1", PARAMS):
+        pass
+    store = tracking._Store()
+    store.open("ablation")
+    assert [run.info.status for run in store.find()] == ["FINISHED", "KILLED"]
+
+
 def test_evaluate_completes_the_parent(place: Path) -> None:
     with tracking.stage_run("cyclegan", PARAMS):
         pass

@@ -124,17 +124,17 @@ class _Store:
 
         self.client = MlflowClient(tracking_uri=uri)
 
-    def open(self) -> None:
-        """Connect, and find or create the experiment. Call it under the lock."""
+    def open(self, name: str = EXPERIMENT) -> None:
+        """Connect, and find or create the experiment ``name``. Call it under the lock."""
         self.connect()
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             self.experiment = experiment.experiment_id
         else:
             # Artifacts beside the database too: MLflow's default is the current directory, which a temporary experiment deletes.
             served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http", "databricks"))  # a server decides itself
             place = None if served else (root() / "mlartifacts").as_uri()
-            self.experiment = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+            self.experiment = self.client.create_experiment(name, artifact_location=place)
 
     def find(self, *conditions: str) -> list[Any]:
         """Runs that meet all conditions, newest first."""
@@ -262,6 +262,35 @@ class StageRun:
             self._store.attempt(lambda run=run: self._store.client.set_terminated(run, status))
 
 
+class StudyRun(StageRun):
+    """One cell of a study that is open: a run of its own, without a parent, in the study's experiment."""
+
+    def __init__(self, store: _Store, study: str, cell: str, params: Mapping[str, Any]):
+        self._store, self._stage = store, cell
+        self._waiting, self._flushed = [], time.monotonic()
+        self._run = store.attempt(lambda: self._begin(study, cell, params))
+
+    def _begin(self, study: str, cell: str, params: Mapping[str, Any]) -> str:
+        with _locked():
+            self._store.open(study)
+        client = self._store.client
+        for run in self._store.find(f"tags.`mlflow.runName` = '{cell}'", "attributes.status = 'RUNNING'"):
+            client.set_terminated(run.info.run_id, "KILLED")  # its process could not say so itself
+        tags = _tags(_head(), role="cell", **{"mlflow.source.name": f"studies/{study}"})
+        run = client.create_run(self._store.experiment, run_name=cell, tags=tags).info.run_id
+        self._store.log(run, params)
+        return run
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """The cell's final numbers (nested names are joined by slashes)."""
+        numbers = _numbers(values)
+        self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers)))
+
+    def end(self, status: str) -> None:
+        self.flush()
+        self._store.attempt(lambda: self._store.client.set_terminated(self._run, status))
+
+
 @contextlib.contextmanager
 def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     """A nested run for one execution of a training stage, below the experiment's parent run.
@@ -269,7 +298,20 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     ``params`` are named as after ``-S`` (see params.flatten). The run ends as FINISHED, KILLED (Ctrl-C)
     or FAILED (any other exception, which passes through).
     """
-    run = StageRun(_Store(), stage, flatten(params, "."))
+    with _ending(StageRun(_Store(), stage, flatten(params, "."))) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def study_run(study: str, cell: str, params: Mapping[str, Any]) -> Iterator[StudyRun]:
+    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise as ``stage_run``."""
+    with _ending(StudyRun(_Store(), study, cell, flatten(params, "."))) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _ending(run: StageRun) -> Iterator[StageRun]:
+    """End the run as what happens inside says."""
     status = "FAILED"
     try:
         yield run
