@@ -39,7 +39,7 @@ def main() -> None:
     extractor, cache, rate = FeatureExtractor(features.config), Cache.of_project(p.evaluate.cache_mb), features.config.sample_rate
     equalisers = {name: EqualiserControl.fit(features, generator.representation, name == "eq_affine") for name in ("eq_match", "eq_affine")}
     baselines = fit_baselines(audio, features, p.baselines, p.seed)
-    rows = all_rows(generator, vocoder, equalisers, baselines, p.evaluate.route, rate)
+    rows = all_rows(generator, vocoder, equalisers, baselines, rate)
     items = load_items(audio, features, generator.representation, generator.domains)
     items = with_ranges(items, Ranges(RAW, audio, NoteTranscriber, cache))
     opinion = SecondOpinion.fit(features, generator.domains, judges.window_frames, p.seed)
@@ -48,8 +48,8 @@ def main() -> None:
     write_outputs(OUT, results, rate)
 
     scorer, real = make_scorer(), scoring.fit_real(features, judges, generator.domains, p.seed)
-    probe = partial(probes.records, generator, vocoder, extractor, items, p.dataset, p.seed, p.evaluate.route)
-    probed = cache.once("probes", suite.probe_key(generator, vocoder, items, p.dataset, p.seed, p.evaluate.route), probe)
+    probe = partial(probes.records, generator, vocoder, extractor, items, p.dataset, p.seed)
+    probed = cache.once("probes", suite.probe_key(generator, vocoder, items, p.dataset, p.seed), probe)
     records = table.annotate(
         scoring.records(results) + scoring.failures(results, scorer) + suite.set_values(results, real, cache) + probed,
         {row.name: row.vocoder for row in rows},

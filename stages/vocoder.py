@@ -1,4 +1,4 @@
-"""Train what turns levels into audio: the spectral inverter and the conditional WaveNet."""
+"""Train what turns levels into audio: the parts of every kind of vocoder in params."""
 
 from pathlib import Path
 
@@ -18,6 +18,12 @@ AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data
 PLOTS, METRICS = Path("metrics/plots/vocoder"), Path("metrics/vocoder.json")
 
 
+def final_losses(curves: dict[str, list[dict[str, float]]]) -> dict[str, float]:
+    """The last logged value of every training loss that is not measured on validation pieces below: ``inverter_l1_db`` ..."""
+    last = {name.replace("/", "_"): value for history in curves.values() for name, value in history[-1].items() if "/" in name}
+    return {name: value for name, value in last.items() if name != "wavenet_nll_bits"}
+
+
 def main() -> None:
     p = params.load("seed", "vocoder")
     set_threads()
@@ -28,15 +34,14 @@ def main() -> None:
         Scratch("vocoder", fingerprint(values, [AUDIO, FEATURES], loaded_sources())) as scratch,
         tracking.stage_run("vocoder", values) as tracker,
     ):
-        model, inverter_curves, wavenet_curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
+        model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
         scratch.release_signals()
         model.save(OUT)
-        pictures = write_curves(PLOTS, "inverter", inverter_curves, "Spectral inverter training")
-        pictures += write_curves(PLOTS, "wavenet", wavenet_curves, "WaveNet training")
+        titles = {"inverter": "Spectral inverter", "wavenet": "WaveNet"}
+        pictures = [path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"{titles[name]} training")]
         metrics = {
-            "inverter_parameters": sum(x.numel() for x in model.inverter.parameters()),
-            "wavenet_parameters": sum(x.numel() for x in model.wavenet_model.parameters()),
-            "inverter_l1_db": inverter_curves[-1]["inverter/l1_db"],
+            **{f"{name}_parameters": part.parameters for name, part in model.parts.items()},
+            **final_losses(curves),
             **wavenet_figures(model, audio, features, "validation"),
             **copy_synthesis_figures(model, audio, features, "validation"),
         }

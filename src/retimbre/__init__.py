@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def transfer(audio: "np.ndarray", sample_rate: int, to: str, route: str = "source_phase", models: str = "data/models") -> "np.ndarray":
+def transfer(
+    audio: "np.ndarray", sample_rate: int, to: str, vocoder: str | None = None, models: str = "data/models", seed: int = 0
+) -> "np.ndarray":
     """Transfer a recording to another instrument.
 
     ``audio``: float samples (N,) or (N, channels) at ``sample_rate`` Hz; channels are mixed down.
-    ``to``: a domain of the trained models. ``route``: source_phase, griffin_lim or wavenet.
+    ``to``: a domain of the trained models. ``vocoder``: source_phase, griffin_lim, wavenet ...,
+    those that are trained; None takes the default of ``vocoder.kind``. ``seed``: of kinds that draw.
     ``models``: the folder that ``dvc repro`` filled. Returns float32 (N,) at the same rate, as loud.
     Raises ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
     from retimbre.systems.transfer import TimbreTransfer
 
-    return TimbreTransfer.load(models)(audio, sample_rate, to, route)
+    return TimbreTransfer.load(models)(audio, sample_rate, to, vocoder, seed)

@@ -4,9 +4,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 from retimbre import __version__, errors
 from retimbre.evaluation.headline import FAILURES, HEADLINE, Headline
+from retimbre.params import VocoderKind
 
 
 def transfer(args: argparse.Namespace) -> None:
@@ -143,12 +145,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help="where to write (default: INPUT-DOMAIN.wav beside the input)")
     p.add_argument(
         "--vocoder",
-        choices=("source_phase", "griffin_lim", "wavenet"),
-        default="source_phase",
-        help="from spectra to audio: on the source's phases (default; fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow)",
+        choices=get_args(VocoderKind),
+        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow); it must be "
+        "trained (default: vocoder.kind of the training)",
     )
     p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
-    p.add_argument("--seed", type=natural, default=0, help="of the WaveNet's sampling (default: 0)")
+    p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")
     p.set_defaults(run=transfer)
 
     p = commands.add_parser(

@@ -22,6 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Representation = Literal["cqt", "mel", "stft"]
+VocoderKind = Literal["source_phase", "griffin_lim", "wavenet"]  # those of systems.vocoder_parts.KINDS (a test compares)
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed"]
 JoblibBackend = Literal["loky", "threading", "dask"]
@@ -209,6 +210,8 @@ class Model(Section):
 
 class Vocoder(Section):
     representation: Representation
+    kind: VocoderKind
+    kinds: Annotated[list[VocoderKind], Field(min_length=1)]
     inverter_channels: Count
     inverter_blocks: Count
     inverter_steps: Count
@@ -237,14 +240,28 @@ class Vocoder(Section):
     nodes: Count
     compile: bool
 
+    @model_validator(mode="after")
+    def _kinds(self) -> "Vocoder":
+        if len(set(self.kinds)) != len(self.kinds):
+            raise ValueError("vocoder.kinds names a kind twice: give each once")
+        if self.kind not in self.kinds:
+            raise ValueError(f"vocoder.kinds must name vocoder.kind ({self.kind}): the default audio is made by it")
+        return self
+
 
 class Evaluate(Section):
-    route: Literal["source_phase", "griffin_lim"]
     slow_items: Natural
     jobs: Count
     cache_mb: NonNegative
     audio_examples: Natural
     bootstrap: Annotated[int, Field(ge=100)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "route" in values:
+            raise ValueError("evaluate.route is now vocoder.kind, the default audio: move its value there")
+        return values
 
 
 class Baselines(Section):

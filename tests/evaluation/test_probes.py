@@ -38,10 +38,14 @@ class Shifter:
     """A vocoder that hands the source back: by ``griffin_lim`` with every third note's samples silent."""
 
     config = {"rms": 0.1}
+    fast_kinds = ["source_phase", "griffin_lim"]
 
-    def synthesise(self, route, level_db, length, domain, source, seed):
+    def __init__(self, kind="source_phase"):
+        self.kind = kind
+
+    def synthesise(self, kind, level_db, length, domain, source, seed):
         audio = source.copy()
-        if route == "griffin_lim":
+        if kind == "griffin_lim":
             for start in probes.LEAD_S + probes.NOTE_S * np.arange(0, probes.NOTES, 3):
                 audio[round(start * RATE) : round((start + probes.NOTE_S) * RATE)] = 0
         return audio
@@ -83,9 +87,9 @@ def test_lost_notes_are_counted(dataset, extractor, item, monkeypatch):
         assert low < lost < high
 
 
-def test_rows_are_named_by_the_default_route(extractor, item, monkeypatch):
+def test_rows_are_named_by_the_default_vocoder(extractor, item, monkeypatch):
     monkeypatch.setattr(probes, "TAKES", 1)
-    found = probes.records(generator(), Shifter(), extractor, [item], OWN, 1, route="griffin_lim")
+    found = probes.records(generator(), Shifter("griffin_lim"), extractor, [item], OWN, 1)
     assert {"cyclegan", "cyclegan_source_phase"} <= {r["system"] for r in found}
     assert "cyclegan_griffin_lim" not in {r["system"] for r in found}
     assert all((r["item"], r["stratum"]) == ("all", "any") and np.isfinite(r["value"]) for r in found)

@@ -37,9 +37,8 @@ def train_nothing(folder):
         WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=3, layers_per_stack=3, residual_channels=8, skip_channels=8)
     )
     more = {"rms": 0.1, "griffin_lim_iterations": 2, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "wavenet_temperature": 0.7}
-    Vocoder(inverter, wavenet, {**common, **more, "inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}).save(
-        folder / "vocoder"
-    )
+    sizes = {"inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}
+    Vocoder({"inverter": inverter, "wavenet": wavenet}, {**common, **more, **sizes}).save(folder / "vocoder")
     return folder
 
 
@@ -66,11 +65,11 @@ def loudness(x: np.ndarray, rate: int) -> float:
     return meter.lufs()
 
 
-@pytest.mark.parametrize("route", ["source_phase", "griffin_lim", "wavenet"])
+@pytest.mark.parametrize("kind", ["source_phase", "griffin_lim", "wavenet"])
 @pytest.mark.parametrize(("rate", "seconds"), [(RATE, 1.0), (44100, 0.77), (8000, 0.1)])
-def test_same_length_and_loudness_by_every_route(models, route, rate, seconds):
+def test_same_length_and_loudness_by_every_vocoder(models, kind, rate, seconds):
     x = melody(seconds, rate)
-    y = transfer(x, rate, "guitar", route, models)
+    y = transfer(x, rate, "guitar", kind, models)
     assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all()
     assert np.abs(y).max() <= 1
     if seconds >= 0.5 and np.abs(y).max() < 0.95:  # the meter needs a gating block, and peaks may limit the level
@@ -193,8 +192,8 @@ def test_wavenet_chunks_continue_each_other(models):
     x = melody(6.0)
     load = TimbreTransfer.load(models, Chunking(body_s=100))
     level_db = load.generator.transfer(load.levels(x), "guitar")
-    whole = load.vocoder.wavenet(level_db, "guitar", len(x), seed=3)
-    again = load.vocoder.wavenet(level_db, "guitar", len(x), seed=4, before=whole[:40000])
+    whole = load.vocoder.parts["wavenet"].wavenet(level_db, "guitar", len(x), seed=3)
+    again = load.vocoder.parts["wavenet"].wavenet(level_db, "guitar", len(x), seed=4, before=whole[:40000])
     assert np.abs(again[:40000] - whole[:40000]).max() < 1e-3 and not np.array_equal(again[41000:], whole[41000:])
     y = TimbreTransfer.load(models, Chunking(body_s=3.0))(x, RATE, "guitar", "wavenet")
     assert y.shape == x.shape and np.isfinite(y).all()

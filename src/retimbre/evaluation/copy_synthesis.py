@@ -1,6 +1,7 @@
-"""Every route of the vocoder on real features: the upper bound of the whole chain."""
+"""Every kind of vocoder on real features: the upper bound of the whole chain."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,38 +9,38 @@ from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
 from retimbre.evaluation.testset import Item, load_items
-from retimbre.systems.vocoder import ROUTES, Vocoder
+from retimbre.systems.vocoder import Vocoder
 
-WAVENET_ITEMS = 2
+SLOW_ITEMS = 2
 
 
-def synthesise_target(model: Vocoder, route: str, item: Item) -> np.ndarray:
+def synthesise_target(model: Vocoder, kind: str, item: Item) -> np.ndarray:
     """The true target rebuilt from its own features. ``source_phase`` uses the phases of the *source*
     instrument's recording, as in a transfer: the target's own would be given away.
     """
-    return model.synthesise(route, item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
+    return model.synthesise(kind, item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
 
 
 def copy_synthesis_figures(
-    model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, routes: tuple[str, ...] = ROUTES
+    model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, kinds: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """Means over the paired pieces of ``split`` and both instruments, named ``<route>_<metric>``:
+    """Means over the paired pieces of ``split`` and both instruments, for ``kinds`` (None: all), named ``<kind>_<metric>``:
     ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
-    sounding notes, chords) and ``x_realtime``. The WaveNet, which is slow, is heard on the first pieces only.
+    sounding notes, chords) and ``x_realtime``. Slow kinds are heard on the first pieces only.
     Empty without paired pieces.
     """
     if not audio.excerpts(split=split, performance="1"):
         return {}
     items = load_items(audio, features, model.representation, model.domains, split)
     rate, transcribe, figures = model.features.sample_rate, NoteTranscriber(), {}
-    for route in routes:
+    for kind in model.kinds if kinds is None else kinds:
         values: dict[str, list[float]] = {}
         seconds = 0.0
-        heard = items[:WAVENET_ITEMS] if route == "wavenet" else items
-        synthesise_target(model, route, items[0])  # what is compiled or warmed up on first use is not timed
+        heard = items[:SLOW_ITEMS] if model.is_slow(kind) else items
+        synthesise_target(model, kind, items[0])  # what is compiled or warmed up on first use is not timed
         for item in heard:
             began = time.perf_counter()
-            out, true = synthesise_target(model, route, item), item.target.audio
+            out, true = synthesise_target(model, kind, item), item.target.audio
             seconds += time.perf_counter() - began
             scores = {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
             if item.stratum != "poly":
@@ -49,6 +50,6 @@ def copy_synthesis_figures(
             for name, value in scores.items():
                 values.setdefault(name, []).append(value)
         for name, numbers in values.items():
-            figures[f"{route}_{name}"] = float(np.nanmean(numbers))
-        figures[f"{route}_x_realtime"] = sum(len(i.target.audio) for i in heard) / rate / max(seconds, 1e-9)
+            figures[f"{kind}_{name}"] = float(np.nanmean(numbers))
+        figures[f"{kind}_x_realtime"] = sum(len(i.target.audio) for i in heard) / rate / max(seconds, 1e-9)
     return figures

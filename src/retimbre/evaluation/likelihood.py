@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.systems.vocoder import Vocoder, encode_audio
+from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.wavenet import encode_audio
 from retimbre.training.vocoder import wavenet_loss
 
 SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
@@ -21,8 +22,10 @@ SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
 def wavenet_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> dict[str, float]:
     """``wavenet_nll_bits``, and by how many bits the likelihood falls with the features a semitone up
     (``wavenet_cond_gap_pitch``, log-frequency features only) and with another excerpt's
-    (``wavenet_cond_gap_other``). Bits depend on pre-emphasis and gain: never compare them across codecs.
+    (``wavenet_cond_gap_other``); empty without a WaveNet. Bits depend on pre-emphasis and gain: never compare them across codecs.
     """
+    if "wavenet" not in model.parts:
+        return {}
     hop, representation = model.features.hop_length, model.representation
     low = model.top_db - model.features.range_db
     frames = {e.id: e for e in features.index}
@@ -38,7 +41,7 @@ def wavenet_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures
 
     def bits(change) -> float:
         total = [
-            wavenet_loss(model.wavenet_model, codes, change(i, level_db), domain).item()
+            wavenet_loss(model.parts["wavenet"].network, codes, change(i, level_db), domain).item()
             for i, (codes, level_db, domain) in enumerate(batches)
         ]
         return float(np.mean(total)) / math.log(2)

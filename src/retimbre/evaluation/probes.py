@@ -49,24 +49,23 @@ def records(
     items: Sequence[Item],
     dataset: Dataset,
     seed: int,
-    route: str = "source_phase",
 ) -> list[Record]:
     """Records of the table (item ``all``, stratum ``any``) for each direction of the generator.
 
     ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``, ``oracle`` (where the
-    instruments can be rendered), and the CycleGAN by ``route`` (``cyclegan``) and by the other fast one (``cyclegan_<route>``);
-    ``gan_rel_cycle``, ``gan_rel_identity``; ``gan_proj_err_db`` of ``cyclegan``, and of the same vocoder fed with true target
-    levels (``vocoder_<route>``).
+    instruments can be rendered), and the CycleGAN by the default vocoder (``cyclegan``) and by the other fast kinds
+    (``cyclegan_<kind>``); ``gan_rel_cycle``, ``gan_rel_identity``; where there is an inverter, ``gan_proj_err_db`` of what it makes of
+    the CycleGAN's levels, and of true target levels (``vocoder_griffin_lim``).
     """
     found = []
-    names = {r: "cyclegan" if r == route else f"cyclegan_{r}" for r in ("source_phase", "griffin_lim")}
+    names = {kind: "cyclegan" if kind == vocoder.kind else f"cyclegan_{kind}" for kind in vocoder.fast_kinds}
     for source, target in (generator.domains, generator.domains[::-1]):
         direction = f"{source}_to_{target}"
         here = [item for item in items if item.direction == direction]
         rows = [
             *pitch_test(generator, vocoder, extractor, dataset, source, target, names, seed),
             *(("cyclegan", name, value) for name, value in relative_errors(generator, here).items()),
-            *projection(generator, vocoder, here[:PROJECTED_ITEMS], names["griffin_lim"]),
+            *(projection(generator, vocoder, here[:PROJECTED_ITEMS], names["griffin_lim"]) if "griffin_lim" in names else ()),
         ]
         found += [
             {"system": s, "direction": direction, "item": "all", "stratum": "any", "metric": m, "value": float(v)} for s, m, v in rows
@@ -145,7 +144,7 @@ def pitch_test(
     names: dict[str, str],
     seed: int,
 ) -> Iterator[tuple[str, str, float]]:
-    """(system, metric, value) of the pitch test from ``source`` to ``target``; ``names``: the row of each route."""
+    """(system, metric, value) of the pitch test from ``source`` to ``target``; ``names``: the row of each kind of vocoder."""
     rate = extractor.config.sample_rate
     real = rendered(dataset, (source, target))
     if real:
@@ -165,7 +164,7 @@ def pitch_test(
             level_db = decibels(extractor(torch.from_numpy(heard)[None], generator.representation))[0].numpy()
         made = generator.transfer(level_db, target)
         outputs = {"copy": heard, "oracle": played[target]} if real else {"copy": heard}  # a tone with the target's colour is no oracle
-        outputs |= {name: vocoder.synthesise(r, made, len(heard), target, heard, seed) for r, name in names.items()}
+        outputs |= {name: vocoder.synthesise(kind, made, len(heard), target, heard, seed) for kind, name in names.items()}
         for system, audio in outputs.items():
             errors.setdefault(system, []).append(cents_off(audio, rate, notes))
     audible = np.concatenate(errors["copy"]) <= LOST_CENTS

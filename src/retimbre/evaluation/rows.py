@@ -89,23 +89,18 @@ class Recorded:
         return self.clip
 
 
-def vocoder_state(vocoder: "Vocoder", route: str) -> Any:
-    """What a route's audio depends on: the WaveNet's weights matter to its own route only."""
-    return [vocoder.config, vocoder.wavenet_model if route == "wavenet" else vocoder.inverter]
-
-
 @dataclass(frozen=True)
 class ThroughLevels:
-    """A system of levels (``change.transfer(level_db, target)``), then one route of the vocoder."""
+    """A system of levels (``change.transfer(level_db, target)``), then one kind of the vocoder."""
 
     change: Any
     vocoder: "Vocoder"
     representation: str
-    route: str
+    kind: str
 
     @property
     def modules(self) -> tuple[str, ...]:
-        return type(self.change).__module__, type(self.vocoder).__module__
+        return type(self.change).__module__, *self.vocoder.modules(self.kind)
 
     def applies(self, item: "Item") -> bool:
         return True
@@ -115,12 +110,12 @@ class ThroughLevels:
         with torch.no_grad():
             heard = decibels(_extractor(config)(torch.from_numpy(np.ascontiguousarray(source))[None], self.representation))[0].numpy()
         level_db = self.change.transfer(heard, item.target_domain)
-        audio = self.vocoder.synthesise(self.route, level_db, len(source), item.target_domain, source, seed)
+        audio = self.vocoder.synthesise(self.kind, level_db, len(source), item.target_domain, source, seed)
         return as_loud(audio, source, config.sample_rate), level_db
 
     def state(self) -> Any:
         change = [self.change.config, self.change.generators] if hasattr(self.change, "generators") else self.change
-        return [change, vocoder_state(self.vocoder, self.route), self.representation, self.route, self.vocoder.features]
+        return [change, self.vocoder.state(self.kind), self.representation, self.kind, self.vocoder.features]
 
 
 _extractors: dict[FeatureConfig, FeatureExtractor] = {}
@@ -133,26 +128,26 @@ def _extractor(config: FeatureConfig) -> FeatureExtractor:
 
 @dataclass(frozen=True)
 class CopySynthesis:
-    """The true target rebuilt from its own levels, on the *source's* phases where a route needs some (the
-    target's own would give the answer away): the upper bound of everything that goes through this route.
+    """The true target rebuilt from its own levels, on the *source's* phases where a kind needs some (the
+    target's own would give the answer away): the upper bound of everything that this kind makes audible.
     """
 
     vocoder: "Vocoder"
-    route: str
+    kind: str
 
     @property
     def modules(self) -> tuple[str, ...]:
-        return (type(self.vocoder).__module__,)
+        return self.vocoder.modules(self.kind)
 
     def applies(self, item: "Item") -> bool:
         return item.target is not None
 
     def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         target = item.target
-        return self.vocoder.synthesise(self.route, target.level_db, len(target.audio), item.target_domain, item.source.audio, seed), None
+        return self.vocoder.synthesise(self.kind, target.level_db, len(target.audio), item.target_domain, item.source.audio, seed), None
 
     def state(self) -> Any:
-        return [vocoder_state(self.vocoder, self.route), self.route]
+        return [self.vocoder.state(self.kind), self.kind]
 
 
 @dataclass(frozen=True)
@@ -179,7 +174,7 @@ class ThroughAudio:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: ``name`` as in the table, ``vocoder`` the route from levels to audio (empty: none). ``slow`` rows
+    """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows
     are made for the first items of each direction only; ``tried`` ones are not tried out before they are timed.
     """
 
@@ -210,25 +205,24 @@ class Row:
         return Sound(to_16_bit(audio), rounded, seconds)
 
 
-def all_rows(
-    generator: Any, vocoder: "Vocoder", equalisers: dict[str, Any], baselines: dict[str, Any], route: str, sample_rate: int
-) -> list[Row]:
-    """Every row, controls first. ``route``: the default way from levels to audio; ``equalisers`` and
-    ``baselines``: by name, the former change levels, the latter audio.
+def all_rows(generator: Any, vocoder: "Vocoder", equalisers: dict[str, Any], baselines: dict[str, Any], sample_rate: int) -> list[Row]:
+    """Every row, controls first; ``equalisers`` and ``baselines``: by name, the former change levels, the latter audio.
+
+    The CycleGAN and the true levels are heard through every kind of vocoder that is trained, all else through the default one.
     """
-    other = "griffin_lim" if route == "source_phase" else "source_phase"
+    kind = vocoder.kind
+    others = [k for k in vocoder.kinds if k != kind]
 
     def through(name: str, change: Any, by: str) -> Row:
-        return Row(name, ThroughLevels(change, vocoder, generator.representation, by), by, slow=by == "wavenet")
+        return Row(name, ThroughLevels(change, vocoder, generator.representation, by), by, slow=vocoder.is_slow(by))
 
     return [
         Row("copy", Recorded("source")),
-        *(through(name, equaliser, route) for name, equaliser in equalisers.items()),
+        *(through(name, equaliser, kind) for name, equaliser in equalisers.items()),
         Row("oracle", Recorded("oracle")),
         Row("unrelated", Recorded("unrelated")),
-        *(Row(f"vocoder_{by}", CopySynthesis(vocoder, by), by, slow=by == "wavenet") for by in (route, other, "wavenet")),
+        *(Row(f"vocoder_{by}", CopySynthesis(vocoder, by), by, slow=vocoder.is_slow(by)) for by in (kind, *others)),
         *(Row(name, ThroughAudio(b, sample_rate), slow=b.slow, tried=b.slow) for name, b in baselines.items()),
-        through("cyclegan", generator, route),
-        through(f"cyclegan_{other}", generator, other),
-        through("cyclegan_wavenet", generator, "wavenet"),
+        through("cyclegan", generator, kind),
+        *(through(f"cyclegan_{by}", generator, by) for by in others),
     ]

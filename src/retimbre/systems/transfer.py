@@ -21,7 +21,7 @@ from retimbre.audio.streaming import resample_blocks
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.vocoder import ROUTES, Vocoder
+from retimbre.systems.vocoder import Vocoder
 
 MODELS = Path("data/models")
 SHORTEST_S = 0.1
@@ -72,16 +72,16 @@ class TimbreTransfer:
         spectrum = self.extractor(torch.from_numpy(np.ascontiguousarray(x, np.float32))[None], self.generator.representation)
         return decibels(spectrum)[0].numpy()
 
-    def convert(self, x: np.ndarray, to: str, route: str, seed: int = 0, before: np.ndarray | None = None) -> np.ndarray:
+    def convert(self, x: np.ndarray, to: str, kind: str, seed: int = 0, before: np.ndarray | None = None) -> np.ndarray:
         """One chunk (N,) at the models' rate and level; returns as many samples.
 
         ``before``: what was made of this chunk's first samples already (Griffin-Lim continues it).
         """
         y = self.generator.transfer(self.levels(x), to)
-        return self.vocoder.synthesise(route, y, len(x), to, source=x, seed=seed, before=before)
+        return self.vocoder.synthesise(kind, y, len(x), to, source=x, seed=seed, before=before)
 
     def _chunks(
-        self, blocks: Iterable[np.ndarray], total: int, to: str, route: str, seed: int, done: Callable[[int], None]
+        self, blocks: Iterable[np.ndarray], total: int, to: str, kind: str, seed: int, done: Callable[[int], None]
     ) -> Iterator[np.ndarray]:
         """Converted audio, piece by piece, from blocks of levelled input of ``total`` samples."""
         hop = self.generator.features.hop_length
@@ -104,7 +104,7 @@ class TimbreTransfer:
                 size += len(block)
             held = np.concatenate(parts)
             left = start - first
-            y = self.convert(held[: reach - first], to, route, seed + start, before)
+            y = self.convert(held[: reach - first], to, kind, seed + start, before)
             piece = y[left : left + end - start + (fade if end < total else 0)].copy()
             if tail is not None:
                 piece[:fade] = tail * (1 - ramp) + piece[:fade] * ramp
@@ -117,13 +117,13 @@ class TimbreTransfer:
             yield piece
             start = end
 
-    def __call__(self, audio: np.ndarray, sample_rate: int, to: str, route: str = "source_phase", seed: int = 0) -> np.ndarray:
+    def __call__(self, audio: np.ndarray, sample_rate: int, to: str, vocoder: str | None = None, seed: int = 0) -> np.ndarray:
         """Transfer a recording in memory.
 
         ``audio``: (N,) or (N, channels) float, any level, at ``sample_rate`` Hz; channels are mixed
-        down. Returns (N,) float32 at the same rate, with the same loudness (ITU-R BS.1770), or less where
-        that would clip.
-        Raises RetimbreError for an unknown target or route and for audio that is silent, shorter
+        down. ``vocoder``: a kind that is trained; None takes the default of the training. Returns (N,) float32
+        at the same rate, with the same loudness (ITU-R BS.1770), or less where that would clip.
+        Raises RetimbreError for an unknown target or vocoder and for audio that is silent, shorter
         than 0.1 s or not finite.
         """
         audio = np.asarray(audio, np.float32)
@@ -134,9 +134,11 @@ class TimbreTransfer:
         def blocks(rate: int) -> Iterator[np.ndarray]:
             return resample_blocks([mono], sample_rate, rate)
 
-        return np.concatenate(list(self._run(blocks, len(mono), sample_rate, "the audio", to, route, seed, lambda n: None)))
+        return np.concatenate(
+            list(self._run(blocks, len(mono), sample_rate, "the audio", to, vocoder or self.vocoder.kind, seed, lambda n: None))
+        )
 
-    def transfer_file(self, source: str | Path, target: str | Path, to: str, route: str = "source_phase", seed: int = 0) -> FileInfo:
+    def transfer_file(self, source: str | Path, target: str | Path, to: str, vocoder: str | None = None, seed: int = 0) -> FileInfo:
         """Transfer a file of any format, rate and number of channels that libsndfile reads, with
         memory that does not grow with its length; writes 16-bit WAV of the same rate and length.
 
@@ -149,8 +151,8 @@ class TimbreTransfer:
             raise RetimbreError(f"the folder {target.parent} does not exist: create it or choose another output.")
         if target.is_dir():
             raise RetimbreError(f"{target} is a folder: give the name of a file in it.")
-        info = probe(source)
-        self._check(info.frames, info.sample_rate, str(source), to, route)  # before a bar appears
+        info, kind = probe(source), vocoder or self.vocoder.kind
+        self._check(info.frames, info.sample_rate, str(source), to, kind)  # before a bar appears
         seconds = int(np.ceil(info.duration_s))
 
         def blocks(rate: int) -> Iterator[np.ndarray]:
@@ -169,7 +171,7 @@ class TimbreTransfer:
                     before, shown = int(shown), shown + samples / self.sample_rate
                     progress.update(min(int(shown), seconds) - before)
 
-                for block in self._run(blocks, info.frames, info.sample_rate, str(source), to, route, seed, done):
+                for block in self._run(blocks, info.frames, info.sample_rate, str(source), to, kind, seed, done):
                     out.write(block)
                 progress.update(seconds - progress.done)  # what rounding to whole seconds left
             part.replace(target)
@@ -179,11 +181,10 @@ class TimbreTransfer:
             part.unlink(missing_ok=True)
         return info
 
-    def _check(self, frames: int, rate: int, name: str, to: str, route: str) -> None:
+    def _check(self, frames: int, rate: int, name: str, to: str, kind: str) -> None:
         """Refuse what can be refused before any work."""
         self.generator.generator_to(to)
-        if route not in ROUTES:
-            raise RetimbreError(f"{route!r} is not a vocoder route: choose {', '.join(ROUTES)}.")
+        self.vocoder.part_of(kind)
         if frames < SHORTEST_S * rate:
             raise RetimbreError(f"{name} is shorter than {SHORTEST_S} s: give more audio.")
 
@@ -194,12 +195,12 @@ class TimbreTransfer:
         rate: int,
         name: str,
         to: str,
-        route: str,
+        kind: str,
         seed: int,
         done: Callable[[int], None],
     ) -> Iterator[np.ndarray]:
         """Measure, convert to a temporary file, then level and resample: blocks at ``rate``."""
-        self._check(frames, rate, name, to, route)
+        self._check(frames, rate, name, to, kind)
         square, total, meter = 0.0, 0, LoudnessMeter(self.sample_rate)
         for block in blocks(self.sample_rate):
             square, total = square + float(np.square(block, dtype=np.float64).sum()), total + len(block)
@@ -210,7 +211,7 @@ class TimbreTransfer:
         gain = np.float32(self.rms / level)
         with tempfile.TemporaryFile(suffix=".f32") as scratch:
             made, peak, made_square = LoudnessMeter(self.sample_rate), 0.0, 0.0
-            for piece in self._chunks((block * gain for block in blocks(self.sample_rate)), total, to, route, seed, done):
+            for piece in self._chunks((block * gain for block in blocks(self.sample_rate)), total, to, kind, seed, done):
                 made.update(piece)
                 peak = max(peak, float(np.abs(piece).max(initial=0)))
                 made_square += float(np.square(piece, dtype=np.float64).sum())

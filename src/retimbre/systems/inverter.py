@@ -1,0 +1,118 @@
+"""Levels to audio through STFT magnitudes: the spectral inverter, and the phases that it is given.
+
+- ``source_phase``: the phases of the source recording. Cheap and clean, but it inherits the source's
+  notes and timing, which must not be credited to a generator.
+- ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source.
+
+Levels of the STFT itself are magnitudes already: there is nothing to train.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from retimbre.audio.features import FeatureConfig, magnitude
+from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
+from retimbre.datasets.crops import FeatureCrops
+from retimbre.datasets.packed import PackedFeatures
+from retimbre.models.inverter import InverterConfig, SpectralInverter
+from retimbre.params import Vocoder as VocoderParams
+from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.tracking import StageRun
+from retimbre.training.checkpoint import Scratch
+from retimbre.training.devices import make_fabric
+from retimbre.training.loop import Loop
+from retimbre.training.vocoder import InverterTrainer
+
+
+class Inverter(Part):
+    """Levels to STFT magnitudes, on phases of the source or found for them."""
+
+    name = "inverter"
+
+    @classmethod
+    def build(cls, config: dict[str, Any]) -> nn.Module | None:
+        return None if config["representation"] == "stft" else SpectralInverter(InverterConfig(**config["inverter"]))
+
+    @classmethod
+    def fit(cls, training: Training, parts: Mapping[str, Part]) -> tuple[nn.Module | None, dict[str, Any], list[dict[str, float]]]:
+        p = training.params
+        if p.representation == "stft":
+            return None, {"griffin_lim_iterations": p.griffin_lim_iterations}, []
+        network, curves = fit_inverter(training.features, p, training.seed, training.scratch, training.run)
+        return network.cpu(), {"inverter": network.config.to_dict(), "griffin_lim_iterations": p.griffin_lim_iterations}, curves
+
+    @torch.no_grad()
+    def stft_magnitude(self, level_db: np.ndarray) -> torch.Tensor:
+        """Levels (F, T) in dB to STFT magnitudes (1, K, T)."""
+        return magnitude(self.clipped(level_db) if self.network is None else self.network(self.normalised(level_db)))
+
+    @torch.no_grad()
+    def source_phase(self, level_db: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """Audio (N,) from levels (F, T) and the source recording (N,), T = N // hop + 1."""
+        n_fft, hop = self.features.stft_n_fft, self.features.hop_length
+        phase = torch.angle(stft(torch.from_numpy(np.ascontiguousarray(source, np.float32))[None].to(self.device), n_fft, hop))
+        return istft(torch.polar(self.stft_magnitude(level_db), phase), n_fft, hop, len(source))[0].cpu().numpy()
+
+    @torch.no_grad()
+    def griffin_lim(self, level_db: np.ndarray, length: int, iterations: int | None = None, before: np.ndarray | None = None) -> np.ndarray:
+        """Audio (N,) of ``length`` samples from levels (F, T) alone.
+
+        ``before`` (M,): the first M samples as they were made already, whose phases are continued.
+        """
+        n_fft, hop = self.features.stft_n_fft, self.features.hop_length
+        spectrum = self.stft_magnitude(level_db)
+        known = None
+        if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
+            known = np.angle(stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)[0, :, :frames].numpy())
+        phase = spsi_phase(spectrum[0].cpu().numpy(), n_fft, hop, known)
+        phase = torch.from_numpy(phase).to(self.device, torch.float32)[None]
+        iterations = self.config["griffin_lim_iterations"] if iterations is None else iterations
+        return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
+
+    def synthesise(
+        self,
+        kind: str,
+        level_db: np.ndarray,
+        length: int,
+        domain: str,
+        source: np.ndarray | None = None,
+        seed: int = 0,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if kind == "griffin_lim":
+            return self.griffin_lim(level_db, length, before=before)
+        return self.source_phase(level_db, source)
+
+
+def fit_inverter(
+    features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
+) -> tuple[SpectralInverter, list[dict[str, float]]]:
+    """Train on every domain's training split: levels of ``p.representation`` to STFT levels."""
+    fabric = make_fabric(p.accelerator, 1, p.precision)
+    config: FeatureConfig = features.config
+    statistics = features.statistics[p.representation]
+    domains = features.domains
+    torch.manual_seed(seed)
+    network = SpectralInverter(InverterConfig(config.bins(p.representation), config.stft_n_fft, p.inverter_channels, p.inverter_blocks))
+    trainer = InverterTrainer(network, p.inverter_steps, p.inverter_learning_rate, fabric, statistics["top_db"], config.range_db, seed)
+    share = max(1, p.inverter_batch_size // len(domains))
+    # The same seed and stream draw the same places, so that the two batches show the same audio.
+    pairs = [
+        [FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i) for r in (p.representation, "stft")]
+        for i, d in enumerate(domains)
+    ]
+    loop = Loop(
+        "inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
+    )
+
+    def draw(step: int) -> list[torch.Tensor]:
+        return [torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True)]
+
+    batch = loop.ahead(draw)
+    for step in loop:
+        loop.add(trainer.step(*batch(step), step))
+    return network, loop.curves()
