@@ -41,6 +41,25 @@ def mu_law_decode(codes: Any, mu: int = 255) -> Any:
     return (np.sign(f) * np.minimum(np.expm1(np.abs(f) * np.float32(np.log1p(mu))) / np.float32(mu), 1.0)).astype(np.float32)
 
 
+def pcm_encode(x: Any) -> Any:
+    """Audio in [-1, 1] -> unsigned 16-bit codes 0..65535 (int64, same kind and shape), evenly spaced; silence is 32768.
+
+    Samples beyond full scale are clipped first; NaN counts as silence.
+    """
+    if _is_tensor(x):
+        return ((x.nan_to_num(nan=0.0) * 32768.0).round() + 32768.0).clamp(0, 65535).long()
+    x = np.asarray(x)
+    x = x.astype(np.float64) if x.dtype.kind != "f" else x
+    return np.clip(np.round(np.where(np.isnan(x), 0.0, x) * 32768.0) + 32768.0, 0, 65535).astype(np.int64)
+
+
+def pcm_decode(codes: Any) -> Any:
+    """The inverse of :func:`pcm_encode`: float32 in [-1, 1), exact."""
+    if _is_tensor(codes):
+        return (codes.float() - 32768.0) / 32768.0
+    return ((np.asarray(codes, np.float32) - np.float32(32768)) / np.float32(32768)).astype(np.float32)
+
+
 def _filter(numerator: list[float], denominator: list[float], x: np.ndarray, coefficient: float) -> np.ndarray:
     if not 0.0 <= coefficient < 1.0:
         raise ValueError(f"the pre-emphasis coefficient is {coefficient}: it must be at least 0 and below 1")

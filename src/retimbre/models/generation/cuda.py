@@ -9,7 +9,7 @@ its arithmetic is tested against the eager route.
 import torch
 from torch import Tensor
 
-from retimbre.models.generation.eager import EagerStep, pick
+from retimbre.models.generation.eager import EagerStep
 
 CHUNK = 4096  # samples of the buffers; a longer job is run in several rounds
 
@@ -40,7 +40,7 @@ class GraphedStep:
         segment = (time // self.hold_length - self.first_segment).view(1)
         conditioning = self.conditioning.index_select(1, segment)[:, 0]
         self.logits.copy_(self.step(self.code, time, conditioning, self.ring))
-        drawn = pick(self.logits, self.inverse_temperature, self.uniforms.index_select(1, self.index)[:, 0])
+        drawn = self.step.draw(self.logits, self.inverse_temperature, self.uniforms.index_select(1, self.index)[:, 0])
         self.codes.index_copy_(1, self.index, drawn[:, None])
         given = self.forced.index_select(1, self.index)[:, 0]
         self.code.copy_(torch.where(given >= 0, given, drawn))

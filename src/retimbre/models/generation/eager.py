@@ -5,6 +5,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from retimbre.models import mixture
 from retimbre.models.generation.weights import PackedWeights
 
 
@@ -48,7 +49,7 @@ class EagerStep:
         self.views = list(zip(self.x, self.h, self.gated.split(R, 1), self.now, self.residual, self.residual_bias, strict=True))
 
     def __call__(self, code: Tensor, time: Tensor, conditioning: Tensor, ring: Tensor) -> Tensor:
-        """code (B,), time (), conditioning (B, L, 2 R) times ``halves``, ring (B, rows, R), which is updated -> logits (B, 256)."""
+        """code (B,), time (), conditioning (B, L, 2 R) times ``halves``, ring (B, rows, R), which is updated -> (B, O)."""
         L, B = self.packed.layers, code.shape[0]
         if self.streams != B:
             self._make_buffers(B)
@@ -65,6 +66,10 @@ class EagerStep:
         ring.index_copy_(1, self.offsets + (time & self.masks), self.x.transpose(0, 1))
         skip = torch.addmm(self.skip_bias, self.gated, self.skip).relu_()
         return torch.addmm(self.head_bias, torch.addmm(self.hidden_bias, skip, self.hidden).relu_(), self.head)
+
+    def draw(self, outputs: Tensor, inverse_temperature: float | Tensor, uniforms: Tensor) -> Tensor:
+        """Outputs of the head (B, O) -> codes (B,)."""
+        return (mixture.draw if self.packed.mixtures else pick)(outputs, inverse_temperature, uniforms)
 
 
 def pick(logits: Tensor, inverse_temperature: float, uniforms: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ def run(
     for i in range(codes.shape[1]):
         segment = (position + i) // hold_length - first_segment
         z = step(current, times[i], conditioning[:, segment], working_ring)
-        current = pick(z, inverse_temperature, uniforms[:, i])
+        current = step.draw(z, inverse_temperature, uniforms[:, i])
         drawn[:, i] = current
         if logits is not None:
             logits[:, i] = z

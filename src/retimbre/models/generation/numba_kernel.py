@@ -6,6 +6,8 @@ Compiled functions are cached beside this file, or in NUMBA_CACHE_DIR when that 
 import numpy as np
 from numba import njit
 
+from retimbre.models.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
+
 COMPILE = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -65,13 +67,34 @@ def _pick(logits, inverse_temperature, uniform, p):
 
 
 @njit(**COMPILE)
+def _draw_mixture(parameters, mixtures, inverse_temperature, uniform, p):
+    """A code 0..65535 from a mixture of logistics: ``models.mixture.draw`` for one stream."""
+    top = parameters[0]
+    for k in range(1, mixtures):
+        top = max(top, parameters[k])
+    total = np.float32(0)
+    for k in range(mixtures):
+        p[k] = np.exp((parameters[k] - top) * inverse_temperature)
+        total += p[k]
+    limit = uniform * total
+    below, component = np.float32(0), 0
+    while component < mixtures - 1 and below + p[component] <= limit:
+        below += p[component]
+        component += 1
+    u = min(max((limit - below) / p[component], np.float32(LEAST_UNIFORM)), np.float32(1 - LEAST_UNIFORM))
+    scale = np.exp(max(parameters[2 * mixtures + component], np.float32(LEAST_LOG_SCALE))) / inverse_temperature
+    value = parameters[mixtures + component] + scale * (np.log(u) - np.log1p(-u))
+    return int(min(max(np.rint(value * np.float32(32768)) + np.float32(32768), np.float32(0)), np.float32(65535)))
+
+
+@njit(**COMPILE)
 def run_streams(
-    embedding, gate, output, output_bias, skip_bias, hidden, hidden_bias, head, head_bias, dilations, offsets, residual_scale,
+    embedding, gate, output, output_bias, skip_bias, hidden, hidden_bias, head, head_bias, dilations, offsets, residual_scale, mixtures,
     ring, code, position, conditioning, first_segment, hold_length, uniforms, inverse_temperature, forced, codes, logits,
 ):  # fmt: skip
     """Advance a few streams together by n samples; shapes as in ``sampler.Job`` with B the streams of this call.
 
-    ``forced`` (B, n) or (B, 0): when given, these codes are fed back instead of those drawn. ``logits`` (B, n, 256) or (B, 0, 256).
+    ``forced`` (B, n) or (B, 0): when given, these codes are fed back instead of those drawn. ``logits`` (B, n, O) or (B, 0, O).
     """
     L, KR, GR = gate.shape
     R, S = GR // 2, skip_bias.shape[0]
@@ -119,7 +142,10 @@ def run_streams(
                 hid[b, j] = max(hid[b, j], zero)
         _add_product(z, hid, head, 0)
         for b in range(B):
-            drawn = _pick(z[b], inverse_temperature, uniforms[b, i], p)
+            if mixtures:
+                drawn = _draw_mixture(z[b], mixtures, inverse_temperature, uniforms[b, i], p)
+            else:
+                drawn = _pick(z[b], inverse_temperature, uniforms[b, i], p)
             codes[b, i] = drawn
             code[b] = forced[b, i] if forced.shape[1] else drawn
             if logits.shape[1]:

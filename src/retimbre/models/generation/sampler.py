@@ -15,7 +15,7 @@ from torch import Tensor
 from retimbre.errors import RetimbreError
 from retimbre.models.generation.stream import rounded
 from retimbre.models.generation.weights import PackedWeights, pack
-from retimbre.models.wavenet import CODES, SEGMENTS_PER_FRAME, SILENCE, WaveNet, check_features
+from retimbre.models.wavenet import SEGMENTS_PER_FRAME, WaveNet, check_features
 
 ROUTES = ("auto", "numba", "cpp", "eager", "cuda")
 BLOCK_FRAMES = 64  # conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length
@@ -26,15 +26,18 @@ class State:
     """What is carried from chunk to chunk: the rings of past layer inputs, the last code, the position, the random generator.
 
     ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's entropy. The model's
-    weights are packed once, here, as "float32" or "bfloat16" (see ``stream``); ``copy`` gives an independent state (a branch point).
+    weights are packed once, here, as "float32" or "bfloat16" (see ``stream``); ``copy`` gives an independent state (a branch point),
+    ``take`` one whose streams go on from chosen streams of this one.
     """
 
     def __init__(self, model: WaveNet, streams: int, seed: int | None = None, weights: str = "float32"):
         self.packed: PackedWeights = rounded(pack(model), weights)
         self.ring = np.zeros((streams, self.packed.ring_rows, self.packed.residual_channels), np.float32)
-        self.code = np.full(streams, SILENCE, np.int64)
+        self.code = np.full(streams, model.config.silence, np.int64)
         self.position = 0  # samples generated so far
         self.random = np.random.default_rng(seed)
+        self.past = np.zeros((streams, 0), np.int64)  # inputs that a context stack still has to see, from the edge of a segment
+        self._context: tuple[int, Tensor] | None = None  # (segment, what the stack adds to its gates)
         self._block: tuple[tuple[int, int], np.ndarray] | None = None  # ((block number, frames), conditioning)
         self._step = None  # the eager route's weights on its device
         self._graphed = None  # the same with the buffers and the graph of the cuda route
@@ -46,9 +49,23 @@ class State:
     def copy(self) -> "State":
         other = object.__new__(State)
         other.__dict__.update(self.__dict__)
-        other.ring, other.code = self.ring.copy(), self.code.copy()
+        other.ring, other.code = self.ring.copy(), self.code.copy()  # all else is replaced when it changes, never written to
         other.random = np.random.default_rng()
         other.random.bit_generator.state = self.random.bit_generator.state
+        return other
+
+    def take(self, rows: np.ndarray) -> "State":
+        """A state of ``len(rows)`` streams, stream i going on from this one's stream ``rows[i]``.
+
+        The random generator is shared. All streams must have the same features and domain.
+        """
+        other = object.__new__(State)
+        other.__dict__.update(self.__dict__)
+        other.ring, other.code, other.past = self.ring[rows], self.code[rows], self.past[rows]
+        if self._context is not None:
+            other._context = (self._context[0], self._context[1][rows])
+        if len(rows) != self.streams:
+            other._block, other._graphed = None, None  # made for another number of streams
         return other
 
 
@@ -65,9 +82,9 @@ class Job:
     hold_length: int  # samples per segment
     uniforms: np.ndarray  # (B, n) float32 in [0, 1)
     inverse_temperature: float
-    forced: np.ndarray  # (B, n) uint8, or (B, 0): draw freely
-    codes: np.ndarray  # (B, n) uint8, written
-    logits: np.ndarray  # (B, n, 256) float32, written, or (B, 0, 256)
+    forced: np.ndarray  # (B, n) uint8 (uint16 with a mixture of logistics), or (B, 0): draw freely
+    codes: np.ndarray  # (B, n), same type, written
+    logits: np.ndarray  # (B, n, O) float32, written, or (B, 0, O)
 
     def streams(self, start: int, stop: int) -> "Job":
         """The same job for some of the streams; the arrays are views."""
@@ -88,7 +105,7 @@ def generate(
     state: State | None = None,
     weights: str = "float32",
 ) -> np.ndarray:
-    """Draw mu-law codes (B, length), uint8.
+    """Draw codes (B, length): of mu-law, uint8; of 16-bit audio, uint16, where the network's output is a mixture of logistics.
 
     ``features`` (B, F, T) in dB (un-normalised: the model normalises), frame t centred on sample t * hop_length; ``domain`` (B,)
     or one for all. ``length`` None generates (T - 1) * hop_length samples. ``uniforms`` (B, length) in [0, 1) fixes the draws,
@@ -99,6 +116,7 @@ def generate(
 
     ``route``: "numba" (default on a CPU), "cpp" (faster, needs g++, falls back to numba), "eager" (torch, any device), "cuda" (the
     eager step as a CUDA graph, default on a GPU; falls back to numba for a model that is not on one, to eager where it cannot be recorded).
+    A mixture of logistics is not drawn by "cpp", which refuses.
     ``threads`` share the streams. ``weights`` "bfloat16" rounds the matrices, for speed on the C++ route; a ``state`` has its own.
     Raises RetimbreError for shapes, lengths, temperatures or routes that cannot work.
     """
@@ -115,9 +133,9 @@ def forced_logits(
     state: State | None = None,
     weights: str = "float32",
 ) -> np.ndarray:
-    """Logits (B, N, 256) of the cached loop when it is fed ``codes`` (B, N) instead of its own draws.
+    """Outputs (B, N, O) of the cached loop, logits of 256 codes or a mixture's parameters, when it is fed ``codes`` (B, N).
 
-    Equal to ``model(shift_right(codes), features, domain)`` for a fresh state; a carried state goes on from there.
+    Equal to ``model(shift_right(codes, silence), features, domain)`` for a fresh state; a carried state goes on from there.
     """
     codes = np.asarray(codes)
     zeros = np.zeros(codes.shape, np.float32)
@@ -127,7 +145,7 @@ def forced_logits(
 @torch.no_grad()
 def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, weights, forced, want_logits):
     config = model.config
-    device = model.embedding.weight.device
+    device = model.feature_mean_db.device
     features = torch.as_tensor(features).to(device)
     if features.dim() != 3:
         raise RetimbreError(f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {tuple(features.shape)}.")
@@ -138,15 +156,22 @@ def _run(model, features, domain, length, temperature, uniforms, seed, route, th
     length = (T - 1) * config.hop_length - state.position if length is None else length
     check_features(config, features, state.position + length)
     _check(config, domain, length, temperature, uniforms, threads, state, B)
-    advance = _route(route, device)
+    advance = _route(route, device, state.packed)
 
-    codes = np.empty((B, length), np.uint8)
-    logits = np.empty((B, length if want_logits else 0, CODES), np.float32)
+    kind = np.uint8 if config.output == "softmax" else np.uint16
+    codes = np.empty((B, length), kind)
+    logits = np.empty((B, length if want_logits else 0, config.outputs), np.float32)
     block_length = BLOCK_FRAMES * config.hop_length
     done = 0
     while done < length:
         block = state.position // block_length
         n = min((block + 1) * block_length - state.position, length - done)
+        conditioning, first_segment = _conditioning(model, features, domain, state, block), block * BLOCK_FRAMES * SEGMENTS_PER_FRAME
+        if model.context is not None:  # one segment at a time: the next one's conditioning depends on its samples
+            segment = state.position // config.hold_length
+            n = min(n, (segment + 1) * config.hold_length - state.position)
+            conditioning = conditioning[:, segment - first_segment, None] + _context(model, state, segment)
+            first_segment = segment
         now = slice(done, done + n)
         if uniforms is None:  # time first, so that chunk sizes do not matter
             drawn = np.ascontiguousarray(state.random.random((n, B), dtype=np.float32).T)
@@ -157,21 +182,25 @@ def _run(model, features, domain, length, temperature, uniforms, seed, route, th
             ring=state.ring,
             code=state.code,
             position=state.position,
-            conditioning=_conditioning(model, features, domain, state, block),
-            first_segment=block * BLOCK_FRAMES * SEGMENTS_PER_FRAME,
+            conditioning=conditioning,
+            first_segment=first_segment,
             hold_length=config.hold_length,
             uniforms=drawn,
             inverse_temperature=1.0 / temperature,
-            forced=np.empty((B, 0), np.uint8) if forced is None else np.ascontiguousarray(forced[:, now], dtype=np.uint8),
-            codes=np.empty((B, n), np.uint8),
-            logits=np.empty((B, n if want_logits else 0, CODES), np.float32),
+            forced=np.empty((B, 0), kind) if forced is None else np.ascontiguousarray(forced[:, now], dtype=kind),
+            codes=np.empty((B, n), kind),
+            logits=np.empty((B, n if want_logits else 0, config.outputs), np.float32),
         )
+        before = state.code.copy()
         advance(job, threads, state, device)
         codes[:, now] = job.codes
         if want_logits:
             logits[:, now] = job.logits
         state.position += n
         done += n
+        if model.context is not None:
+            given = job.codes if forced is None else job.forced
+            state.past = np.concatenate([state.past, before[:, None], given[:, :-1].astype(np.int64)], 1)
     return codes, logits
 
 
@@ -203,11 +232,27 @@ def _conditioning(model: WaveNet, features: Tensor, domain: Tensor, state: State
     return state._block[1]
 
 
-def _route(name, device: torch.device):
+def _context(model: WaveNet, state: State, segment: int) -> np.ndarray:
+    """What the context stack adds to the gates of ``segment``, (B, 1, L, 2 R); it is run once a segment."""
+    p, hold, seen = state.packed, model.config.hold_length, model.config.context_segments
+    if state._context is None or state._context[0] != segment:
+        state.past = state.past[:, -seen * hold :]
+        if segment == 0:  # nothing was heard yet
+            gates = torch.zeros(state.streams, p.projection.shape[1])
+        else:
+            past = torch.from_numpy(state.past).to(model.feature_mean_db.device)
+            gates = torch.matmul(model.context_of(past)[:, -1].cpu().float(), p.projection)
+        state._context = (segment, gates)
+    return state._context[1].view(-1, 1, p.layers, 2 * p.residual_channels).numpy()
+
+
+def _route(name, device: torch.device, packed: PackedWeights):
     if callable(name):  # a kernel under test
         return _tiled(name)
     if name not in ROUTES:
         raise RetimbreError(f"the generation route must be one of {', '.join(ROUTES)}, not {name}.")
+    if name == "cpp" and packed.mixtures:
+        raise RetimbreError("the generation route cpp draws 8-bit codes only: choose numba or eager with vocoder.wavenet_output mol.")
     if name == "auto":
         name = {"cpu": "numba", "cuda": "cuda"}.get(device.type, "eager")
     if name == "cpp":
@@ -244,7 +289,7 @@ def _run_numba(job: Job) -> None:
     p = job.packed
     matrices = (p.embedding, p.gate, p.output, p.output_bias, p.skip_bias, p.hidden, p.hidden_bias, p.head, p.head_bias)
     run_streams(
-        *(m.numpy() for m in matrices), p.dilations, p.offsets, np.float32(p.residual_scale), job.ring, job.code, job.position,
+        *(m.numpy() for m in matrices), p.dilations, p.offsets, np.float32(p.residual_scale), p.mixtures, job.ring, job.code, job.position,
         job.conditioning, job.first_segment, job.hold_length, job.uniforms, np.float32(job.inverse_temperature), job.forced,
         job.codes, job.logits,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.models.wavenet import CODES, WaveNet
+from retimbre.models.wavenet import WaveNet
 
 MULTIPLE = 16  # floats in the widest vector register
 
@@ -21,21 +21,22 @@ MULTIPLE = 16  # floats in the widest vector register
 class PackedWeights:
     """All arrays are CPU tensors, float32, C-contiguous, input-major (the output channel is the fastest axis)."""
 
-    embedding: Tensor  # (256, R)
+    embedding: Tensor  # (codes, R): the first layer's input for every code that a sample can have
     gate: Tensor  # (L, K R, 2 R): rows [oldest tap ... newest], columns [filter, gate]
     output: Tensor  # (L, R, R + S): columns [residual, skip], scales folded in
     output_bias: Tensor  # (L, R), scale folded in
     skip_bias: Tensor  # (S,): the sum over layers, scale folded in
     hidden: Tensor  # (S, S)
     hidden_bias: Tensor  # (S,)
-    head: Tensor  # (S, 256)
-    head_bias: Tensor  # (256,)
+    head: Tensor  # (S, O): O = 256 logits, or the parameters of a mixture of logistics
+    head_bias: Tensor  # (O,)
     projection: Tensor  # (H, L 2 R): conditioning segment -> gates of all layers
     projection_bias: Tensor  # (L 2 R,)
     dilations: np.ndarray  # (L,) int64
     offsets: np.ndarray  # (L + 1,) int64: rows of each layer's ring; ring l has (K - 1) * dilation rows, a power of two
     kernel: int
     residual_scale: float
+    mixtures: int = 0  # components of a mixture of logistics on 65536 codes; 0: a softmax over 256 codes
     kind: str = "float32"  # what the matrices were rounded to, see stream.py
 
     @cached_property
@@ -76,12 +77,13 @@ def pack(model: WaveNet) -> PackedWeights:
     output_bias[:, :R] = get(model.output_bias)[:, :R] * model.residual_scale
     skip_bias = torch.zeros(s)
     skip_bias[:S] = get(model.output_bias)[:, R:].sum(0) * model.skip_scale
-    embedding = torch.zeros(CODES, r)
-    embedding[:, :R] = get(model.embedding.weight)
+    embedding = torch.zeros(c.codes, r)
+    with torch.no_grad():
+        embedding[:, :R] = get(model.input_rows(torch.arange(c.codes, device=model.feature_mean_db.device)))
     hidden, hidden_bias = torch.zeros(s, s), torch.zeros(s)
     hidden[:S, :S] = get(model.head_hidden.weight).T
     hidden_bias[:S] = get(model.head_hidden.bias)
-    head = torch.zeros(s, CODES)
+    head = torch.zeros(s, c.outputs)
     head[:S] = get(model.head_output.weight).T
     projection, projection_bias = torch.zeros(H, L, 2, r), torch.zeros(L, 2, r)
     projection[..., :R] = get(model.conditioning_projection.weight).T.reshape(H, L, 2, R)
@@ -103,4 +105,5 @@ def pack(model: WaveNet) -> PackedWeights:
         offsets=np.concatenate([[0], np.cumsum((K - 1) * dilations)]).astype(np.int64),
         kernel=K,
         residual_scale=model.residual_scale,
+        mixtures=c.mixtures if c.output == "mol" else 0,
     )
