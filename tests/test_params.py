@@ -52,7 +52,7 @@ BROKEN = {  # what is set -> what the sentence must say
     ),
     "too many downloads": ({"dataset.downloads": 99}, "dataset.downloads is 99"),
     "hop and octaves": ({"features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
-    "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be even and at least twice"),
+    "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be at least twice"),
     "bins above Nyquist": ({"features.cqt_bins": 108, "features.hop_length": 256}, "features.cqt_bins: the highest filter"),
     "two representations": ({"vocoder.representation": "mel"}, "vocoder.representation must be the same as model.representation"),
     "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),

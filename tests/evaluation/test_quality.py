@@ -38,6 +38,11 @@ def test_projection_error_agrees_with_librosas_phase_retrieval():
     assert quality.projection_error_db(magnitude, 256, 64) == pytest.approx(theirs, abs=1.0)
 
 
+def test_odd_windows_are_projected_like_even_ones():
+    errors = [quality.spectrogram_scores(tones(), n_fft, 128)["quality_proj_err_db"] for n_fft in (511, 512)]
+    assert errors[0] == pytest.approx(errors[1], abs=2.0)
+
+
 def test_more_iterations_find_more():
     magnitude = quality.stft_magnitude(tones(), 1024, 256)
     assert quality.projection_error_db(magnitude, 256, 32) < quality.projection_error_db(magnitude, 256, 1) - 3

@@ -2,7 +2,8 @@
 
 Conventions: periodic Hann window of n_fft samples, frame t centred on sample t * hop, silence (zeros) around the audio like the
 constant-Q transform, so N samples give T = N // hop + 1 frames and F = n_fft // 2 + 1 bins. No scaling: a sinusoid of
-amplitude a on a bin gives a * n_fft / 4. n_fft should be at least 4 hops for :func:`griffin_lim`; 2 hops are the least.
+amplitude a on a bin gives a * n_fft / 4. n_fft should be at least 4 hops for :func:`griffin_lim`; 2 hops are the least. It may be odd
+(511 samples: 256 bins); hops need not divide it, since the inverse divides by the squared windows as they really overlap.
 """
 
 from functools import lru_cache
@@ -22,6 +23,8 @@ def _hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
     """Audio (B, N) -> complex (B, F, T)."""
     window = _hann(n_fft, x.dtype, x.device)
+    if n_fft % 2:
+        x = torch.nn.functional.pad(x, (0, 1))  # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre
     return torch.stft(x, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
 
 

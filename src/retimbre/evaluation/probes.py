@@ -214,10 +214,10 @@ def relative_errors(generator: CycleGan, items: Sequence[Item]) -> dict[str, flo
 
 def projection(generator: CycleGan, vocoder: Vocoder, items: Sequence[Item], name: str) -> Iterator[tuple[str, str, float]]:
     """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the vocoder makes of generated levels, and of true ones."""
-    hop = generator.features.hop_length
+    config = generator.features
     generated = [vocoder.stft_magnitude(generator.transfer(i.source.level_db, i.target_domain)) for i in items]
     true = [vocoder.stft_magnitude(i.target.level_db) for i in items if i.target is not None]
     for system, magnitudes in ((name, generated), ("vocoder_griffin_lim", true)):
-        errors = [projection_error_db(m[0].cpu().numpy(), hop) for m in magnitudes]
+        errors = [projection_error_db(m[0].cpu().numpy(), config.hop_length, n_fft=config.stft_n_fft) for m in magnitudes]
         if errors:
             yield system, "gan_proj_err_db", float(np.mean(errors))

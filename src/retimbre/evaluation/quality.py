@@ -46,23 +46,25 @@ def quality_hf_ratio(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def stft_magnitude(audio: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    """STFT magnitude (F, T), periodic Hann window, silence around the audio (librosa)."""
-    return np.abs(librosa.stft(audio.astype(np.float32), n_fft=n_fft, hop_length=hop_length, pad_mode="constant"))
+    """STFT magnitude (F, T), T = N // hop_length + 1, periodic Hann window, silence around the audio (librosa)."""
+    x = np.pad(audio.astype(np.float32), (0, n_fft % 2))  # what librosa's padding of an odd window lacks
+    return np.abs(librosa.stft(x, n_fft=n_fft, hop_length=hop_length, pad_mode="constant"))
 
 
-def projection_error_db(magnitude: np.ndarray, hop_length: int, iterations: int = PROJECTION_ITERATIONS) -> float:
+def projection_error_db(magnitude: np.ndarray, hop_length: int, iterations: int = PROJECTION_ITERATIONS, n_fft: int | None = None) -> float:
     """How far an STFT magnitude S (F, T) is from that of the waveform that phase retrieval finds for it.
 
     20 log10(|S - |STFT(GL(S))|| / |S|), Frobenius norms. GL: SPSI phases, then ``iterations`` of fast Griffin-Lim. The 8 of
     the default reach about -25 dB on recordings, as 32 from random phases do. Fuzz and noise lift the error; of a
-    *generated* magnitude it also says that no waveform has it. NaN for an all-zero magnitude.
+    *generated* magnitude it also says that no waveform has it. ``n_fft`` samples, 2 (F - 1) unless told. NaN for an all-zero magnitude.
     """
     if magnitude.ndim != 2 or not np.isfinite(magnitude).all():
         raise ValueError(f"magnitude must be a finite array with 2 axes, not one of shape {magnitude.shape}")
     norm = np.linalg.norm(magnitude)
     if norm == 0:
         return float("nan")
-    n_fft, samples = 2 * (magnitude.shape[0] - 1), (magnitude.shape[1] - 1) * hop_length
+    n_fft = 2 * (magnitude.shape[0] - 1) if n_fft is None else n_fft
+    samples = (magnitude.shape[1] - 1) * hop_length
     wanted = torch.from_numpy(np.ascontiguousarray(magnitude, np.float32))[None]
     phase = torch.from_numpy(spsi_phase(magnitude, n_fft, hop_length))[None]
     with torch.no_grad():
@@ -92,4 +94,4 @@ def spectrogram_scores(audio: np.ndarray, n_fft: int, hop_length: int) -> dict[s
     if len(audio) < n_fft:
         return {"quality_proj_err_db": float("nan"), "quality_consistency": float("nan")}
     magnitude = stft_magnitude(audio, n_fft, hop_length)
-    return {"quality_proj_err_db": projection_error_db(magnitude, hop_length), "quality_consistency": consistency(magnitude)}
+    return {"quality_proj_err_db": projection_error_db(magnitude, hop_length, n_fft=n_fft), "quality_consistency": consistency(magnitude)}
