@@ -4,7 +4,8 @@
   notes and timing, which must not be credited to a generator.
 - ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source.
 
-Levels of the STFT itself are magnitudes already: there is nothing to train.
+Levels of the STFT itself are magnitudes already: there is nothing to train. What lies at the floor of the range is silent
+there, not a hiss at the floor's level, which would be heard (2 dB of log-spectral distance on the source's phases).
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from retimbre.training.devices import make_fabric
 from retimbre.training.loop import Loop
 from retimbre.training.vocoder import InverterTrainer
 
+AT_FLOOR_DB = 0.1  # above the floor: levels are kept as float16, which rounds
+
 
 class Inverter(Part):
     """Levels to STFT magnitudes, on phases of the source or found for them."""
@@ -48,7 +51,10 @@ class Inverter(Part):
     @torch.no_grad()
     def stft_magnitude(self, level_db: np.ndarray) -> torch.Tensor:
         """Levels (F, T) in dB to STFT magnitudes (1, K, T)."""
-        return magnitude(self.clipped(level_db) if self.network is None else self.network(self.normalised(level_db)))
+        if self.network is not None:
+            return magnitude(self.network(self.normalised(level_db)))
+        levels = self.clipped(level_db)
+        return magnitude(levels) * (levels > self.top_db - self.features.range_db + AT_FLOOR_DB)
 
     @torch.no_grad()
     def source_phase(self, level_db: np.ndarray, source: np.ndarray) -> np.ndarray:
