@@ -53,7 +53,7 @@ class Inverter(Part):
         """Levels (F, T) in dB to STFT magnitudes (1, K, T)."""
         if self.network is not None:
             return magnitude(self.network(self.normalised(level_db)))
-        levels = self.clipped(level_db)
+        levels = torch.from_numpy(np.ascontiguousarray(level_db, np.float32))[None]
         return magnitude(levels) * (levels > self.top_db - self.features.range_db + AT_FLOOR_DB)
 
     @torch.no_grad()
