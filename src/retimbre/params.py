@@ -163,7 +163,7 @@ class Model(Section):
     lambda_adversarial: NonNegative
     lambda_cycle: NonNegative
     lambda_identity: NonNegative
-    identity_until: Share
+    identity_until: NonNegative
     lambda_feature_matching: NonNegative
     lambda_content: NonNegative
     lambda_gradient_penalty: NonNegative
