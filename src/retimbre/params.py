@@ -225,13 +225,24 @@ class Vocoder(Section):
     wavenet_residual_channels: Annotated[int, Field(ge=4)]
     wavenet_skip_channels: Count
     wavenet_conditioning_channels: Count
+    wavenet_input: Literal["codes", "scalar"]
+    wavenet_output: Literal["softmax", "mol"]
+    wavenet_mixtures: Count
+    wavenet_upsampling: Literal["nearest", "linear", "transposed"]
+    wavenet_context_layers: Annotated[int, Field(ge=0, le=14)]
+    wavenet_context_channels: Count
+    wavenet_reverse: bool
     wavenet_preemphasis: Annotated[float, Field(ge=0, lt=1)]
     wavenet_gain: Positive
     wavenet_steps: Count
     wavenet_batch_size: Count
     wavenet_crop_frames: Count
+    wavenet_silence_db: Annotated[float, Field(ge=-200, le=0)]
+    wavenet_ema_decay: Annotated[float, Field(ge=0, lt=1)]
     wavenet_learning_rate: Positive
     wavenet_temperature: Positive
+    wavenet_beams: Annotated[int, Field(ge=1, le=64)]
+    wavenet_beam_step: Annotated[int, Field(ge=16)]
     log_every: Count
     checkpoint_every: Count
     accelerator: Accelerator
@@ -246,6 +257,8 @@ class Vocoder(Section):
             raise ValueError("vocoder.kinds names a kind twice: give each once")
         if self.kind not in self.kinds:
             raise ValueError(f"vocoder.kinds must name vocoder.kind ({self.kind}): the default audio is made by it")
+        if self.wavenet_output == "mol" and self.wavenet_input != "scalar":
+            raise ValueError("vocoder.wavenet_output mol needs vocoder.wavenet_input scalar: 65536 codes have no embedding")
         return self
 
 
@@ -362,6 +375,15 @@ class Params(Section):
             raise ValueError(
                 f"features.cqt_bins: the highest filter would end at {edge:.0f} Hz, above half of audio.sample_rate "
                 f"({nyquist:.0f} Hz): use fewer bins"
+            )
+        v = self.vocoder
+        field = 1 + (v.wavenet_kernel - 1) * sum(2 ** (layer % v.wavenet_layers_per_stack) for layer in range(v.wavenet_layers))
+        if v.wavenet_context_layers:  # WaveNetConfig.receptive_field (a test compares)
+            field = max(field, (2**v.wavenet_context_layers + 1) * f.hop_length // 4)
+        if v.wavenet_crop_frames * f.hop_length < field:
+            raise ValueError(
+                f"vocoder.wavenet_crop_frames: a crop of {v.wavenet_crop_frames * f.hop_length} samples is shorter than the WaveNet's "
+                f"receptive field of {field}, a part of which would never learn: use {-(-field // f.hop_length)} or more, or fewer layers"
             )
         if self.vocoder.representation != self.model.representation:
             raise ValueError(
