@@ -1,44 +1,37 @@
 """Levels and instrument to samples: the conditional WaveNet, TimbreTron's own vocoder.
 
-It predicts 8-bit mu-law codes of pre-emphasised audio, one sample at a time, and needs a long training.
+It predicts codes of pre-emphasised audio, one sample at a time, and needs a long training. TimbreTron's two tricks are switches: time may
+run backwards (``wavenet_codec``), and several continuations may be tried and the one kept whose levels are nearest (``wavenet_beams``).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, preemphasis
-from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.crops import AudioFeatureCrops
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.models.generation import long
+from retimbre.models.generation.beam import beam_search
 from retimbre.models.generation.sampler import State, forced_logits, generate
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
-from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.vocoder_parts import Part, Training
-from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import make_fabric
-from retimbre.training.loop import Loop
-from retimbre.training.vocoder import WaveNetTrainer
+from retimbre.systems.wavenet_beams import LevelCost
+from retimbre.systems.wavenet_codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
+from retimbre.systems.wavenet_fit import fit_wavenet
 
+__all__ = ["WaveNetVocoder", "decode_audio", "encode_audio", "fit_wavenet"]
 
-def encode_audio(x: np.ndarray, coefficient: float, gain: float) -> np.ndarray:
-    """Audio (..., N) to the codes that the WaveNet predicts: pre-emphasis, gain, 8-bit mu-law."""
-    return mu_law_encode(gain * preemphasis(x, coefficient))
-
-
-def decode_audio(codes: np.ndarray, coefficient: float, gain: float) -> np.ndarray:
-    """The inverse of ``encode_audio``, up to the quantiser."""
-    return deemphasis(mu_law_decode(codes) / gain, coefficient).astype(np.float32)
+SETTINGS = ("preemphasis", "gain", "temperature", "reverse", "beams", "beam_step")  # of sampling, kept with the weights
 
 
 class WaveNetVocoder(Part):
     """Audio sampled from the conditional WaveNet."""
 
     name = "wavenet"
+
+    def __init__(self, network: nn.Module | None, config: dict[str, Any], parts: Mapping[str, Part]):
+        super().__init__(network, config, parts)
+        self.codec = Codec.of(config)
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> nn.Module:
@@ -48,8 +41,8 @@ class WaveNetVocoder(Part):
     def fit(cls, training: Training, parts: Mapping[str, Part]) -> tuple[nn.Module, dict[str, Any], list[dict[str, float]]]:
         p = training.params
         network, curves = fit_wavenet(training.audio, training.features, p, training.seed, training.scratch, training.run)
-        names = ("wavenet_preemphasis", "wavenet_gain", "wavenet_temperature")
-        return network.cpu(), {"wavenet": network.config.to_dict(), **{name: getattr(p, name) for name in names}}, curves
+        settings = {f"wavenet_{name}": getattr(p, f"wavenet_{name}") for name in SETTINGS}
+        return network.cpu(), {"wavenet": network.config.to_dict(), **settings}, curves
 
     def wavenet(
         self,
@@ -59,24 +52,55 @@ class WaveNetVocoder(Part):
         seed: int = 0,
         temperature: float | None = None,
         before: np.ndarray | None = None,
+        beams: int | None = None,
+        beam_step: int | None = None,
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples, sampled; the same seed gives the same samples.
 
-        ``before`` (M,): the first M samples as they were made already; sampling goes on where they end.
+        ``before`` (M,): the first M samples as they were made already. Sampling goes on where they end; backwards it ends where they begin,
+        and the two are joined at a place near their end where they are most alike. ``temperature``, ``beams`` and ``beam_step``: else those
+        that the vocoder was trained with.
         """
         temperature = self.config["wavenet_temperature"] if temperature is None else temperature
-        index = torch.tensor([self.domains.index(domain)])
-        levels = self.clipped(level_db)
+        beams = self.config.get("wavenet_beams", 1) if beams is None else beams
+        beam_step = self.config.get("wavenet_beam_step", 1024) if beam_step is None else beam_step
+        levels, index = self.clipped(level_db)[0], self.domains.index(domain)
+        if not self.codec.reverse:
+            made = None if before is None or not len(before) else self.codec.encode(before[:length])
+            return self.codec.decode(self._codes(levels, index, length, seed, temperature, made, beams, beam_step))
+        levels = backwards_levels(levels)
+        samples = (levels.shape[-1] - 1) * self.features.hop_length + 1
+        audio = forwards(self.codec.decode(self._codes(levels, index, samples, seed, temperature, None, beams, beam_step)), length)
+        return audio if before is None else self._joined(before, np.ascontiguousarray(audio))
+
+    def _codes(
+        self, levels: Tensor, domain: int, length: int, seed: int, temperature: float, made: np.ndarray | None, beams: int, beam_step: int
+    ) -> np.ndarray:
+        """Codes (length,) in the network's direction from levels (F, T), clipped; the first ones may be given."""
+        if beams > 1:
+            cost = LevelCost(self.features, self.representation, levels.numpy(), self.top_db, self.codec.decode)
+            return beam_search(self.network, levels, domain, length, cost, beams, beam_step, temperature, seed, made)
+        made = np.zeros(0, np.int64) if made is None else made
         state = State(self.network, 1, seed)
-        made = np.zeros((1, 0), np.int64)
-        if before is not None and len(before):
-            made = encode_audio(before[:length], self.config["wavenet_preemphasis"], self.config["wavenet_gain"])[None]
-            forced_logits(self.network, levels, index, made, state=state)  # brings the state to where `before` ends
-        codes = made[0]
-        if length > len(codes):
-            drawn = generate(self.network, levels, index, length - len(codes), temperature, state=state)
-            codes = np.concatenate([codes, np.asarray(drawn[0], np.int64)])
-        return decode_audio(codes, self.config["wavenet_preemphasis"], self.config["wavenet_gain"])
+        if len(made):
+            forced_logits(self.network, levels[None], domain, made[None], state=state)  # brings the state to where `made` ends
+        if length == len(made):
+            return made
+        drawn = generate(self.network, levels[None], domain, length - len(made), temperature, state=state)[0]
+        return np.concatenate([made, drawn.astype(np.int64)])
+
+    def _joined(self, before: np.ndarray, audio: np.ndarray) -> np.ndarray:
+        """``before`` goes over into ``audio``, both from sample 0, at its end but for the warm-up with which it began.
+
+        Nothing is joined where ``before`` is too short: what comes next cross-fades anyway.
+        """
+        stop = min(len(before), len(audio)) - long.warm_up_frames(self.network.config) * self.features.hop_length
+        first = max(stop - long.SEARCH, len(before) // 2)
+        if stop - first < long.FADE:
+            return audio
+        at, faded = long.crossing(before[first:stop].astype(np.float32), audio[first:stop])
+        cut = first + at
+        return np.concatenate([before[:cut], faded, audio[cut + long.FADE :]]).astype(np.float32)
 
     def synthesise(
         self,
@@ -89,53 +113,3 @@ class WaveNetVocoder(Part):
         before: np.ndarray | None = None,
     ) -> np.ndarray:
         return self.wavenet(level_db, domain, length, seed, before=before)
-
-
-def fit_wavenet(
-    audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
-) -> tuple[WaveNet, list[dict[str, float]]]:
-    """Train on every domain's training split: samples given the levels and the domain."""
-    fabric = make_fabric(p.accelerator, 1, p.precision)
-    config: FeatureConfig = features.config
-    statistics = features.statistics[p.representation]
-    domains = features.domains
-    crops = AudioFeatureCrops(audio, features, [p.representation], domains, "train", p.wavenet_crop_frames, p.wavenet_batch_size, seed, 40)
-
-    def codes_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return torch.from_numpy(encode_audio(batch["audio"].numpy(), p.wavenet_preemphasis, p.wavenet_gain).astype(np.int64))
-
-    # The output starts as the codes' overall distribution, counted on crops that are not trained on yet.
-    histogram = torch.bincount(
-        torch.cat([codes_of(crops.batch(step)).flatten() for step in range(p.wavenet_steps, p.wavenet_steps + 32)]), minlength=256
-    )
-    torch.manual_seed(seed)
-    network = WaveNet(
-        WaveNetConfig(
-            feature_bins=config.bins(p.representation),
-            hop_length=config.hop_length,
-            n_domains=len(domains),
-            layers=p.wavenet_layers,
-            layers_per_stack=p.wavenet_layers_per_stack,
-            kernel=p.wavenet_kernel,
-            residual_channels=p.wavenet_residual_channels,
-            skip_channels=p.wavenet_skip_channels,
-            conditioning_channels=p.wavenet_conditioning_channels,
-        ),
-        torch.tensor([statistics["mean_db"][d] for d in domains]).mean(0),
-        torch.tensor([statistics["std_db"][d] for d in domains]).mean(0),
-        histogram,
-    )
-    trainer = WaveNetTrainer(network, p.wavenet_steps, p.wavenet_learning_rate, fabric)
-    loop = Loop(
-        "wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
-    )
-
-    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        batch = crops.batch(step)
-        level_db = batch[p.representation].clamp(statistics["top_db"] - config.range_db, statistics["top_db"])
-        return codes_of(batch), level_db, batch["domain"]
-
-    batch = loop.ahead(draw)
-    for step in loop:
-        loop.add(trainer.step(*batch(step), step))
-    return network, loop.curves()

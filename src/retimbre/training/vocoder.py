@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retimbre.audio.features import normalise
+from retimbre.models import mixture
 from retimbre.models.inverter import SpectralInverter, inverter_loss
 from retimbre.models.wavenet import WaveNet, shift_right
+from retimbre.training.ema import Ema
 from retimbre.training.timing import part
 
 if TYPE_CHECKING:
@@ -73,21 +75,53 @@ class InverterTrainer(Trainer):
 
 
 def wavenet_loss(network: WaveNet, codes: Tensor, level_db: Tensor, domain: Tensor) -> Tensor:
-    """Cross entropy in nats per sample, teacher-forced.
+    """Cross entropy in nats per sample, teacher-forced: of 256 mu-law codes, or on a mixture of logistics' own grid of 16 bits.
 
     ``codes`` (B, N) int64, ``level_db`` (B, F, T) clipped levels, ``domain`` (B,) indices.
     """
-    logits = network(shift_right(codes), level_db, domain)  # (B, N, 256)
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), codes.reshape(-1))
+    return likelihoods(network, network(shift_right(codes, network.config.silence), level_db, domain), codes)[0]
+
+
+def likelihoods(network: WaveNet, outputs: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats per sample of ``outputs`` (B, N, O): the network's own loss, and that of the 256 mu-law codes.
+
+    They differ for a mixture of logistics alone, whose grid is finer; the second may be compared between all networks.
+    """
+    if network.config.output == "softmax":
+        loss = F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), codes.reshape(-1))
+        return loss, loss
+    loss = -mixture.log_mass(outputs, *mixture.pcm_cell(codes)).mean()
+    with torch.no_grad():
+        return loss, -mixture.log_mass(outputs, *mixture.code_cells(codes)).mean()
 
 
 class WaveNetTrainer(Trainer):
-    def __init__(self, network: WaveNet, steps: int, learning_rate: float, fabric: "Fabric"):
+    """``ema_decay`` above 0 keeps an average of the weights (``result``), which is what is used then."""
+
+    def __init__(self, network: WaveNet, steps: int, learning_rate: float, fabric: "Fabric", ema_decay: float = 0.0):
         super().__init__("wavenet", network, steps, learning_rate, fabric)
+        self.ema = Ema(self.network, ema_decay) if ema_decay else None
+
+    @property
+    def result(self) -> WaveNet:
+        return self.ema.module if self.ema else self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"ema": self.ema.module.state_dict()} if self.ema else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
 
     def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
         device = self.fabric.device
         with part("forward"), self.fabric.autocast():
-            loss = wavenet_loss(self.network, codes.to(device), level_db.to(device), domain.to(device))
+            codes = codes.to(device)
+            outputs = self.network(shift_right(codes, self.network.config.silence), level_db.to(device), domain.to(device))
+            loss, of_codes = likelihoods(self.network, outputs, codes)
         self.descend(loss, step)
-        return {"wavenet/nll_bits": loss.detach() / math.log(2)}
+        if self.ema:
+            self.ema.update(self.network, step)
+        bits = {"wavenet/nll_bits": of_codes.detach() / math.log(2)}
+        return bits if loss is of_codes else bits | {"wavenet/nll_bits_16": loss.detach() / math.log(2)}

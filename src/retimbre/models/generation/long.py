@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.audio.companding import mu_law_decode, mu_law_encode
+from retimbre.audio.companding import mu_law_decode, mu_law_encode, pcm_decode, pcm_encode
 from retimbre.models.generation.sampler import generate
 from retimbre.models.wavenet import CONTEXT_FRAMES, WaveNet, WaveNetConfig
 
@@ -33,7 +33,7 @@ def generate_long(
     streams: int = 8,
     weights: str = "float32",
 ) -> np.ndarray:
-    """Draw mu-law codes (length,), uint8, of one signal from features (F, T) in dB, in up to ``streams`` chunks at once.
+    """Draw codes (length,), as ``generate`` does, of one signal from features (F, T) in dB, in up to ``streams`` chunks at once.
 
     Worth it where a batch is faster per sample than one stream (several threads, the eager route, a GPU). Short signals take fewer
     chunks; one chunk is ``generate`` itself. Other parameters as in ``generate``; needs four bytes per sample for the uniforms.
@@ -53,7 +53,7 @@ def generate_long(
     joined = codes[0]
     for start, later in zip(starts[1:], codes[1:], strict=True):
         first, stop = join_region(model.config, start, joined)
-        joined = join(joined, later, start * hop, first, stop)
+        joined = join(joined, later, start * hop, first, stop, model.config.output == "mol")
     return joined[:length]
 
 
@@ -77,16 +77,23 @@ def join_region(config: WaveNetConfig, start: int, earlier: np.ndarray) -> tuple
     return (start + warm_up_frames(config)) * config.hop_length, len(earlier) - EDGE_FRAMES * config.hop_length
 
 
-def join(earlier: np.ndarray, later: np.ndarray, offset: int, first: int, stop: int) -> np.ndarray:
-    """Codes ``earlier`` (from sample 0) go over into ``later`` (from sample ``offset``) somewhere in samples first:stop."""
-    a = mu_law_decode(earlier[first:stop].astype(np.int64))
-    b = mu_law_decode(later[first - offset : stop - offset].astype(np.int64))
+def join(earlier: np.ndarray, later: np.ndarray, offset: int, first: int, stop: int, pcm: bool = False) -> np.ndarray:
+    """Codes ``earlier`` (from sample 0) go over into ``later`` (from sample ``offset``) somewhere in samples first:stop.
+
+    ``pcm``: 16-bit codes instead of mu-law.
+    """
+    encode, decode = (pcm_encode, pcm_decode) if pcm else (mu_law_encode, mu_law_decode)
+    a, b = (decode(codes.astype(np.int64)) for codes in (earlier[first:stop], later[first - offset : stop - offset]))
+    at, faded = crossing(a, b)
+    cut = first + at
+    return np.concatenate([earlier[:cut], encode(faded).astype(earlier.dtype), later[cut + FADE - offset :]])
+
+
+def crossing(a: np.ndarray, b: np.ndarray) -> tuple[int, np.ndarray]:
+    """Where two versions of the same audio (n,), n >= FADE, are most alike, and the FADE samples in which ``a`` becomes ``b`` there."""
     difference = np.concatenate([[0], np.cumsum((a - b).astype(np.float64) ** 2)])
     at = int(np.argmin(difference[FADE:] - difference[:-FADE]))  # start of the window with the least difference
     a, b = a[at : at + FADE], b[at : at + FADE]
     w = 0.5 - 0.5 * np.cos(np.pi * (np.arange(FADE) + 0.5) / FADE)
     likeness = np.clip((a * b).sum() / max(float(np.sqrt((a**2).sum() * (b**2).sum())), 1e-12), 0, 1)
-    faded = ((1 - w) * a + w * b) / np.sqrt((1 - w) ** 2 + w**2 + 2 * w * (1 - w) * likeness)  # unlike signals would lose 3 dB
-    middle = mu_law_encode(faded).astype(np.uint8)
-    cut = first + at
-    return np.concatenate([earlier[:cut], middle, later[cut + FADE - offset :]])
+    return at, ((1 - w) * a + w * b) / np.sqrt((1 - w) ** 2 + w**2 + 2 * w * (1 - w) * likeness)  # unlike signals would lose 3 dB
