@@ -1,58 +1,160 @@
-"""Adversarial losses and the replay pool of the CycleGAN.
+"""Losses and the replay pool of the CycleGAN and of pix2pix.
 
-Each loss takes discriminator score maps (any shape) and returns a scalar. Sources: least squares,
-Mao et al. 2017; hinge, Lim and Ye 2017; replay pool, Shrivastava et al. 2017 as used by CycleGAN.
+Adversarial losses take a discriminator's score map (any shape) and return a scalar; ``Adversarial`` averages them over
+several networks. Sources: least squares, Mao et al. 2017; non-saturating, Goodfellow et al. 2014; hinge, Lim and Ye
+2017; Wasserstein with gradient penalty, Gulrajani et al. 2017; one-sided label smoothing and matching of expected
+features, Salimans et al. 2016; feature matching of pairs, Wang et al. 2018; replay pool, Shrivastava et al. 2017 as used
+by CycleGAN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from retimbre.models.discriminators import Discriminator
 
 
 def lsgan_generator(fake: Tensor) -> Tensor:
     return ((fake - 1) ** 2).mean()
 
 
-def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """0.5 at chance, 0 when the two are told apart with certainty."""
-    return 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean()
+def lsgan_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
+    """0.5 at chance, 0 when the two are told apart with certainty; ``smoothing`` lowers the real examples' label."""
+    return 0.5 * ((real - (1 - smoothing)) ** 2).mean() + 0.5 * (fake**2).mean()
+
+
+def nonsaturating_generator(fake: Tensor) -> Tensor:
+    """-log D(fake), D the sigmoid of the score."""
+    return F.softplus(-fake).mean()
+
+
+def nonsaturating_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
+    """Half of the two cross entropies: log 2 at chance."""
+    of_real = (1 - smoothing) * F.softplus(-real).mean() + smoothing * F.softplus(real).mean()
+    return 0.5 * of_real + 0.5 * F.softplus(fake).mean()
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def hinge_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
+    """2 at chance, 0 when every score is beyond its margin; it has no label to smooth."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-GENERATOR_LOSS: dict[str, Callable[[Tensor], Tensor]] = {"lsgan": lsgan_generator, "hinge": hinge_generator}
-DISCRIMINATOR_LOSS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "lsgan": lsgan_discriminator,
-    "hinge": hinge_discriminator,
+def wasserstein_generator(fake: Tensor) -> Tensor:
+    return -fake.mean()
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
+    """0 at chance, without bound below: only ``gradient_penalty`` makes it a distance."""
+    return fake.mean() - real.mean()
+
+
+GENERATOR_LOSS: dict[str, Callable[[Tensor], Tensor]] = {
+    "lsgan": lsgan_generator,
+    "nonsaturating": nonsaturating_generator,
+    "hinge": hinge_generator,
+    "wgan_gp": wasserstein_generator,
 }
+DISCRIMINATOR_LOSS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "lsgan": lsgan_discriminator,
+    "nonsaturating": nonsaturating_discriminator,
+    "hinge": hinge_discriminator,
+    "wgan_gp": wasserstein_discriminator,
+}
+
+
+def mean(values: Sequence[Tensor]) -> Tensor:
+    return sum(values) / len(values)  # type: ignore[return-value]
+
+
+class Adversarial:
+    """One of the losses above for all networks of a ``Discriminator``: their mean."""
+
+    def __init__(self, name: str, smoothing: float = 0):
+        self.of_generator, self.of_discriminator, self.smoothing = GENERATOR_LOSS[name], DISCRIMINATOR_LOSS[name], smoothing
+
+    def generator(self, fake: list[list[Tensor]]) -> Tensor:
+        return mean([self.of_generator(activations[-1]) for activations in fake])
+
+    def discriminator(self, real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
+        return mean([self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in zip(real, fake, strict=True)])
+
+
+def gradient_penalty(discriminator: Discriminator, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None) -> Tensor:
+    """Mean of (|gradient of D at an interpolate| - 1)^2, differentiable by D's parameters (double backward).
+
+    ``share`` (B,) in 0..1, random: how much of each interpolate is real; ``fake`` (B, F, T) is fresh, never from a pool.
+    D's value of an example is the mean of its map of scores, as in the loss; the norm is over the whole example
+    (F and T together). Two-sided, as published. Several networks: the mean of their penalties.
+    """
+    mixed = torch.lerp(fake.float(), real.float(), share[:, None, None]).detach().requires_grad_(True)
+    penalties = []
+    for activations in discriminator(mixed, source):
+        values = activations[-1].flatten(1).mean(1)  # (B,)
+        (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)  # examples do not see each other
+        penalties.append(((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean())
+    return mean(penalties)
+
+
+def feature_matching(real: list[list[Tensor]], fake: list[list[Tensor]], paired: bool = False) -> Tensor:
+    """L1 between a discriminator's activations for real and generated examples, all layers but the scores.
+
+    Paired examples are compared place by place; others by their means over the batch and time, channel by channel and
+    bin by bin. (With several processes, each compares the means of its own share.)
+    """
+    distances = []
+    for r, f in zip(real, fake, strict=True):
+        for a, b in zip(r[:-1], f[:-1], strict=True):
+            a = a.detach()
+            distances.append((a - b).abs().mean() if paired else (a.mean((0, -1)) - b.mean((0, -1))).abs().mean())
+    return mean(distances)
+
+
+class PitchClassLevels(nn.Module):
+    """Levels of the twelve pitch classes of a constant-Q spectrum: a loss on them guards the notes, which a cycle loss
+    does not (a cycle can be closed by an invertible re-weighting of partials).
+
+    Input (B, F, T) in -1..1; output (B, 12, T) in half ranges, minus the mean of the frame's classes: an instrument
+    that is louder or brighter as a whole is no other content. Energies of a class's bins are added; what lies at the
+    floor stays there.
+    """
+
+    def __init__(self, bins: int, bins_per_octave: int, range_db: float):
+        super().__init__()
+        self.range_db = range_db
+        # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to it.
+        classes = torch.round(torch.arange(bins) * 12 / bins_per_octave).long() % 12
+        self.register_buffer("fold", F.one_hot(classes, 12).T.float())  # (12, F)
+
+    def forward(self, z: Tensor) -> Tensor:
+        energy = self.fold @ 10 ** ((z.float() - 1) * self.range_db / 20)  # z = 1 is 0 dB, -1 the floor
+        level = 10 * torch.log10(energy.clamp_min(1e-20)) * 2 / self.range_db
+        return level - level.mean(1, keepdim=True)
 
 
 class ReplayPool:
     """The last ``size`` generated examples: half of each batch that the discriminator sees is
     swapped for older ones, so that it does not forget what the generator did before.
 
-    Draws come from ``np.random.default_rng([seed, stream, step])``: no random state to save.
+    Draws come from ``np.random.default_rng([seed, stream, step, draw])``: no random state to save.
     """
 
     def __init__(self, size: int, seed: int, stream: int):
         self.size, self.seed, self.stream = size, seed, stream
         self.examples: list[Tensor] = []
 
-    def __call__(self, fakes: Tensor, step: int) -> Tensor:
-        """``fakes`` (B, ...) detached; returns as many, some of them older."""
+    def __call__(self, fakes: Tensor, step: int, draw: int = 0) -> Tensor:
+        """``fakes`` (B, ...) detached; returns as many, some of them older. ``draw`` counts the calls of a step."""
         if self.size == 0:
             return fakes
-        rng = np.random.default_rng([self.seed, self.stream, step])
+        rng = np.random.default_rng([self.seed, self.stream, step, draw])
         out = []
         for fake in fakes:
             if len(self.examples) < self.size:
