@@ -8,7 +8,7 @@ from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
 from retimbre.evaluation.curves import write_curves
-from retimbre.evaluation.likelihood import wavenet_figures
+from retimbre.evaluation.likelihood import likelihood_figures
 from retimbre.systems import vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import seed_everything, set_threads
@@ -37,12 +37,13 @@ def main() -> None:
         model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
         scratch.release_signals()
         model.save(OUT)
-        titles = {"inverter": "Spectral inverter", "wavenet": "WaveNet"}
-        pictures = [path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"{titles[name]} training")]
+        pictures = [
+            path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"Training of the vocoder's {name}")
+        ]
         metrics = {
             **{f"{name}_parameters": part.parameters for name, part in model.parts.items()},
             **final_losses(curves),
-            **wavenet_figures(model, audio, features, "validation"),
+            **likelihood_figures(model, audio, features, "validation"),
             **copy_synthesis_figures(model, audio, features, "validation"),
         }
         write_metrics(METRICS, metrics)

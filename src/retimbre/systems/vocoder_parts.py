@@ -97,6 +97,10 @@ class Part:
         """
         raise NotImplementedError
 
+    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str) -> float | None:
+        """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples."""
+        return None
+
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""

@@ -4,20 +4,23 @@ It predicts codes of pre-emphasised audio, one sample at a time, and needs a lon
 run backwards (``wavenet_codec``), and several continuations may be tried and the one kept whose levels are nearest (``wavenet_beams``).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from retimbre.models.generation import long
 from retimbre.models.generation.beam import beam_search
 from retimbre.models.generation.sampler import State, forced_logits, generate
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
 from retimbre.systems.vocoder_parts import Part, Training
 from retimbre.systems.wavenet_beams import LevelCost
 from retimbre.systems.wavenet_codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
 from retimbre.systems.wavenet_fit import fit_wavenet
+from retimbre.training.vocoder import likelihoods
 
 __all__ = ["WaveNetVocoder", "decode_audio", "encode_audio", "fit_wavenet"]
 
@@ -101,6 +104,13 @@ class WaveNetVocoder(Part):
         at, faded = long.crossing(before[first:stop].astype(np.float32), audio[first:stop])
         cut = first + at
         return np.concatenate([before[:cut], faded, audio[cut + long.FADE :]]).astype(np.float32)
+
+    @torch.no_grad()
+    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str) -> float:
+        codes, levels = self.codec.example(audio, self.clipped(level_db)[0])
+        index, silence = torch.tensor([self.domains.index(domain)]), self.network.config.silence
+        outputs = self.network(shift_right(codes[None], silence), levels[None], index)
+        return likelihoods(self.network, outputs, codes[None])[1].item() / math.log(2)
 
     def synthesise(
         self,
