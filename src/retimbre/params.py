@@ -219,6 +219,8 @@ class Vocoder(Section):
     inverter_crop_frames: Annotated[int, Field(ge=8)]
     inverter_learning_rate: Positive
     griffin_lim_iterations: Natural
+    low_band_hops: Annotated[float, Field(ge=0)]
+    low_band_iterations: Natural
     wavenet_layers: Count
     wavenet_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
     wavenet_kernel: Literal[2, 3]

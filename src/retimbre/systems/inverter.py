@@ -2,13 +2,15 @@
 
 - ``source_phase``: the phases of the source recording. Cheap and clean, but it inherits the source's
   notes and timing, which must not be credited to a generator.
-- ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source.
+- ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source. Low constant-Q bins are turned into a signal of their own,
+  which takes the place of the network's magnitudes there (``audio.low_band``): chords keep their notes.
 
 Levels of the STFT itself are magnitudes already: there is nothing to train. What lies at the floor of the range is silent
 there, not a hiss at the floor's level, which would be heard (2 dB of log-spectral distance on the source's phases).
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, magnitude
+from retimbre.audio.low_band import LowBand, splice
 from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
 from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
@@ -43,10 +46,25 @@ class Inverter(Part):
     @classmethod
     def fit(cls, training: Training, parts: Mapping[str, Part]) -> tuple[nn.Module | None, dict[str, Any], list[dict[str, float]]]:
         p = training.params
+        settings = {name: getattr(p, name) for name in ("griffin_lim_iterations", "low_band_hops", "low_band_iterations")}
         if p.representation == "stft":
-            return None, {"griffin_lim_iterations": p.griffin_lim_iterations}, []
+            return None, settings, []
         network, curves = fit_inverter(training.features, p, training.seed, training.scratch, training.run)
-        return network.cpu(), {"inverter": network.config.to_dict(), "griffin_lim_iterations": p.griffin_lim_iterations}, curves
+        return network.cpu(), {"inverter": network.config.to_dict(), **settings}, curves
+
+    @cached_property
+    def low_band(self) -> LowBand | None:
+        """What inverts the low constant-Q bins; None without any (other representations; folders of before it existed)."""
+        hops = self.config.get("low_band_hops", 0)
+        if self.representation != "cqt" or not hops:
+            return None
+        band = LowBand(self.features, hops).to(self.device)
+        return band if band.bins else None
+
+    @property
+    def floor_db(self) -> float:
+        """Where the range of levels ends: what lies there is silent."""
+        return self.top_db - self.features.range_db
 
     @torch.no_grad()
     def stft_magnitude(self, level_db: np.ndarray) -> torch.Tensor:
@@ -54,7 +72,7 @@ class Inverter(Part):
         if self.network is not None:
             return magnitude(self.network(self.normalised(level_db)))
         levels = torch.from_numpy(np.ascontiguousarray(level_db, np.float32))[None]
-        return magnitude(levels) * (levels > self.top_db - self.features.range_db + AT_FLOOR_DB)
+        return magnitude(levels) * (levels > self.floor_db + AT_FLOOR_DB)
 
     @torch.no_grad()
     def source_phase(self, level_db: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -76,6 +94,9 @@ class Inverter(Part):
             known = np.angle(stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)[0, :, :frames].numpy())
         phase = spsi_phase(spectrum[0].cpu().numpy(), n_fft, hop, known)
         phase = torch.from_numpy(phase).to(self.device, torch.float32)[None]
+        if band := self.low_band:
+            low = band(level_db, self.floor_db, length, self.config["low_band_iterations"], before)
+            spectrum, phase = splice(spectrum, phase, stft(low, n_fft, hop), band.crossover_hz, self.features.sample_rate / n_fft)
         iterations = self.config["griffin_lim_iterations"] if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 
