@@ -9,7 +9,7 @@ from retimbre.errors import run
 from retimbre.evaluation.curves import write_curves
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.devices import seed_everything, set_threads
+from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics
 
 FEATURES, OUT = Path("data/features"), Path("data/models/cyclegan")
@@ -20,25 +20,32 @@ def main() -> None:
     p = params.load("seed", "model")
     set_threads()
     seed_everything(p.seed)
-    values = {"seed": p.seed, **params.flatten("model", p.model)}
+    fabric = make_fabric(p.model.accelerator, p.model.devices, p.model.precision, p.model.nodes)
     features = PackedFeatures(FEATURES)
-    with (
-        Scratch("cyclegan", fingerprint(values, [FEATURES], loaded_sources())) as scratch,
-        tracking.stage_run("cyclegan", values) as tracker,
-    ):
-        model, curves = cyclegan.fit(features, p.model, p.seed, scratch, tracker)
+    if not fabric.is_global_zero:  # one of several processes: it computes its share, the first does all the rest
+        with Scratch("cyclegan", "", writes=False) as scratch:
+            cyclegan.fit(features, p.model, p.seed, scratch, None, fabric)
+        return
+    values = {"seed": p.seed, **params.flatten("model", p.model)}
+    key = fingerprint(values | {"processes": fabric.world_size}, [FEATURES], loaded_sources())
+    with Scratch("cyclegan", key) as scratch, tracking.stage_run("cyclegan", values) as tracker:
+        model, curves = cyclegan.fit(features, p.model, p.seed, scratch, tracker, fabric)
         scratch.release_signals()
-        model.save(OUT)
-        pictures = write_curves(PLOTS, "history", curves, "CycleGAN training")
-        last = {name: value for row in curves for name, value in row.items() if name != "step"}
-        parameters = sum(x.numel() for x in model.generators["ab"].parameters())
-        metrics = {"steps": p.model.steps, "generator_parameters": parameters, **last}
-        write_metrics(METRICS, metrics)
-        tracker.metrics(last)
-        for picture in pictures:
-            tracker.artifact(picture, "curves")
-        tracker.artifact(OUT / "config.json", "model")
+        write(model, curves, p.model.steps, tracker)
         scratch.finish()
+
+
+def write(model: cyclegan.CycleGan, curves: list[dict[str, float]], steps: int, tracker: tracking.StageRun) -> None:
+    """The outputs of the stage; the guards' figures, of single batches, are in the history only."""
+    model.save(OUT)
+    pictures = write_curves(PLOTS, "history", curves, "CycleGAN training")
+    last = {name: value for row in curves for name, value in row.items() if name != "step" and not name.startswith("guard/")}
+    parameters = sum(x.numel() for x in model.generators["ab"].parameters())
+    write_metrics(METRICS, {"steps": steps, "generator_parameters": parameters, **last})
+    tracker.metrics(last)
+    for picture in pictures:
+        tracker.artifact(picture, "curves")
+    tracker.artifact(OUT / "config.json", "model")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 Batch ``step`` is drawn from ``np.random.default_rng([seed, stream, step])``: it is the same whenever and
 wherever it is drawn, so a resumed training needs no loader state and goes on as if it had never stopped.
 Positions are uniform over all places where a crop fits, hence every second of audio counts the same.
+
+Of a training in several processes each draws the places of the whole batch and reads its share of them: ``part`` is
+(rank, processes), and the shares in order of rank are the batch that one process would have drawn.
 """
 
 import numpy as np
@@ -37,23 +40,44 @@ class Positions:
         return [(self.excerpts[row], int(start)) for row, start in zip(rows, starts, strict=True)]
 
 
+def _share(batch_size: int, part: tuple[int, int]) -> slice:
+    """Which of a batch's items (rank, processes) reads; the batch must divide into equal shares."""
+    rank, processes = part
+    if batch_size % processes:
+        raise RetimbreError(
+            f"a batch of {batch_size} crops does not divide among {processes} processes: make it a multiple of {processes}."
+        )
+    size = batch_size // processes
+    return slice(rank * size, (rank + 1) * size)
+
+
 class FeatureCrops:
-    """Crops of ``frames`` frames of one representation, domain and split.
+    """Crops of ``frames`` frames of one representation, domain and split; ``batch_size`` is that of all processes.
 
     Streams with the same seed and number but another representation draw the same places.
     """
 
     def __init__(
-        self, features: PackedFeatures, representation: str, domain: str, split: str, frames: int, batch_size: int, seed: int, stream: int
+        self,
+        features: PackedFeatures,
+        representation: str,
+        domain: str,
+        split: str,
+        frames: int,
+        batch_size: int,
+        seed: int,
+        stream: int,
+        part: tuple[int, int] = (0, 1),
     ):
         self.features, self.representation = features, representation
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
+        self.share = _share(batch_size, part)
         self.positions = Positions(features.excerpts(domain=domain, split=split), frames, f"{split} {domain}")
 
     def batch(self, step: int) -> Tensor:
-        """Batch number ``step``: (B, F, T) float32 dB."""
+        """Batch number ``step``, or this process's share of it: (B, F, T) float32 dB."""
         rng = np.random.default_rng([self.seed, self.stream, step])
-        places = self.positions.draw(rng, self.batch_size)
+        places = self.positions.draw(rng, self.batch_size)[self.share]
         crops = [self.features.read(e, start, start + self.frames, representation=self.representation) for e, start in places]
         return torch.from_numpy(np.stack(crops)).float().transpose(1, 2).contiguous()  # (B, F, T)
 
@@ -77,9 +101,11 @@ class AudioFeatureCrops:
         batch_size: int,
         seed: int,
         stream: int,
+        part: tuple[int, int] = (0, 1),
     ):
         self.audio, self.features, self.representations = audio, features, representations
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
+        self.share = _share(batch_size, part)
         self.hop_length = features.config.hop_length
         self.audio_of = {excerpt.id: excerpt for excerpt in audio.index}
         self.positions = [Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}") for d in domains]
@@ -89,12 +115,13 @@ class AudioFeatureCrops:
                 raise RetimbreError(f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro features`.")
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Batch number ``step``: audio (B, frames * hop_length) float32, domain (B,) int64 (place in
+        """Batch number ``step``, or this process's share of it: audio (B, frames * hop_length) float32, domain (B,) int64 (place in
         ``domains``) and each representation (B, F, frames + 1) float32 dB.
         """
         rng = np.random.default_rng([self.seed, self.stream, step])
         domains = rng.integers(len(self.positions), size=self.batch_size)
-        places = [self.positions[domain].draw(rng, 1)[0] for domain in domains]
+        places = [self.positions[domain].draw(rng, 1)[0] for domain in domains][self.share]
+        domains = domains[self.share]
         hop = self.hop_length
         audio = [self.audio.read(self.audio_of[e.id], start * hop, (start + self.frames) * hop) for e, start in places]
         batch = {"audio": torch.from_numpy(np.stack(audio)), "domain": torch.from_numpy(domains.astype(np.int64))}

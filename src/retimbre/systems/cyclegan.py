@@ -5,13 +5,14 @@ turns levels of one domain into levels of the other. Audio comes from ``systems.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, normalise
 from retimbre.datasets.crops import FeatureCrops
@@ -21,10 +22,18 @@ from retimbre.models.cyclegan import Discriminator, Generator, GeneratorConfig
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Model
 from retimbre.tracking import StageRun
+from retimbre.training.adversarial import AdversarialTrainer
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
-from retimbre.training.devices import make_fabric
+from retimbre.training.devices import compile_networks, make_fabric
+from retimbre.training.distributed import check_batch
+from retimbre.training.guards import Guards, measure
 from retimbre.training.loop import Loop
+from retimbre.training.losses import PitchClassLevels
+from retimbre.training.selection import Selection, Validation
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 
 class CycleGan:
@@ -70,80 +79,111 @@ class CycleGan:
             return cls(generators, config)
 
 
-def paired_pieces(features: PackedFeatures, representation: str, domains: list[str], split: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Levels (F, T) of every piece of ``split`` that both domains play, sample-aligned."""
-    pairs = []
-    second = {(e.piece, e.performance): e for e in features.excerpts(domain=domains[1], split=split, performance="1")}
-    for first in features.excerpts(domain=domains[0], split=split, performance="1"):
-        if other := second.get((first.piece, first.performance)):
-            pairs.append(tuple(np.asarray(features.read(e, representation=representation), np.float32).T for e in (first, other)))
-    return pairs
-
-
-def validation_figures(model: CycleGan, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Mean log-spectral distance in dB of the transferred validation pieces to the true target."""
-    floor = model.top_db - model.features.range_db
-    figures = {}
-    for name, source, target in (("ab", 0, 1), ("ba", 1, 0)):
-        distances = []
-        for pair in pairs:
-            out = model.transfer(pair[source], model.domains[target])
-            true = np.clip(pair[target], floor, model.top_db)
-            distances.append(np.sqrt(((out - true) ** 2).mean(0)).mean())
-        figures[f"validation/feature_lsd_{name}"] = float(np.mean(distances))
-    return figures
-
-
-def fit(features: PackedFeatures, p: Model, seed: int, scratch: Scratch, run: StageRun) -> tuple[CycleGan, list[dict[str, float]]]:
-    """Train on the first two domains of ``features``; returns the model (moving average of the
-    generators) and the history. Continues from ``scratch`` if an interrupted training lies there.
+def build(features: PackedFeatures, p: Model, seed: int, conditional: bool = False) -> tuple[nn.ModuleDict, nn.ModuleDict, dict[str, Any]]:
+    """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b`` (that see the source if ``conditional``), and the
+    configuration that ``CycleGan`` keeps.
     """
-    fabric = make_fabric(p.accelerator, 1, p.precision)
-    config: FeatureConfig = features.config
-    statistics = features.statistics[p.representation]
-    domains = features.domains[:2]
-    bins, top_db = config.bins(p.representation), statistics["top_db"]
+    statistics, domains = features.statistics[p.representation], features.domains[:2]
+    bins = features.config.bins(p.representation)
     torch.manual_seed(seed)
-    shape = GeneratorConfig(bins, p.generator, p.generator_channels, p.generator_blocks, p.change_limit)
+    shape = GeneratorConfig(bins, p.generator, p.generator_channels, p.generator_blocks, p.change_limit, p.upsampling, p.residual_output)
     generators = nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
-    discriminators = nn.ModuleDict({name: Discriminator(bins, p.discriminator, p.discriminator_channels) for name in ("a", "b")})
-    if p.start_at_eq:
-        mean_a, mean_b = (torch.tensor(statistics["mean_db"][d], dtype=torch.float32) for d in domains)
-        with torch.no_grad():
-            generators["ab"].offset.copy_((mean_b - mean_a) * 2 / config.range_db)
-            generators["ba"].offset.copy_((mean_a - mean_b) * 2 / config.range_db)
+    judge = (bins, p.discriminator, p.discriminator_channels, p.discriminator_scales, p.spectral_norm, conditional)
+    discriminators = nn.ModuleDict({name: Discriminator(*judge) for name in ("a", "b")})
+    config = {
+        "domains": domains,
+        "representation": p.representation,
+        "generator": shape.to_dict(),
+        "features": features.config.to_dict(),
+        "top_db": statistics["top_db"],
+        "mean_db": {d: statistics["mean_db"][d] for d in domains},
+    }
+    return generators, discriminators, config
 
-    trainer = CycleGanTrainer(
-        generators, discriminators, TrainingConfig(**{k: getattr(p, k) for k in TrainingConfig.__annotations__}), fabric, seed
-    )
-    model = CycleGan(
-        trainer.ema.module,
-        {
-            "domains": domains,
-            "representation": p.representation,
-            "generator": shape.to_dict(),
-            "features": config.to_dict(),
-            "top_db": top_db,
-            "mean_db": {d: statistics["mean_db"][d] for d in domains},
-        },
-    )
-    pairs = paired_pieces(features, p.representation, domains, "validation")
-    crops = [
-        FeatureCrops(features, p.representation, d, "train", p.crop_frames, p.batch_size, seed, stream) for stream, d in enumerate(domains)
+
+@torch.no_grad()
+def start_at_eq(generators: nn.ModuleDict, config: dict[str, Any]) -> None:
+    """Let the generators begin as the equaliser between the domains: the mean difference of their levels, per bin."""
+    mean_a, mean_b = (torch.tensor(config["mean_db"][d], dtype=torch.float32) for d in config["domains"])
+    half_range_db = config["features"]["range_db"] / 2
+    generators["ab"].offset.copy_((mean_b - mean_a) / half_range_db)
+    generators["ba"].offset.copy_((mean_a - mean_b) / half_range_db)
+
+
+def crops_of(features: PackedFeatures, p: Model, seed: int, fabric: "Fabric") -> list[FeatureCrops]:
+    """Random crops of the two domains' training splits, this process's share of every batch."""
+    check_batch(p.batch_size, fabric, "model.batch_size")
+    part = (fabric.global_rank, fabric.world_size)
+    return [
+        FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, stream, part)
+        for stream, domain in enumerate(features.domains[:2])
     ]
-    loop = Loop(
-        "cyclegan",
-        p.steps,
-        scratch,
-        run,
-        trainer.state_dict,
-        trainer.load_state_dict,
-        (lambda: validation_figures(model, pairs)) if pairs else None,
-        p.log_every,
-        p.checkpoint_every,
-    )
-    batch = loop.ahead(lambda step: [normalise(c.batch(step), top_db, config.range_db) for c in crops])
+
+
+def train(
+    name: str,
+    trainer: AdversarialTrainer,
+    model: CycleGan,
+    draw: Callable[[int], tuple[Tensor, Tensor]],
+    features: PackedFeatures,
+    p: Model,
+    scratch: Scratch | None,
+    run: StageRun | None,
+) -> list[dict[str, float]]:
+    """Run the training of ``model``, whose generators are the trainer's average; returns the history.
+
+    ``draw(n)``: the n-th batch of each domain, levels (B, F, T) in dB; a step takes ``p.discriminator_steps`` of them.
+    """
+    validation = Validation(features, p.representation, model.domains)
+    selection = Selection("last" if validation.empty else p.select, trainer.ema.module)
+    guards = Guards(name, p.steps, p.log_every, p.guard_action, p.guard_balance)
+
+    def validate() -> dict[str, float]:
+        figures = validation.figures(model.transfer)
+        selection.offer(loop.done, figures)
+        return figures
+
+    def state() -> dict[str, Any]:
+        return {"trainer": trainer.state_dict(), "selection": selection.state_dict()}
+
+    def restore(saved: dict[str, Any]) -> None:
+        trainer.load_state_dict(saved["trainer"])
+        selection.load_state_dict(saved["selection"])
+
+    def batches(step: int) -> list[list[Tensor]]:
+        numbers = range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)
+        return [[normalise(x, model.top_db, model.features.range_db) for x in draw(number)] for number in numbers]
+
+    check = None if validation.empty else validate
+    loop = Loop(name, p.steps, scratch, run, state, restore, check, p.log_every, p.checkpoint_every, guards, trainer.fabric)
+    batch = loop.ahead(batches)
     for step in loop:
-        a, b = (x.to(fabric.device) for x in batch(step))
-        loop.add(trainer.step(a, b, step))
-    return model, loop.curves()
+        (a, b), *more = [[x.to(model.device) for x in pair] for pair in batch(step)]
+        trainer.discriminator_rate = guards.discriminator_rate
+        loop.add(trainer.step(a, b, step, more))
+        if loop.logs(step):
+            loop.add(measure(trainer.generators, trainer.discriminators, a, b, model.features.range_db))
+    if chosen := selection.apply():
+        loop.history.append({"step": p.steps, **chosen})
+    return loop.curves()
+
+
+def fit(
+    features: PackedFeatures, p: Model, seed: int, scratch: Scratch | None, run: StageRun | None, fabric: "Fabric | None" = None
+) -> tuple[CycleGan, list[dict[str, float]]]:
+    """Train on the first two domains of ``features``; returns the model (moving average of the generators, of the step that
+    ``p.select`` says) and the history. Continues from ``scratch`` if an interrupted training lies there.
+    """
+    fabric = fabric or make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
+    generators, discriminators, config = build(features, p, seed)
+    if p.start_at_eq:
+        start_at_eq(generators, config)
+    knobs = {name: getattr(p, name) for name in TrainingConfig.__annotations__}
+    c = features.config
+    content = PitchClassLevels(c.cqt_bins, c.cqt_bins_per_octave, c.range_db) if p.lambda_content else None
+    trainer = CycleGanTrainer(generators, discriminators, TrainingConfig(**knobs), fabric, seed, content)
+    compile_networks(p.compile, [*generators.values(), *discriminators.values()])
+    model = CycleGan(trainer.ema.module, config)
+    crops = crops_of(features, p, seed, fabric)
+    curves = train("cyclegan", trainer, model, lambda number: tuple(c.batch(number) for c in crops), features, p, scratch, run)
+    return model, curves

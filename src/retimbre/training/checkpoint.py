@@ -112,21 +112,24 @@ class Scratch:
     While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that
     a training can save after the step it is in; a second signal ends it at once (at most the steps
     since the last save are lost). Opening raises RetimbreError when another process holds it.
+
+    ``writes`` False is for the further processes of one training: signals are taken, nothing is read, written or held.
     """
 
-    def __init__(self, stage: str, fingerprint: str):
+    def __init__(self, stage: str, fingerprint: str, writes: bool = True):
         self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / fingerprint
         self.path = self.folder / "checkpoint.pt"
-        self.stage = stage
+        self.stage, self.writes = stage, writes
         self.stop_requested = False
         self._saved = self._warned = False
         self._lock: io.TextIOWrapper | None = None
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Scratch":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._hold()
-        self._remove_old()
+        if self.writes:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._hold()
+            self._remove_old()
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
             self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
@@ -139,7 +142,7 @@ class Scratch:
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state, on the CPU, or None. A file that cannot be read counts as none."""
-        if not self.path.exists():
+        if not self.writes or not self.path.exists():
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -153,6 +156,8 @@ class Scratch:
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state, atomically. A disk that is full is worth a warning, not a training:
         the previous state stays, and training goes on."""
+        if not self.writes:
+            return
         temporary = self.path.with_suffix(".tmp")
         buffer = io.BytesIO()  # torch's own file writer reports a full disk in its destructor, too late to mend
         torch.save(state, buffer)
@@ -172,7 +177,8 @@ class Scratch:
     def leave(self) -> NoReturn:
         """End an interrupted training after its last save: raises KeyboardInterrupt (exit status 130)."""
         self._restore_handlers()
-        print(f"{self.stage}: the same command continues from here.", file=sys.stderr, flush=True)
+        if self.writes:
+            print(f"{self.stage}: the same command continues from here.", file=sys.stderr, flush=True)
         raise KeyboardInterrupt
 
     def release_signals(self) -> None:
@@ -183,6 +189,8 @@ class Scratch:
 
     def finish(self) -> None:
         """The outputs are written: the saved state is not needed any more."""
+        if not self.writes:
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _hold(self) -> io.TextIOWrapper:
@@ -230,7 +238,8 @@ class Scratch:
             self.leave()
         self.stop_requested = True
         # print() may be what was interrupted; a plain write is safe in a handler.
-        os.write(2, b"\nstopping after this step, the state is saved; once more stops at once.\n")
+        if self.writes:
+            os.write(2, b"\nstopping after this step, the state is saved; once more stops at once.\n")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():

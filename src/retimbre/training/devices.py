@@ -2,10 +2,13 @@
 
 import os
 import random
+import shutil
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from retimbre.errors import RetimbreError
 from retimbre.training.distributed import end_with_parent
@@ -57,6 +60,20 @@ def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
             "machines: make them equal, or leave both at 1."
         )
     return started
+
+
+def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str = "inductor") -> None:
+    """``torch.compile`` the networks in place, if ``wanted``; the names of their weights stay. Call it after copies were taken.
+
+    Raises RetimbreError when there is no compiler, which the first step would otherwise fail for.
+    """
+    if not wanted:
+        return
+    compilers = (os.environ.get("CXX") or "g++", "c++", "clang++", "cl")
+    if backend == "inductor" and not any(map(shutil.which, compilers)):
+        raise RetimbreError("compile is true in params.yaml, but no C++ compiler is here: install g++ or set it to false.")
+    for network in networks:
+        network.compile(backend=backend)
 
 
 def set_threads() -> int:

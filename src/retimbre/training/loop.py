@@ -3,14 +3,17 @@
 A loop asks for the next step, trains, and hands the losses in; this class averages them between log
 points, writes them to the history and the tracker, draws the next batch while a step trains, saves the complete state now and then, refuses
 to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
+
+Of several processes the first writes: history, tracker, checkpoints, progress. Losses are averaged over all, so that all come
+to the same decisions; a stop that one was asked for is agreed on at log points, and ends all after the first has saved.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,8 +21,13 @@ from torch import Tensor
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
+from retimbre.training.checkpoint import Scratch, random_state, set_random_state
+from retimbre.training.distributed import any_process, average
+from retimbre.training.guards import Guards
 from retimbre.training.timing import PARTS, PartTimes, collecting
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 Batch = TypeVar("Batch")
 AHEAD = 2  # batches drawn before they are asked for: one slow file does not stop the training
@@ -32,6 +40,8 @@ class Loop:
 
     ``state`` and ``restore`` return and take the trained objects' complete state; ``validate``, if
     given, returns named figures and is called at every tenth of the training and at its end.
+    ``guards`` see the averages at every log point and may end the training; no checkpoint is made while they suspect something.
+    ``fabric``: of a training in several processes.
     """
 
     def __init__(
@@ -45,14 +55,18 @@ class Loop:
         validate: Callable[[], dict[str, float]] | None = None,
         log_every: int = 20,
         checkpoint_every: int = 100,
+        guards: Guards | None = None,
+        fabric: "Fabric | None" = None,
     ):
         self.name, self.steps, self.scratch, self.run = name, steps, scratch, run
         self.state, self.restore, self.validate = state, restore, validate
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.guards, self.fabric = guards, fabric if fabric is not None and fabric.world_size > 1 else None
+        self.leads = self.fabric is None or self.fabric.is_global_zero
         self.history: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.started = 0  # the step that it continued at
+        self.started = self.done = 0  # the step that it continued at, and the steps that are done
         self.saved: dict[str, Any] = {}
         self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
         self.parts = PartTimes()  # what of the steps is forward, backward and optimiser
@@ -90,56 +104,86 @@ class Loop:
         seconds = self.seconds | {name: value for name, value in self.parts.collect().items() if value}
         return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in seconds.items()}}
 
-    def __iter__(self) -> Iterator[int]:
+    def logs(self, step: int) -> bool:
+        """Whether a log point follows step number ``step``."""
+        return (step + 1) % self.log_every == 0 or step + 1 == self.steps
+
+    def _restore(self) -> int:
+        """Take the last checkpoint, if there is one; returns the steps that it has done."""
         self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
-        start = 0
-        if saved := self.saved.get(self.name):
-            self.restore(saved["state"])
-            start, self.history = saved["step"], saved["history"]
-            self.sums, self.counts, self.seconds = saved["sums"], saved["counts"], saved["seconds"]
-            self.parts.seconds = saved["parts"]
-            if self.run:  # a run of its own: it shows the whole curve
-                for row in self.history:
-                    self.run.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
-            print(f"{self.name}: continuing at step {start} of {self.steps}", flush=True)
-        self.started = start
+        if self.fabric:
+            self.saved = self.fabric.broadcast(self.saved)
+        if not (saved := self.saved.get(self.name)):
+            return 0
+        self.restore(saved["state"])
+        set_random_state(saved["random"])
+        self.history, self.sums, self.counts = saved["history"], saved["sums"], saved["counts"]
+        self.seconds, self.parts.seconds = saved["seconds"], saved["parts"]
+        if self.guards:
+            self.guards.load_state_dict(saved["guards"])
+        if self.run:  # a run of its own: it shows the whole curve
+            for row in self.history:
+                self.run.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+        if self.leads:
+            print(f"{self.name}: continuing at step {saved['step']} of {self.steps}", flush=True)
+        return saved["step"]
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.started = self.done = self._restore()
         validate_every = max(1, self.steps // 10)
-        with Progress(self.steps, self.name, "steps", start) as progress:
+        with Progress(self.steps, self.name, "steps", start) if self.leads else nullcontext() as progress:
             for step in range(start, self.steps):
                 began, waited = time.perf_counter(), self.seconds["data"]
                 with collecting(self.parts):
                     yield step
                 ended = time.perf_counter()
                 self.seconds["steps"] += ended - began - (self.seconds["data"] - waited)
-                done = step + 1
-                progress.update(note=self._log(done) if done % self.log_every == 0 or done == self.steps else None)
-                if self.validate and (done % validate_every == 0 or done == self.steps):
-                    figures = self.validate()
-                    self.history.append({"step": done, **figures})
-                    if self.run:
-                        self.run.log(done, figures)
-                if self.scratch and self.scratch.stop_requested:
-                    self._save(done)
-                    self.scratch.leave()
-                if done % self.checkpoint_every == 0 and done < self.steps:
+                self.done = done = step + 1
+                note = self._log(done) if self.logs(step) else None
+                if progress:
+                    progress.update(note=note)
+                if self.leads and self.validate and (done % validate_every == 0 or done == self.steps):
+                    self._record(done, self.validate())
+                self._leave_if_asked(step)
+                if done % self.checkpoint_every == 0 and done < self.steps and not (self.guards and self.guards.suspicious):
                     self._save(done)
                 self.seconds["rest"] += time.perf_counter() - ended
-        if self.steps > start:
+        if self.steps > start and self.leads:
             shares = self.shares()
             print(f"{self.name}: {_speed(shares)}", flush=True)
             if self.run:
                 self.run.metrics({f"{self.name}/{name}": value for name, value in shares.items()})
         self._save(self.steps)
 
+    def _leave_if_asked(self, step: int) -> None:
+        """Save and end the program after Ctrl-C or SIGTERM, of several processes together."""
+        if self.scratch is None or (self.fabric and not self.logs(step)):
+            return
+        if any_process(self.fabric, self.scratch.stop_requested):
+            self._save(step + 1)
+            if self.fabric:
+                self.fabric.barrier()  # a process that ended before the first has saved would take it with it
+            if not self.leads:
+                raise SystemExit(0)
+            self.scratch.leave()
+
+    def _record(self, step: int, figures: dict[str, float]) -> None:
+        self.history.append({"step": step, **figures})
+        if self.run:
+            self.run.log(step, figures)
+
     def _save(self, step: int) -> None:
-        self._check(self.sums, step)  # never keep a state that has already diverged
-        if not self.scratch:
+        sums = average(self.fabric, self.sums) if self.fabric else self.sums
+        self._check(sums, step)  # never keep a state that has already diverged
+        if not self.scratch or not self.leads:
             return
         self.saved[self.name] = {
             "step": step,
             "state": self.state(),
+            "guards": self.guards.state_dict() if self.guards else {},
+            "random": random_state(),  # what dropout draws from
             "history": self.history,
-            "sums": self.sums,
+            "sums": sums,
             "counts": self.counts,
             "seconds": self.seconds,
             "parts": self.parts.collect(),
@@ -154,21 +198,34 @@ class Loop:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def _log(self, step: int) -> str:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        sums = average(self.fabric, self.sums) if self.fabric else self.sums
+        means = {name: float(total) / self.counts[name] for name, total in sums.items()}
         self.sums, self.counts = {}, {}
         self._check(means, step)
-        self.history.append({"step": step, **means})
-        if self.run:
-            self.run.log(step, means)
+        self._record(step, means)
+        if self.guards:
+            with self._together():
+                self.guards.watch(step, means)
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
         for name, value in losses.items():
             if not math.isfinite(float(value)):
-                raise RetimbreError(
-                    f"{self.name}: {name} is {float(value)} by step {step}, so the training has diverged: "
-                    "lower its learning rates in params.yaml."
-                )
+                with self._together():
+                    raise RetimbreError(
+                        f"{self.name}: {name} is {float(value)} by step {step}, so the training has diverged: "
+                        "lower its learning rates in params.yaml."
+                    )
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Around what all processes raise alike: the first says it, the others end."""
+        try:
+            yield
+        except RetimbreError:
+            if self.leads:
+                raise
+            raise SystemExit(0) from None
 
     def curves(self) -> list[dict[str, float]]:
         """History as rows, one per step (losses and validation figures joined)."""

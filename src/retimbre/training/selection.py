@@ -1,0 +1,212 @@
+"""Which step's generators are kept: figures on held-out pieces, content and style together, and the rule over them.
+
+A GAN's losses say how the two players stand, not how good the output is, so the choice is made on transferred
+validation pieces. Per direction (``ab``, ``ba``):
+
+* ``validation/feature_lsd``: log-spectral distance to the true target in dB. Only with paired pieces.
+* ``validation/chroma_ratio``: likeness of the output's pitch classes to the source's, relative to the true target's likeness
+  (1: as like the source as the target instrument is when it plays the same notes). Without pairs relative to the equalised
+  source's, which keeps every note.
+* ``validation/style``: Fréchet distance between the output's and the target's short windows of spectrum, relative to that of
+  the equalised source. 1: no better than a fixed filter, 0: the distribution of the target. A classifier would do badly here:
+  an equaliser fools it. The windows see attack and decay, which an equaliser cannot give. With paired pieces both sides play the
+  same notes; without, the distance holds the difference of the music too and falls less.
+
+The rule: ``validation/score`` = mean over directions of (feature_lsd / the equalised source's feature_lsd + style), lower is
+better, among the steps whose chroma ratio is at least ``CONTENT_RATIO`` both ways: a collapsed generator can come close in
+distribution (the prototype's did, with both judges fooled), but not with the notes kept.
+
+The distance follows Heusel et al. 2017 (FID) and Kilgour et al. 2019 (FAD), on a fixed linear embedding instead of a network.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.fft import dctn
+from torch import nn
+
+from retimbre.audio.equaliser import Equaliser
+from retimbre.audio.features import magnitude, normalise
+from retimbre.datasets.packed import Excerpt, PackedFeatures
+
+Transfer = Callable[[np.ndarray, str], np.ndarray]  # levels (F, T) in dB of one domain, name of the other -> its levels
+
+CONTENT_RATIO = 0.9  # of the true target's chroma likeness: what issue and prototypes call kept
+WINDOW, HOP = 16, 4  # frames of a window: long enough for an attack and the beginning of its decay
+TIME_COEFFICIENTS, BIN_COEFFICIENTS = 4, 16  # of the window's cosine transform: its shape, not each partial's place
+LONGEST_S = 240.0  # of each domain: ten validations must not take as long as the training
+ACTIVE_RANGE_DB = 40.0  # frames further below the loudest have no harmony to compare
+LOWEST_HZ = 30.0  # bins below sound no note
+
+
+def pitch_classes(frequencies_hz: np.ndarray) -> np.ndarray:
+    """(12, F): 1 where a bin belongs to a pitch class. Classes begin at the lowest bin that sounds a note."""
+    audible = frequencies_hz > LOWEST_HZ
+    semitones = 12 * np.log2(np.maximum(frequencies_hz, LOWEST_HZ) / frequencies_hz[audible][0])
+    classes = np.floor(semitones + 1e-6).astype(int) % 12
+    return ((classes == np.arange(12)[:, None]) & audible).astype(np.float64)
+
+
+def chroma_likeness(output_db: np.ndarray, source_db: np.ndarray, classes: np.ndarray) -> float:
+    """Correlation over the pitch classes of output and source (F, T), mean over the source's sounding frames; NaN if none sounds."""
+    peak = source_db.max(0)
+    sounding = peak > peak.max() - ACTIVE_RANGE_DB
+    a, b = (classes @ magnitude(x[:, sounding].astype(np.float64)) for x in (output_db, source_db))
+    a, b = a - a.mean(0), b - b.mean(0)
+    return float(((a * b).sum(0) / (np.sqrt((a**2).sum(0) * (b**2).sum(0)) + 1e-9)).mean()) if sounding.any() else float("nan")
+
+
+def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> np.ndarray:
+    """Low-order two-dimensional cosine transform of every window, (windows, coefficients), of levels (F, T) in dB."""
+    shapes = []
+    for level_db in levels:
+        z = normalise(level_db.astype(np.float64), top_db, range_db)
+        if z.shape[1] < WINDOW:
+            z = np.pad(z, ((0, 0), (0, WINDOW - z.shape[1])), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(z, WINDOW, axis=1)[:, ::HOP].transpose(1, 0, 2)
+        coefficients = dctn(windows, axes=(1, 2), norm="ortho")[:, :BIN_COEFFICIENTS, :TIME_COEFFICIENTS]
+        shapes.append(coefficients.reshape(len(coefficients), -1))
+    return np.concatenate(shapes)
+
+
+def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of the normal distributions fitted to the rows of ``x`` and ``y``."""
+    s_x, s_y = (np.einsum("ni,nj->ij", v, v) / max(len(v) - 1, 1) for v in (x - x.mean(0), y - y.mean(0)))
+    values, vectors = np.linalg.eigh(s_x)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ s_y @ root).clip(0)).sum()
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s_x) + np.trace(s_y) - 2 * cross)
+
+
+def log_spectral_distance(output_db: np.ndarray, true_db: np.ndarray) -> float:
+    """Root mean square over bins per frame, mean over frames, in dB; levels (F, T), clipped to one range before."""
+    return float(np.sqrt(((output_db - true_db) ** 2).mean(0)).mean())
+
+
+@dataclass
+class Direction:
+    """One direction's held-out pieces and what the figures are relative to; levels (F, T) in dB, clipped to the range."""
+
+    target: str
+    sources: list[np.ndarray]
+    references: list[np.ndarray]  # of the target, of the same pieces in the same order when paired
+    chroma: float  # likeness of the true targets to the sources, or of the equalised sources
+    style: float  # distance of the equalised sources
+    lsd: float  # of the equalised sources, NaN when not paired
+
+
+class Validation:
+    """Figures of a transfer on the ``split`` of the first two ``domains``; ``empty`` when a domain has no excerpt there."""
+
+    def __init__(self, features: PackedFeatures, representation: str, domains: list[str], split: str = "validation"):
+        statistics, self.range_db = features.statistics[representation], features.config.range_db
+        self.top_db: float = statistics["top_db"]
+        self.classes = pitch_classes(features.config.frequencies_hz(representation))
+        most = int(LONGEST_S * features.config.sample_rate / features.config.hop_length)
+        first, second = (features.excerpts(domain=domain, split=split) for domain in domains[:2])
+        pairs = paired_excerpts(first, second)
+        self.paired = bool(pairs)
+        if pairs:
+            first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+        levels = [
+            [self._clip(np.asarray(features.read(e, representation=representation), np.float32).T) for e in beginning(side, most)]
+            for side in (first, second)
+        ]
+        self.empty = not all(levels)
+        self.directions: dict[str, Direction] = {}
+        for name, source, target in (("ab", 0, 1), ("ba", 1, 0)):
+            if not self.empty:
+                equaliser = Equaliser.between(statistics, domains[source], domains[target], self.range_db)
+                self.directions[name] = self._direction(domains[target], levels[source], levels[target], equaliser)
+
+    def _clip(self, level_db: np.ndarray) -> np.ndarray:
+        return np.clip(level_db, self.top_db - self.range_db, self.top_db)
+
+    def _direction(self, target: str, sources: list[np.ndarray], references: list[np.ndarray], equaliser: Equaliser) -> Direction:
+        equalised = [equaliser.shift(torch.from_numpy(x)).numpy() for x in sources]
+        return Direction(
+            target,
+            sources,
+            references,
+            self._chroma(references if self.paired else equalised, sources),
+            self._style(equalised, references),
+            self._lsd(equalised, references) if self.paired else float("nan"),
+        )
+
+    def _chroma(self, outputs: list[np.ndarray], sources: list[np.ndarray]) -> float:
+        return float(np.nanmean([chroma_likeness(o, s, self.classes) for o, s in zip(outputs, sources, strict=True)]))
+
+    def _style(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
+        return frechet_distance(*(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references)))
+
+    def _lsd(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
+        return float(np.mean([log_spectral_distance(o, r) for o, r in zip(outputs, references, strict=True)]))
+
+    def figures(self, transfer: Transfer) -> dict[str, float]:
+        """The figures of the module's docstring, by name."""
+        figures, scores = {}, []
+        for name, d in self.directions.items():
+            outputs = [self._clip(transfer(source, d.target)) for source in d.sources]
+            style = self._style(outputs, d.references) / max(d.style, 1e-9)
+            score = style
+            if self.paired:
+                figures[f"validation/feature_lsd_{name}"] = self._lsd(outputs, d.references)
+                score += figures[f"validation/feature_lsd_{name}"] / d.lsd
+            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / d.chroma
+            figures[f"validation/style_{name}"] = style
+            scores.append(score)
+        return figures | {"validation/score": float(np.mean(scores))}
+
+
+def beginning(excerpts: list[Excerpt], frames: int) -> list[Excerpt]:
+    """The first excerpts that are ``frames`` long together, one at least."""
+    ends = np.cumsum([e.length for e in excerpts])
+    return excerpts[: max(1, int(np.searchsorted(ends, frames, side="right")))]
+
+
+def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[Excerpt, Excerpt]]:
+    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one named 1."""
+    others = {(e.piece, e.performance): e for e in second if e.performance == "1"}
+    return [(e, others[(e.piece, e.performance)]) for e in first if (e.piece, e.performance) in others]
+
+
+class Selection:
+    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best."""
+
+    def __init__(self, rule: str, network: nn.Module):
+        self.rule, self.network = rule, network
+        self.step, self.score = 0, float("inf")
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def offer(self, step: int, figures: dict[str, float]) -> None:
+        """Take the figures after ``step`` steps; weights are copied when they are the best so far."""
+        if self.rule == "last":
+            return
+        kept = all(value >= CONTENT_RATIO for name, value in figures.items() if "chroma_ratio" in name)
+        if kept and figures["validation/score"] < self.score:
+            self.step, self.score = step, figures["validation/score"]
+            self.weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+
+    def apply(self) -> dict[str, float]:
+        """Give the network the chosen weights; returns ``selection/step`` and ``selection/score``.
+
+        Nothing for the rule ``last``, nor when no step kept the notes: then the last weights stay, and a line says so.
+        """
+        if self.rule == "last":
+            return {}
+        if not self.weights:
+            share = f"{CONTENT_RATIO:.0%} of the true target's harmony"
+            print(f"warning: model.select is best, but no step kept {share}: the last one is taken.", file=sys.stderr, flush=True)
+            return {}
+        self.network.load_state_dict(self.weights)
+        return {"selection/step": self.step, "selection/score": self.score}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "score": self.score, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.score, self.weights = state["step"], state["score"], dict(state["weights"])
