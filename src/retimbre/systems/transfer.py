@@ -27,11 +27,12 @@ MODELS = Path("data/models")
 SHORTEST_S = 0.1
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
 PEAK_LIMIT = 0.99
+LONGEST_WINDOW_S = 2.1  # of the analysis: the lowest filter of 48 bins per octave
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """Seconds of new audio per chunk, of context on each side, and of the cross-fade between two."""
+    """Seconds of new audio per chunk, of context on each side (more where a generator sees further), and of the cross-fade between two."""
 
     body_s: float = 20.0
     context_s: float = 2.0
@@ -86,6 +87,9 @@ class TimbreTransfer:
         """Converted audio, piece by piece, from blocks of levelled input of ``total`` samples."""
         hop = self.generator.features.hop_length
         body, context = (max(hop, round(s * self.sample_rate / hop) * hop) for s in (self.chunking.body_s, self.chunking.context_s))
+        network = self.generator.generator_to(to)  # it sees `context` frames and repeats itself every `stride` frames
+        context = max(context, network.context * hop + round(LONGEST_WINDOW_S / 2 * self.sample_rate))
+        body, context = (-(-samples // (network.stride * hop)) * network.stride * hop for samples in (body, context))
         fade = min(round(self.chunking.fade_s * self.sample_rate), context)
         ramp = np.linspace(0, 1, fade, dtype=np.float32) if fade else np.zeros(0, np.float32)
         source, held = iter(blocks), np.zeros(0, np.float32)  # held[0] is sample `first` of the recording

@@ -96,7 +96,7 @@ def gradient_penalty(discriminator: Discriminator, real: Tensor, fake: Tensor, s
     """
     mixed = torch.lerp(fake.float(), real.float(), share[:, None, None]).detach().requires_grad_(True)
     penalties = []
-    for activations in discriminator(mixed, source):
+    for activations in discriminator.forward(mixed, source):  # not the compiled call, which cannot be differentiated twice
         values = activations[-1].flatten(1).mean(1)  # (B,)
         (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)  # examples do not see each other
         penalties.append(((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean())
