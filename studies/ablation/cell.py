@@ -1,0 +1,85 @@
+"""Train and score one cell: ``python cell.py claims patch 1`` writes ``results/patch-1.json``.
+
+A training that ends in an error of its own (it diverged, or a guard stopped it) is a result, too: ``finished`` is 0 and
+``reason`` says why.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import study
+from scoring import CellScorer, records, tabulate
+
+from retimbre import errors, params, tracking
+from retimbre.audio.features import FeatureExtractor
+from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.evaluation.judges import Judges
+from retimbre.evaluation.testset import load_items
+from retimbre.systems.controls import EqualiserControl
+from retimbre.systems.vocoder import Vocoder
+from retimbre.training.checkpoint import Scratch, fingerprint
+from retimbre.training.devices import seed_everything, set_threads
+from retimbre.training.stage import loaded_sources
+
+MODELS = study.ROOT / "data/models"
+OWN_END = ("has diverged", "guard_action")  # of the messages with which training.loop and training.guards end a training
+
+
+def train(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.StageRun) -> Any:
+    """The trained generators; continues where an interrupted training of this cell was."""
+    from retimbre.systems import cyclegan, pix2pix
+
+    seed_everything(seed)
+    values = {"cell": cell, "seed": seed, **params.flatten("model", p.model)}
+    system = pix2pix if p.model.method == "pix2pix" else cyclegan
+    with Scratch("ablation", fingerprint(values, [folder], loaded_sources())) as scratch:
+        model, _ = system.fit(PackedFeatures(folder), p.model, seed, scratch, run)
+        scratch.release_signals()
+        scratch.finish()
+    return model
+
+
+def score(system: Any, audio: Path, folder: Path, representation: str, seed: int) -> dict[str, Any]:
+    """Metrics of a system of levels on the paired test pieces of a data set."""
+    features = PackedFeatures(folder)
+    judges, vocoder = Judges.load(MODELS / "classifier"), Vocoder.load(MODELS / "vocoder")
+    same = features.config == vocoder.features and sorted(features.domains) == sorted(vocoder.domains)
+    scorer = CellScorer(
+        FeatureExtractor(features.config),
+        representation,
+        features.statistics[representation]["top_db"],
+        judges if judges.features == features.config and set(features.domains) <= set(judges.domains) else None,
+        vocoder if same and representation == vocoder.representation else None,
+    )
+    items = load_items(PackedAudio(audio), features, representation, features.domains)
+    return tabulate(records(scorer, items, system, seed))
+
+
+def main() -> None:
+    group, variant, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    set_threads()
+    given = study.read_variants()
+    p, kind, cell = study.params_of(group, variant, given), study.system_of(group, variant, given), f"{variant}-{seed}"
+    audio, folder = study.folders_of(study.data_of(group, given))
+    logged = {"variant": variant, "seed": seed, "dataset": p.dataset.model_dump(), "features": p.features.model_dump()}
+    with tracking.study_run("ablation", cell, {**logged, "model": p.model.model_dump()}) as run:
+        try:
+            if kind == "generators":
+                system = train(folder, p, seed, cell, run)
+            else:
+                system = EqualiserControl.fit(PackedFeatures(folder), p.model.representation, kind == "eq_affine")
+        except errors.RetimbreError as error:
+            if not any(sign in str(error) for sign in OWN_END):  # something else is wrong, such as missing data: no result
+                raise
+            study.write_json(study.RESULTS / f"{cell}.json", {"finished": 0, "reason": str(error)})
+            return
+        result = score(system, audio, folder, p.model.representation, seed)
+        means = {name: float(f"{value:.4g}") for name, value in result.pop("means").items()}
+        study.write_json(study.RESULTS / f"{cell}.json", {"finished": 1, **means, **result})
+        run.metrics(means)
+    print(f"{cell}: " + ", ".join(f"{name} {means[name]:.3g}" for name in ("skill", "feature_lsd", "change_db")))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,24 @@
+"""Write ``code.json``: what the code of data, training and scoring says, without comments and layout.
+
+Cells depend on these digests instead of some seventy files: a comment makes no cell out of date, a changed loss makes
+all of them (``dvc commit`` accepts results as they are).
+"""
+
+import study
+
+from retimbre import errors
+from retimbre.evaluation.cache import code_of, versions
+
+CODE = {
+    "data": ("retimbre.datasets.base", "retimbre.datasets.rendered", "retimbre.datasets.resampling", "retimbre.datasets.caching"),
+    "training": ("retimbre.systems.cyclegan", "retimbre.systems.pix2pix", "retimbre.systems.controls", "retimbre.training.devices"),
+    "scoring": ("retimbre.evaluation.rows", "retimbre.evaluation.judges", "retimbre.evaluation.testset", "retimbre.evaluation.table"),
+}
+
+
+def main() -> None:
+    study.write_json(study.HERE / "code.json", {**{name: code_of(*modules) for name, modules in CODE.items()}, "libraries": versions()})
+
+
+if __name__ == "__main__":
+    errors.run(main)

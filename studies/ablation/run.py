@@ -1,0 +1,72 @@
+"""The whole study: ``python run.py`` (or ``make study``) brings every cell up to date, two at a time, then the tables.
+
+DVC runs the stages of one ``dvc repro`` one after the other, but several ``dvc repro`` may run at the same time. So each
+worker asks DVC for one cell after another, with one thread each. What was interrupted goes on where it was: finished cells
+are in ``dvc.lock``, unfinished ones in ``.scratch``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import study
+
+from retimbre import errors
+from retimbre.errors import RetimbreError
+
+LOGS = study.ROOT / ".scratch/ablation/logs"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+
+
+def dvc(*words: str, threads: bool = True, **options: object) -> subprocess.CompletedProcess:
+    environment = os.environ if threads else {**os.environ, **dict.fromkeys(THREADS, "1")}
+    return subprocess.run([*DVC, *words], cwd=study.HERE, env=environment, text=True, check=False, **options)
+
+
+def out_of_date(names: list[str]) -> list[str]:
+    """Which stages DVC would run."""
+    said = dvc("status", "--json", capture_output=True)
+    if said.returncode:
+        raise RetimbreError(f"dvc status fails in {study.HERE}: {said.stderr.strip().splitlines()[-1]}.")
+    changed = json.loads(said.stdout)
+    return [name for name in names if name in changed]
+
+
+def run_cell(stage: str) -> str | None:
+    """Bring one stage up to date. Returns a sentence when it failed."""
+    log = LOGS / f"{stage.replace('@', '.')}.log"
+    with log.open("w", encoding="utf-8") as stream:
+        done = dvc("repro", "--single-item", stage, threads=False, stdout=stream, stderr=subprocess.STDOUT)
+    return None if done.returncode == 0 else f"{stage} failed: {log} says why"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2, help="cells at the same time, one thread each (2)")
+    parser.add_argument("--only", default="", help="stages whose names begin so, such as claims@patch")
+    given = parser.parse_args()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    if dvc("repro", "code", "data").returncode:
+        raise RetimbreError("the study's data could not be made: see above, and run `make repro` first.")
+    stages = [f"{group}@{variant}-{seed}" for group, variant, seed in study.cells(study.read_variants())]
+    waiting = out_of_date([stage for stage in stages if stage.startswith(given.only)])
+    print(f"{len(waiting)} of {len(stages)} cells to do, {given.jobs} at a time; logs in {LOGS}", flush=True)
+    began, failed = time.monotonic(), []
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for count, (stage, problem) in enumerate(zip(waiting, pool.map(run_cell, waiting), strict=True), start=1):
+            failed += [problem] if problem else []
+            print(f"{count}/{len(waiting)} {problem or stage}, {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    if failed:
+        raise RetimbreError(f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept.")
+    if dvc("repro", "--single-item", "tables").returncode:
+        raise RetimbreError("the tables could not be made: see above.")
+    subprocess.run([sys.executable, "tables.py", "--insert"], cwd=study.HERE, check=True)
+
+
+if __name__ == "__main__":
+    errors.run(main)

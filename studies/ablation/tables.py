@@ -1,0 +1,179 @@
+"""From the cells' results to tables: ``tables.md``, ``ablation.csv`` and ``summary.json``.
+
+Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are several, over
+seeds (:func:`retimbre.evaluation.statistics.hierarchical_difference`); with three seeds they are still too narrow.
+Differences are to the variant ``default``, on the same pieces; none where the pieces are others.
+``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``.
+"""
+
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import study
+
+from retimbre import errors
+from retimbre.evaluation.statistics import Difference, hierarchical_difference
+
+DEFAULT = "default"
+DOCUMENT = study.ROOT / "docs/ablation.md"
+BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"
+METRICS = {  # name in results -> heading and decimals
+    "skill": ("skill", 2),
+    "feature_lsd": ("feature LSD dB", 2),
+    "change_db": ("change dB", 1),
+    "chroma_ratio": ("chroma ratio", 2),
+    "peak_ratio": ("peak ratio", 2),
+    "target_rate": ("target rate", 2),
+    "beyond_eq": ("beyond EQ", 2),
+    "paired_lsd": ("paired LSD dB", 2),
+    "paired_mrstft": ("MR-STFT", 2),
+    "filter_paired_lsd": ("filtered: paired LSD dB", 2),
+    "filter_paired_mrstft": ("filtered: MR-STFT", 2),
+    "filter_target_rate": ("filtered: target rate", 2),
+    "filter_beyond_eq": ("filtered: beyond EQ", 2),
+}
+HIDDEN = {"target_rate", "paired_mrstft", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
+OF_VOCODERS = {"paired_lsd": "LSD dB", "paired_mrstft": "MR-STFT", "content_jaccard": "pitch Jaccard", "style_beyond_eq": "beyond EQ"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """A variant's finished cells: ``values`` by metric (seeds, items), and the ``failed`` ones' reasons."""
+
+    items: tuple[str, ...]
+    strata: tuple[str, ...]
+    values: dict[str, np.ndarray]
+    trained: int
+    failed: tuple[str, ...]
+
+
+def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None:
+    """The results of a variant, or None while it has none."""
+    paths = [folder / f"{variant}-{seed}.json" for seed in seeds]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    done = [result for result in found if result["finished"]]
+    failed = tuple(result["reason"] for result in found if not result["finished"])
+    if not done:
+        return Results((), (), {}, 0, failed) if found else None
+    values = {name: np.array([result["values"][name] for result in done], float) for name in METRICS if name in done[0]["values"]}
+    defined = {name: x for name, x in values.items() if np.isfinite(x).all()}
+    return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, len(done), failed)
+
+
+def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Difference:
+    pieces = [item.split("/")[1] for item in results.items]  # both directions of a piece are drawn together
+    return hierarchical_difference(values, against, pieces, results.strata)
+
+
+def summarise(results: Results, default: Results | None) -> dict[str, dict[str, float]]:
+    """Per metric ``mean``, ``low``, ``high`` and, against the default, ``difference``, ``difference_low``, ``difference_high``."""
+    summary = {}
+    for name, values in results.values.items():
+        own = _drawn(results, values, np.zeros((1, values.shape[1])))
+        summary[name] = {"mean": own.mean, "low": own.low, "high": own.high}
+        if default is not None and default is not results and default.items == results.items and name in default.values:
+            d = _drawn(results, values, default.values[name])
+            summary[name] |= {"difference": d.mean, "difference_low": d.low, "difference_high": d.high}
+    return summary
+
+
+def _cell(entry: dict[str, float] | None, decimals: int) -> str:
+    if entry is None:
+        return "–"
+    return f"{entry['mean']:.{decimals}f} [{entry['low']:.{decimals}f}, {entry['high']:.{decimals}f}]"
+
+
+def _difference(entry: dict[str, float] | None) -> str:
+    """Difference to the default, bold where the interval leaves out 0."""
+    if entry is None or "difference" not in entry:
+        return "–"
+    text = f"{entry['difference']:+.2f} [{entry['difference_low']:+.2f}, {entry['difference_high']:+.2f}]"
+    return f"**{text}**" if entry["difference_low"] > 0 or entry["difference_high"] < 0 else text
+
+
+def changes(group: str, variant: str, given: dict[str, Any]) -> str:
+    """What a variant changes, as after ``-S``; the representation of the vocoder goes with the model's."""
+    own = {**given["data"].get(study.data_of(group, given), {}), **(study.groups(given)[group][variant] or {})}
+    shown = {name: value for name, value in own.items() if name != "vocoder.representation"}
+    values = (f"`{name}={json.dumps(value) if not isinstance(value, str) else value}`" for name, value in shown.items())
+    return ", ".join(values).replace('"', "") or "nothing"
+
+
+def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
+    """All tables; a row per variant, a note below for what did not finish."""
+    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    parts, notes = [], []
+    for heading, variants in given["tables"].items():
+        present = [v for v in variants if results.get(v) is not None]
+        names = [n for n in METRICS if n not in HIDDEN and any(n in summaries.get(v, {}) for v in present)]
+        head = ["variant", "changes", "trainings", *(METRICS[n][0] for n in names), "skill against default"]
+        rows = [head, ["---"] * len(head)]
+        for variant in variants:
+            result, summary = results.get(variant), summaries.get(variant, {})
+            trained = "not run" if result is None else str(result.trained)
+            figures = [_cell(summary.get(n), METRICS[n][1]) for n in names]
+            rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, _difference(summary.get("skill"))])
+            notes += [f"- {variant} did not finish: {reason}" for reason in (result.failed if result else ())]
+        parts.append(f"### {heading}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+    if vocoders:
+        head = ["row", *OF_VOCODERS.values()]
+        rows = [head, ["---"] * len(head)]
+        rows += [[name, *(f"{row[m]:.3g}" if m in row else "–" for m in OF_VOCODERS)] for name, row in vocoders.items()]
+        parts.append("### Vocoders, from the pipeline's own evaluation\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+    steps = given["all"].get("model.steps")
+    about = f"Every training: {steps} steps unless its row says otherwise; [low, high]: 95 % interval; bold: the interval leaves out 0."
+    return "\n\n".join([about, *parts, *(["\n".join(notes)] if notes else [])]) + "\n"
+
+
+def vocoder_rows(path: Path) -> dict[str, Any]:
+    """The vocoders' rows of the pipeline's evaluation: targets rebuilt, and the default generators' outputs; empty without one."""
+    table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: row for name, row in table.items() if name.startswith(("vocoder_", "cyclegan"))}
+
+
+def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, dict[str, dict]]:
+    """The tables as Markdown, and the summaries by variant."""
+    seeds = {variant: study.seeds_of(group, given) for group, variants in study.groups(given).items() for variant in variants}
+    results = {variant: read_results(variant, s, folder) for variant, s in seeds.items()}
+    summaries = {variant: summarise(r, results[DEFAULT]) for variant, r in results.items() if r is not None}
+    return markdown(given, summaries, results, vocoder_rows(evaluation)), summaries
+
+
+def insert(document: str, tables: str) -> str:
+    """``document`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
+    if document.count(BEGIN) != 1 or document.count(END) != 1:
+        raise errors.RetimbreError(f"{DOCUMENT.name} must hold {BEGIN} and {END} once: restore it with `git checkout`.")
+    before, after = document.split(BEGIN)[0], document.split(END)[1]
+    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+
+
+def write_csv(path: Path, summaries: dict[str, dict]) -> None:
+    columns = ["mean", "low", "high", "difference", "difference_low", "difference_high"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["variant", "metric", *columns])
+        for variant, summary in summaries.items():
+            for metric, entry in summary.items():
+                writer.writerow([variant, metric, *(f"{entry[c]:.5g}" if c in entry else "" for c in columns)])
+
+
+def main() -> None:
+    given = study.read_variants()
+    if sys.argv[1:] == ["--insert"]:
+        tables = (study.HERE / "tables.md").read_text(encoding="utf-8")
+        DOCUMENT.write_text(insert(DOCUMENT.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        return
+    tables, summaries = make(given, study.RESULTS, study.ROOT / "metrics/evaluation.json")
+    (study.HERE / "tables.md").write_text(tables, encoding="utf-8")
+    write_csv(study.HERE / "ablation.csv", summaries)
+    means = {variant: {name: float(f"{entry['mean']:.4g}") for name, entry in summary.items()} for variant, summary in summaries.items()}
+    study.write_json(study.HERE / "summary.json", means)
+
+
+if __name__ == "__main__":
+    errors.run(main)
