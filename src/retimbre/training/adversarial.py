@@ -78,7 +78,6 @@ class AdversarialTrainer:
         betas = (config.adam_beta1, 0.999)
         self.optimiser_g = torch.optim.Adam(self.generators.parameters(), config.learning_rate_generator, betas, fused=True)
         self.optimiser_d = torch.optim.Adam(self.discriminators.parameters(), config.learning_rate_discriminator, betas, fused=True)
-        self.discriminator_rate = 1.0  # lowered by the guards (model.guard_balance) while discriminators win every time
         self.ema = Ema(self.generators, config.ema_decay)
         self.pools = {name: ReplayPool(self.pool_size, seed, stream) for name, stream in DOMAINS}
         self.adversarial = Adversarial(config.gan_loss, config.label_smoothing)
