@@ -28,7 +28,7 @@ from retimbre.errors import RetimbreError
 MUTE_DB = -20.0  # a tenth of the amplitude; between levelled instruments a few dB are normal
 SAME_DB = 0.1  # mean change of all cells; an equaliser between two instruments makes several dB
 SEEN_THROUGH = 0.9  # wins from which a discriminator would have told the generator to change something
-DIVERSITY = 0.1  # of the inputs'; the equaliser has 1, a constant output 0
+DIVERSITY = 0.2  # of the inputs'; the equaliser has 1, a constant output 0
 WINS, CHANCE = 0.98, (0.4, 0.6)  # means of ``wins`` over the span for "always" and "never"
 BALANCE_AT = 0.95  # mean wins from which guard_balance slows the discriminator
 BALANCED_RATE = 0.1

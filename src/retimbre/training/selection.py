@@ -52,12 +52,17 @@ def pitch_classes(frequencies_hz: np.ndarray) -> np.ndarray:
 
 
 def chroma_likeness(output_db: np.ndarray, source_db: np.ndarray, classes: np.ndarray) -> float:
-    """Correlation over the pitch classes of output and source (F, T), mean over the source's sounding frames; NaN if none sounds."""
+    """Correlation over the pitch classes of output and source (F, T) in dB, mean over the source's sounding frames.
+
+    A frame in which the output is silent counts 0.
+    """
     peak = source_db.max(0)
-    sounding = peak > peak.max() - ACTIVE_RANGE_DB
+    least = peak.max() - ACTIVE_RANGE_DB
+    sounding = peak >= least
     a, b = (classes @ magnitude(x[:, sounding].astype(np.float64)) for x in (output_db, source_db))
     a, b = a - a.mean(0), b - b.mean(0)
-    return float(((a * b).sum(0) / (np.sqrt((a**2).sum(0) * (b**2).sum(0)) + 1e-9)).mean()) if sounding.any() else float("nan")
+    likeness = (a * b).sum(0) / (np.sqrt((a**2).sum(0) * (b**2).sum(0)) + 1e-9)
+    return float(np.where(output_db[:, sounding].max(0) >= least, likeness, 0.0).mean())
 
 
 def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> np.ndarray:
@@ -138,7 +143,7 @@ class Validation:
         )
 
     def _chroma(self, outputs: list[np.ndarray], sources: list[np.ndarray]) -> float:
-        return float(np.nanmean([chroma_likeness(o, s, self.classes) for o, s in zip(outputs, sources, strict=True)]))
+        return float(np.mean([chroma_likeness(o, s, self.classes) for o, s in zip(outputs, sources, strict=True)]))
 
     def _style(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
         return frechet_distance(*(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references)))
