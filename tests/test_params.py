@@ -55,6 +55,11 @@ BROKEN = {  # what is set -> what the sentence must say
     "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be at least twice"),
     "bins above Nyquist": ({"features.cqt_bins": 108, "features.hop_length": 256}, "features.cqt_bins: the highest filter"),
     "two representations": ({"vocoder.representation": "mel"}, "vocoder.representation must be the same as model.representation"),
+    "the old name of the default audio": ({"evaluate.route": "griffin_lim"}, "evaluate.route is now vocoder.kind"),
+    "a kind that is not made": ({"vocoder.kinds": ["griffin_lim"]}, "vocoder.kinds must name vocoder.kind \\(source_phase\\)"),
+    "a kind twice": ({"vocoder.kinds": ["source_phase", "source_phase"]}, "vocoder.kinds names a kind twice"),
+    "window of istft": ({"vocoder.istft_n_fft": 256}, "vocoder.istft_n_fft must be at least twice features.hop_length \\(512\\)"),
+    "crop of istft": ({"vocoder.istft_crop_frames": 16, "features.hop_length": 128}, "vocoder.istft_crop_frames must be at least 32"),
     "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),
 }
 

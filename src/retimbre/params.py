@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Representation = Literal["cqt", "mel", "stft"]
-VocoderKind = Literal["source_phase", "griffin_lim", "wavenet"]  # those of systems.vocoder_parts.KINDS (a test compares)
+VocoderKind = Literal["source_phase", "griffin_lim", "istft", "wavenet"]  # those of systems.vocoder_parts.KINDS (a test compares)
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed"]
 JoblibBackend = Literal["loky", "threading", "dask"]
@@ -221,6 +221,15 @@ class Vocoder(Section):
     griffin_lim_iterations: Natural
     low_band_hops: Annotated[float, Field(ge=0)]
     low_band_iterations: Natural
+    istft_n_fft: Annotated[int, Field(ge=64)]
+    istft_projections: Natural
+    istft_steps: Count
+    istft_batch_size: Count
+    istft_crop_frames: Annotated[int, Field(ge=16)]
+    istft_learning_rate: Positive
+    istft_adversarial: bool
+    istft_lambda_adversarial: NonNegative
+    istft_lambda_feature_matching: NonNegative
     wavenet_layers: Count
     wavenet_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
     wavenet_kernel: Literal[2, 3]
@@ -379,9 +388,10 @@ class Params(Section):
                 f"({nyquist:.0f} Hz): use fewer bins"
             )
         v = self.vocoder
+        # WaveNetConfig.receptive_field (a test compares)
         field = 1 + (v.wavenet_kernel - 1) * sum(2 ** (layer % v.wavenet_layers_per_stack) for layer in range(v.wavenet_layers))
-        if v.wavenet_context_layers:  # WaveNetConfig.receptive_field (a test compares)
-            field = max(field, (2**v.wavenet_context_layers + 1) * f.hop_length // 4)
+        if v.wavenet_context_layers:
+            field = max(field, field - v.wavenet_kernel + (2**v.wavenet_context_layers + 1) * f.hop_length // 4)
         if v.wavenet_crop_frames * f.hop_length < field:
             raise ValueError(
                 f"vocoder.wavenet_crop_frames: a crop of {v.wavenet_crop_frames * f.hop_length} samples is shorter than the WaveNet's "
@@ -392,6 +402,12 @@ class Params(Section):
                 f"vocoder.representation must be the same as model.representation ({self.model.representation}): "
                 "the vocoder reads what the generators write"
             )
+        # Three at a crop's ends (training.istft), one for the loss.
+        edges = 4 * max(1, round(0.064 * self.audio.sample_rate / f.hop_length))
+        if self.vocoder.istft_n_fft < 2 * f.hop_length - 1:
+            raise ValueError(f"vocoder.istft_n_fft must be at least twice features.hop_length ({2 * f.hop_length})")
+        if self.vocoder.istft_crop_frames < edges:
+            raise ValueError(f"vocoder.istft_crop_frames must be at least {edges}: a crop's ends are not trained on")
         frames = int(self.dataset.excerpt_s * self.audio.sample_rate) // f.hop_length + 1
         if frames < self.classifier.window_frames:
             raise ValueError(f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which it is tested on")

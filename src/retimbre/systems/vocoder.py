@@ -3,6 +3,7 @@
 The ways are the kinds of ``vocoder_parts.KINDS``; what they are made of is one file each in ``data/models/vocoder``:
 
 - ``inverter``: levels to STFT magnitudes, on the source's phases (``source_phase``) or found ones (``griffin_lim``);
+- ``istft``: levels to audio, by a network with an inverse-STFT head;
 - ``wavenet``: levels and instrument to samples, one at a time (``wavenet``).
 
 A folder holds what its kinds need and nothing else.
@@ -24,12 +25,13 @@ from retimbre.errors import RetimbreError
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.inverter import Inverter
+from retimbre.systems.istft import IstftVocoder
 from retimbre.systems.vocoder_parts import KINDS, Kind, Part, Training
 from retimbre.systems.wavenet import WaveNetVocoder
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, WaveNetVocoder)}
+PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, IstftVocoder, WaveNetVocoder)}
 FIRST_KINDS = ["source_phase", "griffin_lim", "wavenet"]  # of a folder that was written before kinds could be chosen
 
 

@@ -36,6 +36,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "source_phase": Kind(("inverter",), needs_source=True),
     "griffin_lim": Kind(("inverter",)),
+    "istft": Kind(("inverter", "istft")),
     "wavenet": Kind(("wavenet",), needs_domain=True, slow=True),
 }
 

@@ -1,0 +1,99 @@
+"""A vocoder with an inverse-STFT head: levels to a complex spectrogram, to audio, in one pass.
+
+The trunk is that of the spectral inverter (ConvNeXt; as a vocoder backbone: Vocos, Siuzdak 2023). Vocos lets its network write the
+phases. A network that sees levels alone cannot: a held tone has constant levels, so its phase, which must advance by a hop's worth of
+its frequency every frame, would be constant too, and low partials break into beating dots. Here the phase is the sum of an analytic
+advance (peaks of the predicted magnitude: single-pass spectrogram inversion) and of a learned correction, which shapes onsets; a few
+projections onto the spectrograms that audio has follow, and the magnitudes are trained through them.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retimbre.audio.features import magnitude
+from retimbre.audio.spectral import istft, spsi_phase, stft
+from retimbre.models.inverter import ConvNeXtBlock, SpectralInverter
+
+MID_DB, SPAN_DB = -35.0, 17.0  # as the inverter's, whose weights these may be
+SMALLEST = 1e-7
+
+
+@dataclass(frozen=True)
+class IstftConfig:
+    """``bins``: F of the levels; ``n_fft``: of the head, not of the features; ``projections``: after the first phases."""
+
+    bins: int
+    hop_length: int
+    n_fft: int
+    channels: int = 192
+    blocks: int = 2
+    projections: int = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class IstftNet(nn.Module):
+    """Levels in -1..1 (B, F, T) to audio (B, N), T = N // hop_length + 1."""
+
+    def __init__(self, config: IstftConfig):
+        super().__init__()
+        self.config = config
+        c, bins = config.channels, config.n_fft // 2 + 1
+        self.inner = nn.Conv1d(config.bins, c, 7, padding=3)
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(c) for _ in range(config.blocks)])
+        self.norm = nn.LayerNorm(c)
+        self.level = nn.Linear(c, bins)
+        self.phase = nn.Linear(c, bins)
+        nn.init.zeros_(self.phase.weight)  # training starts from the analytic phase
+        nn.init.zeros_(self.phase.bias)
+
+    @torch.no_grad()
+    def start_at(self, inverter: SpectralInverter) -> None:
+        """Take the weights of a spectral inverter of the same width and depth; its levels are interpolated between bins."""
+        for name in ("inner", "blocks", "norm"):
+            getattr(self, name).load_state_dict(getattr(inverter, name).state_dict())
+        louder_db = 20 * math.log10(self.config.n_fft / inverter.config.n_fft)  # of the same tone in another window
+        for mine, theirs in ((self.level.weight, inverter.out.weight), (self.level.bias, inverter.out.bias)):
+            rows = theirs.reshape(len(theirs), -1).T[None]  # (1, C, K) of the inverter
+            mine.copy_(F.interpolate(rows, len(mine), mode="linear", align_corners=True)[0].T.reshape(mine.shape))
+        self.level.bias += louder_db / SPAN_DB
+
+    def spectrum(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels (B, F, T) to STFT levels in dB and phase corrections in radians, both (B, K, T)."""
+        h = self.norm(self.blocks(self.inner(z)).transpose(1, 2))  # (B, T, C)
+        level_db, correction = self.level(h).float(), self.phase(h).float()  # bf16 is too coarse for both
+        return level_db.transpose(1, 2) * SPAN_DB + MID_DB, correction.transpose(1, 2)  # (B, K, T)
+
+    def audio(self, level_db: Tensor, correction: Tensor, length: int, known: Tensor | None = None) -> Tensor:
+        """What ``spectrum`` made to audio (B, ``length``).
+
+        ``known`` (1, K, M): phases of the first M frames, which are kept and continued. Gradients flow to levels and corrections; the
+        analytic phase counts as a constant.
+        """
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        wanted = magnitude(level_db)  # (B, K, T)
+        phase = analytic_phase(wanted, n_fft, hop, known) + correction
+        if known is not None:
+            phase = torch.cat([known.to(phase), phase[..., known.shape[-1] :]], -1)
+        X = torch.polar(wanted, phase)
+        for _ in range(self.config.projections):
+            possible = stft(istft(X, n_fft, hop, length), n_fft, hop)
+            X = possible * (wanted / possible.abs().clamp(min=SMALLEST))
+        return istft(X, n_fft, hop, length)
+
+    def forward(self, z: Tensor, length: int, known: Tensor | None = None) -> Tensor:
+        return self.audio(*self.spectrum(z), length, known)
+
+
+def analytic_phase(wanted: Tensor, n_fft: int, hop: int, known: Tensor | None = None) -> Tensor:
+    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient; ``known`` (1, K, M)."""
+    before = None if known is None else known[0].cpu().numpy()
+    phases = [spsi_phase(one, n_fft, hop, before) for one in wanted.detach().cpu().numpy()]
+    return torch.from_numpy(np.stack(phases)).to(wanted)

@@ -1,0 +1,87 @@
+"""Levels to audio by a small network with an inverse-STFT head: needs no source, and is fast."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from retimbre.audio.spectral import stft
+from retimbre.datasets.crops import AudioFeatureCrops
+from retimbre.models.inverter import SpectralInverter
+from retimbre.models.istft import IstftConfig, IstftNet
+from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.training.devices import make_fabric
+from retimbre.training.istft import IstftTrainer
+from retimbre.training.loop import Loop
+
+MAGNITUDE_SHARE = 0.4  # of the steps, which fit levels alone where there is no inverter to start from
+
+
+class IstftVocoder(Part):
+    """Audio of the inverse-STFT network."""
+
+    name = "istft"
+
+    @classmethod
+    def build(cls, config: dict[str, Any]) -> nn.Module:
+        return IstftNet(IstftConfig(**config["istft"]))
+
+    @classmethod
+    def fit(cls, training: Training, parts: Mapping[str, Part]) -> tuple[nn.Module, dict[str, Any], list[dict[str, float]]]:
+        network, curves = fit_istft(training, parts["inverter"].network)
+        return network.cpu(), {"istft": network.config.to_dict()}, curves
+
+    @torch.no_grad()
+    def synthesise(
+        self,
+        kind: str,
+        level_db: np.ndarray,
+        length: int,
+        domain: str,
+        source: np.ndarray | None = None,
+        seed: int = 0,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
+        n_fft, hop = self.network.config.n_fft, self.network.config.hop_length
+        known = None
+        if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
+            made = torch.from_numpy(np.ascontiguousarray(before, np.float32))[None].to(self.device)
+            known = torch.angle(stft(made, n_fft, hop)[..., :frames])
+        return self.network(self.normalised(level_db), length, known)[0].cpu().numpy()
+
+
+def fit_istft(training: Training, inverter: SpectralInverter | None) -> tuple[IstftNet, list[dict[str, float]]]:
+    """Train on every domain's training split: levels of ``representation`` to audio, from the inverter's weights on (None: from none)."""
+    p, features, statistics = training.params, training.features, training.features.statistics[training.params.representation]
+    config, domains = features.config, features.domains
+    fabric = make_fabric(p.accelerator, 1, p.precision)
+    crops = AudioFeatureCrops(
+        training.audio, features, [p.representation], domains, "train", p.istft_crop_frames, p.istft_batch_size, training.seed, 50
+    )
+    torch.manual_seed(training.seed)
+    bins = config.bins(p.representation)
+    network = IstftNet(IstftConfig(bins, config.hop_length, p.istft_n_fft, p.inverter_channels, p.inverter_blocks, p.istft_projections))
+    if inverter is not None:
+        network.start_at(inverter)
+    trainer = IstftTrainer(
+        network,
+        p.istft_steps,
+        p.istft_learning_rate,
+        fabric,
+        statistics["top_db"],
+        config.range_db,
+        config.sample_rate,
+        training.seed,
+        0.0 if inverter is not None else MAGNITUDE_SHARE,
+        p.istft_lambda_adversarial if p.istft_adversarial else 0.0,
+        p.istft_lambda_feature_matching,
+    )
+    scratch, run = training.scratch, training.run
+    loop = Loop("istft", p.istft_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every)
+    batch = loop.ahead(crops.batch)
+    for step in loop:
+        drawn = batch(step)
+        loop.add(trainer.step(drawn[p.representation], drawn["audio"], step))
+    return trainer.network, loop.curves()

@@ -1,0 +1,143 @@
+"""One training step of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has one."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retimbre.audio.features import decibels, normalise
+from retimbre.audio.spectral import stft
+from retimbre.models.inverter import FLOOR_DB
+from retimbre.models.istft import IstftNet
+from retimbre.models.spectrogram_discriminators import MultiResolution, feature_matching
+from retimbre.training.losses import hinge_discriminator, hinge_generator
+from retimbre.training.timing import part
+from retimbre.training.vocoder import LEVEL_CHANGE_DB, cosine_rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
+RESOLUTIONS = (512, 1024, 2048)  # samples of the windows; a quarter as hop
+LEAST = 1e-3  # magnitude: what is 60 dB under 1 does not count, as with the inverter
+EDGE_S = 0.064  # of a crop's ends, which are unlike what lies inside a recording
+GRADIENT_NORM = {"network": 1.0, "discriminators": 10.0}
+
+
+def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Spectral convergence and L1 of natural log magnitudes of audio (B, N), each a mean over resolutions (Yamamoto et al. 2020)."""
+    convergence, logarithmic = [], []
+    for n_fft in RESOLUTIONS:
+        y, x = (stft(audio, n_fft, n_fft // 4).abs().clamp(min=LEAST) for audio in (output, target))
+        convergence.append(((x - y).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).mean())
+        logarithmic.append((x.log() - y.log()).abs().mean())
+    return {"convergence": torch.stack(convergence).mean(), "log_magnitude": torch.stack(logarithmic).mean()}
+
+
+class IstftTrainer:
+    """The network, its optimiser, and those of the discriminators if ``lambda_adversarial`` is above 0; ``state_dict`` is complete.
+
+    The first ``magnitude_share`` of the steps fits levels alone, which is quick, the rest the audio. A network that begins
+    with the inverter's weights needs none of that.
+    """
+
+    def __init__(
+        self,
+        network: IstftNet,
+        steps: int,
+        learning_rate: float,
+        fabric: "Fabric",
+        top_db: float,
+        range_db: float,
+        sample_rate: int,
+        seed: int,
+        magnitude_share: float = 0.0,
+        lambda_adversarial: float = 0.0,
+        lambda_feature_matching: float = 0.0,
+    ):
+        self.steps, self.learning_rate, self.fabric, self.seed = steps, learning_rate, fabric, seed
+        self.top_db, self.range_db, self.first_audio_step = top_db, range_db, round(magnitude_share * steps)
+        hop = network.config.hop_length
+        self.edge = max(1, round(EDGE_S * sample_rate / hop))  # frames
+        self.weights = {"convergence": 1.0, "log_magnitude": 1.0, "adversarial": lambda_adversarial, "matching": lambda_feature_matching}
+        self.nets = nn.ModuleDict({"network": network.to(fabric.device).train()})
+        if lambda_adversarial > 0:
+            self.nets["discriminators"] = MultiResolution().to(fabric.device).train()
+        betas = {"network": (0.9, 0.98), "discriminators": (0.8, 0.99)}
+        self.optimisers = {
+            name: torch.optim.AdamW(net.parameters(), learning_rate, betas=betas[name], weight_decay=1e-3, fused=True)
+            for name, net in self.nets.items()
+        }
+
+    @property
+    def network(self) -> IstftNet:
+        return self.nets["network"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"nets": self.nets.state_dict(), "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.nets.load_state_dict(state["nets"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+
+    def _rate(self, step: int) -> float:
+        """A warm-up and a cosine for each of the two objectives."""
+        first = self.first_audio_step
+        if step < first:
+            return 2 * self.learning_rate * cosine_rate(step, first)
+        return self.learning_rate * cosine_rate(step - first, self.steps - first)
+
+    def _descend(self, name: str, loss: Tensor, step: int) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.param_groups[0]["lr"] = self._rate(step)
+        with part("backward"):
+            optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+        with part("optimiser"):
+            nn.utils.clip_grad_norm_(self.nets[name].parameters(), GRADIENT_NORM[name])
+            optimiser.step()
+
+    def step(self, level_db: Tensor, audio: Tensor, step: int) -> dict[str, Tensor]:
+        """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain per crop."""
+        rng = np.random.default_rng([self.seed, 22, step])
+        change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(audio), 1)).astype(np.float32))
+        target = (audio * 10 ** (change / 20)).to(self.fabric.device)
+        z = normalise(level_db + change[..., None], self.top_db, self.range_db).to(self.fabric.device)
+        return self._fit_levels(z, target, step) if step < self.first_audio_step else self._fit_audio(z, target, step)
+
+    def _fit_levels(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        config = self.network.config
+        with part("forward"), self.fabric.autocast():
+            made, _ = self.network.spectrum(z)
+            true = decibels(stft(target, config.n_fft, config.hop_length).abs())
+            inside = slice(self.edge, -self.edge)
+            loss = (made.clamp(min=FLOOR_DB) - true.clamp(min=FLOOR_DB))[..., inside].abs().mean()
+        self._descend("network", loss / 10, step)  # dB to about the size of the audio's losses
+        return {"istft/l1_db": loss.detach()}
+
+    def _fit_audio(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        hop = self.network.config.hop_length
+        inside = slice(2 * self.edge * hop, -self.edge * hop)  # the phases need some frames to find together
+        target = target[:, inside]
+        with part("forward"), self.fabric.autocast():
+            made = self.network(z, (z.shape[-1] - 1) * hop)[:, inside]
+            losses = multi_resolution_loss(made, target)
+        if "discriminators" in self.nets:
+            losses |= self._adversarial(made, target, step)
+        self._descend("network", sum(self.weights[name] * losses[name] for name in self.weights if name in losses), step)
+        return {f"istft/{name}": loss.detach() for name, loss in losses.items()}
+
+    def _adversarial(self, made: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        """The discriminators' own step, then what they say of the network's audio."""
+        judge = self.nets["discriminators"]
+        with part("forward"), self.fabric.autocast():
+            real, fake = judge(target)[0], judge(made.detach())[0]
+            told_apart = torch.stack([hinge_discriminator(r, f) for r, f in zip(real, fake, strict=True)]).mean()
+        self._descend("discriminators", told_apart, step)
+        judge.requires_grad_(False)
+        with part("forward"), self.fabric.autocast():
+            (scores, features), (_, true) = judge(made), judge(target)
+            adversarial = torch.stack([hinge_generator(score) for score in scores]).mean()
+        judge.requires_grad_(True)
+        return {"adversarial": adversarial, "matching": feature_matching(features, true), "discriminators": told_apart}
