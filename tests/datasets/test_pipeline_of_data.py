@@ -7,6 +7,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from retimbre.datasets import caching, resampling
 from retimbre.datasets.crops import AudioFeatureCrops, FeatureCrops
@@ -193,6 +194,21 @@ def test_two_representations_draw_the_same_places(data):
     mel, stft = crops(data, representation="mel").batch(0), crops(data, representation="stft").batch(0)
     level = np.corrcoef(mel.mean(dim=1).ravel(), stft.mean(dim=1).ravel())[0, 1]
     assert level > 0.7
+
+
+@pytest.mark.parametrize("audio", [False, True])
+def test_shares_of_several_processes_are_the_batch_of_one(data, audio):
+    def drawn(part):
+        if not audio:
+            return {"cqt": crops(data, part=part).batch(3)}
+        return AudioFeatureCrops(data.audio, data.features, ["cqt"], ["piano", "guitar"], "train", 16, 4, 3, 40, part).batch(3)
+
+    whole, first, second = drawn((0, 1)), drawn((0, 2)), drawn((1, 2))
+    assert whole["cqt"].shape[0] == 4 and not first["cqt"].equal(second["cqt"])
+    for name, value in whole.items():
+        assert value.equal(torch.cat([first[name], second[name]]))
+    with pytest.raises(RetimbreError, match="a batch of 4 crops does not divide among 3 processes"):
+        drawn((0, 3))
 
 
 def test_positions_reach_every_place_and_no_other(data):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests/training"))
 from toy_features import model_params, write_features  # noqa: E402
 
-# Everything that a resume can get wrong: dropout, spectral norm's vectors, pool, average, selection, balance.
+# Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards, several batches a step.
 WHOLE = dict(
     generator="unet",
     generator_channels=4,
@@ -145,7 +145,5 @@ def test_a_missing_compiler_is_said_before_the_first_step(monkeypatch: pytest.Mo
 def test_torchrun_and_params_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(
-        cyclegan.RetimbreError, match="devices is 3 and nodes 1 in params.yaml, but torchrun started 2 "
-    ):
+    with pytest.raises(cyclegan.RetimbreError, match="devices is 3 and nodes 1 in params.yaml, but torchrun started 2 "):
         make_fabric("cpu", 3)

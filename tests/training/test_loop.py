@@ -5,6 +5,7 @@ import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.guards import Guards
 from retimbre.training.loop import Loop, write_history
 from retimbre.training.timing import part
 
@@ -118,6 +119,46 @@ def test_a_loss_that_is_not_finite_ends_the_training_before_it_is_saved(tmp_path
         with pytest.raises(RetimbreError, match="loss/a is nan by step 8.*learning rates"):
             train(scratch, loss=lambda step: float("nan") if step == 5 else 1.0)
         assert scratch.load()["counter"]["step"] == 4
+
+
+@pytest.mark.parametrize("stop_after", [3, 11])
+def test_random_numbers_go_on_where_they_were(tmp_path, monkeypatch, stop_after):
+    """Dropout draws from torch's global state: a continued loop must find it as the interrupted one left it."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+    def drawn(scratch, stop=None):
+        torch.manual_seed(0 if scratch is None or stop is not None else 99)
+        values = []
+        loop = Loop("draws", 20, scratch, None, lambda: {"values": list(values)}, lambda state: values.extend(state["values"]))
+        for step in loop:
+            values.append(float(torch.rand(1)))
+            if step == stop:
+                scratch.stop_requested = True
+        return values
+
+    whole = drawn(None)
+    with Scratch("stage", "f") as scratch, pytest.raises(KeyboardInterrupt):
+        drawn(scratch, stop_after)
+    with Scratch("stage", "f") as scratch:
+        assert drawn(scratch) == whole
+
+
+class Suspicion(Guards):
+    """Guards that suspect a collapse from log points whose loss is above 1."""
+
+    def watch(self, step, figures):
+        super().watch(step, {"guard/level_db_ab": -60.0 if figures["loss/a"] > 1 else 0.0})
+
+
+def test_guards_see_averages_and_no_suspicious_state_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    guards = Suspicion("toy", 60, 2)
+    with Scratch("stage", "f") as scratch:
+        loop = Loop("toy", 60, scratch, None, dict, lambda state: None, None, 2, 4, guards)
+        with pytest.raises(RetimbreError, match=r"at step 30 generator ab's output is 60 dB below its input \(mute\)"):
+            for step in loop:
+                loop.add({"loss/a": torch.tensor(5.0 if step >= 20 else 0.0)})
+        assert scratch.load()["toy"]["step"] == 20, "the last state before the collapse began"
 
 
 def test_history_file(tmp_path):
