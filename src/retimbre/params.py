@@ -22,7 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Representation = Literal["cqt", "mel", "stft"]
-VocoderKind = Literal["source_phase", "griffin_lim", "istft", "wavenet"]  # those of systems.vocoder_parts.KINDS (a test compares)
+# Those of systems.vocoder_parts.KINDS (a test compares).
+VocoderKind = Literal["source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["32-true", "bf16-mixed"]
 JoblibBackend = Literal["loky", "threading", "dask"]
@@ -254,6 +255,13 @@ class Vocoder(Section):
     wavenet_temperature: Positive
     wavenet_beams: Annotated[int, Field(ge=1, le=64)]
     wavenet_beam_step: Annotated[int, Field(ge=16)]
+    excited_iterations: Natural
+    excited_minutes: Positive
+    excited_segment_frames: Count
+    excited_mixtures: Count
+    excited_lambda_spectral: NonNegative
+    excited_steps: Count
+    excited_temperature: Annotated[float, Field(ge=0, le=2)]
     log_every: Count
     checkpoint_every: Count
     accelerator: Accelerator
@@ -408,6 +416,10 @@ class Params(Section):
             raise ValueError(f"vocoder.istft_n_fft must be at least twice features.hop_length ({2 * f.hop_length})")
         if self.vocoder.istft_crop_frames < edges:
             raise ValueError(f"vocoder.istft_crop_frames must be at least {edges}: a crop's ends are not trained on")
+        # The excitation is heard 320 samples (models.excited.MARGIN) beyond both ends of a crop.
+        least = self.vocoder.wavenet_crop_frames + 2 * -(-320 // f.hop_length) + 1
+        if self.vocoder.excited_segment_frames < least:
+            raise ValueError(f"vocoder.excited_segment_frames must be at least {least}: crops of wavenet_crop_frames are cut from them")
         frames = int(self.dataset.excerpt_s * self.audio.sample_rate) // f.hop_length + 1
         if frames < self.classifier.window_frames:
             raise ValueError(f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which it is tested on")

@@ -38,7 +38,7 @@ def part_figures(part: Part, excerpts: Excerpts, semitone: int) -> dict[str, flo
     """The figures of one part over excerpts: audio (frames * hop,), levels (F, frames + 1), instrument. ``semitone``: in bins; 0: none."""
 
     def bits(change) -> list[float | None]:
-        return [part.nll_bits(x, change(i, level_db), domain) for i, (x, level_db, domain) in enumerate(excerpts)]
+        return [part.nll_bits(x, change(i, level_db), domain, level_db) for i, (x, level_db, domain) in enumerate(excerpts)]
 
     def other(i: int, level_db: np.ndarray) -> np.ndarray:
         moved = excerpts[(i + 1) % len(excerpts)][1]

@@ -4,7 +4,8 @@ The ways are the kinds of ``vocoder_parts.KINDS``; what they are made of is one 
 
 - ``inverter``: levels to STFT magnitudes, on the source's phases (``source_phase``) or found ones (``griffin_lim``);
 - ``istft``: levels to audio, by a network with an inverse-STFT head;
-- ``wavenet``: levels and instrument to samples, one at a time (``wavenet``).
+- ``wavenet``: levels and instrument to samples, one at a time (``wavenet``);
+- ``excited``: the same with the inverter's waveform to go by (``wavenet_excited``).
 
 A folder holds what its kinds need and nothing else.
 """
@@ -24,6 +25,7 @@ from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Vocoder as VocoderParams
+from retimbre.systems.excited import ExcitedVocoder
 from retimbre.systems.inverter import Inverter
 from retimbre.systems.istft import IstftVocoder
 from retimbre.systems.vocoder_parts import KINDS, Kind, Part, Training
@@ -31,7 +33,7 @@ from retimbre.systems.wavenet import WaveNetVocoder
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, IstftVocoder, WaveNetVocoder)}
+PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, IstftVocoder, WaveNetVocoder, ExcitedVocoder)}
 FIRST_KINDS = ["source_phase", "griffin_lim", "wavenet"]  # of a folder that was written before kinds could be chosen
 
 

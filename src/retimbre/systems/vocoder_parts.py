@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     "griffin_lim": Kind(("inverter",)),
     "istft": Kind(("inverter", "istft")),
     "wavenet": Kind(("wavenet",), needs_domain=True, slow=True),
+    "wavenet_excited": Kind(("inverter", "excited"), needs_domain=True),
 }
 
 
@@ -98,8 +99,11 @@ class Part:
         """
         raise NotImplementedError
 
-    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str) -> float | None:
-        """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples."""
+    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float | None:
+        """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples.
+
+        ``own_db``: the audio's own levels, which those given are a change of.
+        """
         return None
 
     @property

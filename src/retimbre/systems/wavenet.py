@@ -106,7 +106,7 @@ class WaveNetVocoder(Part):
         return np.concatenate([before[:cut], faded, audio[cut + long.FADE :]]).astype(np.float32)
 
     @torch.no_grad()
-    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str) -> float:
+    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float:
         codes, levels = self.codec.example(audio, self.clipped(level_db)[0])
         index, silence = torch.tensor([self.domains.index(domain)]), self.network.config.silence
         outputs = self.network(shift_right(codes[None], silence), levels[None], index)
