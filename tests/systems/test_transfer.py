@@ -14,12 +14,14 @@ from retimbre.cli import main
 from retimbre.errors import RetimbreError
 from retimbre.models.cyclegan import Generator, GeneratorConfig
 from retimbre.models.inverter import InverterConfig, SpectralInverter
+from retimbre.models.istft import IstftConfig, IstftNet
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.transfer import Chunking, TimbreTransfer
 from retimbre.systems.vocoder import Vocoder
 
 RATE = 16000
+KINDS = ["source_phase", "griffin_lim", "istft", "wavenet"]
 FEATURES = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
 
 
@@ -37,8 +39,11 @@ def train_nothing(folder):
         WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=3, layers_per_stack=3, residual_channels=8, skip_channels=8)
     )
     more = {"rms": 0.1, "griffin_lim_iterations": 2, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "wavenet_temperature": 0.7}
-    sizes = {"inverter": inverter.config.to_dict(), "wavenet": wavenet.config.to_dict()}
-    Vocoder({"inverter": inverter, "wavenet": wavenet}, {**common, **more, **sizes}).save(folder / "vocoder")
+    istft = IstftNet(IstftConfig(84, 256, 1024, 16, 1))
+    istft.start_at(inverter)
+    networks = {"inverter": inverter, "istft": istft, "wavenet": wavenet}
+    sizes = {name: network.config.to_dict() for name, network in networks.items()} | {"kinds": KINDS, "kind": "source_phase"}
+    Vocoder(networks, {**common, **more, **sizes}).save(folder / "vocoder")
     return folder
 
 
@@ -65,7 +70,7 @@ def loudness(x: np.ndarray, rate: int) -> float:
     return meter.lufs()
 
 
-@pytest.mark.parametrize("kind", ["source_phase", "griffin_lim", "wavenet"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("rate", "seconds"), [(RATE, 1.0), (44100, 0.77), (8000, 0.1)])
 def test_same_length_and_loudness_by_every_vocoder(models, kind, rate, seconds):
     x = melody(seconds, rate)
@@ -83,11 +88,12 @@ def test_chunks_of_any_size_give_the_same_samples_on_the_source_phase(models):
         assert np.abs(TimbreTransfer.load(models, Chunking(body_s=body))(x, RATE, "guitar") - whole).max() < 1e-5
 
 
-def test_griffin_lim_chunks_have_no_seam(models):
+@pytest.mark.parametrize("kind", ["griffin_lim", "istft"])
+def test_chunks_without_the_sources_phase_have_no_seam(models, kind):
     """At the seams the change from sample to sample is no larger than elsewhere, and no energy is lost."""
     x = melody(10.0)
-    y = TimbreTransfer.load(models, Chunking(body_s=4.0))(x, RATE, "guitar", "griffin_lim")
-    whole = TimbreTransfer.load(models, Chunking(body_s=100))(x, RATE, "guitar", "griffin_lim")
+    y = TimbreTransfer.load(models, Chunking(body_s=4.0))(x, RATE, "guitar", kind)
+    whole = TimbreTransfer.load(models, Chunking(body_s=100))(x, RATE, "guitar", kind)
     for seam in (4.0, 8.0):
         place = slice(round((seam - 0.1) * RATE), round((seam + 0.15) * RATE))
         assert np.abs(np.diff(y[place])).max() <= 1.5 * np.abs(np.diff(y)).max() / 1.2
@@ -162,6 +168,27 @@ def test_refusals_are_one_sentence(models, tmp_path, capsys):
     assert "itself" in refused(capsys, str(song), "--to", "guitar", "-o", str(song), *known)
     assert "folder" in refused(capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "no" / "x.wav"), *known)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_the_vocoder_is_picked_and_must_be_trained(models, tmp_path, capsys):
+    song, out = tmp_path / "song.wav", tmp_path / "out.wav"
+    soundfile.write(song, melody(1.0), RATE)
+    made = {}
+    for kind in (None, "source_phase", "istft"):
+        main(["transfer", str(song), "--to", "guitar", "-o", str(out), "--models", str(models), *(["--vocoder", kind] if kind else [])])
+        made[kind] = out.read_bytes()
+    assert made[None] == made["source_phase"] != made["istft"], "the default is the one of the training"
+    train_nothing(tmp_path / "models")
+    path = tmp_path / "models" / "vocoder" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"kinds": ["griffin_lim", "istft"], "kind": "istft"}))
+    (path.parent / "wavenet.safetensors").unlink()
+    main(["transfer", str(song), "--to", "guitar", "-o", str(out), "--models", str(path.parents[1])])
+    assert out.read_bytes() == made["istft"], "what is not trained is not missed, and another default is one"
+    capsys.readouterr()
+    out.unlink()
+    said = refused(capsys, str(song), "--to", "guitar", "-o", str(out), "--models", str(path.parents[1]), "--vocoder", "wavenet")
+    assert "the vocoder wavenet is not trained (there are griffin_lim, istft)" in said and not out.exists()
 
 
 def test_models_that_do_not_belong_together_are_refused(models, tmp_path):
