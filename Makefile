@@ -7,13 +7,14 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro test lint smoke ui
+.PHONY: help setup repro test lint smoke study ui
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make repro   set up, run the pipeline (dvc repro), print the metrics table and where to listen"
 	@echo "make test    set up, run the whole test suite, the pipeline at smoke scale included"
 	@echo "make smoke   only the tests that run the pipeline, at smoke scale"
+	@echo "make study   the ablation of docs/ablation.md, two trainings at a time (JOBS=2); needs what make repro makes"
 	@echo "make lint    check the code's style (ruff)"
 	@echo "make ui      MLflow on http://127.0.0.1:5000"
 	@echo "make setup   only the environment, in $(VENV) (PYTHON=python3.12 chooses the interpreter)"
@@ -38,6 +39,11 @@ smoke: setup
 
 lint: setup
 	$(PY) -m ruff check .
+
+# Every cell is a stage of studies/ablation/dvc.yaml; finished cells are kept when it is interrupted.
+JOBS ?= 2
+study: setup
+	$(PY) studies/ablation/run.py --jobs $(JOBS)
 
 # One worker and no job runners: 2 processes and 0.4 GB instead of 15 and 1.7 GB.
 ui: setup

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.evaluation import metrics as m
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.rows import Row, ThroughLevels, as_loud
@@ -22,24 +22,13 @@ from retimbre.systems.vocoder import Vocoder
 N_FFT = 1024  # samples, of the filter; hops are the features' own
 
 
-def centres_hz(config: FeatureConfig, representation: str) -> np.ndarray:
-    """Centre frequencies (F,) of a representation's bins in Hz."""
-    import librosa
-
-    if representation == "cqt":
-        return config.cqt_fmin_hz * 2 ** (np.arange(config.cqt_bins) / config.cqt_bins_per_octave)
-    if representation == "mel":
-        return librosa.mel_frequencies(config.mel_bins + 2, fmin=0, fmax=config.sample_rate / 2)[1:-1]
-    return np.arange(config.bins("stft")) * config.sample_rate / config.stft_n_fft
-
-
 def filtered(source: np.ndarray, gain_db: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
     """``source`` (N,) with its STFT changed by ``gain_db`` (F, T) of a representation, interpolated between bins; phases stay."""
     window, hop = torch.hann_window(N_FFT), config.hop_length
     spectrum = torch.stft(torch.from_numpy(source), N_FFT, hop, window=window, return_complex=True)  # (K, T)
     at = np.arange(N_FFT // 2 + 1) * config.sample_rate / N_FFT
     frames = min(spectrum.shape[1], gain_db.shape[1])
-    known = centres_hz(config, representation)
+    known = config.frequencies_hz(representation)
     gain = np.stack([np.interp(at, known, gain_db[:, t]) for t in range(frames)], axis=1)
     gain = np.pad(gain, ((0, 0), (0, spectrum.shape[1] - frames)), mode="edge")
     changed = spectrum * torch.from_numpy(10 ** (gain / 20)).to(spectrum.dtype)
@@ -55,8 +44,6 @@ class CellScorer:
 
     @torch.no_grad()
     def levels_of(self, audio: np.ndarray, representation: str) -> np.ndarray:
-        from retimbre.audio.features import decibels
-
         return decibels(self.extractor(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None], representation))[0].numpy()
 
     def levels(self, item: Item, out: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,269 @@
+"""The study: its variants against params.yaml and dvc.yaml, its tables against its results, and all of it at smoke scale through DVC."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from retimbre.audio.features import FeatureConfig
+from retimbre.errors import RetimbreError
+
+ROOT = Path(__file__).parents[2]
+STUDY = ROOT / "studies/ablation"
+SECONDS = 240  # no single command may take longer
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    """The study's modules, imported as they import each other."""
+    before = {name: os.environ.get(name) for name in ("DVC_ROOT",)}
+    sys.path.insert(0, str(STUDY))
+    yield {name: importlib.import_module(name) for name in ("study", "tables", "scoring")}
+    sys.path.remove(str(STUDY))
+    for name in ("study", "tables", "scoring"):
+        del sys.modules[name]
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture(scope="module")
+def given(scripts: dict[str, ModuleType]) -> dict[str, Any]:
+    return scripts["study"].read_variants()
+
+
+def test_every_variant_is_valid_and_says_what_it_changes(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
+    study = scripts["study"]
+    merged = {}
+    for group, variants in study.groups(given).items():
+        for variant in variants:
+            assert variant not in merged, "names of results"
+            p = study.params_of(group, variant, given)
+            merged[variant] = (study.system_of(group, variant, given), study.data_of(group, given), p.model_dump_json())
+    assert len(set(merged.values())) == len(merged), "no two variants are the same"
+
+
+def test_a_variant_that_is_wrong_is_refused_in_a_sentence(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
+    study = scripts["study"]
+    wrong = given | {"groups": {"claims": {"typo": {"model.lambda_cylce": 1}, "value": {"model.gan_loss": "wgan"}}}}
+    with pytest.raises(RetimbreError, match="variants.yaml: model.lambda_cylce is not a parameter of params.yaml"):
+        study.params_of("claims", "typo", wrong)
+    with pytest.raises(RetimbreError, match="variants.yaml, value: model.gan_loss is 'wgan'"):
+        study.params_of("claims", "value", wrong)
+
+
+def test_every_variant_has_one_place_in_the_tables(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
+    shown = [variant for variants in given["tables"].values() for variant in variants]
+    assert sorted(shown) == sorted({variant for _, variant, _ in scripts["study"].cells(given)})
+
+
+def test_stages_are_the_cells_and_write_their_results(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
+    """The matrices as written; the smoke run shows that DVC expands them like study.cells does."""
+    stages = yaml.safe_load((STUDY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    study = scripts["study"]
+    assert set(stages) == {"code", "data", "tables", *study.groups(given)}
+    assert given["seeds"][0] == 1
+    for group in study.groups(given):
+        stage = stages[group]
+        several = study.seeds_of(group, given) != [1]
+        assert stage["matrix"] == {"variant": f"${{groups.{group}}}", "seed": "${seeds}" if several else [1]}
+        assert stage["cmd"] == f"python cell.py {group} ${{item.variant}} ${{item.seed}}"
+        assert stage["metrics"] == [{"results/${item.variant}-${item.seed}.json": {"cache": False}}], (
+            "committed, listed by dvc metrics show"
+        )
+        read = {name for entry in stage["params"] for file, names in entry.items() if file == "variants.yaml" for name in names}
+        assert {"all", f"groups.{group}.${{item.variant}}"} <= read
+        data = study.data_of(group, given)
+        assert ("../../data/features" in stage["deps"]) == (data == "default")
+        assert (f"data/{data}" in stage["deps"] and f"data.{data}" in read) == (data != "default")
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def result(skill: list[float], **more: Any) -> dict[str, Any]:
+    items = [f"{d}/piece{i}" for d in ("a_to_b", "b_to_a") for i in range(len(skill) // 2)]
+    return {
+        "finished": 1,
+        "skill": sum(skill) / len(skill),
+        "items": items,
+        "strata": ["poly"] * len(skill),
+        "values": {"skill": skill},
+    } | more
+
+
+def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    tables = scripts["tables"]
+    small = {
+        "seeds": [1, 2],
+        "one_seed": ["singles"],
+        "all": {"model.steps": 5},
+        "data": {},
+        "groups": {"claims": {"default": None, "worse": {"model.lambda_cycle": 1}}, "singles": {"broken": {}, "absent": {}}},
+        "tables": {"All": ["default", "worse", "broken", "absent"]},
+    }
+    rng = np.random.default_rng(0)
+    pieces = rng.normal(0.5, 0.2, 12)  # pieces differ much, variants little: only pairing shows it
+    for seed in (1, 2):
+        noise = rng.normal(0, 0.002, (2, 12))
+        (tmp_path / f"default-{seed}.json").write_text(json.dumps(result(list(pieces + noise[0]))))
+        (tmp_path / f"worse-{seed}.json").write_text(json.dumps(result(list(pieces - 0.05 + noise[1]))))
+    (tmp_path / "broken-1.json").write_text(json.dumps({"finished": 0, "reason": "cyclegan: it has diverged"}))
+    text, summaries = tables.make(small, tmp_path, tmp_path / "none.json")
+    worse = summaries["worse"]["skill"]
+    assert worse["mean"] == pytest.approx(pieces.mean() - 0.05, abs=0.002)
+    assert worse["low"] < worse["mean"] < worse["high"] and worse["high"] - worse["low"] > 0.05
+    assert worse["difference"] == pytest.approx(-0.05, abs=0.002)
+    assert worse["difference_high"] < -0.04, "pieces are paired"
+    assert "difference" not in summaries["default"]["skill"]
+    row = next(line for line in text.splitlines() if line.startswith("| worse"))
+    assert "`model.lambda_cycle=1`" in row and f"{worse['mean']:.2f} [" in row and "**-0.05" in row
+    assert "| absent | nothing | not run |" in text
+    assert "- broken did not finish: cyclegan: it has diverged" in text
+
+
+def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
+    tables = scripts["tables"]
+    document = (ROOT / "docs/ablation.md").read_text(encoding="utf-8")
+    made, summaries = tables.make(given, STUDY / "results", ROOT / "metrics/evaluation.json")
+    if not summaries:
+        pytest.skip("the study has not been run")
+    shown = document.split(tables.BEGIN)[1].split(tables.END)[0].strip()
+    # The vocoders' rows are of the evaluation that the study was made with; the pipeline's own may be newer.
+    assert shown.split("### Vocoders")[0] == made.strip().split("### Vocoders")[0], "run `make study`"
+    assert json.loads((STUDY / "summary.json").read_text()).keys() == summaries.keys()
+
+
+def test_tables_are_put_between_the_markers_only(scripts: dict[str, ModuleType]) -> None:
+    tables = scripts["tables"]
+    document = f"by hand\n{tables.BEGIN}\nold\n{tables.END}\nmore by hand\n"
+    once = tables.insert(document, "new")
+    assert once.startswith("by hand\n") and once.endswith("\nmore by hand\n") and "old" not in once and "new" in once
+    assert tables.insert(once, "new") == once
+    with pytest.raises(RetimbreError, match="ablation.md must hold"):
+        tables.insert("no markers", "new")
+
+
+# ----------------------------------------------------------------------------------------- scoring
+
+
+@pytest.mark.parametrize("representation", ["cqt", "mel", "stft"])
+def test_the_filter_changes_what_the_gain_says(scripts: dict[str, ModuleType], representation: str) -> None:
+    scoring, config = scripts["scoring"], FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, 80, 60.0)
+    rate, n = config.sample_rate, config.sample_rate
+    low, high = (np.sin(2 * np.pi * f * np.arange(n) / rate).astype(np.float32) * 0.3 for f in (220.0, 1760.0))
+    centres = config.frequencies_hz(representation)
+    gain = np.where(centres < 700, 0.0, -40.0)[:, None].repeat(config.frames(n), axis=1)
+    same = scoring.filtered(low + high, np.zeros_like(gain), config, representation)
+    np.testing.assert_allclose(same, low + high, atol=1e-4)
+    out = scoring.filtered(low + high, gain, config, representation)
+
+    def level_db(x: np.ndarray, wave: np.ndarray) -> float:
+        inner = slice(rate // 4, -rate // 4)
+        return 20 * np.log10(abs(np.dot(x[inner], wave[inner])) / np.dot(wave[inner], wave[inner]))
+
+    assert level_db(out, low) == pytest.approx(0, abs=0.5)
+    assert level_db(out, high) == pytest.approx(-40, abs=2)
+
+
+# ------------------------------------------------------------------------------------- smoke scale
+
+NEEDED = r"src/|stages/|studies/|params|docs/ablation|metrics/evaluation|\.dvc|dvc\.yaml"  # of the working tree
+SMALL = {
+    "seeds": [1, 2],
+    "one_seed": [],
+    "all": {"model.steps": 6, "model.guard_action": "warn"},
+    "data": {},
+    "groups": {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 1}}},
+    "tables": {"All": ["default", "cycle_1"]},
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working tree with smoke params, the data that the study needs, and a study of two variants."""
+    folder = tmp_path_factory.mktemp("study") / "repository"
+    listing = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listing.stdout.split("\0")):
+        if re.match(NEEDED, name) and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    smoke = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8"))
+    smoke["vocoder"] |= {"kind": "source_phase", "kinds": ["source_phase"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(smoke, sort_keys=False), encoding="utf-8")
+    study = folder / "studies/ablation"
+    shutil.rmtree(study / "results", ignore_errors=True)
+    (study / "dvc.lock").unlink(missing_ok=True)
+    stages = yaml.safe_load((study / "dvc.yaml").read_text(encoding="utf-8"))
+    kept = {name: stage for name, stage in stages["stages"].items() if name in ("code", "data", "claims", "tables")}
+    (study / "dvc.yaml").write_text(yaml.safe_dump(stages | {"stages": kept}, sort_keys=False), encoding="utf-8")
+    (study / "variants.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    run(folder, "git", "init", "-q")
+    made = "; ".join(
+        f"import stages.{name}; stages.{name}.main()" for name in ("download", "resample", "features", "classifier", "vocoder")
+    )
+    run(folder, sys.executable, "-c", made, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
+    return folder
+
+
+def run(folder: Path, *words: str, status: int = 0, **environment: str) -> str:
+    """Run a command; what it printed. Fails when the exit status is another one."""
+    here = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), here["PATH"]])
+    cache = {"DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"), "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path}
+    options = dict(cwd=folder, env=here | cache | environment, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == status, f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: dict[str, ModuleType]) -> None:
+    study = checkout / "studies/ablation"
+    said = run(checkout, sys.executable, "studies/ablation/run.py")
+    assert "4 of 4 cells to do, 2 at a time" in said
+    names = {f"{variant}-{seed}.json" for variant in ("default", "cycle_1") for seed in (1, 2)}
+    assert {path.name for path in (study / "results").iterdir()} == names
+    found = {name: json.loads((study / "results" / name).read_text()) for name in names}
+    for cell in found.values():
+        assert cell["finished"] == 1 and {"skill", "change_db", "chroma_ratio", "beyond_eq", "paired_lsd", "filter_paired_lsd"} <= set(cell)
+        assert cell["skill"] == pytest.approx(np.mean(cell["values"]["skill"]), rel=1e-3)
+        assert len(cell["items"]) == 4 == len(set(cell["items"])), "two pieces in both directions"
+    assert len({json.dumps(cell["values"]) for cell in found.values()}) == 4, "every cell is a training of its own"
+    assert str(checkout) not in (study / "dvc.lock").read_text(), "results can be committed: no machine's paths"
+    lock = yaml.safe_load((study / "dvc.lock").read_text())["stages"]
+    assert {name for name in lock if name.startswith("claims@")} == {f"claims@{name.removesuffix('.json')}" for name in names}
+
+    summary = json.loads((study / "summary.json").read_text())
+    assert summary["cycle_1"]["skill"] == pytest.approx(np.mean([found[f"cycle_1-{s}.json"]["skill"] for s in (1, 2)]), rel=2e-3)
+    tables = scripts["tables"]
+    shown = (checkout / "docs/ablation.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
+    assert "`model.lambda_cycle=1`" in shown and shown.strip() == (study / "tables.md").read_text().strip()
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{checkout / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("ablation").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == sorted(name.removesuffix(".json") for name in names)
+    assert {(r.data.params["variant"], r.data.params["model.lambda_cycle"], r.info.status) for r in runs} == {
+        ("default", "4", "FINISHED"),
+        ("cycle_1", "1", "FINISHED"),
+    }
+    assert all({"skill", "loss/cycle"} <= set(run.data.metrics) for run in runs)
+
+    # Nothing changed: nothing is trained. A variant changed: its cells, and no others, are out of date.
+    assert "0 of 4 cells to do" in run(checkout, sys.executable, "studies/ablation/run.py", "--jobs", "1")
+    (study / "variants.yaml").write_text(
+        yaml.safe_dump(SMALL | {"groups": {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 2}}}})
+    )
+    changed = json.loads(run(study, sys.executable, "-m", "dvc", "status", "--json", "claims"))
+    assert set(changed) == {"claims@cycle_1-1", "claims@cycle_1-2"}
