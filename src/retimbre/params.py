@@ -219,6 +219,7 @@ class Vocoder(Section):
     inverter_batch_size: Count
     inverter_crop_frames: Annotated[int, Field(ge=8)]
     inverter_learning_rate: Positive
+    inverter_band_weight: NonNegative
     griffin_lim_iterations: Natural
     low_band_hops: Annotated[float, Field(ge=0)]
     low_band_iterations: Natural

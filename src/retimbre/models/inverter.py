@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FLOOR_DB = -60.0  # the log-magnitude loss ignores what lies below: 60 dB under a magnitude of 1
+FLOOR_DB = -60.0  # the losses ignore what lies below: 60 dB under a magnitude of 1
+CEILING_DB = 60.0  # more than any window of audio has
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,24 @@ class SpectralInverter(nn.Module):
 def inverter_loss(predicted_db: Tensor, target_db: Tensor) -> Tensor:
     """Mean absolute difference in dB, both floored at ``FLOOR_DB``; shapes (B, K, T)."""
     return (predicted_db.clamp(min=FLOOR_DB) - target_db.clamp(min=FLOOR_DB)).abs().mean()
+
+
+class BandDistance(nn.Module):
+    """Log-spectral distance of mel bands in dB: root mean square over a crop's frames, mean over bands.
+
+    The mean absolute difference makes every bin its median: right between partials, too low and too wide for the partials, which are
+    few. Power summed over a band is ruled by them. ``filters`` (M, K): mel filters of the STFT that is predicted.
+    """
+
+    def __init__(self, filters: Tensor):
+        super().__init__()
+        self.register_buffer("filters", filters, persistent=False)
+
+    def _level_db(self, stft_db: Tensor) -> Tensor:
+        power = 10.0 ** (stft_db.float().clamp(max=CEILING_DB) / 10)  # an untrained network may say anything
+        with torch.autocast(power.device.type, enabled=False):
+            return 10 * torch.log10(self.filters @ power + 10.0 ** (FLOOR_DB / 10))
+
+    def forward(self, predicted_db: Tensor, target_db: Tensor) -> Tensor:
+        difference = self._level_db(predicted_db) - self._level_db(target_db)  # (B, M, T)
+        return (difference.square().mean(2) + 1e-3).sqrt().mean()

@@ -19,7 +19,7 @@ from torch import nn
 
 from retimbre.audio.features import FeatureConfig, magnitude
 from retimbre.audio.low_band import LowBand, splice
-from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
+from retimbre.audio.spectral import griffin_lim, istft, mel_filters, spsi_phase, stft
 from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.models.inverter import InverterConfig, SpectralInverter
@@ -125,7 +125,9 @@ def fit_inverter(
     domains = features.domains
     torch.manual_seed(seed)
     network = SpectralInverter(InverterConfig(config.bins(p.representation), config.stft_n_fft, p.inverter_channels, p.inverter_blocks))
-    trainer = InverterTrainer(network, p.inverter_steps, p.inverter_learning_rate, fabric, statistics["top_db"], config.range_db, seed)
+    bands = mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins)
+    scale = statistics["top_db"], config.range_db
+    trainer = InverterTrainer(network, p.inverter_steps, p.inverter_learning_rate, fabric, *scale, seed, bands, p.inverter_band_weight)
     share = max(1, p.inverter_batch_size // len(domains))
     # The same seed and stream draw the same places, so that the two batches show the same audio.
     pairs = [

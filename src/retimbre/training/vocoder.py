@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from retimbre.audio.features import normalise
 from retimbre.models import mixture
-from retimbre.models.inverter import SpectralInverter, inverter_loss
+from retimbre.models.inverter import BandDistance, SpectralInverter, inverter_loss
 from retimbre.models.wavenet import WaveNet, shift_right
 from retimbre.training.ema import Ema
 from retimbre.training.timing import part
@@ -55,13 +55,26 @@ class Trainer:
 
 
 class InverterTrainer(Trainer):
-    """Features in dB to STFT levels in dB, both moved by one random gain per crop."""
+    """Features in dB to STFT levels in dB, both moved by one random gain per crop.
+
+    ``bands`` (M, K): filters of the loss's second term, which counts ``band_weight`` times.
+    """
 
     def __init__(
-        self, network: SpectralInverter, steps: int, learning_rate: float, fabric: "Fabric", top_db: float, range_db: float, seed: int
+        self,
+        network: SpectralInverter,
+        steps: int,
+        learning_rate: float,
+        fabric: "Fabric",
+        top_db: float,
+        range_db: float,
+        seed: int,
+        bands: Tensor,
+        band_weight: float,
     ):
         super().__init__("inverter", network, steps, learning_rate, fabric)
         self.top_db, self.range_db, self.seed = top_db, range_db, seed
+        self.band_distance, self.band_weight = BandDistance(bands).to(fabric.device), band_weight
 
     def step(self, feature_db: Tensor, stft_db: Tensor, step: int) -> dict[str, Tensor]:
         """``feature_db`` (B, F, T) and ``stft_db`` (B, K, T) of the same audio."""
@@ -69,9 +82,14 @@ class InverterTrainer(Trainer):
         change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(feature_db), 1, 1)).astype(np.float32))
         z = normalise(feature_db + change, self.top_db, self.range_db).to(self.fabric.device)
         with part("forward"), self.fabric.autocast():
-            loss = inverter_loss(self.network(z), (stft_db + change).to(self.fabric.device))
+            predicted, target = self.network(z), (stft_db + change).to(self.fabric.device)
+            losses = {"inverter/l1_db": inverter_loss(predicted, target)}
+        loss = losses["inverter/l1_db"]
+        if self.band_weight:
+            losses["inverter/band_lsd_db"] = self.band_distance(predicted, target)
+            loss = loss + self.band_weight * losses["inverter/band_lsd_db"]
         self.descend(loss, step)
-        return {"inverter/l1_db": loss.detach()}
+        return {name: value.detach() for name, value in losses.items()}
 
 
 def wavenet_loss(network: WaveNet, codes: Tensor, level_db: Tensor, domain: Tensor) -> Tensor:
