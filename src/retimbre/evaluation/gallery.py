@@ -28,7 +28,9 @@ AGAINST = "eq_match"
 HISTORIES = {
     "CycleGAN": "cyclegan/history",
     "Spectral inverter": "vocoder/inverter",
+    "Inverse-STFT vocoder": "vocoder/istft",
     "WaveNet": "vocoder/wavenet",
+    "Excited WaveNet": "vocoder/excited",
     "Classifier": "classifier/history",
 }
 BOARD_DPI = 80
@@ -66,7 +68,7 @@ def notes_on(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
         notes.append("The hard judge takes most of the CycleGAN's output for an equalised source: no more than an equaliser was learnt.")
     notes.append(
         "Outputs on the source's phase inherit its notes and timing: their content scores must not be credited to the generator; "
-        "the griffin_lim rows do without."
+        "rows that name another vocoder do without."
     )
     return notes
 

@@ -114,10 +114,12 @@ ROWS = {
     "musaicing": "Baseline: NMF with target recordings as its templates (“let it bee”).",
     "gram": "Baseline: a spectrogram optimised to the Gram matrices of the target.",
     "texture": "Baseline: random-CNN texture synthesis after Ulyanov and Lebedev.",
-    "cyclegan": "CycleGAN with the default route to audio.",
+    "cyclegan": "CycleGAN with the default vocoder.",
     "cyclegan_wavenet": "CycleGAN with the WaveNet vocoder, on a few pieces only.",
     "cyclegan_source_phase": "CycleGAN on the phase of the source recording.",
-    "cyclegan_griffin_lim": "CycleGAN with a route to audio that does not use the source's phase.",
+    "cyclegan_griffin_lim": "CycleGAN on phases found by Griffin-Lim: nothing of the source but its levels.",
+    "cyclegan_istft": "CycleGAN with the inverse-STFT vocoder: nothing of the source but its levels.",
+    "cyclegan_wavenet_excited": "CycleGAN with the WaveNet that hears the inverter's waveform, on a few pieces only.",
 }
 
 
@@ -145,8 +147,8 @@ def main_system(table: pandas.DataFrame) -> str | None:
 def about(system: str) -> str:
     """A sentence on a row of the table."""
     if system.startswith("vocoder_"):
-        route = system.removeprefix("vocoder_").replace("_", " ")
-        return f"The true target rebuilt from its own features ({route}): the best that this route to audio allows."
+        kind = system.removeprefix("vocoder_").replace("_", " ")
+        return f"The true target rebuilt from its own features ({kind}): the best that this vocoder allows."
     return ROWS.get(system, "")
 
 
