@@ -11,7 +11,7 @@ from retimbre.evaluation.curves import write_curves
 from retimbre.evaluation.likelihood import likelihood_figures
 from retimbre.systems import vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.devices import seed_everything, set_threads
+from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics
 
 AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data/models/vocoder")
@@ -29,9 +29,14 @@ def main() -> None:
     set_threads()
     seed_everything(p.seed)
     values = {"seed": p.seed, **params.flatten("vocoder", p.vocoder)}
+    fabric = make_fabric(p.vocoder.accelerator, p.vocoder.devices, p.vocoder.precision, p.vocoder.nodes)
     audio, features = PackedAudio(AUDIO), PackedFeatures(FEATURES)
+    if not fabric.is_global_zero:  # one of several processes: it computes its share, the first does all the rest
+        with Scratch("vocoder", "", writes=False) as scratch:
+            vocoder.fit(audio, features, p.vocoder, p.seed, scratch, None)
+        return
     with (
-        Scratch("vocoder", fingerprint(values, [AUDIO, FEATURES], loaded_sources())) as scratch,
+        Scratch("vocoder", fingerprint(values | {"processes": fabric.world_size}, [AUDIO, FEATURES], loaded_sources())) as scratch,
         tracking.stage_run("vocoder", values) as tracker,
     ):
         model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)

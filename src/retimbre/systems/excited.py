@@ -24,7 +24,8 @@ from retimbre.models.wavenet import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.progress import Progress
 from retimbre.systems.vocoder_parts import Part, Training
-from retimbre.training.devices import make_fabric
+from retimbre.training.devices import compiled, make_fabric
+from retimbre.training.distributed import check_batch
 from retimbre.training.excited import ExcitedTrainer
 from retimbre.training.loop import Loop
 
@@ -167,7 +168,8 @@ def crops_of(examples: Examples, frames: int, hop: int, batch_size: int, seed: i
 def fit_excited(part: ExcitedVocoder, training: Training) -> list[dict[str, float]]:
     """Train ``part.network`` in place; returns the curves. What is prepared depends on the seed alone: a restart makes it again."""
     p, hop = training.params, training.features.config.hop_length
-    fabric = make_fabric(p.accelerator, 1, p.precision)
+    fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
+    check_batch(p.wavenet_batch_size, fabric, "vocoder.wavenet_batch_size", 2)  # halves of a batch learn different things
     examples = prepare(part, training.audio, training.features, p, training.seed)
     trainer = ExcitedTrainer(part.network, p.excited_steps, p.wavenet_learning_rate, p.excited_lambda_spectral, fabric)
     loop = Loop(
@@ -180,9 +182,11 @@ def fit_excited(part: ExcitedVocoder, training: Training) -> list[dict[str, floa
         None,
         p.log_every,
         p.checkpoint_every,
+        fabric=fabric,
     )
     batch = loop.ahead(lambda step: crops_of(examples, p.wavenet_crop_frames, hop, p.wavenet_batch_size, training.seed, step))
-    for step in loop:
-        loop.add(trainer.step(*batch(step), step))
+    with compiled(p.compile, part.network):
+        for step in loop:
+            loop.add(trainer.step(*batch(step), step))
     part.network.eval()
     return loop.curves()

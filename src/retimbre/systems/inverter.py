@@ -27,7 +27,8 @@ from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.vocoder_parts import Part, Training
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import make_fabric
+from retimbre.training.devices import compiled, make_fabric
+from retimbre.training.distributed import check_batch
 from retimbre.training.loop import Loop
 from retimbre.training.vocoder import InverterTrainer
 
@@ -119,7 +120,7 @@ def fit_inverter(
     features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
 ) -> tuple[SpectralInverter, list[dict[str, float]]]:
     """Train on every domain's training split: levels of ``p.representation`` to STFT levels."""
-    fabric = make_fabric(p.accelerator, 1, p.precision)
+    fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
     config: FeatureConfig = features.config
     statistics = features.statistics[p.representation]
     domains = features.domains
@@ -129,19 +130,20 @@ def fit_inverter(
     scale = statistics["top_db"], config.range_db
     trainer = InverterTrainer(network, p.inverter_steps, p.inverter_learning_rate, fabric, *scale, seed, bands, p.inverter_band_weight)
     share = max(1, p.inverter_batch_size // len(domains))
+    check_batch(share * len(domains), fabric, "vocoder.inverter_batch_size")
     # The same seed and stream draw the same places, so that the two batches show the same audio.
     pairs = [
         [FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i) for r in (p.representation, "stft")]
         for i, d in enumerate(domains)
     ]
-    loop = Loop(
-        "inverter", p.inverter_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
-    )
+    states = trainer.state_dict, trainer.load_state_dict
+    loop = Loop("inverter", p.inverter_steps, scratch, run, *states, None, p.log_every, p.checkpoint_every, fabric=fabric)
 
     def draw(step: int) -> list[torch.Tensor]:
         return [torch.cat(batches) for batches in zip(*[[crops.batch(step) for crops in pair] for pair in pairs], strict=True)]
 
     batch = loop.ahead(draw)
-    for step in loop:
-        loop.add(trainer.step(*batch(step), step))
+    with compiled(p.compile, network):
+        for step in loop:
+            loop.add(trainer.step(*batch(step), step))
     return network, loop.curves()

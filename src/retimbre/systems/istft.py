@@ -12,7 +12,8 @@ from retimbre.datasets.crops import AudioFeatureCrops
 from retimbre.models.inverter import SpectralInverter
 from retimbre.models.istft import IstftConfig, IstftNet
 from retimbre.systems.vocoder_parts import Part, Training
-from retimbre.training.devices import make_fabric
+from retimbre.training.devices import compiled, make_fabric
+from retimbre.training.distributed import check_batch
 from retimbre.training.istft import IstftTrainer
 from retimbre.training.loop import Loop
 
@@ -56,7 +57,8 @@ def fit_istft(training: Training, inverter: SpectralInverter | None) -> tuple[Is
     """Train on every domain's training split: levels of ``representation`` to audio, from the inverter's weights on (None: from none)."""
     p, features, statistics = training.params, training.features, training.features.statistics[training.params.representation]
     config, domains = features.config, features.domains
-    fabric = make_fabric(p.accelerator, 1, p.precision)
+    fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
+    check_batch(p.istft_batch_size, fabric, "vocoder.istft_batch_size")
     crops = AudioFeatureCrops(
         training.audio, features, [p.representation], domains, "train", p.istft_crop_frames, p.istft_batch_size, training.seed, 50
     )
@@ -79,9 +81,11 @@ def fit_istft(training: Training, inverter: SpectralInverter | None) -> tuple[Is
         p.istft_lambda_feature_matching,
     )
     scratch, run = training.scratch, training.run
-    loop = Loop("istft", p.istft_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every)
+    states = trainer.state_dict, trainer.load_state_dict
+    loop = Loop("istft", p.istft_steps, scratch, run, *states, None, p.log_every, p.checkpoint_every, fabric=fabric)
     batch = loop.ahead(crops.batch)
-    for step in loop:
-        drawn = batch(step)
-        loop.add(trainer.step(drawn[p.representation], drawn["audio"], step))
+    with compiled(p.compile, *trainer.nets.values()):
+        for step in loop:
+            drawn = batch(step)
+            loop.add(trainer.step(drawn[p.representation], drawn["audio"], step))
     return trainer.network, loop.curves()

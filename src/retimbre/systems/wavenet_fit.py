@@ -11,7 +11,8 @@ from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.wavenet_codec import Codec, encode_audio
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import make_fabric
+from retimbre.training.devices import compiled, make_fabric
+from retimbre.training.distributed import check_batch
 from retimbre.training.loop import Loop
 from retimbre.training.vocoder import WaveNetTrainer
 
@@ -39,7 +40,8 @@ def fit_wavenet(
     audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
 ) -> tuple[WaveNet, list[dict[str, float]]]:
     """Train on every domain's training split: samples given the levels and the domain."""
-    fabric = make_fabric(p.accelerator, 1, p.precision)
+    fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
+    check_batch(p.wavenet_batch_size, fabric, "vocoder.wavenet_batch_size")
     config: FeatureConfig = features.config
     statistics = features.statistics[p.representation]
     domains = features.domains
@@ -81,11 +83,10 @@ def fit_wavenet(
         histogram,
     )
     trainer = WaveNetTrainer(network, p.wavenet_steps, p.wavenet_learning_rate, fabric, p.wavenet_ema_decay)
-    loop = Loop(
-        "wavenet", p.wavenet_steps, scratch, run, trainer.state_dict, trainer.load_state_dict, None, p.log_every, p.checkpoint_every
-    )
-
+    states = trainer.state_dict, trainer.load_state_dict
+    loop = Loop("wavenet", p.wavenet_steps, scratch, run, *states, None, p.log_every, p.checkpoint_every, fabric=fabric)
     batch = loop.ahead(draw)
-    for step in loop:
-        loop.add(trainer.step(*batch(step), step))
+    with compiled(p.compile, network):
+        for step in loop:
+            loop.add(trainer.step(*batch(step), step))
     return trainer.result, loop.curves()

@@ -3,7 +3,8 @@
 import os
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,17 @@ def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str =
         raise RetimbreError("compile is true in params.yaml, but no C++ compiler is here: install g++ or set it to false.")
     for network in networks:
         network.compile(backend=backend)
+
+
+@contextmanager
+def compiled(wanted: bool, *networks: nn.Module) -> Iterator[None]:
+    """``compile_networks`` for a block: what is computed with the networks after it has other lengths, and would compile anew."""
+    compile_networks(wanted, networks)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network._compiled_call_impl = None  # what Module.compile sets; it has no undoing of its own
 
 
 def set_threads() -> int:

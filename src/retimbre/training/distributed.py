@@ -69,11 +69,12 @@ def any_process(fabric: "Fabric | None", flag: bool) -> bool:
     return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum") > 0)
 
 
-def check_batch(batch_size: int, fabric: "Fabric", key: str) -> None:
-    """Raise RetimbreError (naming the params ``key``) unless the global batch divides into equal shares."""
-    if batch_size % fabric.world_size:
+def check_batch(batch_size: int, fabric: "Fabric", key: str, multiple: int = 1) -> None:
+    """Raise RetimbreError (naming the params ``key``) unless the global batch divides into equal shares, each a ``multiple``."""
+    least = fabric.world_size * multiple
+    if fabric.world_size > 1 and batch_size % least:
         raise RetimbreError(
-            f"{key} is {batch_size}, the batch of all {fabric.world_size} processes together: make it a multiple of {fabric.world_size}."
+            f"{key} is {batch_size}, the batch of all {fabric.world_size} processes together: make it a multiple of {least}."
         )
 
 

@@ -31,7 +31,7 @@ class ExcitedTrainer(Trainer):
 
     def step(self, samples: Tensor, excitation: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
         """``samples`` (B, N) and ``excitation`` (B, N + 2 MARGIN) pre-emphasised, ``level_db`` (B, F, T) clipped, ``domain`` (B,)."""
-        samples, excitation, level_db, domain = (x.to(self.fabric.device) for x in (samples, excitation, level_db, domain))
+        samples, excitation, level_db, domain = self.own(samples, excitation, level_db, domain)
         taught = torch.arange(len(samples), device=samples.device) % 2 == step % 2  # turns are taken, so that a batch of one learns both
         near = excitation[:, MARGIN:-MARGIN]
         residuals = samples - near

@@ -11,6 +11,7 @@ from retimbre.audio.spectral import stft
 from retimbre.models.inverter import FLOOR_DB
 from retimbre.models.istft import IstftNet
 from retimbre.models.spectrogram_discriminators import MultiResolution, feature_matching
+from retimbre.training.distributed import average_gradients, own_share
 from retimbre.training.losses import hinge_discriminator, hinge_generator
 from retimbre.training.timing import part
 from retimbre.training.vocoder import LEVEL_CHANGE_DB, cosine_rate
@@ -94,6 +95,7 @@ class IstftTrainer:
         with part("backward"):
             optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
+            average_gradients(self.fabric, self.nets[name].parameters())
         with part("optimiser"):
             nn.utils.clip_grad_norm_(self.nets[name].parameters(), GRADIENT_NORM[name])
             optimiser.step()
@@ -102,8 +104,8 @@ class IstftTrainer:
         """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain per crop."""
         rng = np.random.default_rng([self.seed, 22, step])
         change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(audio), 1)).astype(np.float32))
-        target = (audio * 10 ** (change / 20)).to(self.fabric.device)
-        z = normalise(level_db + change[..., None], self.top_db, self.range_db).to(self.fabric.device)
+        moved = audio * 10 ** (change / 20), normalise(level_db + change[..., None], self.top_db, self.range_db)
+        target, z = (own_share(self.fabric, x).to(self.fabric.device) for x in moved)
         return self._fit_levels(z, target, step) if step < self.first_audio_step else self._fit_audio(z, target, step)
 
     def _fit_levels(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from retimbre.audio.features import normalise
 from retimbre.models import mixture
 from retimbre.models.inverter import BandDistance, SpectralInverter, inverter_loss
 from retimbre.models.wavenet import WaveNet, shift_right
+from retimbre.training.distributed import average_gradients, own_share
 from retimbre.training.ema import Ema
 from retimbre.training.timing import part
 
@@ -30,18 +31,23 @@ def cosine_rate(step: int, steps: int) -> float:
 
 
 class Trainer:
-    """A network, AdamW and its schedule; ``state_dict`` is complete."""
+    """A network, AdamW and its schedule; ``state_dict`` is complete. Of several processes each is given the whole batch."""
 
     def __init__(self, kind: str, network: nn.Module, steps: int, learning_rate: float, fabric: "Fabric"):
         self.kind, self.steps, self.learning_rate, self.fabric = kind, steps, learning_rate, fabric
         self.network = network.to(fabric.device).train()
         self.optimiser = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
 
+    def own(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """This process's share of every tensor (B, ...) of a batch, on its device."""
+        return tuple(own_share(self.fabric, x).to(self.fabric.device) for x in batch)
+
     def descend(self, loss: Tensor, step: int) -> None:
         self.optimiser.param_groups[0]["lr"] = self.learning_rate * cosine_rate(step, self.steps)
         with part("backward"):
             self.optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
+            average_gradients(self.fabric, self.network.parameters())
         with part("optimiser"):
             nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM[self.kind])
             self.optimiser.step()
@@ -80,9 +86,9 @@ class InverterTrainer(Trainer):
         """``feature_db`` (B, F, T) and ``stft_db`` (B, K, T) of the same audio."""
         rng = np.random.default_rng([self.seed, 21, step])
         change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(feature_db), 1, 1)).astype(np.float32))
-        z = normalise(feature_db + change, self.top_db, self.range_db).to(self.fabric.device)
+        z, target = self.own(normalise(feature_db + change, self.top_db, self.range_db), stft_db + change)
         with part("forward"), self.fabric.autocast():
-            predicted, target = self.network(z), (stft_db + change).to(self.fabric.device)
+            predicted = self.network(z)
             losses = {"inverter/l1_db": inverter_loss(predicted, target)}
         loss = losses["inverter/l1_db"]
         if self.band_weight:
@@ -133,10 +139,9 @@ class WaveNetTrainer(Trainer):
             self.ema.module.load_state_dict(state["ema"])
 
     def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
-        device = self.fabric.device
+        codes, level_db, domain = self.own(codes, level_db, domain)
         with part("forward"), self.fabric.autocast():
-            codes = codes.to(device)
-            outputs = self.network(shift_right(codes, self.network.config.silence), level_db.to(device), domain.to(device))
+            outputs = self.network(shift_right(codes, self.network.config.silence), level_db, domain)
             loss, of_codes = likelihoods(self.network, outputs, codes)
         self.descend(loss, step)
         if self.ema:
