@@ -16,6 +16,15 @@ from retimbre.models.generation.stream import products, rounded
 from retimbre.models.generation.weights import pack
 from retimbre.models.wavenet import SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
 
+OPTIONS = {
+    "scalar": {"input": "scalar"},
+    "nearest": {"upsampling": "nearest"},
+    "transposed": {"upsampling": "transposed"},
+    "context": {"context_layers": 4},
+    "mol": {"input": "scalar", "output": "mol"},
+    "mol, context, kernel 3": {"input": "scalar", "output": "mol", "mixtures": 3, "context_layers": 2, "kernel": 3},
+}
+each_option = pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 HAS_COMPILER = shutil.which("g++") is not None
 ROUTES = ["eager", "numba", pytest.param("cpp", marks=pytest.mark.skipif(not HAS_COMPILER, reason="needs g++"))]
 HOP = 16
@@ -45,16 +54,19 @@ def network(kernel: int = 2, **changes) -> WaveNet:
     sizes |= {"residual_channels": 20, "skip_channels": 28, "conditioning_channels": 10, "kernel": kernel}
     model = WaveNet(WaveNetConfig(**{**sizes, **changes}), torch.full((6,), -40.0), torch.full((6,), 10.0)).eval()
     with torch.no_grad():
-        model.head_output.weight.mul_(6)
         model.output_bias.normal_(0, 0.1)
-        model.head_output.bias.copy_(-(((torch.arange(256) - 128) / 50.0) ** 2))
+        if model.config.output == "mol":
+            model.head_output.weight.mul_(20)
+        else:
+            model.head_output.weight.mul_(6)
+            model.head_output.bias.copy_(-(((torch.arange(256) - 128) / 50.0) ** 2))
     return model
 
 
-def inputs(B: int, N: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def inputs(B: int, N: int, codes: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     features = random.normal(-40, 10, (B, 6, -(-N // HOP))).astype(np.float32)
-    codes = random.integers(0, 256, (B, N), dtype=np.uint8)
+    codes = random.integers(0, codes, (B, N), dtype=np.uint8 if codes == 256 else np.uint16)
     return codes, features, np.arange(B) % 2, random.random((B, N), dtype=np.float32)
 
 
@@ -73,7 +85,11 @@ def clear_uniforms(model, features, domain, uniforms, temperature: float, weight
 
 def teacher_forced(model, codes, features, domain) -> np.ndarray:
     with torch.no_grad():
-        return model(shift_right(torch.from_numpy(codes).long()), torch.from_numpy(features), torch.from_numpy(domain)).numpy()
+        return model(
+            shift_right(torch.from_numpy(codes.astype(np.int64)), model.config.silence),
+            torch.from_numpy(features),
+            torch.from_numpy(domain),
+        ).numpy()
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
@@ -260,6 +276,98 @@ def test_refuses_in_one_sentence(change, says):
         given_["state"] = State(model, given_["state"])
     with pytest.raises(RetimbreError, match=says):
         generate(model, **given_)
+
+
+# ---------------------------------------------------------------- options
+
+
+def routes_of(model: WaveNet) -> list[str]:
+    return ["eager", "numba"] + ["cpp"] * (HAS_COMPILER and model.config.output == "softmax")
+
+
+@each_option
+def test_cached_loop_equals_the_parallel_forward_with_every_option(changes):
+    model, N = network(**changes), BLOCK + 150
+    codes, features, domain, _ = inputs(3, N, model.config.codes)
+    reference = teacher_forced(model, codes, features, domain)
+    assert reference.std() > 1
+    for route in routes_of(model):
+        assert np.abs(forced_logits(model, features, domain, codes, route=route) - reference).max() <= 1e-4, route
+
+
+@each_option
+def test_all_routes_draw_the_same_samples_with_every_option(changes, monkeypatch):
+    """A softmax's exactly; values of a mixture that lie on the edge between two 16-bit codes may fall to either side."""
+    model = network(**changes)
+    _, features, domain, uniforms = inputs(3, 700)
+    if model.config.output == "softmax":
+        uniforms = clear_uniforms(model, features, domain, uniforms, 0.8)
+        drawn = [generate(model, features, domain, 700, 0.8, uniforms, route=route) for route in routes_of(model)]
+    else:
+        N = 120
+        drawn = [generate(model, features, domain, N, 0.8, uniforms[:, :N], route=route).astype(int) for route in routes_of(model)]
+        drawn.append(generate(model, features, domain, N, 0.8, uniforms[:, :N], route=fixed_buffers(monkeypatch)).astype(int))
+    assert len(np.unique(drawn[0])) > 30
+    for other in drawn[1:]:
+        np.testing.assert_allclose(other, drawn[0], atol=0 if model.config.output == "softmax" else 2)
+
+
+@each_option
+def test_chunks_and_copies_go_on_exactly_with_every_option(changes):
+    """Chunks end within segments; a copy and a taken stream go on as the original does (16-bit codes up to rounding)."""
+    model, N = network(**changes), 150
+    _, features, domain, uniforms = inputs(3, N)
+    domain = np.zeros(3, int)
+    features[:] = features[0]
+    atol = 0 if model.config.output == "softmax" else 4
+
+    def go_on(start: int, stop: int, state: State, rows: list[int]) -> np.ndarray:
+        drawn = generate(model, features[rows], domain[rows], stop - start, 1.0, uniforms[rows, start:stop], route="numba", state=state)
+        return drawn.astype(int)
+
+    everyone = [0, 1, 2]
+    whole = go_on(0, N, State(model, 3), everyone)
+    state, edges = State(model, 3), [0, 1, 18, 70, 75]
+    parts = [go_on(a, b, state, everyone) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole[:, :75], atol=atol)
+    np.testing.assert_allclose(go_on(75, N, state.copy(), everyone), whole[:, 75:], atol=atol)
+    rows = [2, 2, 0, 1]
+    np.testing.assert_allclose(go_on(75, N, state.take(np.array(rows)), rows), whole[rows, 75:], atol=atol)
+    np.testing.assert_allclose(go_on(75, N, state, everyone), whole[:, 75:], atol=atol)  # neither moved the original
+
+
+def test_scalar_input_with_a_context_is_really_heard():
+    """Other continuations of the context alone change what is drawn: the cached stack is not a constant."""
+    model = network(layers=1, context_layers=3)
+    _, features, domain, uniforms = inputs(1, 200)
+    codes = np.full((1, 100), 128, np.uint8)
+    moved = codes.copy()
+    moved[:, 60:80] = 250  # beyond the two samples of the layer, within the stack's eight segments of four samples
+    drawn = []
+    for past in (codes, moved):
+        state = State(model, 1)
+        forced_logits(model, features, domain, past, state=state)
+        drawn.append(forced_logits(model, features, domain, codes[:, :4], state=state))
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
+
+
+def test_the_cpp_route_refuses_a_mixture():
+    model = network(input="scalar", output="mol")
+    _, features, domain, uniforms = inputs(1, 20)
+    with pytest.raises(RetimbreError, match="choose numba or eager with vocoder.wavenet_output mol"):
+        generate(model, features, domain, 20, 1.0, uniforms, route="cpp")
+
+
+def test_a_long_mixture_is_joined_on_its_own_grid():
+    model = network(input="scalar", output="mol", layers=1)
+    _, features, _, _ = inputs(1, 1200 * HOP)
+    codes = long.generate_long(model, features[0], 1, 1200 * HOP, 0.5, seed=3, streams=2)
+    assert codes.dtype == np.uint16 and codes.shape == (1200 * HOP,)
+    one_go = generate(model, features, 1, 1200 * HOP, 0.5, seed=3)[0]
+    starts, _ = long.plan_chunks(model.config, 1200, 2)
+    assert len(starts) == 2
+    before_joins = (starts[1] + long.warm_up_frames(model.config)) * HOP
+    np.testing.assert_allclose(codes[:before_joins].astype(int), one_go[:before_joins].astype(int), atol=20)
 
 
 # ---------------------------------------------------------------- the graphed step

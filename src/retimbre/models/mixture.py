@@ -79,7 +79,7 @@ def start(histogram: Tensor | None, mixtures: int) -> Tensor:
     right = torch.searchsorted(cdf, at).clamp(1, CODES)
     share = ((at - cdf[right - 1]) / (cdf[right] - cdf[right - 1])).clamp(0, 1)
     quantiles = edges[right - 1] + share * (edges[right] - edges[right - 1])
-    scales = (quantiles[2::2] - quantiles[:-2:2]).clamp(min=4 * HALF_STEP) / 2
+    scales = (quantiles[2::2] - quantiles[:-2:2]).clamp(min=8 * HALF_STEP) / 4
     return torch.cat([torch.zeros(mixtures), quantiles[1::2], torch.log(scales)])
 
 

@@ -92,10 +92,13 @@ class WaveNetConfig:
     def receptive_field(self) -> int:
         """How many previous codes an output depends on (1024 for ten layers of kernel 2).
 
-        With a context stack: of the last sample of a segment, whose own segment lies behind those that the stack sees.
+        With a context stack that of the samples that see furthest: the oldest output of the first layer that they depend on is the last
+        of its segment, and was conditioned on the segments before.
         """
         own = 1 + (self.kernel - 1) * sum(self.dilations)
-        return max(own, (self.context_segments + 1) * self.hold_length) if self.context_layers else own
+        if not self.context_layers:
+            return own
+        return max(own, (self.kernel - 1) * sum(self.dilations[1:]) + (self.context_segments + 1) * self.hold_length)
 
     def to_dict(self) -> dict[str, int | str]:
         return asdict(self)

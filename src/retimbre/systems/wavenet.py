@@ -73,8 +73,9 @@ class WaveNetVocoder(Part):
             return self.codec.decode(self._codes(levels, index, length, seed, temperature, made, beams, beam_step))
         levels = backwards_levels(levels)
         samples = (levels.shape[-1] - 1) * self.features.hop_length + 1
-        audio = forwards(self.codec.decode(self._codes(levels, index, samples, seed, temperature, None, beams, beam_step)), length)
-        return audio if before is None else self._joined(before, np.ascontiguousarray(audio))
+        drawn = self.codec.decode(self._codes(levels, index, samples, seed, temperature, None, beams, beam_step))
+        audio = np.ascontiguousarray(forwards(drawn, length))
+        return audio if before is None else self._joined(before, audio)
 
     def _codes(
         self, levels: Tensor, domain: int, length: int, seed: int, temperature: float, made: np.ndarray | None, beams: int, beam_step: int
