@@ -1,4 +1,4 @@
-"""Train the CycleGAN: generators A→B and B→A against one discriminator per domain."""
+"""Train the CycleGAN (or pix2pix): generators A→B and B→A against one discriminator per domain."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from retimbre import params, tracking
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.curves import write_curves
-from retimbre.systems import cyclegan
+from retimbre.systems import cyclegan, pix2pix
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics
@@ -22,14 +22,15 @@ def main() -> None:
     seed_everything(p.seed)
     fabric = make_fabric(p.model.accelerator, p.model.devices, p.model.precision, p.model.nodes)
     features = PackedFeatures(FEATURES)
+    fit = {"cyclegan": cyclegan.fit, "pix2pix": pix2pix.fit}[p.model.method]
     if not fabric.is_global_zero:  # one of several processes: it computes its share, the first does all the rest
         with Scratch("cyclegan", "", writes=False) as scratch:
-            cyclegan.fit(features, p.model, p.seed, scratch, None, fabric)
+            fit(features, p.model, p.seed, scratch, None, fabric)
         return
     values = {"seed": p.seed, **params.flatten("model", p.model)}
     key = fingerprint(values | {"processes": fabric.world_size}, [FEATURES], loaded_sources())
     with Scratch("cyclegan", key) as scratch, tracking.stage_run("cyclegan", values) as tracker:
-        model, curves = cyclegan.fit(features, p.model, p.seed, scratch, tracker, fabric)
+        model, curves = fit(features, p.model, p.seed, scratch, tracker, fabric)
         scratch.release_signals()
         write(model, curves, p.model.steps, tracker)
         scratch.finish()

@@ -1,9 +1,14 @@
+import itertools
+
 import pytest
 import torch
 
-from retimbre.models.cyclegan import Discriminator, Generator, GeneratorConfig
+from retimbre.models.discriminators import JUDGES, Discriminator
+from retimbre.models.generators import Generator, GeneratorConfig
+from retimbre.training.adversarial import AdversarialTrainer
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig, rate_factor
 from retimbre.training.devices import make_fabric
+from retimbre.training.losses import PitchClassLevels
 
 BASE = dict(
     steps=100,
@@ -21,11 +26,13 @@ BASE = dict(
 )
 
 
-def make(seed: int = 0, **changes) -> CycleGanTrainer:
+def make(seed: int = 0, generator: dict | None = None, judge: dict | None = None, **changes) -> CycleGanTrainer:
     torch.manual_seed(seed)
-    generators = torch.nn.ModuleDict({n: Generator(GeneratorConfig(16, channels=8, blocks=1)) for n in ("ab", "ba")})
-    discriminators = torch.nn.ModuleDict({n: Discriminator(16, channels=16) for n in ("a", "b")})
-    return CycleGanTrainer(generators, discriminators, TrainingConfig(**(BASE | changes)), make_fabric("cpu"), seed)
+    shape = GeneratorConfig(16, **({"channels": 8, "blocks": 1} | (generator or {})))
+    generators = torch.nn.ModuleDict({n: Generator(shape) for n in ("ab", "ba")})
+    discriminators = torch.nn.ModuleDict({n: Discriminator(16, **({"channels": 16} | (judge or {}))) for n in ("a", "b")})
+    content = PitchClassLevels(16, 12, 60)
+    return CycleGanTrainer(generators, discriminators, TrainingConfig(**(BASE | changes)), make_fabric("cpu"), seed, content)
 
 
 def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,10 +60,16 @@ def test_identity_weight_falls_linearly_to_zero_and_its_passes_stop():
 
 
 def test_lambdas_weight_the_total_once():
-    trainer = make(lambda_cycle=10)
+    trainer = make(lambda_cycle=10, lambda_feature_matching=3, lambda_content=0.5)
     losses = trainer.step(*batch(0), 0)
     expected = losses["loss/adversarial"] + 10 * losses["loss/cycle"] + losses["loss/identity"]
+    expected = expected + 3 * losses["loss/feature_matching"] + 0.5 * losses["loss/content"]
     assert torch.allclose(losses["loss/generator"], expected)
+
+
+def test_what_is_not_wanted_is_not_computed():
+    losses = make().step(*batch(0), 0)
+    assert losses.keys().isdisjoint({"loss/feature_matching", "loss/content", "loss/gradient_penalty", "loss/l1"})
 
 
 def test_each_step_trains_both_sides():
@@ -67,21 +80,154 @@ def test_each_step_trains_both_sides():
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_resumed_equals_uninterrupted():
-    whole = make()
-    for step in range(8):
-        whole.step(*batch(step), step)
-    first = make()
-    for step in range(5):
-        first.step(*batch(step), step)
-    state = first.state_dict()
-    second = make(seed=9)
-    second.load_state_dict(state)
+ALL_AT_ONCE = dict(
+    judge={"kinds": ["full_spectrum", "temporal"], "scales": 2, "spectral_norm": True},
+    gan_loss="wgan_gp",
+    lambda_gradient_penalty=10,
+    lambda_feature_matching=1,
+    lambda_content=1,
+)
+
+
+@pytest.mark.parametrize("options", [{}, ALL_AT_ONCE])
+def test_resumed_equals_uninterrupted(options):
+    def play(trainer: CycleGanTrainer, steps: range) -> None:
+        for step in steps:
+            trainer.step(*batch(step), step, [batch(step + 100)])
+
+    whole = make(**options)
+    play(whole, range(5))
+    first = make(**options)
+    play(first, range(3))
+    second = make(seed=9, **options)
+    second.load_state_dict(first.state_dict())
+    second.seed = 0
     for pool in second.pools.values():
         pool.seed = 0
-    for step in range(5, 8):
-        second.step(*batch(step), step)
+    play(second, range(3, 5))
     assert torch.equal(weights(whole), weights(second))
+
+
+def figures_over_time(trainer: AdversarialTrainer, name: str, steps: int = 24) -> tuple[float, float]:
+    """Means of a figure over the first and the last quarter of some steps on one batch, all of which are finite."""
+    rows = [trainer.step(*batch(0), step) for step in range(steps)]
+    assert all(torch.isfinite(value) for row in rows for value in row.values())
+    values = [float(row[name]) for row in rows]
+    return sum(values[: steps // 4]) / (steps // 4), sum(values[-(steps // 4) :]) / (steps // 4)
+
+
+@pytest.mark.parametrize(
+    ("gan_loss", "spectral_norm"), [("lsgan", False), ("nonsaturating", False), ("hinge", False), ("hinge", True), ("wgan_gp", False)]
+)
+@pytest.mark.parametrize("kinds", [*JUDGES, ["patch", "temporal"]])
+def test_every_discriminator_learns_by_every_loss(gan_loss, kinds, spectral_norm):
+    trainer = make(
+        judge={"kinds": kinds, "spectral_norm": spectral_norm, "channels": 8},
+        gan_loss=gan_loss,
+        lambda_gradient_penalty=10 if gan_loss == "wgan_gp" else 0,
+        learning_rate_generator=1e-9,
+        learning_rate_discriminator=5e-3,
+    )
+    first, last = figures_over_time(trainer, "loss/discriminator")
+    assert last < first - 0.005
+
+
+@pytest.mark.parametrize(
+    ("kind", "upsampling"), [("resnet1d", "nearest"), *itertools.product(("resnet2d", "unet", "dissertation"), ("nearest", "transposed"))]
+)
+@pytest.mark.parametrize("residual_output", [True, False])
+def test_every_generator_learns(kind, upsampling, residual_output):
+    """Against discriminators that stand still. One that adds its input has no cycle error to begin with."""
+    trainer = make(
+        generator={"kind": kind, "upsampling": upsampling, "residual_output": residual_output, "channels": 4},
+        learning_rate_generator=5e-3,
+        learning_rate_discriminator=1e-9,
+        lambda_cycle=0 if residual_output else 1,
+        lambda_identity=0,
+        lambda_feature_matching=1,
+    )
+    first, last = figures_over_time(trainer, "loss/generator")
+    assert last < 0.97 * first
+
+
+@pytest.mark.parametrize("gan_loss", ["lsgan", "nonsaturating", "hinge", "wgan_gp"])
+def test_generators_follow_every_loss(gan_loss):
+    trainer = make(gan_loss=gan_loss, lambda_cycle=0, lambda_identity=0, learning_rate_generator=1e-2, learning_rate_discriminator=1e-9)
+    first, last = figures_over_time(trainer, "loss/adversarial")
+    assert last < first - 0.01
+
+
+@pytest.mark.parametrize(("name", "option"), [("loss/feature_matching", "lambda_feature_matching"), ("loss/content", "lambda_content")])
+def test_a_loss_falls_when_it_alone_counts(name, option):
+    trainer = make(
+        **{option: 1},
+        lambda_adversarial=0,
+        lambda_cycle=0,
+        lambda_identity=0,
+        learning_rate_generator=1e-2,
+        learning_rate_discriminator=1e-9,
+    )
+    for generator in trainer.generators.values():
+        torch.nn.init.normal_(generator.body.out.weight, 0, 0.2)  # a change that content is damaged by
+    first, last = figures_over_time(trainer, name)
+    assert last < 0.9 * first
+
+
+def test_the_penalty_falls_when_it_counts_and_only_then():
+    def over_time(weight: float) -> tuple[float, float]:
+        trainer = make(
+            judge={"kinds": "patch", "channels": 8},
+            gan_loss="wgan_gp",
+            lambda_gradient_penalty=weight,
+            lambda_identity=0,
+            learning_rate_generator=1e-9,
+            learning_rate_discriminator=1e-2,
+        )
+        return figures_over_time(trainer, "loss/gradient_penalty", 40)
+
+    (first, last), (_, unheld) = over_time(10), over_time(1e-6)
+    assert last < 0.6 * first and unheld > 2 * last
+
+
+def test_the_penalty_is_on_fresh_fakes_the_loss_on_pooled_ones():
+    fresh, pooled = make(lambda_gradient_penalty=10, pool_size=0), make(lambda_gradient_penalty=10, pool_size=4)
+    for pool in pooled.pools.values():
+        pool.examples = [torch.full((16, 24), 0.9)] * 4
+    results = [trainer.step(*batch(0), 3) for trainer in (fresh, pooled)]
+    assert results[0]["loss/gradient_penalty"] == results[1]["loss/gradient_penalty"]
+    assert results[0]["loss/discriminator"] != results[1]["loss/discriminator"]
+
+
+def test_the_penalty_counts_with_its_weight():
+    """One plain gradient step on the same data: weights move by the loss's gradient and ten times the penalty's."""
+    moves = {}
+    for weight in (0, 1, 10):
+        trainer = make(lambda_gradient_penalty=weight, lambda_identity=0)
+        parameters = list(trainer.discriminators.parameters())
+        trainer.optimiser_d = torch.optim.SGD(parameters, 1.0)
+        before = torch.cat([p.detach().flatten() for p in parameters])
+        trainer.step(*batch(0), 0)
+        moves[weight] = torch.cat([p.detach().flatten() for p in parameters]) - before
+    assert torch.allclose(moves[10] - moves[0], 10 * (moves[1] - moves[0]), rtol=1e-3, atol=1e-6)
+    assert (moves[1] - moves[0]).norm() > 1e-6
+
+
+def test_labels_are_smoothed_for_the_discriminators_only():
+    plain, smooth = (make(label_smoothing=s).step(*batch(0), 0) for s in (0, 0.3))
+    assert plain["loss/adversarial"] == smooth["loss/adversarial"]
+    assert plain["loss/discriminator"] != smooth["loss/discriminator"]
+
+
+def test_further_discriminator_steps_train_the_discriminators_only_and_on_their_own_crops():
+    once, more, others = make(), make(), make()
+    once.step(*batch(0), 0)
+    more.step(*batch(0), 0, [batch(1), batch(2)])
+    others.step(*batch(0), 0, [batch(1), batch(3)])
+    for x, y in zip(once.generators.parameters(), more.generators.parameters(), strict=True):
+        assert torch.equal(x, y)
+    discriminators = [torch.cat([p.flatten() for p in t.discriminators.parameters()]) for t in (once, more, others)]
+    assert not torch.equal(discriminators[0], discriminators[1])
+    assert not torch.equal(discriminators[1], discriminators[2])
 
 
 def test_discriminators_learn_to_tell_the_domains_apart():

@@ -94,7 +94,7 @@ def gradient_penalty(discriminator: Discriminator, real: Tensor, fake: Tensor, s
     D's value of an example is the mean of its map of scores, as in the loss; the norm is over the whole example
     (F and T together). Two-sided, as published. Several networks: the mean of their penalties.
     """
-    mixed = torch.lerp(fake.float(), real.float(), share[:, None, None]).detach().requires_grad_(True)
+    mixed = torch.lerp(fake.to(real.dtype), real, share[:, None, None]).detach().requires_grad_(True)
     penalties = []
     for activations in discriminator.forward(mixed, source):  # not the compiled call, which cannot be differentiated twice
         values = activations[-1].flatten(1).mean(1)  # (B,)
@@ -130,7 +130,7 @@ class PitchClassLevels(nn.Module):
         super().__init__()
         self.range_db = range_db
         # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to it.
-        classes = torch.round(torch.arange(bins) * 12 / bins_per_octave).long() % 12
+        classes = torch.floor(torch.arange(bins) * 12 / bins_per_octave + 0.5).long() % 12
         self.register_buffer("fold", F.one_hot(classes, 12).T.float())  # (12, F)
 
     def forward(self, z: Tensor) -> Tensor:
