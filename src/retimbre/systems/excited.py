@@ -104,7 +104,7 @@ class ExcitedVocoder(Part):
             state, made = State(self.network, seed), np.zeros(0, np.float32)
             if before is not None and len(before):  # brings the state to where `before` ends
                 made = self.emphasised(before[:length].astype(np.float32)) - excitation[: len(before)]
-                generate(self.network, levels, index, excitation, length=len(made), state=state, forced=made)
+                generate(self.network, levels, index, excitation, length=len(made), state=state, forced=temperature * made)
             drawn = generate(self.network, levels, index, excitation, temperature, state=state)[0] if len(made) < length else made[:0]
             residuals = np.concatenate([made, drawn])
         return (audio + deemphasis(residuals / self.config["wavenet_gain"], self.config["wavenet_preemphasis"])).astype(np.float32)
