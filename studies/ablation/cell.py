@@ -12,7 +12,7 @@ import study
 from scoring import CellScorer, records, tabulate
 
 from retimbre import errors, params, tracking
-from retimbre.audio.features import FeatureExtractor
+from retimbre.audio.features import FeatureConfig, FeatureExtractor
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.testset import load_items
@@ -40,6 +40,11 @@ def train(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.St
     return model
 
 
+def mel_of(c: FeatureConfig) -> list[float]:
+    """What log-mel spectra depend on, which are all that judges hear."""
+    return [c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db]
+
+
 def score(system: Any, audio: Path, folder: Path, representation: str, seed: int) -> dict[str, Any]:
     """Metrics of a system of levels on the paired test pieces of a data set."""
     features = PackedFeatures(folder)
@@ -49,7 +54,7 @@ def score(system: Any, audio: Path, folder: Path, representation: str, seed: int
         FeatureExtractor(features.config),
         representation,
         features.statistics[representation]["top_db"],
-        judges if judges.features == features.config and set(features.domains) <= set(judges.domains) else None,
+        judges if mel_of(judges.features) == mel_of(features.config) and set(features.domains) <= set(judges.domains) else None,
         vocoder if same and representation == vocoder.representation else None,
     )
     items = load_items(PackedAudio(audio), features, representation, features.domains)
