@@ -1,5 +1,7 @@
 """The table of TimbreTron's two tricks, on networks of a few steps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,7 @@ def data(tmp_path_factory) -> tuple[PackedAudio, PackedFeatures]:
 
 
 def test_a_row_for_every_network_and_width(data, capsys):
-    with open("profiles/smoke.yaml", encoding="utf-8") as file:
+    with open(Path(__file__).parents[2] / "profiles/smoke.yaml", encoding="utf-8") as file:
         values = yaml.safe_load(file)["vocoder"] | {"accelerator": "cpu", "wavenet_steps": 3, "representation": "cqt"}
     parts = wavenet_tricks.train_tricks(*data, params.Vocoder.model_validate(values), 0)
     assert [part.codec.reverse for part in parts.values()] == [False, True]

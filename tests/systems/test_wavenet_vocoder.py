@@ -1,15 +1,22 @@
 """The WaveNet vocoder around its network: codec, reversal, beams, training on small packed data."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import yaml
+from test_transfer import melody, train_nothing
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
+from retimbre.datasets.crops import AudioFeatureCrops
 from retimbre.datasets.packed import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.errors import RetimbreError
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.systems import wavenet_fit
+from retimbre.systems.transfer import Chunking, TimbreTransfer
 from retimbre.systems.wavenet import WaveNetVocoder, fit_wavenet
 from retimbre.systems.wavenet_beams import LevelCost
 from retimbre.systems.wavenet_codec import Codec, backwards, backwards_levels, forwards
@@ -25,6 +32,7 @@ CONFIG = {
     "wavenet_gain": 1.6,
     "wavenet_temperature": 0.9,
 }
+PROFILE = Path(__file__).parents[2] / "profiles/smoke.yaml"
 EXTRACT = FeatureExtractor(FEATURES)
 
 
@@ -134,6 +142,24 @@ def test_forwards_goes_on_from_what_was_made():
     assert again.shape == whole.shape and not np.array_equal(again, whole)
 
 
+def test_a_long_transfer_backwards(tmp_path):
+    """Chunk by chunk, joined in the overlap: as long as the input, without steps, the same every time."""
+    models = train_nothing(tmp_path)
+    path = models / "vocoder/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"wavenet_reverse": True}))
+    transfer = TimbreTransfer.load(models, Chunking(1.0, 0.5, 0.02))
+    assert transfer.vocoder.parts["wavenet"].codec.reverse
+    x = melody(3.3)
+    y = transfer(x, RATE, "guitar", "wavenet", seed=1)
+    assert y.shape == x.shape and np.isfinite(y).all()
+    np.testing.assert_array_equal(transfer(x, RATE, "guitar", "wavenet", seed=1), y)
+    steps = np.abs(np.diff(y))
+    for cut in (RATE, 2 * RATE):
+        around = steps[cut - 8000 : cut + 8000]
+        assert around.max() <= 1.5 * np.sort(steps)[-200]
+        assert 0.3 < around.std() / steps.std() < 3
+
+
 # ---------------------------------------------------------------- beams
 
 
@@ -211,7 +237,7 @@ def data(tmp_path_factory) -> tuple[PackedAudio, PackedFeatures]:
 
 
 def settings(**changes) -> params.Vocoder:
-    values = yaml.safe_load(open("profiles/smoke.yaml", encoding="utf-8"))["vocoder"]
+    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))["vocoder"]
     values |= {"representation": "mel", "wavenet_steps": 4, "wavenet_batch_size": 4, "accelerator": "cpu", **changes}
     return params.Vocoder.model_validate(values)
 
@@ -252,8 +278,6 @@ def test_an_average_of_the_weights_is_what_is_kept(data):
 
 
 def test_silent_crops_are_drawn_again(data):
-    from retimbre.datasets.crops import AudioFeatureCrops
-
     crops = AudioFeatureCrops(*data, ["mel"], ["piano", "guitar"], "train", 4, 16, 0, 40)
     silent = [[float(x.square().mean()) < 1e-8 for x in wavenet_fit.audible_batch(crops, step, -200)["audio"]] for step in range(4)]
     assert 0.2 < np.mean(silent) < 0.8
@@ -269,3 +293,27 @@ def test_silent_crops_are_drawn_again(data):
             assert abs(period - (220, 330)[domain]) < 40
     everything_silent = wavenet_fit.audible_batch(crops, 0, 0)  # nothing is that loud: training goes on with what there is
     assert everything_silent["audio"].shape == as_drawn["audio"].shape
+
+
+@pytest.mark.parametrize("layers", [5, 12, 20])
+@pytest.mark.parametrize(("kernel", "context"), [(2, 0), (3, 0), (2, 5), (3, 7)])
+def test_crops_shorter_than_the_receptive_field_are_refused(layers, kernel, context):
+    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    sizes = {"layers": layers, "layers_per_stack": 8, "kernel": kernel, "context_layers": context}
+    hop = values["features"]["hop_length"]
+    field = WaveNetConfig(84, hop, 2, **sizes).receptive_field()
+    enough = -(-field // hop)
+    values["vocoder"] |= {f"wavenet_{name}": value for name, value in sizes.items()} | {"wavenet_crop_frames": enough}
+    values["vocoder"]["excited_segment_frames"] = 200
+    assert params.parse(values).vocoder.wavenet_crop_frames == enough
+    if enough > 1:
+        values["vocoder"]["wavenet_crop_frames"] = enough - 1
+        with pytest.raises(RetimbreError, match=f"receptive field of {field}, .*: use {enough} or more"):
+            params.parse(values)
+
+
+def test_a_mixture_needs_scalar_input():
+    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    values["vocoder"] |= {"wavenet_output": "mol"}
+    with pytest.raises(RetimbreError, match="vocoder.wavenet_output mol needs vocoder.wavenet_input scalar"):
+        params.parse(values)
