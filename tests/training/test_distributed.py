@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import toy_vocoders
 from safetensors.torch import load_file
 from toy_features import model_params, write_features
 
@@ -29,6 +30,8 @@ import os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch
+from safetensors.torch import save_file
+import toy_vocoders
 from toy_features import model_params
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import run
@@ -52,10 +55,12 @@ def main():
                 raise OSError(5, "the disk of the second process is gone")
             return read(*args, **options)
         features.read = fail
+    vocoders = toy_vocoders.train(fabric)
     with Scratch("toy", "f", writes=leads) as scratch:
         model, curves = cyclegan.fit(features, p, 3, scratch, None, fabric)
         if leads:
             model.save(Path("model"))
+            save_file(vocoders, "vocoders.safetensors")
             write_history(Path("history.csv"), curves)
             scratch.finish()
     print("rank", fabric.global_rank, "of", fabric.world_size, "ends", flush=True)
@@ -107,6 +112,10 @@ def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
     assert "rank 0 of 2 ends" in output and "rank 1 of 2 ends" in output
     assert errors.count("cyclegan: 20/20 steps") == 1
     assert_equal_training(tmp_path, alone, curves, features)
+    together, begun = load_file(tmp_path / "vocoders.safetensors"), toy_vocoders.train(make_fabric("cpu"), 0)
+    for name, value in toy_vocoders.train(make_fabric("cpu")).items():
+        assert torch.allclose(together[name], value, rtol=0, atol=2e-5), name
+    assert any((value - begun[name]).abs().max() > 1e-3 for name, value in together.items())
 
 
 def test_ctrl_c_saves_and_ends_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
