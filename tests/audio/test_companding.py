@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, preemphasis
+from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, pcm_decode, pcm_encode, preemphasis
 
 
 def test_landmarks():
@@ -74,6 +74,17 @@ def test_preemphasis_refuses_an_unstable_inverse():
     for coefficient in (1.0, -0.1, 2.0):
         with pytest.raises(ValueError, match="coefficient"):
             deemphasis(np.zeros(4), coefficient)
+
+
+def test_pcm_codes_are_those_of_16_bit_files():
+    """Against NumPy's int16: every code survives, silence is 32768, anything beyond full scale is clipped."""
+    codes = np.arange(65536)
+    np.testing.assert_array_equal(pcm_decode(codes), (codes - 32768).astype(np.int16) / np.float32(32768))
+    np.testing.assert_array_equal(pcm_encode(pcm_decode(codes)), codes)
+    np.testing.assert_array_equal(pcm_encode(np.array([-2.0, -1.0, np.nan, 0.0, 1.0, 2.0])), [0, 0, 32768, 32768, 65535, 65535])
+    x = np.random.default_rng(0).uniform(-1.2, 1.2, 1000).astype(np.float32)
+    np.testing.assert_array_equal(pcm_encode(torch.from_numpy(x)).numpy(), pcm_encode(x))
+    np.testing.assert_array_equal(pcm_decode(torch.from_numpy(codes)).numpy(), pcm_decode(codes))
 
 
 def test_light_modules_start_without_torch():
