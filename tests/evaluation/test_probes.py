@@ -38,7 +38,7 @@ class Shifter:
     """A vocoder that hands the source back: by ``griffin_lim`` with every third note's samples silent."""
 
     config = {"rms": 0.1}
-    fast_kinds = ["source_phase", "griffin_lim"]
+    main_kinds = ["source_phase", "griffin_lim"]
 
     def __init__(self, kind="source_phase"):
         self.kind = kind

@@ -129,7 +129,7 @@ def test_what_an_output_depends_on(model):
         assert all(network in held[kind] for network in needed)
         assert not any(id(part.network) in held[kind] for name, part in model.parts.items() if name not in KINDS[kind].parts)
         assert len(model.modules(kind)) == len(KINDS[kind].parts)
-    assert model.fast_kinds[0] == model.kind and not any(KINDS[kind].slow for kind in model.fast_kinds)
+    assert model.main_kinds == ["griffin_lim", "source_phase"]
 
 
 def test_the_default_need_not_be_trained_first():

@@ -53,12 +53,12 @@ def records(
     """Records of the table (item ``all``, stratum ``any``) for each direction of the generator.
 
     ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``, ``oracle`` (where the
-    instruments can be rendered), and the CycleGAN by the default vocoder (``cyclegan``) and by the other fast kinds
+    instruments can be rendered), and the CycleGAN by the default vocoder (``cyclegan``) and by the other main kinds
     (``cyclegan_<kind>``); ``gan_rel_cycle``, ``gan_rel_identity``; where there is an inverter, ``gan_proj_err_db`` of what it makes of
     the CycleGAN's levels, and of true target levels (``vocoder_griffin_lim``).
     """
     found = []
-    names = {kind: "cyclegan" if kind == vocoder.kind else f"cyclegan_{kind}" for kind in vocoder.fast_kinds}
+    names = {kind: "cyclegan" if kind == vocoder.kind else f"cyclegan_{kind}" for kind in vocoder.main_kinds}
     for source, target in (generator.domains, generator.domains[::-1]):
         direction = f"{source}_to_{target}"
         here = [item for item in items if item.direction == direction]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # a row's fingerprint covers this file's imports: it must not
 
 PEAK_LIMIT = 0.99
 WARM_UP_S = 1.0
-ON_EVERY_PIECE = ("source_phase", "griffin_lim")  # kinds of vocoder: with the source's phase and without it
 
 
 class Sound(NamedTuple):
@@ -210,23 +209,20 @@ def all_rows(generator: Any, vocoder: "Vocoder", equalisers: dict[str, Any], bas
     """Every row, controls first; ``equalisers`` and ``baselines``: by name, the former change levels, the latter audio.
 
     The CycleGAN and the true levels are heard through every kind of vocoder that is trained, all else through the default one.
-    Beside the default, only :data:`ON_EVERY_PIECE` are heard on every piece: scoring takes longer than most kinds do.
+    Only ``vocoder.main_kinds`` are heard on every piece: scoring takes longer than most kinds do.
     """
     kind = vocoder.kind
     others = [k for k in vocoder.kinds if k != kind]
 
-    def slow(by: str) -> bool:
-        return vocoder.is_slow(by) or by not in (kind, *ON_EVERY_PIECE)
-
     def through(name: str, change: Any, by: str) -> Row:
-        return Row(name, ThroughLevels(change, vocoder, generator.representation, by), by, slow=slow(by))
+        return Row(name, ThroughLevels(change, vocoder, generator.representation, by), by, slow=by not in vocoder.main_kinds)
 
     return [
         Row("copy", Recorded("source")),
         *(through(name, equaliser, kind) for name, equaliser in equalisers.items()),
         Row("oracle", Recorded("oracle")),
         Row("unrelated", Recorded("unrelated")),
-        *(Row(f"vocoder_{by}", CopySynthesis(vocoder, by), by, slow=slow(by)) for by in (kind, *others)),
+        *(Row(f"vocoder_{by}", CopySynthesis(vocoder, by), by, slow=by not in vocoder.main_kinds) for by in (kind, *others)),
         *(Row(name, ThroughAudio(b, sample_rate), slow=b.slow, tried=b.slow) for name, b in baselines.items()),
         through("cyclegan", generator, kind),
         *(through(f"cyclegan_{by}", generator, by) for by in others),

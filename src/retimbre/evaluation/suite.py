@@ -248,6 +248,6 @@ def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache)
 
 def probe_key(generator: Any, vocoder: Any, items: list[Item], dataset: Any, seed: int) -> str:
     """Changes with everything that :func:`probes.records` depends on."""
-    models = [generator.config, generator.generators, *(vocoder.state(kind) for kind in vocoder.fast_kinds)]
+    models = [generator.config, generator.generators, *(vocoder.state(kind) for kind in vocoder.main_kinds)]
     code = code_of("retimbre.evaluation.probes", type(generator).__module__, type(vocoder).__module__)
     return digest(models, [item_key(item) for item in items], dataset.model_dump(), seed, vocoder.kind, code, versions())

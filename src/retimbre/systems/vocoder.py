@@ -34,6 +34,7 @@ from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 
 PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, IstftVocoder, WaveNetVocoder, ExcitedVocoder)}
+MAIN_KINDS = ("source_phase", "griffin_lim")  # with the source's phase and without it
 FIRST_KINDS = ["source_phase", "griffin_lim", "wavenet"]  # of a folder that was written before kinds could be chosen
 
 
@@ -101,9 +102,10 @@ class Vocoder:
         return KINDS[kind].slow
 
     @property
-    def fast_kinds(self) -> list[str]:
-        """The trained kinds that are not slow, the default first if it is one."""
-        return sorted((kind for kind in self.kinds if not self.is_slow(kind)), key=lambda kind: kind != self.kind)
+    def main_kinds(self) -> list[str]:
+        """The trained kinds that the table hears on every piece, the default first: it, and those of ``MAIN_KINDS``; no slow ones."""
+        chosen = [kind for kind in self.kinds if kind in (self.kind, *MAIN_KINDS) and not self.is_slow(kind)]
+        return sorted(chosen, key=lambda kind: kind != self.kind)
 
     def modules(self, kind: str) -> tuple[str, ...]:
         """The modules whose code makes a kind's audio."""
