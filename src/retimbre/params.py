@@ -158,6 +158,7 @@ class Model(Section):
     discriminator: str | list[str]
     discriminator_channels: Annotated[int, Field(ge=4, multiple_of=4)]
     discriminator_scales: Annotated[int, Field(ge=1, le=3)]
+    discriminator_noise: NonNegative
     spectral_norm: bool
     gan_loss: Literal["lsgan", "nonsaturating", "hinge", "wgan_gp"]
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
@@ -179,6 +180,7 @@ class Model(Section):
     adam_beta1: Annotated[float, Field(ge=0, lt=1)]
     decay_from: Share
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    ema_warmup: Positive
     log_every: Count
     checkpoint_every: Count
     accelerator: Accelerator

@@ -8,6 +8,7 @@ from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.training.adversarial import AdversarialTrainer
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig, rate_factor
 from retimbre.training.devices import make_fabric
+from retimbre.training.ema import Ema
 from retimbre.training.losses import PitchClassLevels
 
 BASE = dict(
@@ -239,3 +240,27 @@ def test_discriminators_learn_to_tell_the_domains_apart():
 @pytest.mark.parametrize(("share", "factor"), [(0.0, 1.0), (0.49, 1.0), (0.75, 0.5), (1.0, 0.02)])
 def test_rates_are_constant_then_fall(share, factor):
     assert rate_factor(share, 0.5) == pytest.approx(factor)
+
+
+def test_noise_on_what_discriminators_see_is_that_of_the_step_alone():
+    first, second = make(discriminator_noise=0.3), make(discriminator_noise=0.3)
+    for _ in range(2):  # whatever was drawn before
+        second.noise.manual_seed(7)
+        torch.randn(3, generator=second.noise)
+    assert all(torch.equal(x, y) for x, y in zip(first.step(*batch(0), 4).values(), second.step(*batch(0), 4).values(), strict=True))
+    assert torch.equal(weights(first), weights(second))
+    without, other = make(), make(discriminator_noise=0.3)
+    assert without.step(*batch(0), 4)["loss/discriminator"] != other.step(*batch(0), 5)["loss/discriminator"]
+    assert not torch.equal(weights(first), weights(without))
+
+
+@pytest.mark.parametrize("warmup", [2, 9])
+def test_average_reaches_over_a_share_of_the_training(warmup):
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, -1.0)  # the random start
+    ema, steps = Ema(network, 0.99999, warmup), 2000
+    for step in range(steps):
+        torch.nn.init.constant_(network.weight, step)
+        ema.update(network, step)
+    age = steps - 1 - ema.module.weight.item()
+    assert age == pytest.approx(steps / (warmup + 1), rel=0.02)  # mean age under weights k^(warmup - 1)

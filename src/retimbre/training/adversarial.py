@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DOMAINS = (("a", 11), ("b", 12))  # and the streams of their pools' random numbers
 INTERPOLATES = {"a": 13, "b": 14}  # streams of the gradient penalty's
+NOISE = 15  # stream of what is added to what discriminators see
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class TrainingConfig:
     lambda_content: float = 0
     lambda_gradient_penalty: float = 0
     lambda_l1: float = 100
+    ema_warmup: float = 9
+    discriminator_noise: float = 0
 
 
 def rate_factor(share_done: float, decay_from: float) -> float:
@@ -78,10 +81,11 @@ class AdversarialTrainer:
         betas = (config.adam_beta1, 0.999)
         self.optimiser_g = torch.optim.Adam(self.generators.parameters(), config.learning_rate_generator, betas, fused=True)
         self.optimiser_d = torch.optim.Adam(self.discriminators.parameters(), config.learning_rate_discriminator, betas, fused=True)
-        self.ema = Ema(self.generators, config.ema_decay)
+        self.ema = Ema(self.generators, config.ema_decay, config.ema_warmup)
         self.pools = {name: ReplayPool(self.pool_size, seed, stream) for name, stream in DOMAINS}
         self.adversarial = Adversarial(config.gan_loss, config.label_smoothing)
         self.content = content.to(fabric.device) if content else None
+        self.noise = torch.Generator()  # of the discriminators' noise, seeded anew by every step: no state to save
         self.discriminator_rate = 1.0  # factor of the discriminators' learning rate, for guards that slow them down
 
     @property
@@ -114,6 +118,7 @@ class AdversarialTrainer:
         self.optimiser_g.param_groups[0]["lr"] = c.learning_rate_generator * factor
         self.optimiser_d.param_groups[0]["lr"] = c.learning_rate_discriminator * factor * self.discriminator_rate
         lambdas = self.lambdas(step)
+        self.noise.manual_seed(int(np.random.SeedSequence([self.seed, NOISE, step]).generate_state(1)[0]))
 
         losses, fake_a, fake_b = self._step_generators(a, b, lambdas)
         change = (fake_b.detach() - a).abs().mean()
@@ -175,7 +180,15 @@ class AdversarialTrainer:
         return figures
 
     def _judge(self, domain: str, x: Tensor, source: Tensor) -> list[list[Tensor]]:
-        """Activations of the discriminator of a domain; ``source`` is what ``x`` was made from, or its pair."""
+        """Activations of the discriminator of a domain; ``source`` is what ``x`` was made from, or its pair.
+
+        Noise (Arjovsky and Bottou 2017) hides differences finer than itself, which discriminators would win by and
+        generators would answer with texture.
+        """
+        if self.config.discriminator_noise:
+            shape = (len(x) * self.fabric.world_size, *x.shape[1:])
+            drawn = own_share(self.fabric, torch.randn(shape, generator=self.noise))
+            x = x + self.config.discriminator_noise * drawn.to(x.device)
         return self.discriminators[domain](x, source if self.conditional else None)
 
     def _penalty(self, domain: str, real: Tensor, fake: Tensor, source: Tensor, step: int, draw: int) -> Tensor:

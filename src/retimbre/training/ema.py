@@ -7,18 +7,20 @@ from torch import nn
 
 
 class Ema:
-    """``module`` is the averaged copy. The decay warms up as min(decay, (1 + n) / (10 + n)), so
-    that early averages are not dominated by the random start.
+    """``module`` is the averaged copy. The decay warms up as min(decay, (1 + n) / (1 + warmup + n)), so
+    that early averages are not dominated by the random start. While that is what binds, the average of
+    step n weighs step k by about k^(warmup - 1): it always reaches back over a fixed share of the training,
+    1 / warmup of it (9, TensorFlow's: the last ninth; 2: half; Karras et al. 2024 call it a power-function average).
     """
 
-    def __init__(self, network: nn.Module, decay: float):
-        self.decay = decay
+    def __init__(self, network: nn.Module, decay: float, warmup: float = 9):
+        self.decay, self.warmup = decay, warmup
         self.module = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards ``network``; ``step`` counts from 0."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        weight = 1 - min(self.decay, (1 + step) / (1 + self.warmup + step))
         averaged, current = list(self.module.parameters()), list(network.parameters())
         torch._foreach_lerp_(averaged, current, weight)
         for kept, new in zip(self.module.buffers(), network.buffers(), strict=True):
