@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import compile_networks, make_fabric
+from retimbre.training.devices import compile_networks
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests/training"))
@@ -132,18 +132,3 @@ def test_compiled_networks_train_alike(folder: Path, monkeypatch: pytest.MonkeyP
     model.save(folder / "compiled")
     assert load_file(folder / "compiled/generators.safetensors").keys() == weights(plain).keys()
     assert weights(cyclegan.CycleGan.load(folder / "compiled")).keys() == weights(plain).keys()
-
-
-def test_a_missing_compiler_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(cyclegan.RetimbreError, match="no C\\+\\+ compiler is here: install g\\+\\+ or set it to false"):
-        compile_networks(True, [torch.nn.Linear(1, 1)])
-    compile_networks(False, [torch.nn.Linear(1, 1)])
-
-
-def test_torchrun_and_params_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(cyclegan.RetimbreError, match="devices is 3 and nodes 1 in params.yaml, but torchrun started 2 "):
-        make_fabric("cpu", 3)

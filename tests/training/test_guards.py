@@ -116,6 +116,16 @@ def test_patience_and_warm_up():
     watch(late, 4, level_db_ab=-60.0)  # five points at least, however seldom a training logs
 
 
+def test_a_collapse_that_is_only_warned_of_does_not_stop_the_checkpoints(capsys):
+    guards = Guards("cyclegan", 1000, 10, action="warn")
+    watch(guards, 9, level_db_ab=-60.0)
+    assert not guards.suspicious and "(mute)" in capsys.readouterr().err
+    follower = Guards("cyclegan", 1000, 10, action="warn")
+    follower.speaks = False
+    watch(follower, 9, level_db_ab=-60.0)
+    assert capsys.readouterr().err == "", "of several processes one speaks"
+
+
 def test_identity_only_where_the_discriminator_sees_through_it():
     guards = Guards("cyclegan", 1000, 10)
     watch(guards, 30, change_db_ab=0.0, wins_b=0.6)  # domains that are alike already

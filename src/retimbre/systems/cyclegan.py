@@ -163,7 +163,7 @@ def train(
         loop.add(trainer.step(a, b, step, more))
         if loop.logs(step):
             loop.add(measure(trainer.generators, trainer.discriminators, a, b, model.features.range_db))
-    if chosen := selection.apply():
+    if loop.leads and (chosen := selection.apply()):
         loop.history.append({"step": p.steps, **chosen})
     return loop.curves()
 

@@ -117,11 +117,12 @@ class Guards:
         self.wins: dict[str, deque[float]] = {}
         self.warned: list[str] = []
         self.discriminator_rate = 1.0
+        self.speaks = True  # False in all but the first of several processes, which see the same figures
 
     @property
     def suspicious(self) -> bool:
-        """Whether a collapse may be going on: not a state to keep as the last good one."""
-        return any(self.strikes.values())
+        """Whether a collapse that would end the training may be going on: not a state to keep as the last good one."""
+        return self.action == "stop" and any(self.strikes.values())
 
     def watch(self, step: int, figures: Mapping[str, float]) -> None:
         """Take the figures of the log point after ``step`` steps. Raises RetimbreError for a collapse that lasts."""
@@ -173,7 +174,8 @@ class Guards:
             raise RetimbreError(f"{self.name}: at step {step} {finding}, and has for long: {advice}; model.guard_action: warn goes on.")
         if key not in self.warned:
             self.warned.append(key)
-            print(f"warning: {self.name}: at step {step} {finding}: {advice}.", file=sys.stderr, flush=True)
+            if self.speaks:
+                print(f"warning: {self.name}: at step {step} {finding}: {advice}.", file=sys.stderr, flush=True)
 
     def _balance(self) -> None:
         if self.balance:

@@ -63,6 +63,8 @@ class Loop:
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.guards, self.fabric = guards, fabric if fabric is not None and fabric.world_size > 1 else None
         self.leads = self.fabric is None or self.fabric.is_global_zero
+        if guards:
+            guards.speaks = self.leads
         self.history: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
