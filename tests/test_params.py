@@ -60,6 +60,7 @@ BROKEN = {  # what is set -> what the sentence must say
     "a kind twice": ({"vocoder.kinds": ["source_phase", "source_phase"]}, "vocoder.kinds names a kind twice"),
     "window of istft": ({"vocoder.istft_n_fft": 256}, "vocoder.istft_n_fft must be at least twice features.hop_length \\(512\\)"),
     "crop of istft": ({"vocoder.istft_crop_frames": 16, "features.hop_length": 128}, "vocoder.istft_crop_frames must be at least 32"),
+    "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 20}, "vocoder.excited_segment_frames must be at least 21"),
     "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),
 }
 
