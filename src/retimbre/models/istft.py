@@ -74,7 +74,7 @@ class IstftNet(nn.Module):
     def audio(self, level_db: Tensor, correction: Tensor, length: int, known: Tensor | None = None) -> Tensor:
         """What ``spectrum`` made to audio (B, ``length``).
 
-        ``known`` (1, K, M): phases of the first M frames, which are kept and continued. Gradients flow to levels and corrections; the
+        ``known`` (B, K, M): phases of the first M frames, which are kept and continued. Gradients flow to levels and corrections; the
         analytic phase counts as a constant.
         """
         n_fft, hop = self.config.n_fft, self.config.hop_length
@@ -93,7 +93,7 @@ class IstftNet(nn.Module):
 
 
 def analytic_phase(wanted: Tensor, n_fft: int, hop: int, known: Tensor | None = None) -> Tensor:
-    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient; ``known`` (1, K, M)."""
-    before = None if known is None else known[0].cpu().numpy()
-    phases = [spsi_phase(one, n_fft, hop, before) for one in wanted.detach().cpu().numpy()]
+    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient; ``known`` (B, K, M)."""
+    before = [None] * len(wanted) if known is None else known.cpu().numpy()
+    phases = [spsi_phase(one, n_fft, hop, first) for one, first in zip(wanted.detach().cpu().numpy(), before, strict=True)]
     return torch.from_numpy(np.stack(phases)).to(wanted)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from retimbre.audio.features import decibels, normalise
-from retimbre.audio.spectral import stft
-from retimbre.models.inverter import FLOOR_DB
+from retimbre.audio.spectral import mel_filters, stft
+from retimbre.models.inverter import FLOOR_DB, BandDistance
 from retimbre.models.istft import IstftNet
 from retimbre.models.spectrogram_discriminators import MultiResolution, feature_matching
 from retimbre.training.distributed import average_gradients, own_share
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RESOLUTIONS = (512, 1024, 2048)  # samples of the windows; a quarter as hop
 LEAST = 1e-3  # magnitude: what is 60 dB under 1 does not count, as with the inverter
 EDGE_S = 0.064  # of a crop's ends, which are unlike what lies inside a recording
+BANDS, BAND_WINDOW, BAND_WEIGHT = 80, (2048, 512), 0.1  # mel bands; samples of window and hop; per dB
+LEVELS_RATE = 5  # times the learning rate, while levels alone are fitted
 GRADIENT_NORM = {"network": 1.0, "discriminators": 10.0}
 
 
@@ -60,7 +62,9 @@ class IstftTrainer:
         self.top_db, self.range_db, self.first_audio_step = top_db, range_db, round(magnitude_share * steps)
         hop = network.config.hop_length
         self.edge = max(1, round(EDGE_S * sample_rate / hop))  # frames
-        self.weights = {"convergence": 1.0, "log_magnitude": 1.0, "adversarial": lambda_adversarial, "matching": lambda_feature_matching}
+        self.weights = {"convergence": 1.0, "log_magnitude": 1.0, "band_lsd_db": BAND_WEIGHT}
+        self.weights |= {"adversarial": lambda_adversarial, "matching": lambda_feature_matching}
+        self.band_distance = BandDistance(mel_filters(sample_rate, BAND_WINDOW[0], BANDS)).to(fabric.device)
         self.nets = nn.ModuleDict({"network": network.to(fabric.device).train()})
         if lambda_adversarial > 0:
             self.nets["discriminators"] = MultiResolution().to(fabric.device).train()
@@ -86,7 +90,7 @@ class IstftTrainer:
         """A warm-up and a cosine for each of the two objectives."""
         first = self.first_audio_step
         if step < first:
-            return 2 * self.learning_rate * cosine_rate(step, first)
+            return LEVELS_RATE * self.learning_rate * cosine_rate(step, first)
         return self.learning_rate * cosine_rate(step - first, self.steps - first)
 
     def _descend(self, name: str, loss: Tensor, step: int) -> None:
@@ -104,9 +108,12 @@ class IstftTrainer:
         """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain per crop."""
         rng = np.random.default_rng([self.seed, 22, step])
         change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(audio), 1)).astype(np.float32))
-        moved = audio * 10 ** (change / 20), normalise(level_db + change[..., None], self.top_db, self.range_db)
-        target, z = (own_share(self.fabric, x).to(self.fabric.device) for x in moved)
-        return self._fit_levels(z, target, step) if step < self.first_audio_step else self._fit_audio(z, target, step)
+        # Random phases to start from, as partials have in the midst of a piece: all at zero they would meet again and again,
+        # and what was learnt of that would be wrong but for beginnings.
+        phase = torch.from_numpy(rng.uniform(-np.pi, np.pi, (len(audio), self.network.config.n_fft // 2 + 1, 1)).astype(np.float32))
+        moved = audio * 10 ** (change / 20), normalise(level_db + change[..., None], self.top_db, self.range_db), phase
+        target, z, phase = (own_share(self.fabric, x).to(self.fabric.device) for x in moved)
+        return self._fit_levels(z, target, step) if step < self.first_audio_step else self._fit_audio(z, target, phase, step)
 
     def _fit_levels(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
         config = self.network.config
@@ -118,13 +125,14 @@ class IstftTrainer:
         self._descend("network", loss / 10, step)  # dB to about the size of the audio's losses
         return {"istft/l1_db": loss.detach()}
 
-    def _fit_audio(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+    def _fit_audio(self, z: Tensor, target: Tensor, phase: Tensor, step: int) -> dict[str, Tensor]:
         hop = self.network.config.hop_length
         inside = slice(2 * self.edge * hop, -self.edge * hop)  # the phases need some frames to find together
         target = target[:, inside]
         with part("forward"), self.fabric.autocast():
-            made = self.network(z, (z.shape[-1] - 1) * hop)[:, inside]
+            made = self.network(z, (z.shape[-1] - 1) * hop, phase)[:, inside]
             losses = multi_resolution_loss(made, target)
+            losses["band_lsd_db"] = self.band_distance(*(decibels(stft(x, *BAND_WINDOW).abs()) for x in (made, target)))
         if "discriminators" in self.nets:
             losses |= self._adversarial(made, target, step)
         self._descend("network", sum(self.weights[name] * losses[name] for name in self.weights if name in losses), step)
