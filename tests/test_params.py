@@ -15,6 +15,7 @@ from retimbre.errors import RetimbreError
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+TWELVE = {"features.cqt_bins": 84, "features.cqt_bins_per_octave": 12}  # seven octaves
 BROKEN = {  # what is set -> what the sentence must say
     "typo": ({"model.lambda_cylce": 3}, "model.lambda_cylce is not a parameter"),
     "no such section": ({"modle": {}}, "modle is not a parameter"),
@@ -34,7 +35,7 @@ BROKEN = {  # what is set -> what the sentence must say
         "model.lambda_content folds CQT bins",
     ),
     "content of odd bins": (
-        {"model.lambda_content": 1, "features.cqt_bins_per_octave": 13},
+        {"model.lambda_content": 1, "features.cqt_bins": 84, "features.cqt_bins_per_octave": 13},
         "model.lambda_content needs features.cqt_bins_per_octave",
     ),
     "pix2pix without pairs": ({"model.method": "pix2pix"}, "set dataset.paired_training to true"),
@@ -51,15 +52,21 @@ BROKEN = {  # what is set -> what the sentence must say
         "dataset.paired_training: only source soundfont",
     ),
     "too many downloads": ({"dataset.downloads": 99}, "dataset.downloads is 99"),
-    "hop and octaves": ({"features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
+    "hop and octaves": ({**TWELVE, "features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
     "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be at least twice"),
-    "bins above Nyquist": ({"features.cqt_bins": 108, "features.hop_length": 256}, "features.cqt_bins: the highest filter"),
+    "bins above Nyquist": ({**TWELVE, "features.cqt_bins": 108}, "features.cqt_bins: the highest filter"),
     "two representations": ({"vocoder.representation": "mel"}, "vocoder.representation must be the same as model.representation"),
     "the old name of the default audio": ({"evaluate.route": "griffin_lim"}, "evaluate.route is now vocoder.kind"),
-    "a kind that is not made": ({"vocoder.kinds": ["griffin_lim"]}, "vocoder.kinds must name vocoder.kind \\(source_phase\\)"),
+    "a kind that is not made": (
+        {"vocoder.kind": "source_phase", "vocoder.kinds": ["griffin_lim"]},
+        "vocoder.kinds must name vocoder.kind \\(source_phase\\)",
+    ),
     "a kind twice": ({"vocoder.kinds": ["source_phase", "source_phase"]}, "vocoder.kinds names a kind twice"),
     "window of istft": ({"vocoder.istft_n_fft": 256}, "vocoder.istft_n_fft must be at least twice features.hop_length \\(512\\)"),
-    "crop of istft": ({"vocoder.istft_crop_frames": 16, "features.hop_length": 128}, "vocoder.istft_crop_frames must be at least 32"),
+    "crop of istft": (
+        {**TWELVE, "vocoder.istft_crop_frames": 16, "features.hop_length": 128},
+        "vocoder.istft_crop_frames must be at least 32",
+    ),
     "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 20}, "vocoder.excited_segment_frames must be at least 21"),
     "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),
 }
