@@ -11,7 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.timing import Case, Route
 from retimbre import params
-from retimbre.models.cyclegan import Discriminator, Generator, GeneratorConfig
+from retimbre.models.discriminators import Discriminator
+from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
 from retimbre.training.devices import make_fabric

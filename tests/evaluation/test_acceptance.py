@@ -28,7 +28,7 @@ from retimbre.evaluation.second_opinion import SecondOpinion
 from retimbre.evaluation.table import add_skill, make_table
 from retimbre.evaluation.testset import Clip, Item
 from retimbre.models.classifier import ClassifierConfig, SpectrumClassifier
-from retimbre.models.cyclegan import Generator, GeneratorConfig
+from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.systems.cyclegan import CycleGan

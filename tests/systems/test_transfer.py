@@ -12,7 +12,7 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.loudness import LoudnessMeter
 from retimbre.cli import main
 from retimbre.errors import RetimbreError
-from retimbre.models.cyclegan import Generator, GeneratorConfig
+from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.models.istft import IstftConfig, IstftNet
 from retimbre.models.wavenet import WaveNet, WaveNetConfig

@@ -18,7 +18,8 @@ from retimbre.audio.features import FeatureConfig, denormalise, normalise
 from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.cyclegan import Discriminator, Generator, GeneratorConfig
+from retimbre.models.discriminators import Discriminator
+from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Model
 from retimbre.tracking import StageRun
