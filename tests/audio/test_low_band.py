@@ -132,8 +132,12 @@ def test_a_clipped_peak_is_taken_in_its_middle():
 def test_splice_takes_the_low_spectrum_below_and_leaves_the_rest():
     low = stft(torch.from_numpy(tones([220.0], seconds=0.5))[None], 1024, HOP)
     spectrum, phase = torch.rand(low.shape), torch.rand(low.shape)
-    magnitude, angle = splice(spectrum, phase, low, 800.0, RATE / 1024)
+    magnitude, angle = splice(spectrum, phase, low, 800.0, RATE / 1024, weight=1)
     frequencies = np.arange(513) * RATE / 1024
     below, above = frequencies < 800 - FADE_HZ / 2, frequencies > 800 + FADE_HZ / 2
     assert torch.equal(magnitude[:, below], low.abs()[:, below]) and torch.equal(angle[:, below], torch.angle(low)[:, below])
     assert torch.equal(magnitude[:, above], spectrum[:, above]) and torch.equal(angle[:, above], phase[:, above])
+    mixed, same = splice(spectrum, phase, low, 800.0, RATE / 1024, weight=0.5)
+    assert torch.equal(same, angle) and torch.equal(mixed[:, above], spectrum[:, above])
+    loud = below[:, None] & (low[0].abs() > 1e-3).numpy() & (spectrum[0] > 1e-3).numpy()
+    torch.testing.assert_close(mixed[0][loud] ** 2, (low[0].abs() * spectrum[0])[loud])

@@ -19,6 +19,10 @@ from retimbre.audio.features import FLOOR, FeatureConfig, magnitude
 
 BEYOND_OCTAVES = 1 / 3  # bins above the crossover that are inverted too, so that none is missing at it
 FADE_HZ = 60.0  # width of the change from one transform to the other
+# Exponent of the low signal's magnitude in the geometric mean with the other transform's, below the crossover. 1 is best where levels are
+# exact; levels from a generator have errors, which two estimates share less of.
+LOW_WEIGHT = 0.5
+TINY = 1e-4  # -80 dB: what a magnitude is at least taken for in that mean
 
 
 @njit(cache=True)
@@ -137,12 +141,16 @@ class LowBand(nn.Module):
         return self.inverse.griffin_lim(target, length, iterations, initial_phase=start)
 
 
-def splice(spectrum: Tensor, phase: Tensor, low: Tensor, crossover_hz: float, spacing_hz: float) -> tuple[Tensor, Tensor]:
+def splice(
+    spectrum: Tensor, phase: Tensor, low: Tensor, crossover_hz: float, spacing_hz: float, weight: float = LOW_WEIGHT
+) -> tuple[Tensor, Tensor]:
     """Put a low signal's spectrum below the crossover: magnitude and phase, (B, K, T) each.
 
     ``spectrum``, ``phase`` and the complex ``low`` (B, K, T) are of the same short-time Fourier transform, whose bins are ``spacing_hz``
-    apart. Magnitudes change over within ``FADE_HZ`` around the crossover, where phases are the low signal's already.
+    apart. Below, phases are the low signal's, and magnitudes the geometric mean of both with this ``weight`` of the low signal's (1: it
+    alone). They change over within ``FADE_HZ`` around the crossover.
     """
     frequencies = torch.arange(spectrum.shape[1], device=spectrum.device) * spacing_hz
     share = ((crossover_hz + FADE_HZ / 2 - frequencies) / FADE_HZ).clamp(0, 1)[:, None]
-    return share * low.abs() + (1 - share) * spectrum, torch.where(share > 0, torch.angle(low), phase)
+    mean = low.abs() if weight == 1 else low.abs().clamp(min=TINY) ** weight * spectrum.clamp(min=TINY) ** (1 - weight)
+    return share * mean + (1 - share) * spectrum, torch.where(share > 0, torch.angle(low), phase)
