@@ -45,6 +45,12 @@ def groups(given: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     return {name: values or {} for name, values in given["groups"].items()}
 
 
+def reference_of(group: str, variant: str, given: dict[str, Any]) -> str:
+    """The variant that another is compared with: ``default``, or in a group with data of its own that group's variant of the same name."""
+    own = data_of(group, given) == group and group in groups(given)[group] and variant != group
+    return group if own else "default"
+
+
 def seeds_of(group: str, given: dict[str, Any]) -> list[int]:
     """Seeds of every variant of a group."""
     return given["seeds"][:1] if group in given["one_seed"] else given["seeds"]

@@ -2,7 +2,8 @@
 
 Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are several, over
 seeds (:func:`retimbre.evaluation.statistics.hierarchical_difference`); with three seeds they are still too narrow.
-Differences are to the variant ``default``, on the same pieces; none where the pieces are others.
+Differences are to the variant ``default`` (or the group's own, see ``study.reference_of``), on the same pieces; none where
+the pieces are others.
 ``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``.
 """
 
@@ -19,7 +20,6 @@ import study
 from retimbre import errors
 from retimbre.evaluation.statistics import Difference, hierarchical_difference
 
-DEFAULT = "default"
 DOCUMENT = study.ROOT / "docs/ablation.md"
 BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"
 METRICS = {  # name in results -> heading and decimals
@@ -70,14 +70,14 @@ def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Differe
     return hierarchical_difference(values, against, pieces, results.strata)
 
 
-def summarise(results: Results, default: Results | None) -> dict[str, dict[str, float]]:
-    """Per metric ``mean``, ``low``, ``high`` and, against the default, ``difference``, ``difference_low``, ``difference_high``."""
+def summarise(results: Results, reference: Results | None) -> dict[str, dict[str, float]]:
+    """Per metric ``mean``, ``low``, ``high`` and, against the reference, ``difference``, ``difference_low``, ``difference_high``."""
     summary = {}
     for name, values in results.values.items():
         own = _drawn(results, values, np.zeros((1, values.shape[1])))
         summary[name] = {"mean": own.mean, "low": own.low, "high": own.high}
-        if default is not None and default is not results and default.items == results.items and name in default.values:
-            d = _drawn(results, values, default.values[name])
+        if reference is not None and reference is not results and reference.items == results.items and name in reference.values:
+            d = _drawn(results, values, reference.values[name])
             summary[name] |= {"difference": d.mean, "difference_low": d.low, "difference_high": d.high}
     return summary
 
@@ -89,7 +89,7 @@ def _cell(entry: dict[str, float] | None, decimals: int) -> str:
 
 
 def _difference(entry: dict[str, float] | None) -> str:
-    """Difference to the default, bold where the interval leaves out 0."""
+    """Difference to the reference, bold where the interval leaves out 0."""
     if entry is None or "difference" not in entry:
         return "–"
     text = f"{entry['difference']:+.2f} [{entry['difference_low']:+.2f}, {entry['difference_high']:+.2f}]"
@@ -111,13 +111,16 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
     for heading, variants in given["tables"].items():
         present = [v for v in variants if results.get(v) is not None]
         names = [n for n in METRICS if n not in HIDDEN and any(n in summaries.get(v, {}) for v in present)]
-        head = ["variant", "changes", "trainings", *(METRICS[n][0] for n in names), "skill against default"]
+        head = ["variant", "changes", "trainings", *(METRICS[n][0] for n in names), "skill against"]
         rows = [head, ["---"] * len(head)]
         for variant in variants:
             result, summary = results.get(variant), summaries.get(variant, {})
             trained = "not run" if result is None else str(result.trained)
             figures = [_cell(summary.get(n), METRICS[n][1]) for n in names]
-            rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, _difference(summary.get("skill"))])
+            reference = study.reference_of(group_of[variant], variant, given)
+            against = _difference(summary.get("skill"))
+            against = against if against == "–" else f"{reference}: {against}"
+            rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, against])
             notes += [f"- {variant} did not finish: {reason}" for reason in (result.failed if result else ())]
         parts.append(f"### {heading}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
     if vocoders:
@@ -140,7 +143,9 @@ def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, di
     """The tables as Markdown, and the summaries by variant."""
     seeds = {variant: study.seeds_of(group, given) for group, variants in study.groups(given).items() for variant in variants}
     results = {variant: read_results(variant, s, folder) for variant, s in seeds.items()}
-    summaries = {variant: summarise(r, results[DEFAULT]) for variant, r in results.items() if r is not None}
+    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    references = {variant: results.get(study.reference_of(group_of[variant], variant, given)) for variant in results}
+    summaries = {variant: summarise(r, references[variant]) for variant, r in results.items() if r is not None}
     return markdown(given, summaries, results, vocoder_rows(evaluation)), summaries
 
 

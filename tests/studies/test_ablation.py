@@ -132,6 +132,23 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     assert "- broken did not finish: cyclegan: it has diverged" in text
 
 
+def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    small = {
+        "seeds": [1],
+        "one_seed": [],
+        "all": {"model.steps": 5},
+        "data": {"coarse": {"features.cqt_bins": 84}},
+        "groups": {"claims": {"default": None}, "coarse": {"coarse": {}, "other": {"model.batch_size": 2}}},
+        "tables": {"All": ["default", "coarse", "other"]},
+    }
+    for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4)):
+        (tmp_path / f"{variant}-1.json").write_text(json.dumps(result([skill] * 6)))
+    text, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.json")
+    assert summaries["coarse"]["skill"]["difference"] == pytest.approx(0.1)
+    assert summaries["other"]["skill"]["difference"] == pytest.approx(-0.2)
+    assert "default: **+0.10" in text and "coarse: **-0.20" in text and "`features.cqt_bins=84`" in text
+
+
 def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
     tables = scripts["tables"]
     document = (ROOT / "docs/ablation.md").read_text(encoding="utf-8")
