@@ -25,6 +25,7 @@ from retimbre.errors import RetimbreError  # noqa: E402
 VARIANTS, RESULTS, DATA = HERE / "variants.yaml", HERE / "results", HERE / "data"
 DEFAULT_DATA = "default"  # the data that `make repro` made
 SYSTEM = "system"  # a variant may name another system than the trained generators: eq_match, eq_affine
+AGAINST = "against"  # and the variant that it is compared with
 
 
 def read_variants() -> dict[str, Any]:
@@ -46,7 +47,11 @@ def groups(given: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def reference_of(group: str, variant: str, given: dict[str, Any]) -> str:
-    """The variant that another is compared with: ``default``, or in a group with data of its own that group's variant of the same name."""
+    """The variant that another is compared with: what it says by ``against``, else ``default``, or in a group with data of
+    its own that group's variant of the same name.
+    """
+    if named := (groups(given)[group][variant] or {}).get(AGAINST):
+        return named
     own = data_of(group, given) == group and group in groups(given)[group] and variant != group
     return group if own else "default"
 
@@ -76,8 +81,8 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes_of(group: str, variant: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Everything that a variant changes, ``system`` apart: what all cells share, its data set's changes, its own."""
-    own = {name: value for name, value in (groups(given)[group][variant] or {}).items() if name != SYSTEM}
+    """Every parameter that a variant changes: what all cells share, its data set's changes, its own."""
+    own = {name: value for name, value in (groups(given)[group][variant] or {}).items() if name not in (SYSTEM, AGAINST)}
     return {**given["all"], **given["data"].get(data_of(group, given), {}), **own}
 
 

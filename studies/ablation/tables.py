@@ -99,7 +99,7 @@ def _difference(entry: dict[str, float] | None) -> str:
 def changes(group: str, variant: str, given: dict[str, Any]) -> str:
     """What a variant changes, as after ``-S``; the representation of the vocoder goes with the model's."""
     own = {**given["data"].get(study.data_of(group, given), {}), **(study.groups(given)[group][variant] or {})}
-    shown = {name: value for name, value in own.items() if name != "vocoder.representation"}
+    shown = {name: value for name, value in own.items() if name not in ("vocoder.representation", study.AGAINST)}
     values = (f"`{name}={json.dumps(value) if not isinstance(value, str) else value}`" for name, value in shown.items())
     return ", ".join(values).replace('"', "") or "nothing"
 

@@ -64,6 +64,9 @@ def test_a_variant_that_is_wrong_is_refused_in_a_sentence(scripts: dict[str, Mod
 
 def test_every_variant_has_one_place_in_the_tables(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
     shown = [variant for variants in given["tables"].values() for variant in variants if variant != "default"]
+    study = scripts["study"]
+    named = {study.reference_of(group, variant, given) for group, variant, _ in study.cells(given)}
+    assert named <= {variant for _, variant, _ in study.cells(given)}
     assert sorted(shown) == sorted({variant for _, variant, _ in scripts["study"].cells(given)} - {"default"})
 
 
@@ -138,14 +141,19 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
         "one_seed": [],
         "all": {"model.steps": 5},
         "data": {"coarse": {"features.cqt_bins": 84}},
-        "groups": {"claims": {"default": None}, "coarse": {"coarse": {}, "other": {"model.batch_size": 2}}},
-        "tables": {"All": ["default", "coarse", "other"]},
+        "groups": {
+            "claims": {"default": None},
+            "coarse": {"coarse": {}, "other": {"model.batch_size": 2}, "last": {"model.batch_size": 3, "against": "other"}},
+        },
+        "tables": {"All": ["default", "coarse", "other", "last"]},
     }
-    for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4)):
+    for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4), ("last", 0.45)):
         (tmp_path / f"{variant}-1.json").write_text(json.dumps(result([skill] * 6)))
     text, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.json")
     assert summaries["coarse"]["skill"]["difference"] == pytest.approx(0.1)
     assert summaries["other"]["skill"]["difference"] == pytest.approx(-0.2)
+    assert summaries["last"]["skill"]["difference"] == pytest.approx(0.05)
+    assert "other: **+0.05" in text and "`against" not in text
     assert "default: **+0.10" in text and "coarse: **-0.20" in text and "`features.cqt_bins=84`" in text
 
 
