@@ -68,7 +68,7 @@ BROKEN = {  # what is set -> what the sentence must say
         "vocoder.istft_crop_frames must be at least 32",
     ),
     "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 20}, "vocoder.excited_segment_frames must be at least 21"),
-    "crop of resnet2d": ({"model.generator": "resnet2d", "model.crop_frames": 30}, "model.crop_frames must be a multiple of 4"),
+    "halvings of unet": ({"model.generator": "unet", "model.generator_blocks": 9}, "model.generator_blocks counts the halvings"),
 }
 
 

@@ -430,8 +430,8 @@ class Params(Section):
             raise ValueError("model.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: set it to 0")
         if self.model.method == "pix2pix" and not self.dataset.paired_training:
             raise ValueError("model.method pix2pix learns from pairs: set dataset.paired_training to true")
-        if self.model.generator == "resnet2d" and self.model.crop_frames % 4:
-            raise ValueError("model.crop_frames must be a multiple of 4 for generator resnet2d")
+        if self.model.generator == "unet" and self.model.generator_blocks > 8:
+            raise ValueError("model.generator_blocks counts the halvings of generator unet: use at most 8, as published")
         return self
 
 
