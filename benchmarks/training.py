@@ -14,7 +14,8 @@ from retimbre import params
 from retimbre.models.discriminators import Discriminator
 from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
-from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
+from retimbre.training.adversarial import TrainingConfig
+from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import make_fabric
 from retimbre.training.vocoder import WaveNetTrainer
 

@@ -14,6 +14,7 @@ from retimbre.training.stage import loaded_sources, write_metrics
 
 FEATURES, OUT = Path("data/features"), Path("data/models/cyclegan")
 PLOTS, METRICS = Path("metrics/plots/cyclegan"), Path("metrics/cyclegan.json")
+TITLES = {"cyclegan": "CycleGAN", "pix2pix": "pix2pix"}
 
 
 def main() -> None:
@@ -32,17 +33,17 @@ def main() -> None:
     with Scratch("cyclegan", key) as scratch, tracking.stage_run("cyclegan", values) as tracker:
         model, curves = fit(features, p.model, p.seed, scratch, tracker, fabric)
         scratch.release_signals()
-        write(model, curves, p.model.steps, tracker)
+        write(model, curves, p.model, tracker)
         scratch.finish()
 
 
-def write(model: cyclegan.CycleGan, curves: list[dict[str, float]], steps: int, tracker: tracking.StageRun) -> None:
+def write(model: cyclegan.CycleGan, curves: list[dict[str, float]], p: params.Model, tracker: tracking.StageRun) -> None:
     """The outputs of the stage; the guards' figures, of single batches, are in the history only."""
     model.save(OUT)
-    pictures = write_curves(PLOTS, "history", curves, "CycleGAN training")
+    pictures = write_curves(PLOTS, "history", curves, f"{TITLES[p.method]} training")
     last = {name: value for row in curves for name, value in row.items() if name != "step" and not name.startswith("guard/")}
     parameters = sum(x.numel() for x in model.generators["ab"].parameters())
-    write_metrics(METRICS, {"steps": steps, "generator_parameters": parameters, **last})
+    write_metrics(METRICS, {"steps": p.steps, "generator_parameters": parameters, **last})
     tracker.metrics(last)
     for picture in pictures:
         tracker.artifact(picture, "curves")

@@ -106,11 +106,12 @@ def test_best_is_a_step_of_the_validation(folder: Path) -> None:
     assert figures["validation/score"] == pytest.approx(rows[chosen]["validation/score"], rel=1e-6)
 
 
-def test_without_a_validation_split_the_last_step_is_kept(tmp_path: Path) -> None:
+def test_without_a_validation_split_the_last_step_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     features = write_features(tmp_path / "features")
     features.index = [e for e in features.index if e.split == "train"]
     _, curves = cyclegan.fit(features, model_params(select="best", steps=4), 3, None, None)
     assert not any("validation/score" in row or "selection/step" in row for row in curves)
+    assert "there are no validation pieces: the last step is kept" in capsys.readouterr().err
 
 
 def test_compiled_networks_train_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

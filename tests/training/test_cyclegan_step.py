@@ -5,8 +5,8 @@ import torch
 
 from retimbre.models.discriminators import JUDGES, Discriminator
 from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.training.adversarial import AdversarialTrainer
-from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig, rate_factor
+from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig, rate_factor
+from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import make_fabric
 from retimbre.training.ema import Ema
 from retimbre.training.losses import PitchClassLevels

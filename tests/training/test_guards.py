@@ -151,7 +151,9 @@ def test_balance_slows_down_discriminators_that_win_until_they_do_not():
     assert guards.discriminator_rate == 0.1
     watch(guards, 5, wins_a=0.7, wins_b=0.7)
     assert guards.discriminator_rate == 1
-    watch(Guards("cyclegan", 1000, 10), 5, wins_a=1.0, wins_b=1.0)
+    unbalanced = Guards("cyclegan", 1000, 10)
+    watch(unbalanced, 5, wins_a=1.0, wins_b=1.0)
+    assert unbalanced.discriminator_rate == 1, "only if it is wanted"
 
 
 def test_balance_reaches_the_optimiser(features, monkeypatch):

@@ -3,7 +3,7 @@ import torch
 
 from retimbre.models.discriminators import Discriminator
 from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.training.cyclegan import TrainingConfig
+from retimbre.training.adversarial import TrainingConfig
 from retimbre.training.devices import make_fabric
 from retimbre.training.pix2pix import Pix2PixTrainer
 

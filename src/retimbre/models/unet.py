@@ -11,7 +11,8 @@ class UNet(nn.Module):
 
     Isola et al. 2017: convolutions of 4 with stride 2, channels doubled up to 8 times, leaky slope 0.2 downwards. Two
     things differ, so that a recording may be cut into chunks: layer norm over the channels in the place of batch norm,
-    and no dropout at use. The published size is 8 halvings of 64 channels for 256 x 256; 84 bins allow 5 or 6.
+    and no dropout at use. The published size is 8 halvings of 64 channels for 256 x 256. Bins and frames are
+    padded to multiples of 2^halvings, two at least: 188 bins to 192 by 5 or 6 halvings, to 256 by 7, to 512 by 8.
     """
 
     def __init__(self, bins: int, channels: int, halvings: int, upsampling: str = "nearest"):

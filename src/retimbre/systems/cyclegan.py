@@ -5,6 +5,7 @@ turns levels of one domain into levels of the other. Audio comes from ``systems.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,9 @@ from retimbre.models.generators import Generator, GeneratorConfig
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Model
 from retimbre.tracking import StageRun
-from retimbre.training.adversarial import AdversarialTrainer
+from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.cyclegan import CycleGanTrainer, TrainingConfig
+from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import compile_networks, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.guards import Guards, measure
@@ -121,6 +122,21 @@ def crops_of(features: PackedFeatures, p: Model, seed: int, fabric: "Fabric") ->
     ]
 
 
+def prepare(
+    kind: type[AdversarialTrainer], features: PackedFeatures, p: Model, seed: int, fabric: "Fabric"
+) -> tuple[AdversarialTrainer, CycleGan]:
+    """The trainer of new networks, and the model whose generators are its average."""
+    generators, discriminators, config = build(features, p, seed, kind.conditional)
+    if p.start_at_eq:
+        start_at_eq(generators, config)
+    knobs = {name: getattr(p, name) for name in TrainingConfig.__annotations__}
+    c = features.config
+    content = PitchClassLevels(c.cqt_bins, c.cqt_bins_per_octave, c.range_db) if p.lambda_content else None
+    trainer = kind(generators, discriminators, TrainingConfig(**knobs), fabric, seed, content)
+    compile_networks(p.compile, [*generators.values(), *discriminators.values()])
+    return trainer, CycleGan(trainer.ema.module, config)
+
+
 def train(
     name: str,
     trainer: AdversarialTrainer,
@@ -136,6 +152,9 @@ def train(
     ``draw(n)``: the n-th batch of each domain, levels (B, F, T) in dB; a step takes ``p.discriminator_steps`` of them.
     """
     validation = Validation(features, p.representation, model.domains)
+    if validation.empty and p.select == "best" and trainer.fabric.is_global_zero:
+        said = "model.select is best, but there are no validation pieces: the last step is kept"
+        print(f"warning: {name}: {said}.", file=sys.stderr, flush=True)
     selection = Selection("last" if validation.empty else p.select, trainer.ema.module)
     guards = Guards(name, p.steps, p.log_every, p.guard_action, p.guard_balance)
 
@@ -176,15 +195,7 @@ def fit(
     ``p.select`` says) and the history. Continues from ``scratch`` if an interrupted training lies there.
     """
     fabric = fabric or make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
-    generators, discriminators, config = build(features, p, seed)
-    if p.start_at_eq:
-        start_at_eq(generators, config)
-    knobs = {name: getattr(p, name) for name in TrainingConfig.__annotations__}
-    c = features.config
-    content = PitchClassLevels(c.cqt_bins, c.cqt_bins_per_octave, c.range_db) if p.lambda_content else None
-    trainer = CycleGanTrainer(generators, discriminators, TrainingConfig(**knobs), fabric, seed, content)
-    compile_networks(p.compile, [*generators.values(), *discriminators.values()])
-    model = CycleGan(trainer.ema.module, config)
+    trainer, model = prepare(CycleGanTrainer, features, p, seed, fabric)
     crops = crops_of(features, p, seed, fabric)
     curves = train("cyclegan", trainer, model, lambda number: tuple(c.batch(number) for c in crops), features, p, scratch, run)
     return model, curves

@@ -12,13 +12,11 @@ from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.params import Model
-from retimbre.systems.cyclegan import CycleGan, build, start_at_eq, train
+from retimbre.systems.cyclegan import CycleGan, prepare, train
 from retimbre.tracking import StageRun
-from retimbre.training.adversarial import TrainingConfig
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import compile_networks, make_fabric
+from retimbre.training.devices import make_fabric
 from retimbre.training.distributed import check_batch
-from retimbre.training.losses import PitchClassLevels
 from retimbre.training.pix2pix import Pix2PixTrainer
 
 if TYPE_CHECKING:
@@ -57,13 +55,5 @@ def fit(
     fabric = fabric or make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
     check_batch(p.batch_size, fabric, "model.batch_size")
     crops = PairedCrops(features, p, seed, (fabric.global_rank, fabric.world_size))
-    generators, discriminators, config = build(features, p, seed, conditional=True)
-    if p.start_at_eq:
-        start_at_eq(generators, config)
-    knobs = {name: getattr(p, name) for name in TrainingConfig.__annotations__}
-    c = features.config
-    content = PitchClassLevels(c.cqt_bins, c.cqt_bins_per_octave, c.range_db) if p.lambda_content else None
-    trainer = Pix2PixTrainer(generators, discriminators, TrainingConfig(**knobs), fabric, seed, content)
-    compile_networks(p.compile, [*generators.values(), *discriminators.values()])
-    model = CycleGan(trainer.ema.module, config)
+    trainer, model = prepare(Pix2PixTrainer, features, p, seed, fabric)
     return model, train("pix2pix", trainer, model, crops.batch, features, p, scratch, run)

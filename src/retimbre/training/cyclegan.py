@@ -2,9 +2,7 @@
 
 from torch import Tensor
 
-from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig, rate_factor
-
-__all__ = ["CycleGanTrainer", "TrainingConfig", "rate_factor"]
+from retimbre.training.adversarial import AdversarialTrainer
 
 
 class CycleGanTrainer(AdversarialTrainer):

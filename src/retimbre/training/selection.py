@@ -14,7 +14,7 @@ validation pieces. Per direction (``ab``, ``ba``):
 
 The rule: ``validation/score`` = mean over directions of (feature_lsd / the equalised source's feature_lsd + style), lower is
 better, among the steps whose chroma ratio is at least ``CONTENT_RATIO`` both ways: a collapsed generator can come close in
-distribution (the prototype's did, with both judges fooled), but not with the notes kept.
+distribution, and fool classifiers, but not with the notes kept.
 
 The distance follows Heusel et al. 2017 (FID) and Kilgour et al. 2019 (FAD), on a fixed linear embedding instead of a network.
 """
@@ -35,7 +35,7 @@ from retimbre.datasets.packed import Excerpt, PackedFeatures
 
 Transfer = Callable[[np.ndarray, str], np.ndarray]  # levels (F, T) in dB of one domain, name of the other -> its levels
 
-CONTENT_RATIO = 0.9  # of the true target's chroma likeness: what issue and prototypes call kept
+CONTENT_RATIO = 0.9  # of the true target's chroma likeness (without pairs, of the equalised source's): the notes count as kept
 WINDOW, HOP = 16, 4  # frames of a window: long enough for an attack and the beginning of its decay
 TIME_COEFFICIENTS, BIN_COEFFICIENTS = 4, 16  # of the window's cosine transform: its shape, not each partial's place
 LONGEST_S = 240.0  # of each domain: ten validations must not take as long as the training
@@ -160,8 +160,8 @@ class Validation:
             score = style
             if self.paired:
                 figures[f"validation/feature_lsd_{name}"] = self._lsd(outputs, d.references)
-                score += figures[f"validation/feature_lsd_{name}"] / d.lsd
-            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / d.chroma
+                score += figures[f"validation/feature_lsd_{name}"] / max(d.lsd, 1e-9)
+            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / max(d.chroma, 1e-9)
             figures[f"validation/style_{name}"] = style
             scores.append(score)
         return figures | {"validation/score": float(np.mean(scores))}
