@@ -41,6 +41,13 @@ def test_torchrun_and_params_must_agree(monkeypatch):
     assert devices._under_torchrun(1, 1) == devices._under_torchrun(2, 2) == (2, 2)
 
 
+def test_several_machines_need_torchrun(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RetimbreError, match="nodes is 2 in params.yaml: start the training with torchrun on each machine"):
+        devices.make_fabric("cpu", nodes=2)
+
+
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RetimbreError, match="accelerator is gpu in params.yaml, but torch finds no CUDA GPU here"):

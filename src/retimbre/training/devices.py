@@ -26,7 +26,7 @@ def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "3
     ``precision`` is 32-true or bf16-mixed. Raises RetimbreError when what is asked for is not there.
 
     ``devices`` is the number of processes on each of ``nodes`` machines. More than one: this process starts the others of
-    its machine, which run the same command. Under torchrun, which starts all, its numbers hold.
+    its machine, which run the same command. Under torchrun, which starts all, its numbers hold; more than one machine need it.
     """
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
@@ -52,6 +52,10 @@ def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "3
 def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
     """Devices and nodes: as given, or torchrun's when it started this process and params.yaml says nothing else."""
     if not torch.distributed.is_torchelastic_launched():
+        if nodes > 1 and "SLURM_NTASKS" not in os.environ:  # would wait for the other machines until a time-out
+            raise RetimbreError(
+                f"nodes is {nodes} in params.yaml: start the training with torchrun on each machine (docs/training.md), or set it to 1."
+            )
         return devices, nodes
     local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     started = (local, world // local)
