@@ -94,9 +94,13 @@ def test_chunks_without_the_sources_phase_have_no_seam(models, kind):
     x = melody(10.0)
     y = TimbreTransfer.load(models, Chunking(body_s=4.0))(x, RATE, "guitar", kind)
     whole = TimbreTransfer.load(models, Chunking(body_s=100))(x, RATE, "guitar", kind)
-    for seam in (4.0, 8.0):
-        place = slice(round((seam - 0.1) * RATE), round((seam + 0.15) * RATE))
-        assert np.abs(np.diff(y[place])).max() <= 1.5 * np.abs(np.diff(y)).max() / 1.2
+    places = [slice(round((seam - 0.1) * RATE), round((seam + 0.15) * RATE)) for seam in (4.0, 8.0)]
+    steps = np.abs(np.diff(y))
+    elsewhere = np.ones(len(steps), bool)
+    for place in places:
+        elsewhere[place] = False
+    for place in places:
+        assert steps[place].max() <= 1.25 * steps[elsewhere].max()
         assert abs(10 * np.log10(np.mean(y[place] ** 2) / np.mean(whole[place] ** 2))) < 1.5
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import torch
 
+from retimbre.audio.cqt import quality_factor
 from retimbre.audio.features import FeatureExtractor, decibels
 from retimbre.audio.files import FileInfo, StreamReader, probe
 from retimbre.audio.loudness import LoudnessMeter
@@ -27,7 +28,7 @@ MODELS = Path("data/models")
 SHORTEST_S = 0.1
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
 PEAK_LIMIT = 0.99
-LONGEST_WINDOW_S = 2.1  # of the analysis: the lowest filter of 48 bins per octave
+LONGEST_WINDOW_S = 2.1  # of the analysis, if the features do not ask for a longer one: the lowest filter of 48 bins per octave from C1
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class TimbreTransfer:
     def convert(self, x: np.ndarray, to: str, kind: str, seed: int = 0, before: np.ndarray | None = None) -> np.ndarray:
         """One chunk (N,) at the models' rate and level; returns as many samples.
 
-        ``before``: what was made of this chunk's first samples already (Griffin-Lim continues it).
+        ``before``: what was made of this chunk's first samples already; kinds that make up phases or samples continue it.
         """
         y = self.generator.transfer(self.levels(x), to)
         return self.vocoder.synthesise(kind, y, len(x), to, source=x, seed=seed, before=before)
@@ -88,7 +89,9 @@ class TimbreTransfer:
         hop = self.generator.features.hop_length
         body, context = (max(hop, round(s * self.sample_rate / hop) * hop) for s in (self.chunking.body_s, self.chunking.context_s))
         network = self.generator.generator_to(to)  # it sees `context` frames and repeats itself every `stride` frames
-        context = max(context, network.context * hop + round(LONGEST_WINDOW_S / 2 * self.sample_rate))
+        f = self.generator.features
+        window_s = max(LONGEST_WINDOW_S, quality_factor(f.cqt_bins_per_octave) / f.cqt_fmin_hz)
+        context = max(context, network.context * hop + round(window_s / 2 * self.sample_rate))
         body, context = (-(-samples // (network.stride * hop)) * network.stride * hop for samples in (body, context))
         fade = min(round(self.chunking.fade_s * self.sample_rate), context)
         ramp = np.linspace(0, 1, fade, dtype=np.float32) if fade else np.zeros(0, np.float32)
