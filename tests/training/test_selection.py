@@ -7,6 +7,7 @@ from scipy.linalg import sqrtm
 from toy_features import BINS, CONFIG, TOP_DB, write_features
 
 from retimbre.audio.equaliser import Equaliser
+from retimbre.datasets.packed import Excerpt
 from retimbre.evaluation import metrics
 from retimbre.training.selection import (
     Selection,
@@ -107,6 +108,15 @@ def test_windows_of_short_recordings():
 def test_long_validation_splits_are_cut(features):
     excerpts = features.excerpts(domain="flat", split="train")  # 96 frames each
     assert len(beginning(excerpts, 96 * 4)) == 4 and len(beginning(excerpts, 95)) == 1 and len(beginning(excerpts, 10**6)) == 6
+
+
+def test_parts_of_a_piece_are_paired_in_their_order():
+    def part(domain: str, performance: str, number: int, length: int = 90) -> Excerpt:
+        return Excerpt(f"{domain}{performance}{number}", domain, "validation", "song", performance, 0, 0, length)
+
+    first = [part("flat", "1", n) for n in range(3)]
+    second = [part("steep", "2", 0), part("steep", "1", 0), part("steep", "1", 1), part("steep", "1", 2, 80)]
+    assert [(a.id, b.id) for a, b in paired_excerpts(first, second)] == [("flat10", "steep10"), ("flat11", "steep11")]
 
 
 def offer_all(selection: Selection, network: torch.nn.Linear, rows: list[tuple[float, float]]) -> None:

@@ -20,6 +20,7 @@ The distance follows Heusel et al. 2017 (FID) and Kilgour et al. 2019 (FAD), on 
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -174,9 +175,21 @@ def beginning(excerpts: list[Excerpt], frames: int) -> list[Excerpt]:
 
 
 def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[Excerpt, Excerpt]]:
-    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one named 1."""
-    others = {(e.piece, e.performance): e for e in second if e.performance == "1"}
-    return [(e, others[(e.piece, e.performance)]) for e in first if (e.piece, e.performance) in others]
+    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one named 1.
+
+    A piece may be in several parts, which are in the same order in both lists.
+    """
+
+    def parts(excerpts: list[Excerpt]) -> dict[tuple[str, int], Excerpt]:
+        count: Counter[str] = Counter()
+        found = {}
+        for e in (e for e in excerpts if e.performance == "1"):
+            found[e.piece, count[e.piece]] = e
+            count[e.piece] += 1
+        return found
+
+    others = parts(second)
+    return [(e, others[key]) for key, e in parts(first).items() if key in others and others[key].length == e.length]
 
 
 class Selection:
