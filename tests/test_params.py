@@ -23,6 +23,7 @@ BROKEN = {  # what is set -> what the sentence must say
     "YAML 1.1 exponent": ({"model.learning_rate_generator": "2e-4"}, "write exponents as 2.0e-4"),
     "float for an integer": ({"model.steps": 10.5}, "model.steps is 10.5"),
     "boolean for a number": ({"classifier.steps": True}, "classifier.steps is True"),
+    "infinite": ({"model.lambda_cycle": float("inf")}, "model.lambda_cycle is inf: input should be a finite number"),
     "negative": ({"vocoder.inverter_steps": -1}, "vocoder.inverter_steps is -1"),
     "unknown choice": ({"model.generator": "vnet"}, "model.generator is 'vnet'"),
     "unknown discriminator": ({"model.discriminator": "judge"}, "model.discriminator is 'judge': use one of full_spectrum, patch,"),

@@ -146,8 +146,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--vocoder",
         choices=get_args(VocoderKind),
-        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, or sampled by the WaveNet (slow); it must be "
-        "trained (default: vocoder.kind of the training)",
+        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network with an inverse STFT, sampled by a "
+        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: vocoder.kind of the training)",
     )
     p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
     p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")

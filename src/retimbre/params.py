@@ -39,7 +39,7 @@ DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Dataset(Section):

@@ -2,7 +2,8 @@
 
 DVC's metric files are the truth. One parent run stands for an experiment and has a nested run per
 executed training stage, whichever way the stage was started: ``dvc repro``, ``dvc exp run`` in the
-workspace, ``--temp`` or the queue. The store is $MLFLOW_TRACKING_URI when that is set, else
+workspace, ``--temp`` or the queue. A cell of a study is a run of its own, in an experiment named as
+the study (``study_run``). The store is $MLFLOW_TRACKING_URI when that is set, else
 ``mlflow.db`` and ``mlartifacts/`` under DVC_ROOT (the original checkout, also in a temporary copy).
 
 Params keep the names that people type after ``-S`` (``model.lambda_cycle``), on the nested run and on
