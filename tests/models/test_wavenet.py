@@ -311,24 +311,21 @@ def test_options_leave_the_default_as_it_is():
         assert all(torch.equal(value, other[name]) for name, value in plain.state_dict().items())
 
 
-def test_inputs_at_sample_rate_reach_every_layer():
-    """The place where a network with an excitation adds it: zeros change nothing, anything else moves its own sample and later ones."""
+def test_inputs_at_sample_rate_move_no_earlier_sample():
+    """The two places where a network with an excitation adds it: zeros change nothing; what joins the skips moves its own sample alone."""
     model = small()
     codes, features, domain = batch(model, 1, 64)
     M, c = 64 // model.config.hold_length, model.config
     gates = model.conditioning_projection(model.segments(features, domain, 0, M)).view(1, M, c.layers, -1)
     rows = model.input_rows(codes)
     base = model(codes, features, domain)
-    zero, skip = torch.zeros(1, 64, 2 * c.residual_channels), torch.zeros(1, 64, c.skip_channels)
-    torch.testing.assert_close(model.predict(rows, gates, lambda layer: zero, skip), base)
-    one = zero.clone()
+    torch.testing.assert_close(model.predict(rows, gates, torch.zeros(1, 64, c.skip_channels)), base)
+    one = torch.zeros(1, 64, 1)
     one[:, 30] = 1
-    for moved in (
-        *(model.predict(rows, gates, lambda layer, at=at: one if layer == at else zero) for at in range(c.layers)),
-        model.predict(rows, gates, sample_skip=one[..., :1] + skip),
-    ):
+    for moved, later in ((model.predict(rows + one, gates), True), (model.predict(rows, gates, one.expand(1, 64, c.skip_channels)), False)):
         difference = (moved - base).abs().amax(-1)[0]
         assert difference[:30].max() == 0 < difference[30]
+        assert (difference[31:].max() > 0) == later
 
 
 @pytest.mark.parametrize(

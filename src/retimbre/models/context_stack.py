@@ -21,7 +21,6 @@ class ContextStack(nn.Module):
     def __init__(self, samples: int, layers: int, channels: int, out: int):
         super().__init__()
         C = channels
-        self.segments = 2**layers  # that an output depends on
         self.input = nn.Linear(samples, C)
         self.gate_weight = nn.Parameter(torch.randn(layers, 2 * C, 2 * C) / math.sqrt(2 * C))
         self.gate_bias = nn.Parameter(torch.zeros(layers, 2 * C))

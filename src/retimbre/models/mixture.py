@@ -18,7 +18,7 @@ from retimbre.audio.companding import mu_law_encode, pcm_decode
 from retimbre.models.wavenet_config import CODES, PCM_CODES
 
 HALF_STEP = 1 / PCM_CODES  # half the width of a cell
-LEAST_LOG_SCALE = -12.0  # a sixth of a 16-bit step: sharper is the same to the grid
+LEAST_LOG_SCALE = -12.0  # a fifth of a 16-bit step: sharper is the same to the grid
 LEAST_UNIFORM = 2.0**-24  # of a draw: 16.6 scales from the mean
 
 

@@ -9,7 +9,6 @@ Generation with cached states is in ``retimbre.models.generation``.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as nnf
@@ -154,13 +153,11 @@ class WaveNet(nn.Module):
         """The first layer's input for the previous codes (B, N) -> (B, N, R)."""
         return self.embedding(codes) if self.config.input == "codes" else self.amplitude(self.levels(codes)[..., None])
 
-    def predict(
-        self, x: Tensor, segment_gates: Tensor, sample_gates: Callable[[int], Tensor] | None = None, sample_skip: Tensor | None = None
-    ) -> Tensor:
+    def predict(self, x: Tensor, segment_gates: Tensor, sample_skip: Tensor | None = None) -> Tensor:
         """Layers and head: the first layer's input (B, M * hold, R) and gates per segment (B, M, L, 2 R) -> (B, M * hold, O).
 
-        A network with inputs at sample rate adds them here: to ``x``, to the gates of a layer (``sample_gates(layer)``
-        gives (B, M * hold, 2 R)) and to the sum of the skip connections (``sample_skip``, (B, M * hold, S)).
+        A network with inputs at sample rate adds them here: to ``x`` and to the sum of the skip connections
+        (``sample_skip``, (B, M * hold, S)).
         """
         c = self.config
         B, rows = x.shape[:2]
@@ -171,8 +168,6 @@ class WaveNet(nn.Module):
             h = torch.matmul(torch.cat(taps, -1), self.gate_weight[layer])  # B, rows, 2 R
             # Broadcast over the samples of a segment: conditioning never exists at sample rate.
             h = (h.view(B, -1, c.hold_length, 2 * R) + segment_gates[:, :, layer, None]).view(B, rows, 2 * R)
-            if sample_gates is not None:
-                h = h + sample_gates(layer)
             filtered, gate = h.split(R, -1)
             g = torch.tanh(filtered) * torch.sigmoid(gate)  # B, rows, R
             gated.append(g)

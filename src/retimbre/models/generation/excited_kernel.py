@@ -50,7 +50,7 @@ def run_excited(
     ring, heard, position, conditioning, first_segment, hold_length, inputs, skips, excitation, level, uniforms, temperature, forced,
     residuals, parameters,
 ):  # fmt: skip
-    """Advance one stream by n samples; shapes as in ``excited.generate``.
+    """Advance one stream by n samples; shapes as in ``excited.Job``.
 
     ``ring`` (1, rows, R) and ``heard`` (2,), what is told of the last sample, are updated. ``forced`` (n,) or (0,): residuals that
     are heard instead of those drawn. ``parameters`` (n, 3 K) or (0, 3 K): written, as the forward gives them.

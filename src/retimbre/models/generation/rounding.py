@@ -10,7 +10,7 @@ from retimbre.models.wavenet import WaveNet
 def rounding_change(
     model: WaveNet, features: Tensor | np.ndarray, domain: int, codes: np.ndarray, weights: str = "bfloat16", route: str = "auto"
 ) -> dict[str, float]:
-    """Feed the same clip, codes (B, N) with features (B, F, T) in dB, to the float32 and to the rounded weights.
+    """Feed the same clip, codes (B, N) with features (B, F, T) in dB, to the float32 and to the rounded weights of a softmax network.
 
     Returns ``max_logit`` (largest difference of a logit less the sample's mean difference, which the softmax does not see),
     ``mean_kl_bits`` and ``max_kl_bits`` (Kullback-Leibler divergence of the rounded from the exact distribution, per sample)
