@@ -20,7 +20,7 @@ ALONE_WEIGHT = 0.25  # of the likelihood of crops that are heard without their o
 class ExcitedTrainer(Trainer):
     """Half of a batch learns to sample, the other half to be right without sampling.
 
-    The first half hears its true past: the likelihood of a WaveNet. The other hears the excitation alone, as at temperature 0, where
+    One half hears its true past: the likelihood of a WaveNet. The other hears the excitation alone, as at temperature 0, where
     the expected sample is the output. There log spectra are compared (``lambda_spectral``, bits per dB), because a mean square
     alone would only make uncertain bands quieter.
     """

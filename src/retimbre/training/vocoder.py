@@ -98,18 +98,10 @@ class InverterTrainer(Trainer):
         return {name: value.detach() for name, value in losses.items()}
 
 
-def wavenet_loss(network: WaveNet, codes: Tensor, level_db: Tensor, domain: Tensor) -> Tensor:
-    """Cross entropy in nats per sample, teacher-forced: of 256 mu-law codes, or on a mixture of logistics' own grid of 16 bits.
-
-    ``codes`` (B, N) int64, ``level_db`` (B, F, T) clipped levels, ``domain`` (B,) indices.
-    """
-    return likelihoods(network, network(shift_right(codes, network.config.silence), level_db, domain), codes)[0]
-
-
 def likelihoods(network: WaveNet, outputs: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Nats per sample of ``outputs`` (B, N, O): the network's own loss, and that of the 256 mu-law codes.
+    """Cross entropy in nats per sample of ``outputs`` (B, N, O) given ``codes`` (B, N): the network's own loss, and of 256 mu-law codes.
 
-    They differ for a mixture of logistics alone, whose grid is finer; the second may be compared between all networks.
+    They differ for a mixture of logistics alone, whose own grid has 16 bits; the second may be compared between all networks.
     """
     if network.config.output == "softmax":
         loss = F.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), codes.reshape(-1))
