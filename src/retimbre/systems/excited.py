@@ -24,6 +24,7 @@ from retimbre.models.wavenet import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.progress import Progress
 from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.systems.wavenet_fit import mean_and_std, shape_of
 from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.excited import ExcitedTrainer
@@ -112,27 +113,9 @@ class ExcitedVocoder(Part):
 
 def new_network(features: PackedFeatures, p: VocoderParams, seed: int) -> ExcitedWaveNet:
     """The WaveNet of the params with an excitation and a mixture of logistics."""
-    config, statistics, domains = features.config, features.statistics[p.representation], features.domains
     torch.manual_seed(seed)
-    return ExcitedWaveNet(
-        WaveNetConfig(
-            feature_bins=config.bins(p.representation),
-            hop_length=config.hop_length,
-            n_domains=len(domains),
-            layers=p.wavenet_layers,
-            layers_per_stack=p.wavenet_layers_per_stack,
-            kernel=p.wavenet_kernel,
-            residual_channels=p.wavenet_residual_channels,
-            skip_channels=p.wavenet_skip_channels,
-            conditioning_channels=p.wavenet_conditioning_channels,
-            input="scalar",
-            output="mol",
-            mixtures=p.excited_mixtures,
-            upsampling=p.wavenet_upsampling,
-        ),
-        torch.tensor([statistics["mean_db"][d] for d in domains]).mean(0),
-        torch.tensor([statistics["std_db"][d] for d in domains]).mean(0),
-    )
+    shape = shape_of(features, p, input="scalar", output="mol", mixtures=p.excited_mixtures)
+    return ExcitedWaveNet(shape, *mean_and_std(features, p.representation))
 
 
 def prepare(part: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int) -> Examples:

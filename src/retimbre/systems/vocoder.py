@@ -93,7 +93,8 @@ class Vocoder:
         part = self.part_of(kind)
         if KINDS[kind].needs_source and source is None:
             others = [k for k in self.kinds if not KINDS[k].needs_source]
-            raise RetimbreError(f"the vocoder {kind} needs the source recording: choose {' or '.join(others)} without one.")
+            hint = f"choose {' or '.join(others)} without one" if others else "without one, add griffin_lim to vocoder.kinds in params.yaml"
+            raise RetimbreError(f"the vocoder {kind} needs the source recording: {hint}.")
         return part.synthesise(kind, level_db, length, domain, source, seed, before)
 
     @staticmethod

@@ -23,8 +23,8 @@ from retimbre.training.checkpoint import Scratch
 class Kind:
     """A way from levels to audio. ``parts``: what must be trained, in the order of training; the last makes the audio.
 
-    ``needs_source``: the source recording; ``needs_domain``: the target instrument; ``slow``: near or above real time,
-    so that the table hears it on a few pieces only.
+    ``needs_source``: the source recording; ``needs_domain``: the target instrument; ``slow``: takes so long that the
+    table hears it on a few pieces only.
     """
 
     parts: tuple[str, ...]

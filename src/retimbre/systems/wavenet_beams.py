@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from retimbre.audio.cqt import kernel_lengths, quality_factor
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 
 INNER = 0.6  # of a filter's length: what lies outside weighs little (a Hann window has 95 % of its energy inside)
@@ -31,8 +32,7 @@ class LevelCost:
         self.level_db = np.asarray(level_db, np.float32).clip(top_db - config.range_db, top_db)
         self.extractor = FeatureExtractor(config)
         if representation == "cqt":
-            spacing = 2.0 ** (2 / config.cqt_bins_per_octave)
-            lengths = (spacing + 1) / (spacing - 1) * config.sample_rate / config.frequencies_hz("cqt")
+            lengths = kernel_lengths(config.frequencies_hz("cqt"), quality_factor(config.cqt_bins_per_octave), config.sample_rate)
         else:
             lengths = np.full(config.bins(representation), float(config.stft_n_fft))
         self.ready = 0.5 * INNER * lengths[:, None] + np.arange(self.level_db.shape[1]) * config.hop_length  # (F, T), samples

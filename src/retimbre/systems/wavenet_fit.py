@@ -36,6 +36,30 @@ def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dic
     return batch
 
 
+def shape_of(features: PackedFeatures, p: VocoderParams, **choices: str | int) -> WaveNetConfig:
+    """The sizes that every WaveNet of the params has, and ``choices``."""
+    return WaveNetConfig(
+        feature_bins=features.config.bins(p.representation),
+        hop_length=features.config.hop_length,
+        n_domains=len(features.domains),
+        layers=p.wavenet_layers,
+        layers_per_stack=p.wavenet_layers_per_stack,
+        kernel=p.wavenet_kernel,
+        residual_channels=p.wavenet_residual_channels,
+        skip_channels=p.wavenet_skip_channels,
+        conditioning_channels=p.wavenet_conditioning_channels,
+        upsampling=p.wavenet_upsampling,
+        **choices,
+    )
+
+
+def mean_and_std(features: PackedFeatures, representation: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the levels in dB, (F,) each: means over the domains."""
+    of_domains = (features.statistics[representation][name] for name in ("mean_db", "std_db"))
+    mean, std = (torch.tensor([values[d] for d in features.domains]).mean(0) for values in of_domains)
+    return mean, std
+
+
 def fit_wavenet(
     audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
 ) -> tuple[WaveNet, list[dict[str, float]]]:
@@ -44,8 +68,9 @@ def fit_wavenet(
     check_batch(p.wavenet_batch_size, fabric, "vocoder.wavenet_batch_size")
     config: FeatureConfig = features.config
     statistics = features.statistics[p.representation]
-    domains = features.domains
-    crops = AudioFeatureCrops(audio, features, [p.representation], domains, "train", p.wavenet_crop_frames, p.wavenet_batch_size, seed, 40)
+    crops = AudioFeatureCrops(
+        audio, features, [p.representation], features.domains, "train", p.wavenet_crop_frames, p.wavenet_batch_size, seed, 40
+    )
 
     codec = Codec(p.wavenet_preemphasis, p.wavenet_gain, p.wavenet_output == "mol", p.wavenet_reverse)
     low_db = statistics["top_db"] - config.range_db
@@ -60,28 +85,9 @@ def fit_wavenet(
     codes = [encode_audio(x, p.wavenet_preemphasis, p.wavenet_gain).ravel() for x in counted]
     histogram = torch.from_numpy(np.bincount(np.concatenate(codes), minlength=CODES))
     torch.manual_seed(seed)
-    network = WaveNet(
-        WaveNetConfig(
-            feature_bins=config.bins(p.representation),
-            hop_length=config.hop_length,
-            n_domains=len(domains),
-            layers=p.wavenet_layers,
-            layers_per_stack=p.wavenet_layers_per_stack,
-            kernel=p.wavenet_kernel,
-            residual_channels=p.wavenet_residual_channels,
-            skip_channels=p.wavenet_skip_channels,
-            conditioning_channels=p.wavenet_conditioning_channels,
-            input=p.wavenet_input,
-            output=p.wavenet_output,
-            mixtures=p.wavenet_mixtures,
-            upsampling=p.wavenet_upsampling,
-            context_layers=p.wavenet_context_layers,
-            context_channels=p.wavenet_context_channels,
-        ),
-        torch.tensor([statistics["mean_db"][d] for d in domains]).mean(0),
-        torch.tensor([statistics["std_db"][d] for d in domains]).mean(0),
-        histogram,
-    )
+    names = ("input", "output", "mixtures", "context_layers", "context_channels")
+    shape = shape_of(features, p, **{name: getattr(p, f"wavenet_{name}") for name in names})
+    network = WaveNet(shape, *mean_and_std(features, p.representation), histogram)
     trainer = WaveNetTrainer(network, p.wavenet_steps, p.wavenet_learning_rate, fabric, p.wavenet_ema_decay)
     states = trainer.state_dict, trainer.load_state_dict
     loop = Loop("wavenet", p.wavenet_steps, scratch, run, *states, None, p.log_every, p.checkpoint_every, fabric=fabric)

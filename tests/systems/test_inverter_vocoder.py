@@ -1,4 +1,4 @@
-"""The griffin_lim route with the low band: what it changes, what it leaves, and how chunks follow each other."""
+"""The kind griffin_lim with the low band: what it changes, what it leaves, and how chunks follow each other."""
 
 import pickle
 from dataclasses import replace
