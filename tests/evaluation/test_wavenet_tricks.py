@@ -10,6 +10,7 @@ import yaml
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.packed import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.errors import RetimbreError
 from retimbre.evaluation import wavenet_tricks
 
 RATE = 16000
@@ -48,5 +49,7 @@ def test_a_row_for_every_network_and_width(data, capsys):
         assert 0 < row["nll_bits"] < 9
     assert rows[0]["nll_bits"] == rows[1]["nll_bits"] != rows[2]["nll_bits"]  # of the network, not of the beams
     assert rows[0]["feature_lsd"] != rows[1]["feature_lsd"]
+    with pytest.raises(RetimbreError, match="^the test split has no paired pieces .*: set dataset.source to soundfont"):
+        wavenet_tricks.trick_rows(parts, *data, "test")
     lines = wavenet_tricks.table(rows).splitlines()
     assert len(lines) == 5 and lines[0].split()[:3] == ["network", "beams", "step"]

@@ -8,7 +8,7 @@ import numpy as np
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
-from retimbre.evaluation.testset import Item, load_items
+from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
 from retimbre.systems.vocoder import Vocoder
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data
@@ -29,9 +29,10 @@ def copy_synthesis_figures(
     sounding notes, chords) and ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only.
     Empty without paired pieces.
     """
-    if not audio.excerpts(split=split, performance="1"):
+    if not audio.excerpts(split=split, performance=PERFORMANCE):
         return {}
-    items = load_items(audio, features, model.representation, model.domains, split)
+    if not (items := load_items(audio, features, model.representation, model.domains, split)):
+        return {}
     directions = {item.direction: [i for i in items if i.direction == item.direction] for item in items}
     few = [item for found in directions.values() for item in found[:SLOW_ITEMS]]
     rate, transcribe, figures = model.features.sample_rate, NoteTranscriber(), {}

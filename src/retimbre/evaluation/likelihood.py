@@ -28,14 +28,11 @@ def likelihood_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatu
         count = min(int(SECONDS * model.features.sample_rate), excerpt.length) // hop
         level_db = np.asarray(features.read(frames[excerpt.id], 0, count + 1, representation), np.float32).T.clip(low, model.top_db)
         excerpts.append((audio.read(excerpt, 0, count * hop), level_db, excerpt.domain))
-    semitone = max(1, model.features.cqt_bins_per_octave // 12) if representation == "cqt" else 0
-    return {
-        f"{name}_{figure}": value for name, part in model.parts.items() for figure, value in part_figures(part, excerpts, semitone).items()
-    }
+    return {f"{name}_{figure}": value for name, part in model.parts.items() for figure, value in part_figures(part, excerpts).items()}
 
 
-def part_figures(part: Part, excerpts: Excerpts, semitone: int) -> dict[str, float]:
-    """The figures of one part over excerpts: audio (frames * hop,), levels (F, frames + 1), instrument. ``semitone``: in bins; 0: none."""
+def part_figures(part: Part, excerpts: Excerpts) -> dict[str, float]:
+    """The figures of one part over excerpts: audio (frames * hop,), levels (F, frames + 1), instrument."""
 
     def bits(change) -> list[float | None]:
         return [part.nll_bits(x, change(i, level_db), domain, level_db) for i, (x, level_db, domain) in enumerate(excerpts)]
@@ -48,6 +45,7 @@ def part_figures(part: Part, excerpts: Excerpts, semitone: int) -> dict[str, flo
     if None in right or not right:
         return {}
     figures = {"nll_bits": np.mean(right), "cond_gap_other": np.mean(bits(other)) - np.mean(right)}
-    if semitone:
+    if part.representation == "cqt":
+        semitone = max(1, part.features.cqt_bins_per_octave // 12)
         figures["cond_gap_pitch"] = np.mean(bits(lambda i, level_db: np.roll(level_db, semitone, 0))) - np.mean(right)
     return {name: float(value) for name, value in figures.items()}

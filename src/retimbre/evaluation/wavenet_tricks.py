@@ -15,11 +15,11 @@ import torch
 from retimbre import params
 from retimbre.audio.features import FeatureExtractor, decibels
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.errors import run
+from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.content import content_onset_f1
 from retimbre.evaluation.likelihood import part_figures
 from retimbre.evaluation.metrics import feature_lsd, paired_lsd, paired_mrstft
-from retimbre.evaluation.testset import Item, load_items
+from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.wavenet import SETTINGS, WaveNetVocoder
 from retimbre.systems.wavenet_fit import fit_wavenet
@@ -61,13 +61,16 @@ def trick_rows(
     """One row per network and (width, step): means over the first paired pieces of both directions, real levels.
 
     ``feature_lsd`` (dB, what the beams are chosen by, or close to it), ``lsd``, ``mrstft``, ``onset_f1`` (detected within 50 ms of the
-    recording's), ``s_per_s`` (processor seconds per second of audio) and, of the network, ``nll_bits`` and ``cond_gap_pitch``.
+    recording's), ``s_per_s`` (processor seconds per second of audio) and, of the network, the figures of ``likelihood``. Raises
+    RetimbreError where the split has no paired pieces.
     """
+    if not audio.excerpts(split=split, performance=PERFORMANCE):
+        raise RetimbreError(f"the {split} split has no paired pieces to hear the tricks on: set dataset.source to soundfont.")
     rows: list[Row] = []
     for name, part in parts.items():
         items = load_items(audio, features, part.representation, part.domains, split)
         heard = [i for d in dict.fromkeys(item.direction for item in items) for i in [x for x in items if x.direction == d][:per_direction]]
-        likelihood = part_figures(part, [_beginning(part, item, seconds) for item in heard], _semitone(part))
+        likelihood = part_figures(part, [_beginning(part, item, seconds) for item in heard])
         part.wavenet(heard[0].target.level_db[:, :9], heard[0].target_domain, 8 * part.features.hop_length)  # compiled before it is timed
         for width, step in beams:
             scores = np.mean([_scores(part, item, seconds, width, step, seed) for item in heard], 0)
@@ -81,11 +84,6 @@ def _beginning(part: WaveNetVocoder, item: Item, seconds: float) -> tuple[np.nda
     hop = part.features.hop_length
     frames = min(int(seconds * part.features.sample_rate), len(item.target.audio)) // hop
     return item.target.audio[: frames * hop], item.target.level_db[:, : frames + 1], item.target_domain
-
-
-def _semitone(part: WaveNetVocoder) -> int:
-    """In bins; 0 where bins are no pitches."""
-    return max(1, part.features.cqt_bins_per_octave // 12) if part.representation == "cqt" else 0
 
 
 @torch.no_grad()
