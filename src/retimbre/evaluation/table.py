@@ -3,7 +3,7 @@
 Columns: ``system, vocoder, direction, item, stratum, range, metric, value``. A direction is
 ``<source>_to_<target>``; an item is a piece (the same name in both directions), or ``all`` where a value is of
 all of them; ``stratum`` is ``mono`` or ``poly`` (or ``any``); ``range`` is ``in`` or ``out`` (of what the target's
-training recordings play, or ``any``); ``vocoder`` is the route from levels to audio, empty without one.
+training recordings play, or ``any``); ``vocoder`` is the kind of vocoder, empty without one.
 """
 
 from collections.abc import Iterable, Mapping
