@@ -121,7 +121,7 @@ def residual_bits(parameters: Tensor, residuals: Tensor) -> Tensor:
 
 
 def code_bits(parameters: Tensor, samples: Tensor, excitation: Tensor) -> Tensor:
-    """Bits (B, N) of the 8-bit mu-law codes of ``samples``, given the excitation at them: comparable with any WaveNet's.
+    """Bits (B, N) of the 8-bit mu-law codes of ``samples``, given the excitation at them: the unit of every WaveNet.
 
     With another excitation (a semitone up) the same samples are asked for, so differences are those of one likelihood.
     """
