@@ -5,6 +5,8 @@ A training that ends in an error of its own (it diverged, or a guard stopped it)
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,12 @@ MODELS = study.ROOT / "data/models"
 OWN_END = ("has diverged", "guard_action")  # of the messages with which training.loop and training.guards end a training
 
 
-def train(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.StageRun) -> Any:
-    """The trained generators; continues where an interrupted training of this cell was."""
+@contextmanager
+def trained(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.StageRun) -> Iterator[Any]:
+    """The trained generators; continues where an interrupted training of this cell was.
+
+    Its checkpoint is kept until they have been scored: an interrupted scoring need not train again.
+    """
     from retimbre.systems import cyclegan, pix2pix
 
     seed_everything(seed)
@@ -36,8 +42,8 @@ def train(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.St
     with Scratch("ablation", fingerprint(values, [folder], loaded_sources())) as scratch:
         model, _ = system.fit(PackedFeatures(folder), p.model, seed, scratch, run)
         scratch.release_signals()
+        yield model
         scratch.finish()
-    return model
 
 
 def mel_of(c: FeatureConfig) -> list[float]:
@@ -71,18 +77,19 @@ def main() -> None:
     with tracking.study_run("ablation", cell, {**logged, "model": p.model.model_dump()}) as run:
         try:
             if kind == "generators":
-                system = train(folder, p, seed, cell, run)
+                made = trained(folder, p, seed, cell, run)
             else:
-                system = EqualiserControl.fit(PackedFeatures(folder), p.model.representation, kind == "eq_affine")
+                made = nullcontext(EqualiserControl.fit(PackedFeatures(folder), p.model.representation, kind == "eq_affine"))
+            with made as system:
+                result = score(system, audio, folder, p.model.representation, seed)
+                means = {name: float(f"{value:.4g}") for name, value in result.pop("means").items()}
+                study.write_json(study.RESULTS / f"{cell}.json", {"finished": 1, **means, **result})
+                run.metrics(means)
         except errors.RetimbreError as error:
             if not any(sign in str(error) for sign in OWN_END):  # something else is wrong, such as missing data: no result
                 raise
             study.write_json(study.RESULTS / f"{cell}.json", {"finished": 0, "reason": str(error)})
             return
-        result = score(system, audio, folder, p.model.representation, seed)
-        means = {name: float(f"{value:.4g}") for name, value in result.pop("means").items()}
-        study.write_json(study.RESULTS / f"{cell}.json", {"finished": 1, **means, **result})
-        run.metrics(means)
     print(f"{cell}: " + ", ".join(f"{name} {means[name]:.3g}" for name in ("skill", "feature_lsd", "change_db")))
 
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import study
 
 from retimbre import errors
+from retimbre.cli import positive
 from retimbre.errors import RetimbreError
 
 LOGS = study.ROOT / ".scratch/ablation/logs"
@@ -24,7 +25,8 @@ DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 
 
 def dvc(*words: str, threads: bool = True, **options: object) -> subprocess.CompletedProcess:
-    environment = os.environ if threads else {**os.environ, **dict.fromkeys(THREADS, "1")}
+    here = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # `python` in dvc.yaml is this one
+    environment = {**os.environ, "PATH": here, **({} if threads else dict.fromkeys(THREADS, "1"))}
     return subprocess.run([*DVC, *words], cwd=study.HERE, env=environment, text=True, check=False, **options)
 
 
@@ -32,7 +34,7 @@ def out_of_date(names: list[str]) -> list[str]:
     """Which stages DVC would run."""
     said = dvc("status", "--json", capture_output=True)
     if said.returncode:
-        raise RetimbreError(f"dvc status fails in {study.HERE}: {said.stderr.strip().splitlines()[-1]}.")
+        raise RetimbreError(f"dvc status fails in {study.HERE}: {' '.join(said.stderr.split()).removesuffix('.')}.")
     changed = json.loads(said.stdout)
     return [name for name in names if name in changed]
 
@@ -47,25 +49,32 @@ def run_cell(stage: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=2, help="cells at the same time, one thread each (2)")
+    parser.add_argument("--jobs", type=positive, default=2, help="cells at the same time, one thread each (2)")
     parser.add_argument("--only", default="", help="stages whose names begin so, such as claims@patch")
     given = parser.parse_args()
+    stages = [f"{group}@{variant}-{seed}" for group, variant, seed in study.cells(study.read_variants())]
+    wanted = [stage for stage in stages if stage.startswith(given.only)]
+    if not wanted:
+        raise RetimbreError(f"--only {given.only}: no cell's name begins so; they are named like {stages[0]}.")
     LOGS.mkdir(parents=True, exist_ok=True)
     if dvc("repro", "code", "data").returncode:
         raise RetimbreError("the study's data could not be made: see above, and run `make repro` first.")
-    stages = [f"{group}@{variant}-{seed}" for group, variant, seed in study.cells(study.read_variants())]
-    waiting = out_of_date([stage for stage in stages if stage.startswith(given.only)])
-    print(f"{len(waiting)} of {len(stages)} cells to do, {given.jobs} at a time; logs in {LOGS}", flush=True)
+    waiting = out_of_date(wanted)
+    print(f"{len(waiting)} of {len(wanted)} cells to do, {given.jobs} at a time; logs in {LOGS}", flush=True)
     began, failed = time.monotonic(), []
-    with ThreadPoolExecutor(given.jobs) as pool:
+    pool = ThreadPoolExecutor(given.jobs)
+    try:
         for count, (stage, problem) in enumerate(zip(waiting, pool.map(run_cell, waiting), strict=True), start=1):
             failed += [problem] if problem else []
             print(f"{count}/{len(waiting)} {problem or stage}, {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C: cells that run save their state, no other begins
     if failed:
         raise RetimbreError(f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept.")
     if dvc("repro", "--single-item", "tables").returncode:
         raise RetimbreError("the tables could not be made: see above.")
-    subprocess.run([sys.executable, "tables.py", "--insert"], cwd=study.HERE, check=True)
+    if subprocess.run([sys.executable, "tables.py", "--insert"], cwd=study.HERE, check=False).returncode:
+        raise RetimbreError("the tables could not be put into docs/ablation.md: see above.")
 
 
 if __name__ == "__main__":

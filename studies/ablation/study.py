@@ -24,7 +24,8 @@ from retimbre.errors import RetimbreError  # noqa: E402
 
 VARIANTS, RESULTS, DATA = HERE / "variants.yaml", HERE / "results", HERE / "data"
 DEFAULT_DATA = "default"  # the data that `make repro` made
-SYSTEM = "system"  # a variant may name another system than the trained generators: eq_match, eq_affine
+SYSTEM = "system"  # a variant may name a control in the place of trained generators
+CONTROLS = ("eq_match", "eq_affine")
 AGAINST = "against"  # and the variant that it is compared with
 
 
@@ -93,8 +94,11 @@ def params_of(group: str, variant: str, given: dict[str, Any]) -> params.Params:
 
 
 def system_of(group: str, variant: str, given: dict[str, Any]) -> str:
-    """``generators`` (trained), or the control that a variant stands for."""
-    return (groups(given)[group][variant] or {}).get(SYSTEM, "generators")
+    """``generators`` (trained), or the control that a variant stands for. Raises RetimbreError for another name."""
+    named = (groups(given)[group][variant] or {}).get(SYSTEM, "generators")
+    if named not in ("generators", *CONTROLS):
+        raise RetimbreError(f"studies/ablation/variants.yaml, {variant}: system is {named!r}: use {' or '.join(CONTROLS)}.")
+    return named
 
 
 def folders_of(data: str) -> tuple[Path, Path]:

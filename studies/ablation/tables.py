@@ -107,6 +107,8 @@ def changes(group: str, variant: str, given: dict[str, Any]) -> str:
 def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    if unknown := [variant for variants in given["tables"].values() for variant in variants if variant not in group_of]:
+        raise errors.RetimbreError(f"studies/ablation/variants.yaml: tables name {unknown[0]}, which no group has: correct its name.")
     parts, notes = [], []
     for heading, variants in given["tables"].items():
         present = [v for v in variants if results.get(v) is not None]
@@ -115,7 +117,8 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
         rows = [head, ["---"] * len(head)]
         for variant in variants:
             result, summary = results.get(variant), summaries.get(variant, {})
-            trained = "not run" if result is None else str(result.trained)
+            control = study.system_of(group_of[variant], variant, given) in study.CONTROLS
+            trained = "not run" if result is None else "none" if control else str(result.trained)
             figures = [_cell(summary.get(n), METRICS[n][1]) for n in names]
             reference = study.reference_of(group_of[variant], variant, given)
             against = _difference(summary.get("skill"))
@@ -130,7 +133,7 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
         parts.append("### Vocoders, from the pipeline's own evaluation\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
     steps = given["all"].get("model.steps")
     about = f"Every training: {steps} steps unless its row says otherwise; [low, high]: 95 % interval; bold: the interval leaves out 0."
-    return "\n\n".join([about, *parts, *(["\n".join(notes)] if notes else [])]) + "\n"
+    return "\n\n".join([about, *parts, *(["\n".join(dict.fromkeys(notes))] if notes else [])]) + "\n"
 
 
 def vocoder_rows(path: Path) -> dict[str, Any]:

@@ -55,11 +55,16 @@ def test_every_variant_is_valid_and_says_what_it_changes(scripts: dict[str, Modu
 
 def test_a_variant_that_is_wrong_is_refused_in_a_sentence(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
     study = scripts["study"]
-    wrong = given | {"groups": {"claims": {"typo": {"model.lambda_cylce": 1}, "value": {"model.gan_loss": "wgan"}}}}
+    claims = {"typo": {"model.lambda_cylce": 1}, "value": {"model.gan_loss": "wgan"}, "control": {"system": "eq_mach"}}
+    wrong = given | {"groups": {"claims": claims}}
     with pytest.raises(RetimbreError, match="variants.yaml: model.lambda_cylce is not a parameter of params.yaml"):
         study.params_of("claims", "typo", wrong)
     with pytest.raises(RetimbreError, match="variants.yaml, value: model.gan_loss is 'wgan'"):
         study.params_of("claims", "value", wrong)
+    with pytest.raises(RetimbreError, match="variants.yaml, control: system is 'eq_mach': use eq_match or eq_affine"):
+        study.system_of("claims", "control", wrong)
+    with pytest.raises(RetimbreError, match="tables name defualt, which no group has"):
+        scripts["tables"].markdown(given | {"tables": {"All": ["defualt"]}}, {}, {}, {})
 
 
 def test_every_variant_has_one_place_in_the_tables(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
@@ -112,8 +117,11 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
         "one_seed": ["singles"],
         "all": {"model.steps": 5},
         "data": {},
-        "groups": {"claims": {"default": None, "worse": {"model.lambda_cycle": 1}}, "singles": {"broken": {}, "absent": {}}},
-        "tables": {"All": ["default", "worse", "broken", "absent"]},
+        "groups": {
+            "claims": {"default": None, "worse": {"model.lambda_cycle": 1}},
+            "singles": {"broken": {}, "absent": {}, "equalised": {"system": "eq_match"}},
+        },
+        "tables": {"All": ["default", "worse", "broken", "absent", "equalised"], "Again": ["broken"]},
     }
     rng = np.random.default_rng(0)
     pieces = rng.normal(0.5, 0.2, 12)  # pieces differ much, variants little: only pairing shows it
@@ -121,6 +129,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
         noise = rng.normal(0, 0.002, (2, 12))
         (tmp_path / f"default-{seed}.json").write_text(json.dumps(result(list(pieces + noise[0]))))
         (tmp_path / f"worse-{seed}.json").write_text(json.dumps(result(list(pieces - 0.05 + noise[1]))))
+    (tmp_path / "equalised-1.json").write_text(json.dumps(result(list(pieces))))
     (tmp_path / "broken-1.json").write_text(json.dumps({"finished": 0, "reason": "cyclegan: it has diverged"}))
     text, summaries = tables.make(small, tmp_path, tmp_path / "none.json")
     worse = summaries["worse"]["skill"]
@@ -132,7 +141,8 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     row = next(line for line in text.splitlines() if line.startswith("| worse"))
     assert "`model.lambda_cycle=1`" in row and f"{worse['mean']:.2f} [" in row and "**-0.05" in row
     assert "| absent | nothing | not run |" in text
-    assert "- broken did not finish: cyclegan: it has diverged" in text
+    assert text.count("- broken did not finish: cyclegan: it has diverged") == 1, "though it is in two tables"
+    assert "| equalised | `system=eq_match` | none | 0." in text, "nothing was trained"
 
 
 def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
