@@ -281,7 +281,7 @@ def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(workspace, mirro
         expected = tree(folder / "data/raw")
         downloads = tmp_path / "slow"
         more = {"RETIMBRE_DOWNLOADS": str(downloads)}
-        url.manners.rate = size // 4  # bytes per second of each of two connections: no machine is too busy to be in time
+        url.manners.rate = size // 12  # bytes per second of each of two connections: no machine is too busy to be in time
         continued = set()
         for moment, signal_ in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)):
             wanted = (moment + 1) * size // 6

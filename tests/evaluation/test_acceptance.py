@@ -216,7 +216,8 @@ def models():
     common = {"domains": DOMAINS, "features": CONFIG.to_dict(), "representation": "cqt", "top_db": TOP_DB}
     inverter = SpectralInverter(InverterConfig(84, 1024, 16, 1))
     wavenet = WaveNet(WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=2, layers_per_stack=2))
-    vocoder = Vocoder({"inverter": inverter, "wavenet": wavenet}, {**common, "rms": 0.1, "griffin_lim_iterations": 2})
+    made = {"wavenet": wavenet.config.to_dict(), "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "rms": 0.1, "griffin_lim_iterations": 2}
+    vocoder = Vocoder({"inverter": inverter, "wavenet": wavenet}, {**common, **made})
     return CycleGan(generators, {**common, "generator": shape.to_dict(), "mean_db": mean_db}), vocoder
 
 

@@ -174,7 +174,7 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     """Render one performance of a piece on each of its domains below ``out``; the MIDI goes beside them."""
     piece, number = take
     played = play(piece, number, seed)
-    paired = len(piece.domains) > 1
+    paired = piece.split != "train" or len(piece.domains) > 1
     midi = f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
     performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
     # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
