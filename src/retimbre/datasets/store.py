@@ -1,9 +1,10 @@
 """Where downloads are kept: outside every stage's output, because DVC deletes outputs before a stage runs.
 
-    <downloads>/<source>/files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an archive
-                        /unpacked/   one folder per file and version, complete or absent
-                        /fetched/    of sources that fetch for themselves
-                        /root        links to what this run uses of all that, and nothing else
+    <downloads>/<source>/
+        files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an archive
+        unpacked/   one folder per file and version, complete or absent
+        fetched/    of sources that fetch for themselves
+        root/       links to what this run uses of all that, and nothing else
 
 ``<downloads>`` is ``RETIMBRE_DOWNLOADS``, else ``.scratch/downloads`` in the project's root (git-ignored).
 ``root`` is made anew each time, so what an adapter sees does not depend on earlier runs.

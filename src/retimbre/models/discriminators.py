@@ -10,6 +10,7 @@ Sources: PatchGAN (Isola et al. 2017), the full spectrum and the whole spectrogr
 published no layers), frequency as channels (Yoon 2019), several scales (Wang et al. 2018), spectral norm (Miyato et al. 2018).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 BANDS = 8  # of the temporal discriminator
 
 
-class Judge(nn.Module):
+class Judge(nn.Module, ABC):
     """A stack of stages on one or more spectra (B, F, T) that returns the activations of all of them.
 
     Subclasses say in ``build`` which stages there are: ``bins`` is F, ``c`` the number of channels, ``inputs`` that of the
@@ -32,8 +33,9 @@ class Judge(nn.Module):
         self.spectral_norm = spectral_norm
         self.stages = nn.ModuleList(self.build(bins, channels, 2 * spectra))
 
+    @abstractmethod
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
-        raise NotImplementedError
+        """The stages, the last of which gives the scores."""
 
     def conv(self, i: int, o: int, size: int | tuple[int, int], norm: bool = True, **options: object) -> nn.Module:
         """Convolution, group norm (if wanted, and if no spectral norm is), leaky ReLU."""

@@ -4,6 +4,7 @@ A part is one trained network with its settings, one file each in ``data/models/
 one part, perhaps with the help of others, goes. ``systems.vocoder`` puts them together.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -55,7 +56,7 @@ class Training:
     settings: dict[str, Any]
 
 
-class Part:
+class Part(ABC):
     """One trained network of the vocoder. ``config``: the vocoder's whole configuration; ``parts``: those trained before this one.
 
     Subclasses say how it is built (``build``), trained (``fit``) and used (``synthesise``).
@@ -73,15 +74,16 @@ class Part:
         self.device = torch.device("cpu") if network is None else next(network.parameters()).device
 
     @classmethod
+    @abstractmethod
     def build(cls, config: dict[str, Any]) -> nn.Module | None:
         """The untrained network of a stored configuration; None where the part needs no network."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def fit(cls, training: Training, parts: Mapping[str, "Part"]) -> tuple[nn.Module | None, dict[str, Any], list[dict[str, float]]]:
         """The trained network (on the CPU), what it adds to the configuration, and the curves of its training."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synthesise(
         self,
         kind: str,
@@ -97,7 +99,6 @@ class Part:
         ``source`` (N,): the recording whose levels were changed; ``before`` (M,): the first M samples as they were made already,
         which kinds that draw or continue phases go on from.
         """
-        raise NotImplementedError
 
     def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float | None:
         """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples.

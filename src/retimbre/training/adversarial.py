@@ -4,6 +4,7 @@ It reads like the papers: forward, freeze D, step G, unfreeze, step D. Every los
 MLflow, in the history file and in ``metrics/``; each is weighted in one place, by the lambdas.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def rate_factor(share_done: float, decay_from: float) -> float:
     return max(0.02, (1 - share_done) / max(1 - decay_from, 1e-9))
 
 
-class AdversarialTrainer:
+class AdversarialTrainer(ABC):
     """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b``, their optimisers, pools and the moving average of the
     generators: everything that a training is. What the generators learn beside fooling the discriminators, the
     subclasses say in ``generator_losses`` and ``lambdas``.
@@ -102,11 +103,11 @@ class AdversarialTrainer:
             "loss/gradient_penalty": c.lambda_gradient_penalty,
         }
 
+    @abstractmethod
     def generator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]) -> dict[str, Tensor]:
         """Further losses by name, from real crops and what was generated from them (``fake_b`` from ``a``); only those
         with a weight above 0 need be computed.
         """
-        raise NotImplementedError
 
     def step(self, a: Tensor, b: Tensor, step: int, more: Sequence[tuple[Tensor, Tensor]] = ()) -> dict[str, Tensor]:
         """Train on real crops ``a`` and ``b`` (B, F, T) in -1..1; returns detached scalars by name.
