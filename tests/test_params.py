@@ -159,3 +159,10 @@ def test_flat_names_are_those_of_dash_s() -> None:
     flat = params.flatten("model", loaded.model)
     assert flat["model.lambda_cycle"] == loaded.model.lambda_cycle
     assert len(flat) == len(values()["model"])
+
+
+def test_the_margin_of_the_excitation_is_the_networks_own():
+    from retimbre.models.excited import MARGIN
+    from retimbre.params.together import EXCITATION_MARGIN
+
+    assert EXCITATION_MARGIN == MARGIN

@@ -9,6 +9,7 @@ from retimbre.evaluation.metrics import paired_lsd
 from retimbre.models.excited import MARGIN, ExcitedWaveNet
 from retimbre.models.wavenet import WaveNetConfig
 from retimbre.systems.excited import Examples, ExcitedVocoder, align, crops_of
+from retimbre.systems.vocoder_parts import Request
 from retimbre.training.devices import make_fabric
 from retimbre.training.excited import ExcitedTrainer, log_spectral_distance
 
@@ -33,7 +34,7 @@ class FixedWaveform:
         return self.audio[:length]
 
 
-def vocoder(excitation: np.ndarray, temperature: float, trained: bool = True) -> ExcitedVocoder:
+def vocoder(excitation: np.ndarray, temperature: float, trained: bool = True, share: float = 1.0) -> ExcitedVocoder:
     torch.manual_seed(0)
     network = ExcitedWaveNet(
         WaveNetConfig(84, 256, 2, layers=3, residual_channels=8, skip_channels=8, input="scalar", output="mol", mixtures=2)
@@ -41,7 +42,7 @@ def vocoder(excitation: np.ndarray, temperature: float, trained: bool = True) ->
     if trained:
         torch.nn.init.normal_(network.head_output.weight, 0, 0.2)
     config = {"features": FEATURES.to_dict(), "representation": "cqt", "domains": ["a", "b"], "top_db": 7.0, "excited_iterations": 8}
-    config |= {"excited_temperature": temperature, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6}
+    config |= {"excited_temperature": temperature, "excited_share": share, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6}
     return ExcitedVocoder(network, config, {"inverter": FixedWaveform(excitation)})
 
 
@@ -60,19 +61,28 @@ def test_the_target_is_the_recording_in_phase_with_the_excitation():
 
 def test_untrained_it_gives_back_its_excitation():
     excitation = tones(0.3)
-    made = vocoder(excitation, 0, trained=False).synthesise("wavenet_excited", levels(len(excitation)), len(excitation), "a")
+    made = vocoder(excitation, 0, trained=False).synthesise(Request("wavenet_excited", levels(len(excitation)), len(excitation), "a"))
     assert np.array_equal(made, excitation)
 
 
 @pytest.mark.parametrize("temperature", [0, 0.5, 1])
-def test_a_chunk_goes_on_where_the_last_one_ended(temperature):
+@pytest.mark.parametrize("share", [0.25, 1])
+def test_a_chunk_goes_on_where_the_last_one_ended(temperature, share):
     excitation, made = tones(0.3), 9000
-    model, level_db = vocoder(excitation, temperature), levels(len(excitation))
-    whole = model.synthesise("wavenet_excited", level_db, len(excitation), "b", seed=4)
+    model, level_db = vocoder(excitation, temperature, share=share), levels(len(excitation))
+    whole = model.synthesise(Request("wavenet_excited", level_db, len(excitation), "b", seed=4))
     assert np.abs(whole - excitation).max() > 1e-3
-    later = model.synthesise("wavenet_excited", level_db, len(excitation), "b", seed=4, before=whole[:made])
+    later = model.synthesise(Request("wavenet_excited", level_db, len(excitation), "b", seed=4, before=whole[:made]))
     assert np.abs(later - whole).max() < 1e-4
-    assert np.array_equal(model.synthesise("wavenet_excited", level_db, made, "b", seed=4, before=whole[:made]).shape, (made,))
+    assert np.array_equal(model.synthesise(Request("wavenet_excited", level_db, made, "b", seed=4, before=whole[:made])).shape, (made,))
+
+
+def test_a_share_of_the_residual_is_added():
+    excitation = tones(0.3)
+    wanted = Request("wavenet_excited", levels(len(excitation)), len(excitation), "a")
+    quarter, whole = (vocoder(excitation, 0, share=share).synthesise(wanted) - excitation for share in (0.25, 1))
+    assert np.abs(whole).max() > 1e-3
+    assert np.abs(4 * quarter - whole).max() < 1e-5
 
 
 def test_temperature_is_what_differs_between_seeds():
@@ -80,7 +90,9 @@ def test_temperature_is_what_differs_between_seeds():
     level_db = levels(len(excitation))
 
     def spread(temperature: float) -> float:
-        a, b = (vocoder(excitation, temperature).synthesise("wavenet_excited", level_db, len(excitation), "a", seed=s) for s in (1, 2))
+        a, b = (
+            vocoder(excitation, temperature).synthesise(Request("wavenet_excited", level_db, len(excitation), "a", seed=s)) for s in (1, 2)
+        )
         return float(np.abs(a - b).mean())
 
     assert spread(0) == 0

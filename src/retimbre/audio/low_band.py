@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from retimbre.audio.cqt import ConstantQ, kernel_lengths, quality_factor
 from retimbre.audio.cqt_inverse import InverseConstantQ
 from retimbre.audio.features import FLOOR, FeatureConfig, magnitude
+from retimbre.audio.spectral import valley
 
 BEYOND_OCTAVES = 1 / 3  # bins above the crossover that are inverted too, so that none is missing at it
 FADE_HZ = 60.0  # width of the change from one transform to the other
@@ -41,12 +42,7 @@ def _peak_phase(level: np.ndarray, fmin_hz: float, bins_per_octave: int, hop_s: 
         low = 0
         for i in range(count):
             p = peaks[i]
-            high = bins  # first bin of the next region: the lowest bin between the two peaks
-            if i + 1 < count:
-                high = p + 1
-                for k in range(p + 1, peaks[i + 1]):
-                    if m[k] < m[high]:
-                        high = k
+            high = valley(m, p, peaks[i + 1]) if i + 1 < count else bins  # first bin of the next region
             offset, end = 0.0, p + 1
             while end < bins and m[end] == m[p]:
                 end += 1

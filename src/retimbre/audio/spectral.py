@@ -89,6 +89,16 @@ def griffin_lim(
 
 
 @njit(cache=True)
+def valley(level: np.ndarray, below: int, above: int) -> int:
+    """The lowest bin between two peaks, the first of equals: where the region of the second one begins."""
+    lowest = below + 1
+    for k in range(below + 1, above):
+        if level[k] < level[lowest]:
+            lowest = k
+    return lowest
+
+
+@njit(cache=True)
 def _spsi(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray) -> np.ndarray:
     bins, frames = magnitude.shape
     phase = np.zeros((bins, frames), dtype=np.float32)
@@ -108,12 +118,7 @@ def _spsi(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray) -> np.
         low = 0
         for i in range(count):
             p = peaks[i]
-            high = bins  # first bin of the next region: the lowest bin between the two peaks
-            if i + 1 < count:
-                high = p + 1
-                for k in range(p + 1, peaks[i + 1]):
-                    if m[k] < m[high]:
-                        high = k
+            high = valley(m, p, peaks[i + 1]) if i + 1 < count else bins  # first bin of the next region
             a, b, c = np.log(m[p - 1] + 1e-9), np.log(m[p] + 1e-9), np.log(m[p + 1] + 1e-9)
             curvature = a - 2 * b + c
             offset = 0.5 * (a - c) / curvature if curvature < 0 else 0.0

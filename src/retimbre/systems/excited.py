@@ -23,14 +23,14 @@ from retimbre.models.generation.excited import State, expected, generate, padded
 from retimbre.models.wavenet import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.progress import Progress
-from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.systems.wavenet_fit import mean_and_std, shape_of
 from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.excited import ExcitedTrainer
 from retimbre.training.loop import Loop
 
-SETTINGS = ("excited_iterations", "excited_temperature", "wavenet_preemphasis", "wavenet_gain")  # kept with the weights
+SETTINGS = ("excited_iterations", "excited_temperature", "excited_share", "wavenet_preemphasis", "wavenet_gain")  # kept with the weights
 
 
 class Examples(NamedTuple):
@@ -84,31 +84,22 @@ class ExcitedVocoder(Part):
         parameters = self.network(previous(samples - near), wide, self.clipped(level_db), torch.tensor([self.domains.index(domain)]))
         return float(code_bits(parameters, samples, near).mean())
 
-    def synthesise(
-        self,
-        kind: str,
-        level_db: np.ndarray,
-        length: int,
-        domain: str,
-        source: np.ndarray | None = None,
-        seed: int = 0,
-        before: np.ndarray | None = None,
-        temperature: float | None = None,
-    ) -> np.ndarray:
-        """``temperature`` 0 adds the expected residual (nothing is drawn), 1 samples; else that of the training's params."""
-        temperature = self.config["excited_temperature"] if temperature is None else temperature
-        audio = self.excitation(level_db, length, before)
-        excitation, levels, index = self.emphasised(audio), self.clipped(level_db)[0], self.domains.index(domain)
+    def synthesise(self, wanted: Request) -> np.ndarray:
+        """The excitation and ``excited_share`` of the residual: at ``excited_temperature`` 0 the expected one, else one that is drawn."""
+        temperature, share, before = self.config["excited_temperature"], self.config["excited_share"], wanted.before
+        audio = self.excitation(wanted.level_db, wanted.length, before)
+        excitation, levels, index = self.emphasised(audio), self.clipped(wanted.level_db)[0], self.domains.index(wanted.domain)
         if temperature == 0:
             residuals = expected(self.network, levels, index, excitation)
         else:
-            state, made = State(self.network, seed), np.zeros(0, np.float32)
+            state, made = State(self.network, wanted.seed), np.zeros(0, np.float32)
             if before is not None and len(before):  # brings the state to where `before` ends
-                made = self.emphasised(before[:length].astype(np.float32)) - excitation[: len(before)]
+                made = (self.emphasised(before[: wanted.length].astype(np.float32)) - excitation[: len(before)]) / share
                 generate(self.network, levels, index, excitation, length=len(made), state=state, forced=temperature * made)
-            drawn = generate(self.network, levels, index, excitation, temperature, state=state)[0] if len(made) < length else made[:0]
+            left = len(made) < wanted.length
+            drawn = generate(self.network, levels, index, excitation, temperature, state=state)[0] if left else made[:0]
             residuals = np.concatenate([made, drawn])
-        return (audio + deemphasis(residuals / self.config["wavenet_gain"], self.config["wavenet_preemphasis"])).astype(np.float32)
+        return (audio + deemphasis(share * residuals / self.config["wavenet_gain"], self.config["wavenet_preemphasis"])).astype(np.float32)
 
 
 def new_network(features: PackedFeatures, p: VocoderParams, seed: int) -> ExcitedWaveNet:

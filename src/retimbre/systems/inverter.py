@@ -24,7 +24,7 @@ from retimbre.datasets.crops import FeatureCrops
 from retimbre.datasets.packed import PackedFeatures
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import compiled, make_fabric
@@ -101,19 +101,10 @@ class Inverter(Part):
         iterations = self.config["griffin_lim_iterations"] if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 
-    def synthesise(
-        self,
-        kind: str,
-        level_db: np.ndarray,
-        length: int,
-        domain: str,
-        source: np.ndarray | None = None,
-        seed: int = 0,
-        before: np.ndarray | None = None,
-    ) -> np.ndarray:
-        if kind == "griffin_lim":
-            return self.griffin_lim(level_db, length, before=before)
-        return self.source_phase(level_db, source)
+    def synthesise(self, wanted: Request) -> np.ndarray:
+        if wanted.kind == "griffin_lim":
+            return self.griffin_lim(wanted.level_db, wanted.length, before=wanted.before)
+        return self.source_phase(wanted.level_db, wanted.source)
 
 
 def fit_inverter(

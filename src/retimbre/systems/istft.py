@@ -11,7 +11,7 @@ from retimbre.audio.spectral import stft
 from retimbre.datasets.crops import AudioFeatureCrops
 from retimbre.models.inverter import SpectralInverter
 from retimbre.models.istft import IstftConfig, IstftNet
-from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.istft import IstftTrainer
@@ -35,22 +35,13 @@ class IstftVocoder(Part):
         return network.cpu(), {"istft": network.config.to_dict()}, curves
 
     @torch.no_grad()
-    def synthesise(
-        self,
-        kind: str,
-        level_db: np.ndarray,
-        length: int,
-        domain: str,
-        source: np.ndarray | None = None,
-        seed: int = 0,
-        before: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def synthesise(self, wanted: Request) -> np.ndarray:
         n_fft, hop = self.network.config.n_fft, self.network.config.hop_length
         known = None
-        if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
-            made = torch.from_numpy(np.ascontiguousarray(before, np.float32))[None].to(self.device)
+        if wanted.before is not None and (frames := (len(wanted.before) - n_fft // 2) // hop) > 0:  # whole windows only
+            made = torch.from_numpy(np.ascontiguousarray(wanted.before, np.float32))[None].to(self.device)
             known = torch.angle(stft(made, n_fft, hop)[..., :frames])
-        return self.network(self.normalised(level_db), length, known)[0].cpu().numpy()
+        return self.network(self.normalised(wanted.level_db), wanted.length, known)[0].cpu().numpy()
 
 
 def fit_istft(training: Training, inverter: SpectralInverter | None) -> tuple[IstftNet, list[dict[str, float]]]:

@@ -28,7 +28,7 @@ from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.excited import ExcitedVocoder
 from retimbre.systems.inverter import Inverter
 from retimbre.systems.istft import IstftVocoder
-from retimbre.systems.vocoder_parts import KINDS, Kind, Part, Training
+from retimbre.systems.vocoder_parts import KINDS, Kind, Part, Request, Training
 from retimbre.systems.wavenet import WaveNetVocoder
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
@@ -89,13 +89,13 @@ class Vocoder:
         seed: int = 0,
         before: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Audio (N,) of ``length`` samples by one of ``kinds``; arguments as :meth:`Part.synthesise` takes them."""
+        """Audio (N,) of ``length`` samples by one of ``kinds``; arguments as a :class:`Request` has them."""
         part = self.part_of(kind)
         if KINDS[kind].needs_source and source is None:
             others = [k for k in self.kinds if not KINDS[k].needs_source]
             hint = f"choose {' or '.join(others)} without one" if others else "without one, add griffin_lim to vocoder.kinds in params.yaml"
             raise RetimbreError(f"the vocoder {kind} needs the source recording: {hint}.")
-        return part.synthesise(kind, level_db, length, domain, source, seed, before)
+        return part.synthesise(Request(kind, level_db, length, domain, source, seed, before))
 
     @staticmethod
     def is_slow(kind: str) -> bool:

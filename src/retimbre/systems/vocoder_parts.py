@@ -56,6 +56,23 @@ class Training:
     settings: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Request:
+    """Audio that is wanted of a part: ``length`` (N) samples from levels (F, T) in dB, T = N // hop + 1.
+
+    ``source`` (N,): the recording whose levels were changed; ``before`` (M,): the first M samples as they were made already,
+    which kinds that draw or continue phases go on from.
+    """
+
+    kind: str
+    level_db: np.ndarray
+    length: int
+    domain: str
+    source: np.ndarray | None = None
+    seed: int = 0
+    before: np.ndarray | None = None
+
+
 class Part(ABC):
     """One trained network of the vocoder. ``config``: the vocoder's whole configuration; ``parts``: those trained before this one.
 
@@ -84,21 +101,8 @@ class Part(ABC):
         """The trained network (on the CPU), what it adds to the configuration, and the curves of its training."""
 
     @abstractmethod
-    def synthesise(
-        self,
-        kind: str,
-        level_db: np.ndarray,
-        length: int,
-        domain: str,
-        source: np.ndarray | None = None,
-        seed: int = 0,
-        before: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Audio (N,) of ``length`` samples from levels (F, T), T = N // hop + 1.
-
-        ``source`` (N,): the recording whose levels were changed; ``before`` (M,): the first M samples as they were made already,
-        which kinds that draw or continue phases go on from.
-        """
+    def synthesise(self, wanted: Request) -> np.ndarray:
+        """Audio (N,) as wanted."""
 
     def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float | None:
         """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples.

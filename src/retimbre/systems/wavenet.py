@@ -16,7 +16,7 @@ from retimbre.models.generation import long
 from retimbre.models.generation.beam import beam_search
 from retimbre.models.generation.sampler import State, forced_logits, generate
 from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
-from retimbre.systems.vocoder_parts import Part, Training
+from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.systems.wavenet_beams import LevelCost
 from retimbre.systems.wavenet_codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
 from retimbre.systems.wavenet_fit import fit_wavenet
@@ -113,14 +113,5 @@ class WaveNetVocoder(Part):
         outputs = self.network(shift_right(codes[None], silence), levels[None], index)
         return likelihoods(self.network, outputs, codes[None])[1].item() / math.log(2)
 
-    def synthesise(
-        self,
-        kind: str,
-        level_db: np.ndarray,
-        length: int,
-        domain: str,
-        source: np.ndarray | None = None,
-        seed: int = 0,
-        before: np.ndarray | None = None,
-    ) -> np.ndarray:
-        return self.wavenet(level_db, domain, length, seed, before=before)
+    def synthesise(self, wanted: Request) -> np.ndarray:
+        return self.wavenet(wanted.level_db, wanted.domain, wanted.length, wanted.seed, before=wanted.before)
