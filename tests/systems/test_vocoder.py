@@ -13,7 +13,7 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.caching import cache_features
 from retimbre.datasets.packed import AudioWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
+from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
 from retimbre.evaluation.likelihood import likelihood_figures
 from retimbre.evaluation.metrics import paired_lsd
 from retimbre.systems.vocoder import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
@@ -179,4 +179,8 @@ def test_figures_of_every_kind(data, model):
     bits = likelihood_figures(model, *data, "validation")
     assert set(bits) == {f"{part}_{name}" for part in ("wavenet", "excited") for name in ("nll_bits", "cond_gap_pitch", "cond_gap_other")}
     assert 4 < bits["wavenet_nll_bits"] < 9  # two steps: about what codes of this loudness have without a model
-    assert copy_synthesis_figures(model, *data, "test") == {}
+    assert copy_synthesis(model, *data, "test") == {}
+    some = copy_synthesis(model, *data, "validation", ["istft", "source_phase"])
+    lines = table(some).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["istft", "source_phase"]
+    assert f"{found['istft_lsd']:.3f}" == lines[1].split()[1 + lines[0].split().index("lsd")]

@@ -1,15 +1,24 @@
-"""Every kind of vocoder on real features: the upper bound of the whole chain."""
+"""Every kind of vocoder on real features: the upper bound of the whole chain.
 
+``python -m retimbre.evaluation.copy_synthesis test``, in the repository's root, prints the figures of the trained vocoder on the test
+split (those of ``metrics/vocoder.json`` are of the validation split).
+"""
+
+import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
 from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
 from retimbre.systems.vocoder import Vocoder
+from retimbre.training.devices import set_threads
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data
 
@@ -21,10 +30,10 @@ def synthesise_target(model: Vocoder, kind: str, item: Item) -> np.ndarray:
     return model.synthesise(kind, item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
 
 
-def copy_synthesis_figures(
+def copy_synthesis(
     model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, kinds: Sequence[str] | None = None
-) -> dict[str, float]:
-    """Means over the paired pieces of ``split`` and both instruments, for ``kinds`` (None: all), named ``<kind>_<metric>``:
+) -> dict[str, dict[str, float]]:
+    """Per kind (None: all) means over the paired pieces of ``split`` and both instruments:
     ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
     sounding notes, chords) and ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only.
     Empty without paired pieces.
@@ -52,7 +61,36 @@ def copy_synthesis_figures(
                 scores["jaccard"] = jaccard(transcribe(out, rate), transcribe(true, rate))
             for name, value in scores.items():
                 values.setdefault(name, []).append(value)
-        for name, numbers in values.items():
-            figures[f"{kind}_{name}"] = float(np.nanmean(numbers))
-        figures[f"{kind}_x_realtime"] = sum(len(i.target.audio) for i in heard) / rate / max(seconds, 1e-9)
+        means = {name: float(np.nanmean(numbers)) for name, numbers in values.items()}
+        figures[kind] = means | {"x_realtime": sum(len(i.target.audio) for i in heard) / rate / max(seconds, 1e-9)}
     return figures
+
+
+def copy_synthesis_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> dict[str, float]:
+    """Those of :func:`copy_synthesis`, named ``<kind>_<metric>``."""
+    found = copy_synthesis(model, audio, features, split)
+    return {f"{kind}_{name}": value for kind, means in found.items() for name, value in means.items()}
+
+
+def table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """Figures as text: a row per kind, a column per metric."""
+    return pd.DataFrame.from_dict(figures, orient="index").to_string(float_format=lambda x: f"{x:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("split", choices=["validation", "test"])
+    split = parser.parse_args().split
+    set_threads()
+    model, audio, features = (
+        Vocoder.load(Path("data/models/vocoder")),
+        PackedAudio(Path("data/resampled")),
+        PackedFeatures(Path("data/features")),
+    )
+    if not (figures := copy_synthesis(model, audio, features, split)):
+        raise RetimbreError(f"the {split} split has no paired pieces: set dataset.source to soundfont.")
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    run(main)
