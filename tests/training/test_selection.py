@@ -146,4 +146,5 @@ def test_last_keeps_the_last_and_best_without_candidates_too(capsys):
         selection = Selection(rule, network)
         offer_all(selection, network, rows)
         assert selection.apply() == {} and network.weight.item() == 4
-        assert said in capsys.readouterr().err
+        heard = capsys.readouterr().err
+        assert said in heard if said else heard == ""
