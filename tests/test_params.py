@@ -68,7 +68,7 @@ BROKEN = {  # what is set -> what the sentence must say
         {**TWELVE, "vocoder.istft_crop_frames": 16, "features.hop_length": 128},
         "vocoder.istft_crop_frames must be at least 32",
     ),
-    "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 20}, "vocoder.excited_segment_frames must be at least 21"),
+    "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 19}, "vocoder.excited_segment_frames must be at least 20"),
     "halvings of unet": ({"model.generator": "unet", "model.generator_blocks": 9}, "model.generator_blocks counts the halvings"),
 }
 
@@ -86,6 +86,17 @@ def test_the_default_is_valid() -> None:
     loaded = params.load("seed", "model", path=PARAMS)
     assert vars(loaded).keys() == {"seed", "model"}, "only what was asked for"
     assert loaded.model.lambda_cycle == values()["model"]["lambda_cycle"]
+
+
+def test_kinds_of_vocoder_that_are_not_trained_have_no_rules() -> None:
+    changes = {"wavenet_crop_frames": 2, "istft_n_fft": 256, "istft_crop_frames": 16, "excited_segment_frames": 1}
+    given = values()
+    given["vocoder"] |= changes | {"kind": "griffin_lim", "kinds": ["griffin_lim", "source_phase"]}
+    assert params.parse(given).vocoder.wavenet_crop_frames == 2
+    for kind, key in (("wavenet", "wavenet_crop_frames"), ("istft", "istft_n_fft"), ("wavenet_excited", "wavenet_crop_frames")):
+        given["vocoder"]["kinds"] = ["griffin_lim", kind]
+        with pytest.raises(RetimbreError, match=f"vocoder.{key}"):
+            params.parse(given)
 
 
 def test_smoke_and_gpu_profiles_exist() -> None:

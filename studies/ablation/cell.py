@@ -17,7 +17,7 @@ from retimbre import errors, params, tracking
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.evaluation.judges import Judges
-from retimbre.evaluation.testset import load_items
+from retimbre.evaluation.testset import Item, load_items
 from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.vocoder import Vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
@@ -51,9 +51,16 @@ def mel_of(c: FeatureConfig) -> list[float]:
     return [c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db]
 
 
-def score(system: Any, audio: Path, folder: Path, representation: str, seed: int) -> dict[str, Any]:
+def paired_items(audio: Path, features: PackedFeatures, representation: str) -> list[Item]:
+    """The test pieces. Raises RetimbreError unless each has a true target and a second performance, which skill is measured by."""
+    items = load_items(PackedAudio(audio), features, representation, features.domains)
+    if not items or any(item.target is None or item.oracle is None for item in items):
+        raise errors.RetimbreError("the study needs paired test pieces with a second performance: set dataset.source to soundfont.")
+    return items
+
+
+def score(system: Any, items: list[Item], features: PackedFeatures, representation: str, seed: int) -> dict[str, Any]:
     """Metrics of a system of levels on the paired test pieces of a data set."""
-    features = PackedFeatures(folder)
     judges, vocoder = Judges.load(MODELS / "classifier"), Vocoder.load(MODELS / "vocoder")
     same = features.config == vocoder.features and sorted(features.domains) == sorted(vocoder.domains)
     scorer = CellScorer(
@@ -63,7 +70,6 @@ def score(system: Any, audio: Path, folder: Path, representation: str, seed: int
         judges if mel_of(judges.features) == mel_of(features.config) and set(features.domains) <= set(judges.domains) else None,
         vocoder if same and representation == vocoder.representation else None,
     )
-    items = load_items(PackedAudio(audio), features, representation, features.domains)
     return tabulate(records(scorer, items, system, seed))
 
 
@@ -73,15 +79,17 @@ def main() -> None:
     given = study.read_variants()
     p, kind, cell = study.params_of(group, variant, given), study.system_of(group, variant, given), f"{variant}-{seed}"
     audio, folder = study.folders_of(study.data_of(group, given))
+    features = PackedFeatures(folder)
+    items = paired_items(audio, features, p.model.representation)
     logged = {"variant": variant, "seed": seed, "dataset": p.dataset.model_dump(), "features": p.features.model_dump()}
     with tracking.study_run("ablation", cell, {**logged, "model": p.model.model_dump()}) as run:
         try:
             if kind == "generators":
                 made = trained(folder, p, seed, cell, run)
             else:
-                made = nullcontext(EqualiserControl.fit(PackedFeatures(folder), p.model.representation, kind == "eq_affine"))
+                made = nullcontext(EqualiserControl.fit(features, p.model.representation, kind == "eq_affine"))
             with made as system:
-                result = score(system, audio, folder, p.model.representation, seed)
+                result = score(system, items, features, p.model.representation, seed)
                 means = {name: float(f"{value:.4g}") for name, value in result.pop("means").items()}
                 study.write_json(study.RESULTS / f"{cell}.json", {"finished": 1, **means, **result})
                 run.metrics(means)

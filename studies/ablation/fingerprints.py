@@ -12,7 +12,13 @@ from retimbre.evaluation.cache import code_of, versions
 CODE = {
     "data": ("retimbre.datasets.base", "retimbre.datasets.rendered", "retimbre.datasets.resampling", "retimbre.datasets.caching"),
     "training": ("retimbre.systems.cyclegan", "retimbre.systems.pix2pix", "retimbre.systems.controls", "retimbre.training.devices"),
-    "scoring": ("retimbre.evaluation.rows", "retimbre.evaluation.judges", "retimbre.evaluation.testset", "retimbre.evaluation.table"),
+    "scoring": (
+        "retimbre.evaluation.rows",
+        "retimbre.evaluation.judges",
+        "retimbre.evaluation.testset",
+        "retimbre.evaluation.table",
+        "retimbre.systems.vocoder",
+    ),
 }
 
 

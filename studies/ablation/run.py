@@ -71,6 +71,10 @@ def main() -> None:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C: cells that run save their state, no other begins
     if failed:
         raise RetimbreError(f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept.")
+    if old := out_of_date(stages):
+        print(
+            f"warning: {len(old)} cells are out of date, {old[0]} first; the tables show what they said before", file=sys.stderr, flush=True
+        )
     if dvc("repro", "--single-item", "tables").returncode:
         raise RetimbreError("the tables could not be made: see above.")
     if subprocess.run([sys.executable, "tables.py", "--insert"], cwd=study.HERE, check=False).returncode:

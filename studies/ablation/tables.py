@@ -60,6 +60,8 @@ def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None
     failed = tuple(result["reason"] for result in found if not result["finished"])
     if not done:
         return Results((), (), {}, 0, failed) if found else None
+    if any(result["items"] != done[0]["items"] or result["values"].keys() != done[0]["values"].keys() for result in done):
+        raise errors.RetimbreError(f"the results of {variant} are not of one study: run `make study`.")
     values = {name: np.array([result["values"][name] for result in done], float) for name in METRICS if name in done[0]["values"]}
     defined = {name: x for name, x in values.items() if np.isfinite(x).all()}
     return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, len(done), failed)

@@ -196,17 +196,13 @@ def test_two_representations_draw_the_same_places(data):
     assert level > 0.7
 
 
-@pytest.mark.parametrize("audio", [False, True])
-def test_shares_of_several_processes_are_the_batch_of_one(data, audio):
+def test_shares_of_several_processes_are_the_batch_of_one(data):
     def drawn(part):
-        if not audio:
-            return {"cqt": crops(data, part=part).batch(3)}
-        return AudioFeatureCrops(data.audio, data.features, ["cqt"], ["piano", "guitar"], "train", 16, 4, 3, 40, part).batch(3)
+        return crops(data, part=part).batch(3)
 
     whole, first, second = drawn((0, 1)), drawn((0, 2)), drawn((1, 2))
-    assert whole["cqt"].shape[0] == 4 and not first["cqt"].equal(second["cqt"])
-    for name, value in whole.items():
-        assert value.equal(torch.cat([first[name], second[name]]))
+    assert whole.shape[0] == 4 and not first.equal(second)
+    assert whole.equal(torch.cat([first, second]))
     with pytest.raises(RetimbreError, match="a batch of 4 crops does not divide among 3 processes"):
         drawn((0, 3))
 

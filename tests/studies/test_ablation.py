@@ -143,6 +143,9 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     assert "| absent | nothing | not run |" in text
     assert text.count("- broken did not finish: cyclegan: it has diverged") == 1, "though it is in two tables"
     assert "| equalised | `system=eq_match` | none | 0." in text, "nothing was trained"
+    (tmp_path / "worse-2.json").write_text(json.dumps(result(list(pieces[:10]))))
+    with pytest.raises(RetimbreError, match="the results of worse are not of one study: run `make study`"):
+        tables.make(small, tmp_path, tmp_path / "none.json")
 
 
 def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[str, ModuleType], tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_refusals(model):
         model.synthesise("organ", level_db, 8000, "reed")
     with pytest.raises(RetimbreError, match="^the vocoder source_phase needs the source recording: choose griffin_lim or istft"):
         model.synthesise("source_phase", level_db, 8000, "reed")
+    with pytest.raises(RetimbreError, match="the vocoder wavenet was not trained on organ but on .*: run `dvc repro vocoder`"):
+        model.synthesise("wavenet", level_db, 8000, "organ")
     alone = Vocoder({"inverter": model.parts["inverter"].network}, model.config | {"kinds": ["source_phase"], "kind": "source_phase"})
     with pytest.raises(RetimbreError, match="^the vocoder source_phase needs the source recording: without one, add griffin_lim to "):
         alone.synthesise("source_phase", level_db, 8000, "reed")

@@ -101,11 +101,9 @@ class AudioFeatureCrops:
         batch_size: int,
         seed: int,
         stream: int,
-        part: tuple[int, int] = (0, 1),
     ):
         self.audio, self.features, self.representations = audio, features, representations
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
-        self.share = _share(batch_size, part)
         self.hop_length = features.config.hop_length
         self.audio_of = {excerpt.id: excerpt for excerpt in audio.index}
         self.positions = [Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}") for d in domains]
@@ -115,13 +113,12 @@ class AudioFeatureCrops:
                 raise RetimbreError(f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro features`.")
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Batch number ``step``, or this process's share of it: audio (B, frames * hop_length) float32, domain (B,) int64 (place in
+        """Batch number ``step``: audio (B, frames * hop_length) float32, domain (B,) int64 (place in
         ``domains``) and each representation (B, F, frames + 1) float32 dB.
         """
         rng = np.random.default_rng([self.seed, self.stream, step])
         domains = rng.integers(len(self.positions), size=self.batch_size)
-        places = [self.positions[domain].draw(rng, 1)[0] for domain in domains][self.share]
-        domains = domains[self.share]
+        places = [self.positions[domain].draw(rng, 1)[0] for domain in domains]
         hop = self.hop_length
         audio = [self.audio.read(self.audio_of[e.id], start * hop, (start + self.frames) * hop) for e, start in places]
         batch = {"audio": torch.from_numpy(np.stack(audio)), "domain": torch.from_numpy(domains.astype(np.int64))}

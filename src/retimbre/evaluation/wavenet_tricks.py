@@ -64,11 +64,12 @@ def trick_rows(
     recording's), ``s_per_s`` (processor seconds per second of audio) and, of the network, the figures of ``likelihood``. Raises
     RetimbreError where the split has no paired pieces.
     """
-    if not audio.excerpts(split=split, performance=PERFORMANCE):
+    first = next(iter(parts.values()))
+    paired = audio.excerpts(split=split, performance=PERFORMANCE)
+    if not paired or not (items := load_items(audio, features, first.representation, first.domains, split)):
         raise RetimbreError(f"the {split} split has no paired pieces to hear the tricks on: set dataset.source to soundfont.")
     rows: list[Row] = []
     for name, part in parts.items():
-        items = load_items(audio, features, part.representation, part.domains, split)
         heard = [i for d in dict.fromkeys(item.direction for item in items) for i in [x for x in items if x.direction == d][:per_direction]]
         likelihood = part_figures(part, [_beginning(part, item, seconds) for item in heard])
         part.wavenet(heard[0].target.level_db[:, :9], heard[0].target_domain, 8 * part.features.hop_length)  # compiled before it is timed

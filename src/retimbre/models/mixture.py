@@ -63,13 +63,6 @@ def code_cells(codes: Tensor) -> tuple[Tensor, Tensor]:
     return edges[cell], edges[cell + 1]
 
 
-def code_logits(parameters: Tensor) -> Tensor:
-    """Log probabilities of the 256 mu-law codes, (..., 256), as a softmax network would give them."""
-    edges = mu_law_edges().to(parameters.device)
-    shape = (*parameters.shape[:-1], CODES)
-    return log_mass(parameters[..., None, :], edges[:-1].expand(shape), edges[1:].expand(shape))
-
-
 def start(histogram: Tensor | None, mixtures: int) -> Tensor:
     """Parameters (3 K,) of a mixture like the overall distribution, given as counts of mu-law codes (256,): components at its quantiles."""
     p = torch.ones(CODES) if histogram is None else torch.as_tensor(histogram, dtype=torch.float32) + 1

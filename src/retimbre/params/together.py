@@ -57,6 +57,8 @@ def receptive_field(v: Vocoder, hop: int) -> int:
 
 def wavenet_crops_are_long_enough(p: Params) -> None:
     v, hop = p.vocoder, p.features.hop_length
+    if not {"wavenet", "wavenet_excited"} & set(v.kinds):
+        return
     field = receptive_field(v, hop)
     if v.wavenet_crop_frames * hop < field:
         raise ValueError(
@@ -75,6 +77,8 @@ def vocoder_reads_what_generators_write(p: Params) -> None:
 
 def istft_has_overlap_and_a_middle(p: Params) -> None:
     v, hop = p.vocoder, p.features.hop_length
+    if "istft" not in v.kinds:
+        return
     # Three at a crop's ends (training.istft), one for the loss.
     edges = 4 * max(1, round(0.064 * p.audio.sample_rate / hop))
     if v.istft_n_fft < 2 * hop - 1:
@@ -85,7 +89,9 @@ def istft_has_overlap_and_a_middle(p: Params) -> None:
 
 def excited_segments_hold_a_crop(p: Params) -> None:
     """The excitation is heard beyond both ends of a crop."""
-    least = p.vocoder.wavenet_crop_frames + 2 * -(-EXCITATION_MARGIN // p.features.hop_length) + 1
+    if "wavenet_excited" not in p.vocoder.kinds:
+        return
+    least = p.vocoder.wavenet_crop_frames + 2 * -(-EXCITATION_MARGIN // p.features.hop_length)
     if p.vocoder.excited_segment_frames < least:
         raise ValueError(f"vocoder.excited_segment_frames must be at least {least}: crops of wavenet_crop_frames are cut from them")
 

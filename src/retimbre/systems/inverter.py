@@ -104,7 +104,8 @@ class Inverter(Part):
     def synthesise(self, wanted: Request) -> np.ndarray:
         if wanted.kind == "griffin_lim":
             return self.griffin_lim(wanted.level_db, wanted.length, before=wanted.before)
-        return self.source_phase(wanted.level_db, wanted.source)
+        source = wanted.source[: wanted.length]  # a second performance may be shorter or longer
+        return self.source_phase(wanted.level_db, np.pad(source, (0, wanted.length - len(source))))
 
 
 def fit_inverter(
@@ -121,7 +122,7 @@ def fit_inverter(
     scale = statistics["top_db"], config.range_db
     trainer = InverterTrainer(network, p.inverter_steps, p.inverter_learning_rate, fabric, *scale, seed, bands, p.inverter_band_weight)
     share = max(1, p.inverter_batch_size // len(domains))
-    check_batch(share * len(domains), fabric, "vocoder.inverter_batch_size")
+    check_batch(share * len(domains), fabric, f"vocoder.inverter_batch_size, as a multiple of the {len(domains)} domains,")
     # The same seed and stream draw the same places, so that the two batches show the same audio.
     pairs = [
         [FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i) for r in (p.representation, "stft")]

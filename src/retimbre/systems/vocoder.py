@@ -91,6 +91,9 @@ class Vocoder:
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples by one of ``kinds``; arguments as a :class:`Request` has them."""
         part = self.part_of(kind)
+        if KINDS[kind].needs_domain and domain not in self.domains:
+            known = ", ".join(self.domains)
+            raise RetimbreError(f"the vocoder {kind} was not trained on {domain} but on {known}: run `dvc repro vocoder`.")
         if KINDS[kind].needs_source and source is None:
             others = [k for k in self.kinds if not KINDS[k].needs_source]
             hint = f"choose {' or '.join(others)} without one" if others else "without one, add griffin_lim to vocoder.kinds in params.yaml"

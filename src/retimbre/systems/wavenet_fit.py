@@ -8,7 +8,7 @@ from retimbre.datasets.crops import AudioFeatureCrops
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
 from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.wavenet_codec import Codec, encode_audio
+from retimbre.systems.wavenet_codec import Codec, backwards, encode_audio
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import compiled, make_fabric
@@ -82,7 +82,7 @@ def fit_wavenet(
 
     # The output starts as the codes' overall distribution, counted on crops that are not trained on yet.
     counted = [crops.batch(step)["audio"].numpy() for step in range(p.wavenet_steps, p.wavenet_steps + 32)]
-    codes = [encode_audio(x, p.wavenet_preemphasis, p.wavenet_gain).ravel() for x in counted]
+    codes = [encode_audio(backwards(x) if p.wavenet_reverse else x, p.wavenet_preemphasis, p.wavenet_gain).ravel() for x in counted]
     histogram = torch.from_numpy(np.bincount(np.concatenate(codes), minlength=CODES))
     torch.manual_seed(seed)
     names = ("input", "output", "mixtures", "context_layers", "context_channels")

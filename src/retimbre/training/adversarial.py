@@ -175,7 +175,7 @@ class AdversarialTrainer(ABC):
             total = loss + lambdas["loss/gradient_penalty"] * penalty
             figures["loss/gradient_penalty"] = penalty / 2  # per discriminator
         self._descend(self.optimiser_d, total)
-        figures["loss/discriminator"] = loss / 2  # per discriminator: 0.5 is chance for least squares
+        figures["loss/discriminator"] = loss / 2  # per discriminator: 0.25 is chance for least squares
         # Mean scores of b's alone, as ``generator/change`` is that of ab: the guards watch both.
         figures["discriminator/real"] = mean([activations[-1].mean() for activations in real_b])
         figures["discriminator/fake"] = mean([activations[-1].mean() for activations in judged_b])

@@ -1,6 +1,6 @@
 """Several processes that train one network as if they were one: what a training step adds for it.
 
-``batch_size`` is the *global* batch. Every process draws the same places and reads its share of them, computes the
+``batch_size`` is the *global* batch. Every process draws the same places and keeps its share of them, computes the
 mean loss of its share, and averages gradients before each optimiser step; because shares are equal, the mean of
 their gradients is the gradient of the whole batch. What must see the whole batch (the replay pool) gathers it.
 With one process every function returns what it was given.

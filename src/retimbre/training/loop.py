@@ -40,7 +40,8 @@ class Loop:
 
     ``state`` and ``restore`` return and take the trained objects' complete state; ``validate``, if
     given, returns named figures and is called at every tenth of the training and at its end.
-    ``guards`` see the averages at every log point and may end the training; no checkpoint is made while they suspect something.
+    ``guards`` see the averages at every log point and may end the training; while they suspect something, a checkpoint is made
+    only when a signal ends the training and after its last step.
     ``fabric``: of a training in several processes.
     """
 

@@ -23,7 +23,7 @@ def lsgan_generator(fake: Tensor) -> Tensor:
 
 
 def lsgan_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
-    """0.5 at chance, 0 when the two are told apart with certainty; ``smoothing`` lowers the real examples' label."""
+    """0.25 at chance (all scores 0.5), 0 when the two are told apart with certainty; ``smoothing`` lowers the real examples' label."""
     return 0.5 * ((real - (1 - smoothing)) ** 2).mean() + 0.5 * (fake**2).mean()
 
 
