@@ -1,10 +1,10 @@
-"""From the cells' results to tables: ``tables.md``, ``ablation.csv`` and ``summary.json``.
+"""From the cells' results to tables: ``tables.md``, ``brief.md``, ``ablation.csv`` and ``summary.json``.
 
 Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are several, over
 seeds (:func:`retimbre.evaluation.statistics.hierarchical_difference`); with three seeds they are still too narrow.
 Differences are to the variant ``default`` (or the group's own, see ``study.reference_of``), on the same pieces; none where
 the pieces are others.
-``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``.
+``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of the README.
 """
 
 import csv
@@ -20,7 +20,7 @@ import study
 from retimbre import errors
 from retimbre.evaluation.statistics import Difference, hierarchical_difference
 
-DOCUMENT = study.ROOT / "docs/ablation.md"
+DOCUMENTS = {study.ROOT / "docs/ablation.md": "tables.md", study.ROOT / "README.md": "brief.md"}
 BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"
 METRICS = {  # name in results -> heading and decimals
     "skill": ("skill", 2),
@@ -37,6 +37,7 @@ METRICS = {  # name in results -> heading and decimals
     "filter_target_rate": ("filtered: target rate", 2),
     "filter_beyond_eq": ("filtered: beyond EQ", 2),
 }
+BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")  # of the README's table
 HIDDEN = {"target_rate", "paired_mrstft", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
 OF_VOCODERS = {"paired_lsd": "LSD dB", "paired_mrstft": "MR-STFT", "content_jaccard": "pitch Jaccard", "style_beyond_eq": "beyond EQ"}
 
@@ -106,6 +107,30 @@ def changes(group: str, variant: str, given: dict[str, Any]) -> str:
     return ", ".join(values).replace('"', "") or "nothing"
 
 
+def _table(rows: list[list[str]]) -> str:
+    """Markdown; the first row is the head."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
+
+
+def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None]) -> str:
+    """One table of the variants under ``readme``, in few columns."""
+    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    rows = [["variant", "changes", "trainings", *(METRICS[name][0] for name in BRIEF)]]
+    for variant in given["readme"]:
+        result, summary = results.get(variant), summaries.get(variant, {})
+        figures = [f"{summary[n]['mean']:.{METRICS[n][1]}f}" if n in summary else "–" for n in BRIEF]
+        if "skill" in summary:
+            figures[0] = _cell(summary["skill"], 2)
+        rows.append([variant, changes(group_of[variant], variant, given), _trained(group_of[variant], variant, given, result), *figures])
+    return _table(rows) + "\n"
+
+
+def _trained(group: str, variant: str, given: dict[str, Any], result: Results | None) -> str:
+    if result is None:
+        return "not run"
+    return "none" if study.system_of(group, variant, given) in study.CONTROLS else str(result.trained)
+
+
 def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
@@ -116,23 +141,22 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
         present = [v for v in variants if results.get(v) is not None]
         names = [n for n in METRICS if n not in HIDDEN and any(n in summaries.get(v, {}) for v in present)]
         head = ["variant", "changes", "trainings", *(METRICS[n][0] for n in names), "skill against"]
-        rows = [head, ["---"] * len(head)]
+        rows = [head]
         for variant in variants:
             result, summary = results.get(variant), summaries.get(variant, {})
-            control = study.system_of(group_of[variant], variant, given) in study.CONTROLS
-            trained = "not run" if result is None else "none" if control else str(result.trained)
+            trained = _trained(group_of[variant], variant, given, result)
             figures = [_cell(summary.get(n), METRICS[n][1]) for n in names]
             reference = study.reference_of(group_of[variant], variant, given)
             against = _difference(summary.get("skill"))
             against = against if against == "–" else f"{reference}: {against}"
             rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, against])
             notes += [f"- {variant} did not finish: {reason}" for reason in (result.failed if result else ())]
-        parts.append(f"### {heading}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(f"### {heading}\n\n{_table(rows)}")
     if vocoders:
         head = ["row", *OF_VOCODERS.values()]
-        rows = [head, ["---"] * len(head)]
+        rows = [head]
         rows += [[name, *(f"{row[m]:.3g}" if m in row else "–" for m in OF_VOCODERS)] for name, row in vocoders.items()]
-        parts.append("### Vocoders, from the pipeline's own evaluation\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(f"### Vocoders, from the pipeline's own evaluation\n\n{_table(rows)}")
     steps = given["all"].get("model.steps")
     about = f"Every training: {steps} steps unless its row says otherwise; [low, high]: 95 % interval; bold: the interval leaves out 0."
     return "\n\n".join([about, *parts, *(["\n".join(dict.fromkeys(notes))] if notes else [])]) + "\n"
@@ -144,20 +168,20 @@ def vocoder_rows(path: Path) -> dict[str, Any]:
     return {name: row for name, row in table.items() if name.startswith(("vocoder_", "cyclegan"))}
 
 
-def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, dict[str, dict]]:
-    """The tables as Markdown, and the summaries by variant."""
+def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, str, dict[str, dict]]:
+    """The tables as Markdown, the brief one, and the summaries by variant."""
     seeds = {variant: study.seeds_of(group, given) for group, variants in study.groups(given).items() for variant in variants}
     results = {variant: read_results(variant, s, folder) for variant, s in seeds.items()}
     group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
     references = {variant: results.get(study.reference_of(group_of[variant], variant, given)) for variant in results}
     summaries = {variant: summarise(r, references[variant]) for variant, r in results.items() if r is not None}
-    return markdown(given, summaries, results, vocoder_rows(evaluation)), summaries
+    return markdown(given, summaries, results, vocoder_rows(evaluation)), brief(given, summaries, results), summaries
 
 
-def insert(document: str, tables: str) -> str:
-    """``document`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
+def insert(document: str, tables: str, name: str) -> str:
+    """The text of the document ``name`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
     if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise errors.RetimbreError(f"{DOCUMENT.name} must hold {BEGIN} and {END} once: restore it with `git checkout`.")
+        raise errors.RetimbreError(f"{name} must hold {BEGIN} and {END} once: restore it with `git checkout`.")
     before, after = document.split(BEGIN)[0], document.split(END)[1]
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
@@ -175,11 +199,13 @@ def write_csv(path: Path, summaries: dict[str, dict]) -> None:
 def main() -> None:
     given = study.read_variants()
     if sys.argv[1:] == ["--insert"]:
-        tables = (study.HERE / "tables.md").read_text(encoding="utf-8")
-        DOCUMENT.write_text(insert(DOCUMENT.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        for document, source in DOCUMENTS.items():
+            text = insert(document.read_text(encoding="utf-8"), (study.HERE / source).read_text(encoding="utf-8"), document.name)
+            document.write_text(text, encoding="utf-8")
         return
-    tables, summaries = make(given, study.RESULTS, study.ROOT / "metrics/evaluation.json")
+    tables, short, summaries = make(given, study.RESULTS, study.ROOT / "metrics/evaluation.json")
     (study.HERE / "tables.md").write_text(tables, encoding="utf-8")
+    (study.HERE / "brief.md").write_text(short, encoding="utf-8")
     write_csv(study.HERE / "ablation.csv", summaries)
     means = {variant: {name: float(f"{entry['mean']:.4g}") for name, entry in summary.items()} for variant, summary in summaries.items()}
     study.write_json(study.HERE / "summary.json", means)

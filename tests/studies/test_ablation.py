@@ -122,6 +122,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
             "singles": {"broken": {}, "absent": {}, "equalised": {"system": "eq_match"}},
         },
         "tables": {"All": ["default", "worse", "broken", "absent", "equalised"], "Again": ["broken"]},
+        "readme": ["worse", "absent", "equalised"],
     }
     rng = np.random.default_rng(0)
     pieces = rng.normal(0.5, 0.2, 12)  # pieces differ much, variants little: only pairing shows it
@@ -131,7 +132,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
         (tmp_path / f"worse-{seed}.json").write_text(json.dumps(result(list(pieces - 0.05 + noise[1]))))
     (tmp_path / "equalised-1.json").write_text(json.dumps(result(list(pieces))))
     (tmp_path / "broken-1.json").write_text(json.dumps({"finished": 0, "reason": "cyclegan: it has diverged"}))
-    text, summaries = tables.make(small, tmp_path, tmp_path / "none.json")
+    text, short, summaries = tables.make(small, tmp_path, tmp_path / "none.json")
     worse = summaries["worse"]["skill"]
     assert worse["mean"] == pytest.approx(pieces.mean() - 0.05, abs=0.002)
     assert worse["low"] < worse["mean"] < worse["high"] and worse["high"] - worse["low"] > 0.05
@@ -143,6 +144,8 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     assert "| absent | nothing | not run |" in text
     assert text.count("- broken did not finish: cyclegan: it has diverged") == 1, "though it is in two tables"
     assert "| equalised | `system=eq_match` | none | 0." in text, "nothing was trained"
+    assert [line.split(" | ")[0] for line in short.splitlines()[2:]] == ["| worse", "| absent", "| equalised"]
+    assert f"| 2 | {worse['mean']:.2f} [" in short and "| absent | nothing | not run | – |" in short
     (tmp_path / "worse-2.json").write_text(json.dumps(result(list(pieces[:10]))))
     with pytest.raises(RetimbreError, match="the results of worse are not of one study: run `make study`"):
         tables.make(small, tmp_path, tmp_path / "none.json")
@@ -159,10 +162,11 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
             "coarse": {"coarse": {}, "other": {"model.batch_size": 2}, "last": {"model.batch_size": 3, "against": "other"}},
         },
         "tables": {"All": ["default", "coarse", "other", "last"]},
+        "readme": [],
     }
     for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4), ("last", 0.45)):
         (tmp_path / f"{variant}-1.json").write_text(json.dumps(result([skill] * 6)))
-    text, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.json")
+    text, _, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.json")
     assert summaries["coarse"]["skill"]["difference"] == pytest.approx(0.1)
     assert summaries["other"]["skill"]["difference"] == pytest.approx(-0.2)
     assert summaries["last"]["skill"]["difference"] == pytest.approx(0.05)
@@ -172,11 +176,12 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
 
 def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
     tables = scripts["tables"]
-    document = (ROOT / "docs/ablation.md").read_text(encoding="utf-8")
-    made, summaries = tables.make(given, STUDY / "results", ROOT / "metrics/evaluation.json")
+    documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/ablation.md", "README.md")]
+    made, short, summaries = tables.make(given, STUDY / "results", ROOT / "metrics/evaluation.json")
     if not summaries:
         pytest.skip("the study has not been run")
-    shown = document.split(tables.BEGIN)[1].split(tables.END)[0].strip()
+    shown, quoted = (document.split(tables.BEGIN)[1].split(tables.END)[0].strip() for document in documents)
+    assert quoted == short.strip(), "run `make study`"
     # The vocoders' rows are of the evaluation that the study was made with; the pipeline's own may be newer.
     assert shown.split("### Vocoders")[0] == made.strip().split("### Vocoders")[0], "run `make study`"
     assert json.loads((STUDY / "summary.json").read_text()).keys() == summaries.keys()
@@ -185,11 +190,11 @@ def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, Module
 def test_tables_are_put_between_the_markers_only(scripts: dict[str, ModuleType]) -> None:
     tables = scripts["tables"]
     document = f"by hand\n{tables.BEGIN}\nold\n{tables.END}\nmore by hand\n"
-    once = tables.insert(document, "new")
+    once = tables.insert(document, "new", "ablation.md")
     assert once.startswith("by hand\n") and once.endswith("\nmore by hand\n") and "old" not in once and "new" in once
-    assert tables.insert(once, "new") == once
+    assert tables.insert(once, "new", "ablation.md") == once
     with pytest.raises(RetimbreError, match="ablation.md must hold"):
-        tables.insert("no markers", "new")
+        tables.insert("no markers", "new", "ablation.md")
 
 
 # ----------------------------------------------------------------------------------------- scoring
@@ -216,7 +221,7 @@ def test_the_filter_changes_what_the_gain_says(scripts: dict[str, ModuleType], r
 
 # ------------------------------------------------------------------------------------- smoke scale
 
-NEEDED = r"src/|stages/|studies/|params|docs/ablation|metrics/evaluation|\.dvc|dvc\.yaml"  # of the working tree
+NEEDED = r"src/|stages/|studies/|params|README|docs/ablation|metrics/evaluation|\.dvc|dvc\.yaml"  # of the working tree
 SMALL = {
     "seeds": [1, 2],
     "one_seed": [],
@@ -224,6 +229,7 @@ SMALL = {
     "data": {},
     "groups": {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 1}}},
     "tables": {"All": ["default", "cycle_1"]},
+    "readme": ["cycle_1"],
 }
 
 
@@ -286,6 +292,8 @@ def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: dict[st
     tables = scripts["tables"]
     shown = (checkout / "docs/ablation.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
     assert "`model.lambda_cycle=1`" in shown and shown.strip() == (study / "tables.md").read_text().strip()
+    quoted = (checkout / "README.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
+    assert "`model.lambda_cycle=1`" in quoted and quoted.strip() == (study / "brief.md").read_text().strip()
 
     from mlflow import MlflowClient
 
