@@ -10,7 +10,7 @@ the pieces are others.
 import csv
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,16 @@ class Results:
     values: dict[str, np.ndarray]
     trained: int
     failed: tuple[str, ...]
+
+    @property
+    def directions(self) -> list[str]:
+        return sorted({item.split("/")[0] for item in self.items})
+
+    def only(self, direction: str) -> "Results":
+        """The same for the pieces of one direction."""
+        chosen = [i for i, item in enumerate(self.items) if item.split("/")[0] == direction]
+        items, strata = ([names[i] for i in chosen] for names in (self.items, self.strata))
+        return replace(self, items=tuple(items), strata=tuple(strata), values={name: x[:, chosen] for name, x in self.values.items()})
 
 
 def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None:
@@ -125,6 +135,20 @@ def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, 
     return _table(rows) + "\n"
 
 
+def by_direction(given: dict[str, Any], results: dict[str, Results | None]) -> str:
+    """A row per direction of the variants under ``directions``."""
+    rows = [["variant", "direction", "trainings", *(METRICS[name][0] for name in BRIEF)]]
+    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    for variant in given["directions"]:
+        if (result := results.get(variant)) is None:
+            continue
+        for direction in result.directions:
+            summary = summarise(result.only(direction), None)
+            figures = [_cell(summary.get(name), METRICS[name][1]) for name in BRIEF]
+            rows.append([variant, direction.replace("_", " "), _trained(group_of[variant], variant, given, result), *figures])
+    return _table(rows)
+
+
 def _trained(group: str, variant: str, given: dict[str, Any], result: Results | None) -> str:
     if result is None:
         return "not run"
@@ -152,6 +176,7 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
             rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, against])
             notes += [f"- {variant} did not finish: {reason}" for reason in (result.failed if result else ())]
         parts.append(f"### {heading}\n\n{_table(rows)}")
+    parts.append(f"### By direction\n\n{by_direction(given, results)}")
     if vocoders:
         head = ["row", *OF_VOCODERS.values()]
         rows = [head]

@@ -110,6 +110,9 @@ def result(skill: list[float], **more: Any) -> dict[str, Any]:
     } | more
 
 
+HALVES = slice(0, 6), slice(6, 12)  # of the twelve items: one direction each
+
+
 def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
     tables = scripts["tables"]
     small = {
@@ -122,6 +125,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
             "singles": {"broken": {}, "absent": {}, "equalised": {"system": "eq_match"}},
         },
         "tables": {"All": ["default", "worse", "broken", "absent", "equalised"], "Again": ["broken"]},
+        "directions": ["worse", "absent"],
         "readme": ["worse", "absent", "equalised"],
     }
     rng = np.random.default_rng(0)
@@ -146,6 +150,10 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     assert "| equalised | `system=eq_match` | none | 0." in text, "nothing was trained"
     assert [line.split(" | ")[0] for line in short.splitlines()[2:]] == ["| worse", "| absent", "| equalised"]
     assert f"| 2 | {worse['mean']:.2f} [" in short and "| absent | nothing | not run | – |" in short
+    halves = [np.mean([json.loads((tmp_path / f"worse-{s}.json").read_text())["values"]["skill"][half] for s in (1, 2)]) for half in HALVES]
+    rows = [line for line in text.split("### By direction")[1].splitlines() if line.startswith("| worse")]
+    assert [row.split(" | ")[1] for row in rows] == ["a to b", "b to a"]
+    assert [row.split(" | ")[3].split()[0] for row in rows] == [f"{half:.2f}" for half in halves]
     (tmp_path / "worse-2.json").write_text(json.dumps(result(list(pieces[:10]))))
     with pytest.raises(RetimbreError, match="the results of worse are not of one study: run `make study`"):
         tables.make(small, tmp_path, tmp_path / "none.json")
@@ -162,6 +170,7 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
             "coarse": {"coarse": {}, "other": {"model.batch_size": 2}, "last": {"model.batch_size": 3, "against": "other"}},
         },
         "tables": {"All": ["default", "coarse", "other", "last"]},
+        "directions": [],
         "readme": [],
     }
     for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4), ("last", 0.45)):
@@ -229,6 +238,7 @@ SMALL = {
     "data": {},
     "groups": {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 1}}},
     "tables": {"All": ["default", "cycle_1"]},
+    "directions": [],
     "readme": ["cycle_1"],
 }
 
