@@ -158,7 +158,8 @@ def _trained(group: str, variant: str, given: dict[str, Any], result: Results | 
 def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
-    if unknown := [variant for variants in given["tables"].values() for variant in variants if variant not in group_of]:
+    named = [*given["tables"].values(), given["directions"], given["readme"]]
+    if unknown := [variant for variants in named for variant in variants if variant not in group_of]:
         raise errors.RetimbreError(f"studies/ablation/variants.yaml: tables name {unknown[0]}, which no group has: correct its name.")
     parts, notes = [], []
     for heading, variants in given["tables"].items():
