@@ -304,7 +304,7 @@ def test_crops_shorter_than_the_receptive_field_are_refused(layers, kernel, cont
     field = WaveNetConfig(84, hop, 2, **sizes).receptive_field()
     enough = -(-field // hop)
     values["vocoder"] |= {f"wavenet_{name}": value for name, value in sizes.items()} | {"wavenet_crop_frames": enough}
-    values["vocoder"]["excited_segment_frames"] = 200
+    values["vocoder"] |= {"excited_segment_frames": 200, "kind": "wavenet", "kinds": ["wavenet"]}
     assert params.parse(values).vocoder.wavenet_crop_frames == enough
     if enough > 1:
         values["vocoder"]["wavenet_crop_frames"] = enough - 1
