@@ -39,7 +39,7 @@ def site(tmp_path_factory):
 @pytest.fixture
 def toy(site, tmp_path, monkeypatch, dataset_params):
     """Prepare the toy set into a new folder, downloads below tmp_path; returns folder and recordings."""
-    monkeypatch.setattr(params, "SOURCES", (*params.SOURCES, "toy"))
+    monkeypatch.setattr(params.data, "SOURCES", (*params.SOURCES, "toy"))
     monkeypatch.setattr(sources.catalogue, "find", lambda name: Toy())
     monkeypatch.setattr(Toy, "site", site)
     monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
@@ -201,7 +201,7 @@ SITECUSTOMIZE = """
 import sys
 sys.path.insert(0, "src")
 import retimbre.params, retimbre.datasets.sources as sources, toy_source
-retimbre.params.SOURCES += ("toy",)
+retimbre.params.data.SOURCES += ("toy",)
 sources.SOURCES["toy"] = "toy:Toy"
 sys.modules["retimbre.datasets.sources.toy"] = toy_source
 """
