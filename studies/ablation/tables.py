@@ -117,6 +117,11 @@ def changes(group: str, variant: str, given: dict[str, Any]) -> str:
     return ", ".join(values).replace('"', "") or "nothing"
 
 
+def groups_of(given: dict[str, Any]) -> dict[str, str]:
+    """The group of each variant."""
+    return {variant: group for group, variants in study.groups(given).items() for variant in variants}
+
+
 def _table(rows: list[list[str]]) -> str:
     """Markdown; the first row is the head."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
@@ -124,8 +129,8 @@ def _table(rows: list[list[str]]) -> str:
 
 def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None]) -> str:
     """One table of the variants under ``readme``, in few columns."""
-    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
     rows = [["variant", "changes", "trainings", *(METRICS[name][0] for name in BRIEF)]]
+    group_of = groups_of(given)
     for variant in given["readme"]:
         result, summary = results.get(variant), summaries.get(variant, {})
         figures = [f"{summary[n]['mean']:.{METRICS[n][1]}f}" if n in summary else "–" for n in BRIEF]
@@ -138,7 +143,7 @@ def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, 
 def by_direction(given: dict[str, Any], results: dict[str, Results | None]) -> str:
     """A row per direction of the variants under ``directions``."""
     rows = [["variant", "direction", "trainings", *(METRICS[name][0] for name in BRIEF)]]
-    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    group_of = groups_of(given)
     for variant in given["directions"]:
         if (result := results.get(variant)) is None:
             continue
@@ -157,7 +162,7 @@ def _trained(group: str, variant: str, given: dict[str, Any], result: Results | 
 
 def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
-    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    group_of = groups_of(given)
     named = [*given["tables"].values(), given["directions"], given["readme"]]
     if unknown := [variant for variants in named for variant in variants if variant not in group_of]:
         raise errors.RetimbreError(f"studies/ablation/variants.yaml: tables name {unknown[0]}, which no group has: correct its name.")
@@ -198,7 +203,7 @@ def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, st
     """The tables as Markdown, the brief one, and the summaries by variant."""
     seeds = {variant: study.seeds_of(group, given) for group, variants in study.groups(given).items() for variant in variants}
     results = {variant: read_results(variant, s, folder) for variant, s in seeds.items()}
-    group_of = {variant: group for group, variants in study.groups(given).items() for variant in variants}
+    group_of = groups_of(given)
     references = {variant: results.get(study.reference_of(group_of[variant], variant, given)) for variant in results}
     summaries = {variant: summarise(r, references[variant]) for variant, r in results.items() if r is not None}
     return markdown(given, summaries, results, vocoder_rows(evaluation)), brief(given, summaries, results), summaries

@@ -13,7 +13,24 @@ DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 VocoderKind = Literal["source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"]
 
 
-class Classifier(Section):
+class Trained(Section):
+    """How every training runs."""
+
+    log_every: Count
+    checkpoint_every: Count
+    accelerator: Accelerator
+    precision: Precision
+
+
+class TrainedOnSeveral(Trained):
+    """How trainings run that several devices can share."""
+
+    devices: Count
+    nodes: Count
+    compile: bool
+
+
+class Classifier(Trained):
     representation: Representation
     channels: Count
     window_frames: Annotated[int, Field(ge=16)]
@@ -22,13 +39,9 @@ class Classifier(Section):
     learning_rate: Positive
     gain_jitter_db: NonNegative
     noise_db: NonNegative
-    log_every: Count
-    checkpoint_every: Count
-    accelerator: Accelerator
-    precision: Precision
 
 
-class Model(Section):
+class Model(TrainedOnSeveral):
     method: Literal["cyclegan", "pix2pix"]
     representation: Representation
     generator: Literal["resnet1d", "resnet2d", "unet", "dissertation"]
@@ -64,13 +77,6 @@ class Model(Section):
     decay_from: Share
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     ema_warmup: Positive
-    log_every: Count
-    checkpoint_every: Count
-    accelerator: Accelerator
-    precision: Precision
-    devices: Count
-    nodes: Count
-    compile: bool
     guard_action: Literal["stop", "warn"]
     guard_balance: bool
     select: Literal["last", "best"]
@@ -100,7 +106,7 @@ class Model(Section):
         return self
 
 
-class Vocoder(Section):
+class Vocoder(TrainedOnSeveral):
     representation: Representation
     kind: VocoderKind
     kinds: Annotated[list[VocoderKind], Field(min_length=1)]
@@ -155,13 +161,6 @@ class Vocoder(Section):
     excited_steps: Count
     excited_temperature: Annotated[float, Field(ge=0, le=2)]
     excited_share: Annotated[float, Field(gt=0, le=1)]
-    log_every: Count
-    checkpoint_every: Count
-    accelerator: Accelerator
-    precision: Precision
-    devices: Count
-    nodes: Count
-    compile: bool
 
     @model_validator(mode="after")
     def _kinds(self) -> "Vocoder":
