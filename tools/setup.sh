@@ -29,8 +29,10 @@ fi
 
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
 "${pip[@]}" --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null  # an interrupted set-up may lack pip
-"${pip[@]}" install --quiet -r requirements.txt
-"${pip[@]}" install --quiet --no-deps -r requirements-no-deps.txt
+"${pip[@]}" install --quiet --no-compile -r requirements.txt
+"${pip[@]}" install --quiet --no-compile --no-deps -r requirements-no-deps.txt
+# pip compiles file after file on one core, tests too; this takes all cores. A file that does not compile is no fault of ours.
+"$venv/bin/python" -m compileall -qq -j 0 -x '/tests?/' "$venv"/lib || true
 # The command `retimbre`, and the package for notebooks. Stages put their own checkout's src first (stages/__init__.py).
 # setuptools comes from the pins: an isolated build would fetch another one.
 "${pip[@]}" install --quiet --no-deps --no-build-isolation -e .

@@ -186,3 +186,10 @@ def test_figures_of_every_kind(data, model):
     lines = table(some).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["istft", "source_phase"]
     assert f"{found['istft_lsd']:.3f}" == lines[1].split()[1 + lines[0].split().index("lsd")]
+
+
+def test_figures_do_not_depend_on_the_number_of_processes(data, model):
+    one, two = ({kind: {k: v for k, v in values.items() if k != "x_realtime"} for kind, values in found.items()}
+                for found in (copy_synthesis(model, *data, "validation", ["griffin_lim", "wavenet"], jobs) for jobs in (1, 2)))  # fmt: skip
+    assert one == two
+    assert likelihood_figures(model, *data, "validation", 1) == likelihood_figures(model, *data, "validation", 2)

@@ -7,16 +7,19 @@ split (those of ``metrics/vocoder.json`` are of the validation split).
 import argparse
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.parallel import parallel_map
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
 from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
+from retimbre.evaluation.threads import measuring_jobs, one_thread
 from retimbre.systems.vocoder import Vocoder
 from retimbre.training.devices import set_threads
 
@@ -31,39 +34,67 @@ def synthesise_target(model: Vocoder, kind: str, item: Item) -> np.ndarray:
 
 
 def copy_synthesis(
-    model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, kinds: Sequence[str] | None = None
+    model: Vocoder,
+    audio: PackedAudio,
+    features: PackedFeatures,
+    split: str,
+    kinds: Sequence[str] | None = None,
+    jobs: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Per kind (None: all) means over the paired pieces of ``split`` and both instruments:
     ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
     sounding notes, chords) and ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only.
-    Empty without paired pieces.
+    Empty without paired pieces. ``jobs``: processes of one thread each (None: :func:`measuring_jobs`).
     """
     if not audio.excerpts(split=split, performance=PERFORMANCE):
         return {}
     if not (items := load_items(audio, features, model.representation, model.domains, split)):
         return {}
-    directions = {item.direction: [i for i in items if i.direction == item.direction] for item in items}
-    few = [item for found in directions.values() for item in found[:SLOW_ITEMS]]
-    rate, transcribe, figures = model.features.sample_rate, NoteTranscriber(), {}
-    for kind in model.kinds if kinds is None else kinds:
-        values: dict[str, list[float]] = {}
-        seconds = 0.0
-        heard = few if model.is_slow(kind) else items
-        synthesise_target(model, kind, items[0])  # what is compiled or warmed up on first use is not timed
-        for item in heard:
+    kinds, place, tasks = model.kinds if kinds is None else kinds, dict.fromkeys((item.direction for item in items), 0), []
+    for item in items:
+        few = place[item.direction] < SLOW_ITEMS
+        tasks.append((item, [kind for kind in kinds if few or not model.is_slow(kind)]))
+        place[item.direction] += 1
+    values: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
+    for found in parallel_map(partial(measure, model=model), tasks, jobs or measuring_jobs()):
+        for kind, scores in found.items():
+            for name, value in scores.items():
+                values[kind].setdefault(name, []).append(value)
+    figures = {}
+    for kind, columns in values.items():
+        spent, heard = sum(columns.pop("seconds")), sum(columns.pop("heard_s"))
+        figures[kind] = {name: float(np.nanmean(numbers)) for name, numbers in columns.items()} | {"x_realtime": heard / max(spent, 1e-9)}
+    return figures
+
+
+_tried: set[str] = set()  # kinds that this process has been warmed up for
+
+
+@cache
+def _transcriber() -> NoteTranscriber:
+    """One for each process: it remembers what it has heard."""
+    return NoteTranscriber()
+
+
+def measure(task: tuple[Item, Sequence[str]], model: Vocoder) -> dict[str, dict[str, float]]:
+    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of computing for ``heard_s``."""
+    item, kinds = task
+    rate, true, found = model.features.sample_rate, item.target.audio, {}
+    with one_thread():
+        for kind in kinds:
+            if kind not in _tried:  # what is compiled or loaded on first use is not timed
+                synthesise_target(model, kind, item)
+                _tried.add(kind)
             began = time.process_time()
-            out, true = synthesise_target(model, kind, item), item.target.audio
-            seconds += time.process_time() - began
-            scores = {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
+            out = synthesise_target(model, kind, item)
+            scores = {"seconds": time.process_time() - began, "heard_s": len(true) / rate}
+            scores |= {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
             if item.stratum != "poly":
                 scores["rpa"] = raw_pitch_accuracy(out, true, rate)
             if item.stratum != "mono":
-                scores["jaccard"] = jaccard(transcribe(out, rate), transcribe(true, rate))
-            for name, value in scores.items():
-                values.setdefault(name, []).append(value)
-        means = {name: float(np.nanmean(numbers)) for name, numbers in values.items()}
-        figures[kind] = means | {"x_realtime": sum(len(i.target.audio) for i in heard) / rate / max(seconds, 1e-9)}
-    return figures
+                scores["jaccard"] = jaccard(_transcriber()(out, rate), _transcriber()(true, rate))
+            found[kind] = scores
+    return found
 
 
 def copy_synthesis_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> dict[str, float]:

@@ -5,20 +5,27 @@ between the right features and the same moved by a semitone is the number to wat
 measured for pitchless noise and 1.04 for a pitch that is kept.
 """
 
+from functools import partial
+
 import numpy as np
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.parallel import parallel_map
+from retimbre.evaluation.threads import measuring_jobs, one_thread
 from retimbre.systems.vocoder import Vocoder
 from retimbre.systems.vocoder_parts import Part
 
 SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
-Excerpts = list[tuple[np.ndarray, np.ndarray, str]]
+Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), levels (F, frames + 1), instrument
 
 
-def likelihood_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> dict[str, float]:
+def likelihood_figures(
+    model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, jobs: int | None = None
+) -> dict[str, float]:
     """For each part that predicts samples (:meth:`Part.nll_bits`): ``<part>_nll_bits``, and by how many bits the likelihood falls
     with the features a semitone up (``<part>_cond_gap_pitch``, log-frequency features only) and with another excerpt's
     (``<part>_cond_gap_other``). Bits depend on pre-emphasis and gain: never compare them across codecs.
+    ``jobs``: processes of one thread each (None: :func:`measuring_jobs`).
     """
     hop, representation = model.features.hop_length, model.representation
     low = model.top_db - model.features.range_db
@@ -28,24 +35,31 @@ def likelihood_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatu
         count = min(int(SECONDS * model.features.sample_rate), excerpt.length) // hop
         level_db = np.asarray(features.read(frames[excerpt.id], 0, count + 1, representation), np.float32).T.clip(low, model.top_db)
         excerpts.append((audio.read(excerpt, 0, count * hop), level_db, excerpt.domain))
-    return {f"{name}_{figure}": value for name, part in model.parts.items() for figure, value in part_figures(part, excerpts).items()}
+    found = {name: part_figures(part, excerpts, jobs or measuring_jobs()) for name, part in model.parts.items()}
+    return {f"{name}_{figure}": value for name, figures in found.items() for figure, value in figures.items()}
 
 
-def part_figures(part: Part, excerpts: Excerpts) -> dict[str, float]:
-    """The figures of one part over excerpts: audio (frames * hop,), levels (F, frames + 1), instrument."""
-
-    def bits(change) -> list[float | None]:
-        return [part.nll_bits(x, change(i, level_db), domain, level_db) for i, (x, level_db, domain) in enumerate(excerpts)]
-
-    def other(i: int, level_db: np.ndarray) -> np.ndarray:
-        moved = excerpts[(i + 1) % len(excerpts)][1]
-        return moved[:, : level_db.shape[1]] if moved.shape[1] >= level_db.shape[1] else level_db
-
-    right = bits(lambda i, level_db: level_db)
-    if None in right or not right:
+def part_figures(part: Part, excerpts: list[Excerpt], jobs: int = 1) -> dict[str, float]:
+    """The figures of one part over excerpts, by ``jobs`` processes of one thread each."""
+    tasks = zip(excerpts, [*excerpts[1:], *excerpts[:1]], strict=True)
+    rows = list(parallel_map(partial(_bits, part=part), tasks, jobs))
+    if None in rows or not rows:
         return {}
-    figures = {"nll_bits": np.mean(right), "cond_gap_other": np.mean(bits(other)) - np.mean(right)}
+    right, other, moved = np.array(rows).T
+    figures = {"nll_bits": right.mean(), "cond_gap_other": (other - right).mean()}
     if part.representation == "cqt":
-        semitone = max(1, part.features.cqt_bins_per_octave // 12)
-        figures["cond_gap_pitch"] = np.mean(bits(lambda i, level_db: np.roll(level_db, semitone, 0))) - np.mean(right)
+        figures["cond_gap_pitch"] = (moved - right).mean()
     return {name: float(value) for name, value in figures.items()}
+
+
+def _bits(pair: tuple[Excerpt, Excerpt], part: Part) -> tuple[float, ...] | None:
+    """Bits per sample of an excerpt given its own levels, those of another one, and its own a semitone up (nan without log frequency).
+    None of a part that predicts no samples.
+    """
+    (x, level_db, domain), (_, others_db, _) = pair
+    frames = level_db.shape[1]
+    changed = [level_db, others_db[:, :frames] if others_db.shape[1] >= frames else level_db]
+    changed += [np.roll(level_db, max(1, part.features.cqt_bins_per_octave // 12), 0)] if part.representation == "cqt" else []
+    with one_thread():
+        bits = [part.nll_bits(x, given_db, domain, level_db) for given_db in changed]
+    return None if None in bits else (bits[0], bits[1], bits[2] if len(bits) > 2 else float("nan"))

@@ -6,13 +6,11 @@ What an interrupted run finished is found by the next one.
 """
 
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -25,12 +23,12 @@ from retimbre.evaluation.rows import Row
 from retimbre.evaluation.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.sets import RealSet, set_records
 from retimbre.evaluation.testset import Item
+from retimbre.evaluation.threads import one_thread
 from retimbre.progress import Progress
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
 LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them
 FEW = 4  # outputs that are not worth starting processes for
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,6 @@ def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[
 
 
 _tried: set[str] = set()  # rows that this process has rendered before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for this process's torch and for processes started inside: times are of one core, sums have one order."""
-    before, given = torch.get_num_threads(), {name: os.environ.get(name) for name in THREADS}
-    torch.set_num_threads(1)
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        for name, value in given.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 _here: tuple[Bench, Scorer] | None = None  # of a worker process
