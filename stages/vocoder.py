@@ -9,6 +9,7 @@ from retimbre.errors import run
 from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
 from retimbre.evaluation.curves import write_curves
 from retimbre.evaluation.likelihood import likelihood_figures
+from retimbre.evaluation.processes import side_by_side
 from retimbre.systems import vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
@@ -42,15 +43,14 @@ def main() -> None:
         model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
         scratch.release_signals()
         model.save(OUT)
+        model = vocoder.Vocoder.load(OUT)  # what is measured is what lies on the disk
         pictures = [
             path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"Training of the vocoder's {name}")
         ]
-        metrics = {
-            **{f"{name}_parameters": part.parameters for name, part in model.parts.items()},
-            **final_losses(curves),
-            **likelihood_figures(model, audio, features, "validation"),
-            **copy_synthesis_figures(model, audio, features, "validation"),
-        }
+        metrics = {**{f"{name}_parameters": part.parameters for name, part in model.parts.items()}, **final_losses(curves)}
+        with side_by_side() as over:
+            metrics |= likelihood_figures(model, audio, features, "validation", over)
+            metrics |= copy_synthesis_figures(model, audio, features, "validation", over)
         write_metrics(METRICS, metrics)
         tracker.metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
         for picture in pictures:

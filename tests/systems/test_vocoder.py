@@ -1,5 +1,6 @@
 """The vocoder's registry of kinds, its parts on disk, and every kind trained for a moment on a few tunes."""
 
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ from retimbre.errors import RetimbreError
 from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
 from retimbre.evaluation.likelihood import likelihood_figures
 from retimbre.evaluation.metrics import paired_lsd
+from retimbre.evaluation.processes import side_by_side
 from retimbre.systems.vocoder import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +191,19 @@ def test_figures_of_every_kind(data, model):
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(data, model):
-    one, two = ({kind: {k: v for k, v in values.items() if k != "x_realtime"} for kind, values in found.items()}
-                for found in (copy_synthesis(model, *data, "validation", ["griffin_lim", "wavenet"], jobs) for jobs in (1, 2)))  # fmt: skip
-    assert one == two
-    assert likelihood_figures(model, *data, "validation", 1) == likelihood_figures(model, *data, "validation", 2)
+    found = []
+    for jobs in (1, 2):
+        with side_by_side(jobs) as over:
+            copies = copy_synthesis(model, *data, "validation", ["griffin_lim", "wavenet"], over)
+            bits = likelihood_figures(model, *data, "validation", over)
+        found.append(({kind: {k: v for k, v in values.items() if k != "x_realtime"} for kind, values in copies.items()}, bits))
+    assert found[0] == found[1]
+
+
+def end_this_process(task):
+    os.kill(os.getpid(), 9)
+
+
+def test_a_process_that_is_ended_from_outside_gets_a_sentence():
+    with pytest.raises(RetimbreError, match="OMP_NUM_THREADS=1"), side_by_side(2) as over:
+        list(over(end_this_process, [1, 2]))

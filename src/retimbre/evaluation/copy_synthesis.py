@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.datasets.parallel import parallel_map
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
+from retimbre.evaluation.processes import Map, one_thread, side_by_side
 from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
-from retimbre.evaluation.threads import measuring_jobs, one_thread
+from retimbre.progress import Progress
 from retimbre.systems.vocoder import Vocoder
 from retimbre.training.devices import set_threads
 
@@ -39,12 +39,12 @@ def copy_synthesis(
     features: PackedFeatures,
     split: str,
     kinds: Sequence[str] | None = None,
-    jobs: int | None = None,
+    over: Map = map,
 ) -> dict[str, dict[str, float]]:
     """Per kind (None: all) means over the paired pieces of ``split`` and both instruments:
     ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
     sounding notes, chords) and ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only.
-    Empty without paired pieces. ``jobs``: processes of one thread each (None: :func:`measuring_jobs`).
+    Empty without paired pieces. ``over``: what maps over the pieces.
     """
     if not audio.excerpts(split=split, performance=PERFORMANCE):
         return {}
@@ -56,10 +56,12 @@ def copy_synthesis(
         tasks.append((item, [kind for kind in kinds if few or not model.is_slow(kind)]))
         place[item.direction] += 1
     values: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
-    for found in parallel_map(partial(measure, model=model), tasks, jobs or measuring_jobs()):
-        for kind, scores in found.items():
-            for name, value in scores.items():
-                values[kind].setdefault(name, []).append(value)
+    with Progress(len(tasks), "copy synthesis", "pieces") as progress:
+        for found in over(partial(measure, model=model), tasks):
+            for kind, scores in found.items():
+                for name, value in scores.items():
+                    values[kind].setdefault(name, []).append(value)
+            progress.update()
     figures = {}
     for kind, columns in values.items():
         spent, heard = sum(columns.pop("seconds")), sum(columns.pop("heard_s"))
@@ -83,7 +85,9 @@ def measure(task: tuple[Item, Sequence[str]], model: Vocoder) -> dict[str, dict[
     with one_thread():
         for kind in kinds:
             if kind not in _tried:  # what is compiled or loaded on first use is not timed
-                synthesise_target(model, kind, item)
+                frames = min(rate, len(true)) // model.features.hop_length
+                N = frames * model.features.hop_length
+                model.synthesise(kind, item.target.level_db[:, : frames + 1], N, item.target_domain, item.source.audio[:N])
                 _tried.add(kind)
             began = time.process_time()
             out = synthesise_target(model, kind, item)
@@ -97,9 +101,9 @@ def measure(task: tuple[Item, Sequence[str]], model: Vocoder) -> dict[str, dict[
     return found
 
 
-def copy_synthesis_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> dict[str, float]:
+def copy_synthesis_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map) -> dict[str, float]:
     """Those of :func:`copy_synthesis`, named ``<kind>_<metric>``."""
-    found = copy_synthesis(model, audio, features, split)
+    found = copy_synthesis(model, audio, features, split, over=over)
     return {f"{kind}_{name}": value for kind, means in found.items() for name, value in means.items()}
 
 
@@ -118,7 +122,9 @@ def main() -> None:
         PackedAudio(Path("data/resampled")),
         PackedFeatures(Path("data/features")),
     )
-    if not (figures := copy_synthesis(model, audio, features, split)):
+    with side_by_side() as over:
+        figures = copy_synthesis(model, audio, features, split, over=over)
+    if not figures:
         raise RetimbreError(f"the {split} split has no paired pieces: set dataset.source to soundfont.")
     print(table(figures))
 

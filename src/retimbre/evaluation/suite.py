@@ -5,25 +5,21 @@ processes, on the order, or on which outputs were kept from an earlier run (see 
 What an interrupted run finished is found by the next one.
 """
 
-import multiprocessing
 import pickle
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-import torch
-
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.cache import Cache, Stored, code_of, digest, versions
+from retimbre.evaluation.processes import one_thread, worker_pool
 from retimbre.evaluation.rows import Row
 from retimbre.evaluation.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.sets import RealSet, set_records
 from retimbre.evaluation.testset import Item
-from retimbre.evaluation.threads import one_thread
 from retimbre.progress import Progress
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
@@ -111,8 +107,6 @@ _here: tuple[Bench, Scorer] | None = None  # of a worker process
 def _start(pickled: bytes) -> None:
     """A worker process begins."""
     global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of them: the first process ends the others
-    torch.set_num_threads(1)
     bench: Bench = pickle.loads(pickled)
     _here = bench, bench.make_scorer()
 
@@ -125,23 +119,16 @@ def _work_here(item: Item, jobs: list[Job]) -> list[tuple[Any, Any]]:
 
 def _in_processes(bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int) -> Iterator[tuple[Item, list[Job], list[Result]]]:
     """Tasks as they are finished."""
-    context = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it does not have
-    pool = ProcessPoolExecutor(processes, context, _start, (pickle.dumps(bench),))
-    waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
     try:
-        for done in as_completed(waiting):
-            item, jobs = waiting[done]
-            yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
+        with worker_pool(processes, _start, pickle.dumps(bench)) as pool:
+            waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
+            for done in as_completed(waiting):
+                item, jobs = waiting[done]
+                yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
     except BrokenProcessPool:
         raise RetimbreError(
             "a process of evaluate was ended from outside, perhaps for lack of memory: lower evaluate.jobs; what was finished is kept."
         ) from None
-    finally:
-        workers = list((pool._processes or {}).values())
-        finished = all(future.done() for future in waiting)
-        pool.shutdown(wait=finished, cancel_futures=True)
-        for worker in [] if finished else workers:  # interrupted: nobody waits for what they are doing
-            worker.terminate()
 
 
 def run(

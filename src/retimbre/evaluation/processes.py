@@ -1,0 +1,77 @@
+"""Processes of one thread each that measure side by side: times are of one core, and sums have one order."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from retimbre.errors import RetimbreError
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+MOST_JOBS = 4  # of measurements that nobody sets a number for: each holds torch and models
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as the built-in
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for this process's torch and for processes started inside."""
+    before, given = torch.get_num_threads(), {name: os.environ.get(name) for name in THREADS}
+    torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        for name, value in given.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    """A worker process begins."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of them: the first process ends the others
+    torch.set_num_threads(1)
+    if start is not None:
+        start(*given)
+
+
+@contextmanager
+def worker_pool(jobs: int, start: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
+    """``jobs`` processes, each of which calls ``start(*given)`` first. When a block fails nobody waits for what they are doing."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it does not have
+    pool = ProcessPoolExecutor(jobs, context, _begin, (start, given))
+    try:
+        yield pool
+    except BaseException:
+        workers = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
+        raise
+    pool.shutdown()
+
+
+@contextmanager
+def side_by_side(jobs: int | None = None) -> Iterator[Map]:
+    """A ``map`` over ``jobs`` processes (None: as many as torch has threads, at most :data:`MOST_JOBS`); one job: in this process.
+
+    Not joblib's, which ends workers that grow, as all do that import torch, and lets others import it again.
+    """
+    jobs = min(torch.get_num_threads(), MOST_JOBS) if jobs is None else jobs
+    with one_thread():
+        if jobs == 1:
+            yield map
+            return
+        try:
+            with worker_pool(jobs) as pool:
+                yield pool.map
+        except BrokenProcessPool:
+            raise RetimbreError(
+                "a process was ended from outside while it measured, perhaps for lack of memory: "
+                "run the command again with OMP_NUM_THREADS=1, which takes one process."
+            ) from None
