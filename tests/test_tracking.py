@@ -86,6 +86,8 @@ def test_a_stage_is_a_nested_run_of_its_experiment(place: Path) -> None:
     store.open()
     curve = store.client.get_metric_history(stage.info.run_id, "loss/cycle")
     assert [(point.step, point.value) for point in curve] == [(step, 1 / (step + 1)) for step in range(250)]
+    (final,) = store.client.get_metric_history(stage.info.run_id, "lsd")
+    assert final.step == 249, "the end of the curves: at step 0 a curve of the same name would begin with its last value"
     artifacts = [path for path in place.rglob("artifacts/*/*") if stage.info.run_id in path.parts]
     assert sorted(path.name for path in artifacts) == ["config.json", "params.yaml"]
 

@@ -212,6 +212,7 @@ class StageRun:
     def __init__(self, store: _Store, stage: str, params: Mapping[str, Any]):
         self._store, self._stage = store, stage
         self._waiting: list[tuple[str, float, int, int]] = []
+        self._step = 0  # the last of the curves
         self._flushed = time.monotonic()
         self._parent = store.attempt(lambda: _parent(store, params))
         self._run = store.attempt(lambda: self._start(params))
@@ -231,6 +232,7 @@ class StageRun:
         """Points of curves: ``log(100, {"loss/cycle": 0.1})``. They are sent in batches."""
         if not self._store.works:
             return
+        self._step = max(self._step, step)
         self._waiting += _metrics(_numbers(values), step)
         if len(self._waiting) >= FLUSH_VALUES or time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
@@ -243,10 +245,10 @@ class StageRun:
         self._flushed = time.monotonic()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """The stage's final numbers (nested names are joined by slashes); on the parent as ``stage/metric``."""
+        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the parent as ``stage/metric``."""
         numbers = _numbers(values)
         for_parent = {f"{self._stage}/{key}": value for key, value in numbers.items()}
-        self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers)))
+        self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers, self._step)))
         self._store.attempt(lambda: self._store.log(self._parent, metrics=_metrics(for_parent)))
 
     def artifact(self, path: Path | str, folder: str = "") -> None:
@@ -268,7 +270,7 @@ class StudyRun(StageRun):
 
     def __init__(self, store: _Store, study: str, cell: str, params: Mapping[str, Any]):
         self._store, self._stage = store, cell
-        self._waiting, self._flushed = [], time.monotonic()
+        self._waiting, self._step, self._flushed = [], 0, time.monotonic()
         self._run = store.attempt(lambda: self._begin(study, cell, params))
 
     def _begin(self, study: str, cell: str, params: Mapping[str, Any]) -> str:
@@ -285,7 +287,7 @@ class StudyRun(StageRun):
     def metrics(self, values: Mapping[str, Any]) -> None:
         """The cell's final numbers (nested names are joined by slashes)."""
         numbers = _numbers(values)
-        self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers)))
+        self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers, self._step)))
 
     def end(self, status: str) -> None:
         self.flush()
