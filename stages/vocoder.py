@@ -43,7 +43,6 @@ def main() -> None:
         model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
         scratch.release_signals()
         model.save(OUT)
-        model = vocoder.Vocoder.load(OUT)  # what is measured is what lies on the disk
         pictures = [
             path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"Training of the vocoder's {name}")
         ]

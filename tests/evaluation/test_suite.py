@@ -14,7 +14,7 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor
 from retimbre.evaluation import outputs, rows, scoring, suite
 from retimbre.evaluation.cache import Cache
 from retimbre.evaluation.rows import Recorded, Row
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.evaluation.testset import Clip, Item, first_second
 
 RATE = 16000
 CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
@@ -189,7 +189,7 @@ def test_recordings_of_16_bits_are_kept_bit_for_bit():
 
 
 def test_rows_try_themselves_out_on_a_second_of_the_item(scorer):
-    short = rows.first_second(item(scorer, True), CONFIG)
+    short = first_second(item(scorer, True), CONFIG)
     assert len(short.source.audio) == RATE and short.target.level_db.shape[1] == CONFIG.frames(RATE)
     MADE.clear()
     made = Row("a", Noisy("a")).render(item(scorer, False), 0, CONFIG)

@@ -1,6 +1,5 @@
 """The vocoder's registry of kinds, its parts on disk, and every kind trained for a moment on a few tunes."""
 
-import os
 from pathlib import Path
 from typing import get_args
 
@@ -198,12 +197,3 @@ def test_figures_do_not_depend_on_the_number_of_processes(data, model):
             bits = likelihood_figures(model, *data, "validation", over)
         found.append(({kind: {k: v for k, v in values.items() if k != "x_realtime"} for kind, values in copies.items()}, bits))
     assert found[0] == found[1]
-
-
-def end_this_process(task):
-    os.kill(os.getpid(), 9)
-
-
-def test_a_process_that_is_ended_from_outside_gets_a_sentence():
-    with pytest.raises(RetimbreError, match="OMP_NUM_THREADS=1"), side_by_side(2) as over:
-        list(over(end_this_process, [1, 2]))

@@ -18,7 +18,7 @@ from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy
 from retimbre.evaluation.processes import Map, one_thread, side_by_side
-from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
+from retimbre.evaluation.testset import PERFORMANCE, Item, first_second, load_items
 from retimbre.progress import Progress
 from retimbre.systems.vocoder import Vocoder
 from retimbre.training.devices import set_threads
@@ -85,9 +85,7 @@ def measure(task: tuple[Item, Sequence[str]], model: Vocoder) -> dict[str, dict[
     with one_thread():
         for kind in kinds:
             if kind not in _tried:  # what is compiled or loaded on first use is not timed
-                frames = min(rate, len(true)) // model.features.hop_length
-                N = frames * model.features.hop_length
-                model.synthesise(kind, item.target.level_db[:, : frames + 1], N, item.target_domain, item.source.audio[:N])
+                synthesise_target(model, kind, first_second(item, model.features))
                 _tried.add(kind)
             began = time.process_time()
             out = synthesise_target(model, kind, item)

@@ -41,17 +41,22 @@ def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def worker_pool(jobs: int, start: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
-    """``jobs`` processes, each of which calls ``start(*given)`` first. When a block fails nobody waits for what they are doing."""
+def worker_pool(jobs: int, advice: str, start: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
+    """``jobs`` processes, each of which calls ``start(*given)`` first. When a block fails nobody waits for what they are doing.
+
+    Raises RetimbreError with ``advice`` when one was ended from outside.
+    """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it does not have
     pool = ProcessPoolExecutor(jobs, context, _begin, (start, given))
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         workers = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
             worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise RetimbreError(f"a process was ended from outside, perhaps for lack of memory: {advice}.") from None
         raise
     pool.shutdown()
 
@@ -67,11 +72,5 @@ def side_by_side(jobs: int | None = None) -> Iterator[Map]:
         if jobs == 1:
             yield map
             return
-        try:
-            with worker_pool(jobs) as pool:
-                yield pool.map
-        except BrokenProcessPool:
-            raise RetimbreError(
-                "a process was ended from outside while it measured, perhaps for lack of memory: "
-                "run the command again with OMP_NUM_THREADS=1, which takes one process."
-            ) from None
+        with worker_pool(jobs, "run the command again with OMP_NUM_THREADS=1, which takes one process") as pool:
+            yield pool.map

@@ -7,7 +7,7 @@ rounded to 16 bits, levels to float16: what is measured is what lies on disk.
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,13 +16,12 @@ import torch
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.audio.loudness import LoudnessMeter
 from retimbre.evaluation.cache import code_of, digest, versions
+from retimbre.evaluation.testset import Item, first_second
 
 if TYPE_CHECKING:  # a row's fingerprint covers this file's imports: it must not name the other systems
-    from retimbre.evaluation.testset import Clip, Item
     from retimbre.systems.vocoder import Vocoder
 
 PEAK_LIMIT = 0.99
-WARM_UP_S = 1.0
 
 
 class Sound(NamedTuple):
@@ -38,8 +37,8 @@ class System(Protocol):
 
     modules: tuple[str, ...]
 
-    def applies(self, item: "Item") -> bool: ...
-    def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]: ...
+    def applies(self, item: Item) -> bool: ...
+    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]: ...
     def state(self) -> Any: ...
 
 
@@ -61,16 +60,6 @@ def to_16_bit(audio: np.ndarray) -> np.ndarray:
     return codes.astype(np.int16).astype(np.float32) / np.float32(32768)
 
 
-def first_second(item: "Item", config: FeatureConfig) -> "Item":
-    """The item's beginning, on which a row is tried out: what is compiled or loaded on first use is not timed."""
-    samples = int(WARM_UP_S * config.sample_rate)
-
-    def cut(clip: "Clip | None") -> "Clip | None":
-        return clip and replace(clip, audio=clip.audio[:samples], level_db=clip.level_db[:, : config.frames(min(samples, len(clip.audio)))])
-
-    return replace(item, **{name: cut(getattr(item, name)) for name in ("source", "target", "oracle", "unrelated")})
-
-
 @dataclass(frozen=True)
 class Recorded:
     """A recording of the item itself: ``source`` (nothing done), ``oracle`` or ``unrelated``."""
@@ -78,10 +67,10 @@ class Recorded:
     clip: str
     modules = ()
 
-    def applies(self, item: "Item") -> bool:
+    def applies(self, item: Item) -> bool:
         return getattr(item, self.clip) is not None
 
-    def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         clip = getattr(item, self.clip)
         return clip.audio, clip.level_db
 
@@ -102,10 +91,10 @@ class ThroughLevels:
     def modules(self) -> tuple[str, ...]:
         return type(self.change).__module__, *self.vocoder.modules(self.kind)
 
-    def applies(self, item: "Item") -> bool:
+    def applies(self, item: Item) -> bool:
         return True
 
-    def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         source, config = item.source.audio, self.vocoder.features
         with torch.no_grad():
             heard = decibels(_extractor(config)(torch.from_numpy(np.ascontiguousarray(source))[None], self.representation))[0].numpy()
@@ -139,10 +128,10 @@ class CopySynthesis:
     def modules(self) -> tuple[str, ...]:
         return self.vocoder.modules(self.kind)
 
-    def applies(self, item: "Item") -> bool:
+    def applies(self, item: Item) -> bool:
         return item.target is not None
 
-    def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         target = item.target
         return self.vocoder.synthesise(self.kind, target.level_db, len(target.audio), item.target_domain, item.source.audio, seed), None
 
@@ -161,10 +150,10 @@ class ThroughAudio:
     def modules(self) -> tuple[str, ...]:
         return (type(self.baseline).__module__,)
 
-    def applies(self, item: "Item") -> bool:
+    def applies(self, item: Item) -> bool:
         return True
 
-    def make(self, item: "Item", seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         audio = self.baseline.transfer(item.source.audio, item.target_domain, seed)
         return as_loud(np.asarray(audio, np.float32), item.source.audio, self.sample_rate), None
 
@@ -188,11 +177,11 @@ class Row:
         """Changes with everything that this row's outputs depend on, beside the item and the seed."""
         return digest(self.name, self.system.state(), code_of("retimbre.evaluation.rows", *self.system.modules), versions())
 
-    def seed(self, item: "Item", seed: int) -> int:
+    def seed(self, item: Item, seed: int) -> int:
         """Of this output alone, whatever was made before it."""
         return int.from_bytes(hashlib.sha256(f"{seed} {self.name} {item.name}".encode()).digest()[:4], "little")
 
-    def render(self, item: "Item", seed: int, config: FeatureConfig | None = None) -> Sound:
+    def render(self, item: Item, seed: int, config: FeatureConfig | None = None) -> Sound:
         """The output. ``seconds`` are processor seconds of this process, which computes with one thread: load
         on the machine does not count. With ``config`` the row is tried out on a second of the item before.
         """

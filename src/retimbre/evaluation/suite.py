@@ -8,12 +8,10 @@ What an interrupted run finished is found by the next one.
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-from retimbre.errors import RetimbreError
 from retimbre.evaluation.cache import Cache, Stored, code_of, digest, versions
 from retimbre.evaluation.processes import one_thread, worker_pool
 from retimbre.evaluation.rows import Row
@@ -119,16 +117,11 @@ def _work_here(item: Item, jobs: list[Job]) -> list[tuple[Any, Any]]:
 
 def _in_processes(bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int) -> Iterator[tuple[Item, list[Job], list[Result]]]:
     """Tasks as they are finished."""
-    try:
-        with worker_pool(processes, _start, pickle.dumps(bench)) as pool:
-            waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
-            for done in as_completed(waiting):
-                item, jobs = waiting[done]
-                yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
-    except BrokenProcessPool:
-        raise RetimbreError(
-            "a process of evaluate was ended from outside, perhaps for lack of memory: lower evaluate.jobs; what was finished is kept."
-        ) from None
+    with worker_pool(processes, "lower evaluate.jobs; what was finished is kept", _start, pickle.dumps(bench)) as pool:
+        waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
+        for done in as_completed(waiting):
+            item, jobs = waiting[done]
+            yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
 
 
 def run(

@@ -1,12 +1,14 @@
 """The paired test set: what is transferred, and what it is compared with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
 
 PERFORMANCE, SECOND_PERFORMANCE = "1", "2"
+WARM_UP_S = 1.0
 UNPAIRED_ITEMS, UNPAIRED_S = 12, 8.0  # recordings per direction, and seconds of each
 
 
@@ -46,6 +48,16 @@ class Item:
     @property
     def name(self) -> str:
         return f"{self.direction}.{self.piece}"
+
+
+def first_second(item: Item, config: FeatureConfig) -> Item:
+    """The item's beginning, on which a row is tried out: what is compiled or loaded on first use is not timed."""
+    samples = int(WARM_UP_S * config.sample_rate)
+
+    def cut(clip: Clip | None) -> Clip | None:
+        return clip and replace(clip, audio=clip.audio[:samples], level_db=clip.level_db[:, : config.frames(min(samples, len(clip.audio)))])
+
+    return replace(item, **{name: cut(getattr(item, name)) for name in ("source", "target", "oracle", "unrelated")})
 
 
 def stratum_of(piece: str) -> str:

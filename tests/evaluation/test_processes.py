@@ -1,0 +1,40 @@
+"""Processes that measure side by side."""
+
+import os
+
+import pytest
+import torch
+
+from retimbre.errors import RetimbreError
+from retimbre.evaluation.processes import one_thread, side_by_side
+
+
+def threads_here(task):
+    return task, os.getpid(), torch.get_num_threads()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_order_from_processes_of_one_thread(jobs):
+    with side_by_side(jobs) as over:
+        found = list(over(threads_here, range(6)))
+    assert [task for task, _, _ in found] == list(range(6)) and {threads for _, _, threads in found} == {1}
+    assert ({process for _, process, _ in found} == {os.getpid()}) == (jobs == 1)
+
+
+def test_threads_and_environment_are_as_before(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), one_thread():
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == (1, "1", "1")
+        raise ZeroDivisionError
+    assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (before, "7") and "MKL_NUM_THREADS" not in os.environ
+
+
+def end_this_process(task):
+    os.kill(os.getpid(), 9)
+
+
+def test_a_process_that_is_ended_from_outside_gets_a_sentence():
+    with pytest.raises(RetimbreError, match="OMP_NUM_THREADS=1"), side_by_side(2) as over:
+        list(over(end_this_process, [1, 2]))
