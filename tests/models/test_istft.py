@@ -170,7 +170,7 @@ def test_discriminators_tell_noise_from_tones():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert float(loss) < 3.0  # of 6 at chance
+    assert loss.item() < 3.0  # of 6 at chance
     (scores, features), (_, same) = judge(tones), judge(tones)
     assert len(scores) == 3 and float(feature_matching(features, same)) == 0
     assert float(feature_matching(judge(noise)[1], features)) > 0.1

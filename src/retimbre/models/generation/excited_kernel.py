@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from retimbre.models.excited import RELATIVE_SCALES
-from retimbre.models.generation.numba_kernel import COMPILE, _add_product, _tanh
+from retimbre.models.generation.numba_kernel import COMPILE, HELPER, _add_product, _tanh
 from retimbre.models.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
 from retimbre.models.wavenet_config import CODES
 
@@ -13,13 +13,13 @@ LEAST_SCALE = np.float32(LEAST_LOG_SCALE)
 LOG_CODES = np.float32(np.log(CODES))
 
 
-@njit(**COMPILE)
+@njit(**HELPER)
 def _compand(x):
     y = np.log1p(abs(x) * np.float32(CODES - 1)) / LOG_CODES
     return y if x >= 0 else -y
 
 
-@njit(**COMPILE)
+@njit(**HELPER)
 def _residual(parameters, mixtures, temperature, uniform, p):
     """Mean of a mixture of logistics, and ``temperature`` times the way from there to a draw."""
     top = parameters[0]

@@ -8,10 +8,13 @@ from numba import njit
 
 from retimbre.models.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
 
+# Every helper is inlined: fastmath leaves the order of sums to the compiler, which compiles a called function for itself and again with
+# its caller. The process that compiles would run one of the two, those that load the cache the other, and draws would differ.
 COMPILE = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
+HELPER = COMPILE | {"inline": "always"}
 
 
-@njit(inline="always", **COMPILE)
+@njit(**HELPER)
 def _tanh(x):
     """Rational approximation (Eigen's), a few units in the last place; unlike tanh it is vectorised by LLVM."""
     x = min(max(x, np.float32(-7.905311)), np.float32(7.905311))
@@ -30,7 +33,7 @@ def _tanh(x):
     return x * p / d
 
 
-@njit(**COMPILE)
+@njit(**HELPER)
 def _add_product(y, x, w, start):
     """y[s, j] += sum_k x[s, k] w[k, j] for columns j >= start.
 
@@ -47,7 +50,7 @@ def _add_product(y, x, w, start):
                 row[j] += (x0 * w0[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j]) + ((x4 * w4[j] + x5 * w5[j]) + (x6 * w6[j] + x7 * w7[j]))
 
 
-@njit(**COMPILE)
+@njit(**HELPER)
 def _pick(logits, inverse_temperature, uniform, p):
     """Inverse-CDF sampling: the code whose cumulative probability first exceeds ``uniform``."""
     top = logits[0]
@@ -66,7 +69,7 @@ def _pick(logits, inverse_temperature, uniform, p):
     return logits.shape[0] - 1
 
 
-@njit(**COMPILE)
+@njit(**HELPER)
 def _draw_mixture(parameters, mixtures, inverse_temperature, uniform, p):
     """A code 0..65535 from a mixture of logistics: ``models.mixture.draw`` for one stream."""
     top = parameters[0]
