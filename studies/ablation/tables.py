@@ -19,6 +19,7 @@ import study
 
 from retimbre import errors
 from retimbre.evaluation.statistics import Difference, hierarchical_difference
+from retimbre.evaluation.table import compare, intervals, read_table
 
 DOCUMENTS = {study.ROOT / "docs/ablation.md": "tables.md", study.ROOT / "README.md": "brief.md"}
 BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"
@@ -39,7 +40,12 @@ METRICS = {  # name in results -> heading and decimals
 }
 BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")  # of the README's table
 HIDDEN = {"target_rate", "paired_mrstft", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
-OF_VOCODERS = {"paired_lsd": "LSD dB", "paired_mrstft": "MR-STFT", "content_jaccard": "pitch Jaccard", "style_beyond_eq": "beyond EQ"}
+OF_VOCODERS = {  # metric of the evaluation -> heading and decimals
+    "paired_lsd": ("LSD dB", 2),
+    "paired_mrstft": ("MR-STFT", 3),
+    "content_jaccard": ("pitch Jaccard", 3),
+    "style_beyond_eq": ("beyond EQ", 2),
+}
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,16 @@ def _cell(entry: dict[str, float] | None, decimals: int) -> str:
 
 
 def _difference(entry: dict[str, float] | None) -> str:
-    """Difference to the reference, bold where the interval leaves out 0."""
+    """Difference to the reference."""
     if entry is None or "difference" not in entry:
         return "–"
-    text = f"{entry['difference']:+.2f} [{entry['difference_low']:+.2f}, {entry['difference_high']:+.2f}]"
-    return f"**{text}**" if entry["difference_low"] > 0 or entry["difference_high"] < 0 else text
+    return _difference_text(entry["difference"], entry["difference_low"], entry["difference_high"])
+
+
+def _difference_text(mean: float, low: float, high: float, decimals: int = 2) -> str:
+    """Bold where the interval leaves out 0."""
+    text = f"{mean:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def changes(group: str, variant: str, given: dict[str, Any]) -> str:
@@ -160,7 +171,7 @@ def _trained(group: str, variant: str, given: dict[str, Any], result: Results | 
     return "none" if study.system_of(group, variant, given) in study.CONTROLS else str(result.trained)
 
 
-def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: dict[str, Any]) -> str:
+def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: str) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = groups_of(given)
     named = [*given["tables"].values(), given["directions"], given["readme"]]
@@ -184,19 +195,34 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
         parts.append(f"### {heading}\n\n{_table(rows)}")
     parts.append(f"### By direction\n\n{by_direction(given, results)}")
     if vocoders:
-        head = ["row", *OF_VOCODERS.values()]
-        rows = [head]
-        rows += [[name, *(f"{row[m]:.3g}" if m in row else "–" for m in OF_VOCODERS)] for name, row in vocoders.items()]
-        parts.append(f"### Vocoders, from the pipeline's own evaluation\n\n{_table(rows)}")
+        parts.append(f"### Vocoders, from the pipeline's own evaluation\n\n{vocoders}")
     steps = given["all"].get("model.steps")
     about = f"Every training: {steps} steps unless its row says otherwise; [low, high]: 95 % interval; bold: the interval leaves out 0."
     return "\n\n".join([about, *parts, *(["\n".join(dict.fromkeys(notes))] if notes else [])]) + "\n"
 
 
-def vocoder_rows(path: Path) -> dict[str, Any]:
-    """The vocoders' rows of the pipeline's evaluation: targets rebuilt, and the default generators' outputs; empty without one."""
-    table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: row for name, row in table.items() if name.startswith(("vocoder_", "cyclegan"))}
+def of_vocoders(path: Path) -> str:
+    """The vocoders' rows of the pipeline's evaluation (``per_item.parquet``): targets rebuilt, and the default generators' outputs.
+
+    Slow vocoders are heard on fewer pieces; their difference to the default one is taken on those. Empty without an evaluation.
+    """
+    if not path.is_file():
+        return ""
+    table = read_table(path)
+    default = table.loc[table.system == "cyclegan", "vocoder"].iloc[0]
+    references = {"vocoder_": f"vocoder_{default}", "cyclegan": "cyclegan"}
+    found = intervals(table[table.system.str.startswith(tuple(references))])
+    rows = [["row", "pieces", *(heading for heading, _ in OF_VOCODERS.values()), "LSD dB against"]]
+    for system in dict.fromkeys(system for system, _ in found):
+        reference = next(name for start, name in references.items() if system.startswith(start))
+        pieces = table[(table.system == system) & (table.metric == "paired_lsd")]["item"].nunique()
+        cells = [_cell(vars(e) if (e := found.get((system, m))) else None, decimals) for m, (_, decimals) in OF_VOCODERS.items()]
+        against = "–"
+        if system != reference:
+            d = compare(table, "paired_lsd", system, reference)
+            against = f"{reference}: {_difference_text(d.mean, d.low, d.high, 3)}"
+        rows.append([system, str(pieces), *cells, against])
+    return _table(rows)
 
 
 def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, str, dict[str, dict]]:
@@ -206,7 +232,7 @@ def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, st
     group_of = groups_of(given)
     references = {variant: results.get(study.reference_of(group_of[variant], variant, given)) for variant in results}
     summaries = {variant: summarise(r, references[variant]) for variant, r in results.items() if r is not None}
-    return markdown(given, summaries, results, vocoder_rows(evaluation)), brief(given, summaries, results), summaries
+    return markdown(given, summaries, results, of_vocoders(evaluation)), brief(given, summaries, results), summaries
 
 
 def insert(document: str, tables: str, name: str) -> str:
@@ -234,7 +260,7 @@ def main() -> None:
             text = insert(document.read_text(encoding="utf-8"), (study.HERE / source).read_text(encoding="utf-8"), document.name)
             document.write_text(text, encoding="utf-8")
         return
-    tables, short, summaries = make(given, study.RESULTS, study.ROOT / "metrics/evaluation.json")
+    tables, short, summaries = make(given, study.RESULTS, study.ROOT / "data/evaluation/per_item.parquet")
     (study.HERE / "tables.md").write_text(tables, encoding="utf-8")
     (study.HERE / "brief.md").write_text(short, encoding="utf-8")
     write_csv(study.HERE / "ablation.csv", summaries)

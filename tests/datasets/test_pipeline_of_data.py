@@ -217,7 +217,7 @@ def test_positions_reach_every_place_and_no_other(data):
 
 
 def test_crops_longer_than_every_excerpt_are_refused(data):
-    with pytest.raises(RetimbreError, match=r"no train piano excerpt is 5000 frames long \(the longest has \d+\)"):
+    with pytest.raises(RetimbreError, match=r"no train piano excerpt is 5000 frames long \(the longest has \d+\): give longer recordings"):
         crops(data, frames=5000)
 
 

@@ -13,11 +13,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import yaml
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
+from retimbre.evaluation.table import make_table, write_table
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies/ablation"
@@ -136,7 +138,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
         (tmp_path / f"worse-{seed}.json").write_text(json.dumps(result(list(pieces - 0.05 + noise[1]))))
     (tmp_path / "equalised-1.json").write_text(json.dumps(result(list(pieces))))
     (tmp_path / "broken-1.json").write_text(json.dumps({"finished": 0, "reason": "cyclegan: it has diverged"}))
-    text, short, summaries = tables.make(small, tmp_path, tmp_path / "none.json")
+    text, short, summaries = tables.make(small, tmp_path, tmp_path / "none.parquet")
     worse = summaries["worse"]["skill"]
     assert worse["mean"] == pytest.approx(pieces.mean() - 0.05, abs=0.002)
     assert worse["low"] < worse["mean"] < worse["high"] and worse["high"] - worse["low"] > 0.05
@@ -156,7 +158,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(scripts:
     assert [row.split(" | ")[3].split()[0] for row in rows] == [f"{half:.2f}" for half in halves]
     (tmp_path / "worse-2.json").write_text(json.dumps(result(list(pieces[:10]))))
     with pytest.raises(RetimbreError, match="the results of worse are not of one study: run `make study`"):
-        tables.make(small, tmp_path, tmp_path / "none.json")
+        tables.make(small, tmp_path, tmp_path / "none.parquet")
 
 
 def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
     }
     for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4), ("last", 0.45)):
         (tmp_path / f"{variant}-1.json").write_text(json.dumps(result([skill] * 6)))
-    text, _, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.json")
+    text, _, summaries = scripts["tables"].make(small, tmp_path, tmp_path / "none.parquet")
     assert summaries["coarse"]["skill"]["difference"] == pytest.approx(0.1)
     assert summaries["other"]["skill"]["difference"] == pytest.approx(-0.2)
     assert summaries["last"]["skill"]["difference"] == pytest.approx(0.05)
@@ -186,7 +188,7 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: dict[st
 def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, ModuleType], given: dict[str, Any]) -> None:
     tables = scripts["tables"]
     documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/ablation.md", "README.md")]
-    made, short, summaries = tables.make(given, STUDY / "results", ROOT / "metrics/evaluation.json")
+    made, short, summaries = tables.make(given, STUDY / "results", ROOT / "data/evaluation/per_item.parquet")
     if not summaries:
         pytest.skip("the study has not been run")
     shown, quoted = (document.split(tables.BEGIN)[1].split(tables.END)[0].strip() for document in documents)
@@ -194,6 +196,16 @@ def test_the_documents_tables_are_what_the_results_say(scripts: dict[str, Module
     # The vocoders' rows are of the evaluation that the study was made with; the pipeline's own may be newer.
     assert shown.split("### Vocoders")[0] == made.strip().split("### Vocoders")[0], "run `make study`"
     assert json.loads((STUDY / "summary.json").read_text()).keys() == summaries.keys()
+
+
+def test_vocoders_are_compared_on_the_pieces_that_both_have(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    path = tmp_path / "per_item.parquet"
+    assert scripts["tables"].of_vocoders(path) == ""
+    write_table(path, of_an_evaluation())
+    head, _, default, other = (line.strip("| ").split(" | ") for line in scripts["tables"].of_vocoders(path).splitlines())
+    assert head[:3] == ["row", "pieces", "LSD dB"]
+    assert default[:2] == ["cyclegan", "10"] and default[2].startswith("4.45 [4.") and default[3:] == ["–"] * 4
+    assert other == ["cyclegan_istft", "2", "4.35 [4.30, 4.40]", "–", "–", "–", "cyclegan: **-0.500 [-0.500, -0.500]**"]
 
 
 def test_tables_are_put_between_the_markers_only(scripts: dict[str, ModuleType]) -> None:
@@ -230,7 +242,7 @@ def test_the_filter_changes_what_the_gain_says(scripts: dict[str, ModuleType], r
 
 # ------------------------------------------------------------------------------------- smoke scale
 
-NEEDED = r"src/|stages/|studies/|params|README|docs/ablation|metrics/evaluation|\.dvc|dvc\.yaml"  # of the working tree
+NEEDED = r"src/|stages/|studies/|params|README|docs/ablation|\.dvc|dvc\.yaml"  # of the working tree
 SMALL = {
     "seeds": [1, 2],
     "one_seed": [],
@@ -241,6 +253,16 @@ SMALL = {
     "directions": [],
     "readme": ["cycle_1"],
 }
+
+
+def of_an_evaluation() -> pandas.DataFrame:
+    """Ten pieces; the other vocoder, heard on the two worst of them, is better by 0.5 dB there."""
+    lsd = {("cyclegan", piece): 4 + piece / 10 for piece in range(10)} | {("cyclegan_istft", piece): 3.5 + piece / 10 for piece in (8, 9)}
+    return make_table(
+        {"system": system, "vocoder": "griffin_lim", "direction": direction, "item": str(piece), "metric": "paired_lsd", "value": value}
+        for (system, piece), value in lsd.items()
+        for direction in ("a_to_b", "b_to_a")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +284,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = {name: stage for name, stage in stages["stages"].items() if name in ("code", "data", "claims", "tables")}
     (study / "dvc.yaml").write_text(yaml.safe_dump(stages | {"stages": kept}, sort_keys=False), encoding="utf-8")
     (study / "variants.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    write_table(folder / "data/evaluation/per_item.parquet", of_an_evaluation())
     run(folder, "git", "init", "-q")
     made = "; ".join(
         f"import stages.{name}; stages.{name}.main()" for name in ("download", "resample", "features", "classifier", "vocoder")
@@ -301,6 +324,7 @@ def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: dict[st
     assert summary["cycle_1"]["skill"] == pytest.approx(np.mean([found[f"cycle_1-{s}.json"]["skill"] for s in (1, 2)]), rel=2e-3)
     tables = scripts["tables"]
     shown = (checkout / "docs/ablation.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
+    assert "| cyclegan_istft | 2 | 4.35" in shown
     assert "`model.lambda_cycle=1`" in shown and shown.strip() == (study / "tables.md").read_text().strip()
     quoted = (checkout / "README.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
     assert "`model.lambda_cycle=1`" in quoted and quoted.strip() == (study / "brief.md").read_text().strip()

@@ -14,9 +14,10 @@ from retimbre.datasets.caching import cache_features
 from retimbre.datasets.packed import AudioWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
-from retimbre.evaluation.likelihood import likelihood_figures
+from retimbre.evaluation.likelihood import likelihood_figures, part_figures, read_excerpts, untrained
 from retimbre.evaluation.metrics import paired_lsd
 from retimbre.evaluation.processes import side_by_side
+from retimbre.systems.excited import segment_frames
 from retimbre.systems.vocoder import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
 
 ROOT = Path(__file__).parents[2]
@@ -180,13 +181,54 @@ def test_figures_of_every_kind(data, model):
             assert f"{kind}_{name}" in found, (kind, name)
     assert len(found) == 5 * len(ALL)
     bits = likelihood_figures(model, *data, "validation")
-    assert set(bits) == {f"{part}_{name}" for part in ("wavenet", "excited") for name in ("nll_bits", "cond_gap_pitch", "cond_gap_other")}
+    gaps = {f"{part}_{name}" for part in ("wavenet", "excited") for name in ("nll_bits", "cond_gap_pitch", "cond_gap_other")}
+    assert set(bits) == gaps | {"excited_cond_gap_levels"}
     assert 4 < bits["wavenet_nll_bits"] < 9  # two steps: about what codes of this loudness have without a model
     assert copy_synthesis(model, *data, "test") == {}
     some = copy_synthesis(model, *data, "validation", ["istft", "source_phase"])
     lines = table(some).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["istft", "source_phase"]
     assert f"{found['istft_lsd']:.3f}" == lines[1].split()[1 + lines[0].split().index("lsd")]
+
+
+def test_an_untrained_network_hears_its_waveform_alone(data, model):
+    """What a gap says about training is seen beside it. What the network was told of the data stays."""
+    part, excerpts = model.parts["excited"], read_excerpts(model, *data, "validation")[:2]
+    fresh = untrained(part)
+    assert torch.equal(fresh.network.feature_mean_db, part.network.feature_mean_db)
+    assert not torch.equal(fresh.network.gate_weight, part.network.gate_weight)
+    figures = part_figures(fresh, excerpts)
+    assert abs(figures["cond_gap_levels"]) < 1e-3 < abs(figures["cond_gap_pitch"])
+
+
+def test_a_semitone_up_leaves_nothing_below(data, model):
+    """The lowest bins become silent; the highest ones do not come back there."""
+    part, given = model.parts["wavenet"], []
+
+    def nll_bits(x, level_db, domain, own_db, heard_db=None):
+        given.append(level_db)
+        return 8.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part, "nll_bits", nll_bits)
+        excerpts = read_excerpts(model, *data, "validation")[:2]
+        part_figures(part, excerpts)
+    own, moved, up = given[0], given[2], max(1, model.features.cqt_bins_per_octave // 12)
+    assert (moved[:up] == model.top_db - model.features.range_db).all()
+    np.testing.assert_array_equal(moved[up:], own[:-up])
+
+
+def test_segments_are_no_longer_than_recordings(data):
+    """``excited_segment_frames`` is a wish: recordings of three seconds are trained on too."""
+    frames = {e.length for e in data[1].excerpts(split="train")}
+    assert len(frames) == 1
+    p = settings(kinds=["griffin_lim", "wavenet_excited"], excited_segment_frames=250, wavenet_steps=2, excited_steps=2)
+    assert segment_frames(data[1], p) == frames.pop() - 1 < 250
+    assert segment_frames(data[1], settings(excited_segment_frames=16)) == 16
+    made, _ = fit(*data, p, 1, None, None)
+    assert made.parts["excited"].network is not None
+    with pytest.raises(RetimbreError, match="no train reed excerpt is .* lower vocoder.wavenet_crop_frames in params.yaml"):
+        fit(*data, settings(kinds=["griffin_lim", "wavenet_excited"], wavenet_crop_frames=300, excited_segment_frames=400), 1, None, None)
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(data, model):

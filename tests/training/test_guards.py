@@ -50,6 +50,16 @@ def test_a_collapse_is_stopped_with_a_sentence(features, monkeypatch, kind):
     assert message.startswith("cyclegan: at step ") and message.endswith("model.guard_action: warn goes on.") and "\n" not in message
 
 
+def test_a_batch_of_one_is_watched_too(features, monkeypatch):
+    """A single crop has nothing to differ from, so it is measured beside another."""
+    _, curves = cyclegan.fit(features, model_params(batch_size=1, steps=4, log_every=2), 3, None, None)
+    assert [0.2 < row["guard/diversity_ab"] < 5 for row in curves if "loss/generator" in row] == [True, True]
+    pattern, sentence = COLLAPSES["one output"]
+    pulled_to(pattern, monkeypatch)
+    with pytest.raises(RetimbreError, match=sentence):
+        cyclegan.fit(features, model_params(**CALM | {"residual_output": False, "batch_size": 1, "guard_action": "stop"}), 3, None, None)
+
+
 def test_a_collapse_is_a_warning_if_wanted(features, monkeypatch, capsys):
     pulled_to(COLLAPSES["mute"][0], monkeypatch)
     _, curves = cyclegan.fit(features, model_params(**CALM | {"steps": 40}, guard_action="warn"), 3, None, None)

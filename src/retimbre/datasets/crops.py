@@ -19,16 +19,16 @@ from retimbre.errors import RetimbreError
 class Positions:
     """All places in some excerpts where a crop of ``frames`` frames fits.
 
-    Raises RetimbreError when there is none.
+    Raises RetimbreError when there is none; ``parameter``: the one in params.yaml that asks for so many.
     """
 
-    def __init__(self, excerpts: list[Excerpt], frames: int, what: str):
+    def __init__(self, excerpts: list[Excerpt], frames: int, what: str, parameter: str = ""):
         self.excerpts = [excerpt for excerpt in excerpts if excerpt.length >= frames]
         if not self.excerpts:
             longest = max((excerpt.length for excerpt in excerpts), default=0)
             raise RetimbreError(
-                f"no {what} excerpt is {frames} frames long (the longest has {longest}): lower the crop's frames in params.yaml "
-                "or give longer recordings."
+                f"no {what} excerpt is {frames} frames long (the longest has {longest}): "
+                f"{f'lower {parameter} in params.yaml, or ' if parameter else ''}give longer recordings."
             )
         self.ends = np.cumsum([excerpt.length - frames + 1 for excerpt in self.excerpts])
 
@@ -68,11 +68,12 @@ class FeatureCrops:
         seed: int,
         stream: int,
         part: tuple[int, int] = (0, 1),
+        parameter: str = "",
     ):
         self.features, self.representation = features, representation
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
         self.share = _share(batch_size, part)
-        self.positions = Positions(features.excerpts(domain=domain, split=split), frames, f"{split} {domain}")
+        self.positions = Positions(features.excerpts(domain=domain, split=split), frames, f"{split} {domain}", parameter)
 
     def batch(self, step: int) -> Tensor:
         """Batch number ``step``, or this process's share of it: (B, F, T) float32 dB."""
@@ -101,12 +102,13 @@ class AudioFeatureCrops:
         batch_size: int,
         seed: int,
         stream: int,
+        parameter: str = "",
     ):
         self.audio, self.features, self.representations = audio, features, representations
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
         self.hop_length = features.config.hop_length
         self.audio_of = {excerpt.id: excerpt for excerpt in audio.index}
-        self.positions = [Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}") for d in domains]
+        self.positions = [Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}", parameter) for d in domains]
         for excerpt in (excerpt for positions in self.positions for excerpt in positions.excerpts):
             source = self.audio_of.get(excerpt.id)
             if source is None or features.config.frames(source.length) != excerpt.length:

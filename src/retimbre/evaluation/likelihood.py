@@ -3,16 +3,25 @@
 A falling likelihood says nothing about audio: most of it is earned by short-term prediction. The gap
 between the right features and the same moved by a semitone is the number to watch: 0.06 bit was
 measured for pitchless noise and 1.04 for a pitch that is kept.
+
+A part that hears a waveform has most of that gap from the waveform, trained or not. What it has learnt is seen beside an untrained
+network: ``python -m retimbre.evaluation.likelihood`` prints both, for the vocoder of the pipeline and the validation split.
 """
 
+import argparse
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 
 from retimbre.datasets.packed import PackedAudio, PackedFeatures
-from retimbre.evaluation.processes import Map
+from retimbre.errors import run
+from retimbre.evaluation.processes import Map, side_by_side
 from retimbre.systems.vocoder import Vocoder
 from retimbre.systems.vocoder_parts import Part
+from retimbre.training.devices import set_threads
 
 SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
 Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), levels (F, frames + 1), instrument
@@ -20,10 +29,18 @@ Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), levels (F
 
 def likelihood_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map) -> dict[str, float]:
     """For each part that predicts samples (:meth:`Part.nll_bits`): ``<part>_nll_bits``, and by how many bits the likelihood falls
-    with the features a semitone up (``<part>_cond_gap_pitch``, log-frequency features only) and with another excerpt's
-    (``<part>_cond_gap_other``). Bits depend on pre-emphasis and gain: never compare them across codecs.
+    with the features a semitone up (``<part>_cond_gap_pitch``, log-frequency features only), with another excerpt's
+    (``<part>_cond_gap_other``), and, of a part that hears a waveform, with the waveform of the right features and the rest a semitone up
+    (``<part>_cond_gap_levels``). Bits depend on pre-emphasis and gain: never compare them across codecs.
     ``over``: what maps over the excerpts, such as :func:`retimbre.evaluation.processes.side_by_side`.
     """
+    excerpts = read_excerpts(model, audio, features, split)
+    found = {name: part_figures(part, excerpts, over) for name, part in model.parts.items()}
+    return {f"{name}_{figure}": value for name, figures in found.items() for figure, value in figures.items()}
+
+
+def read_excerpts(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str) -> list[Excerpt]:
+    """The beginnings of a split's excerpts, with levels kept within the range that the vocoder knows."""
     hop, representation = model.features.hop_length, model.representation
     low = model.top_db - model.features.range_db
     frames = {e.id: e for e in features.index}
@@ -32,8 +49,7 @@ def likelihood_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatu
         count = min(int(SECONDS * model.features.sample_rate), excerpt.length) // hop
         level_db = np.asarray(features.read(frames[excerpt.id], 0, count + 1, representation), np.float32).T.clip(low, model.top_db)
         excerpts.append((audio.read(excerpt, 0, count * hop), level_db, excerpt.domain))
-    found = {name: part_figures(part, excerpts, over) for name, part in model.parts.items()}
-    return {f"{name}_{figure}": value for name, figures in found.items() for figure, value in figures.items()}
+    return excerpts
 
 
 def part_figures(part: Part, excerpts: list[Excerpt], over: Map = map) -> dict[str, float]:
@@ -42,20 +58,50 @@ def part_figures(part: Part, excerpts: list[Excerpt], over: Map = map) -> dict[s
     rows = list(over(partial(_bits, part=part), tasks))
     if None in rows or not rows:
         return {}
-    right, other, moved = np.array(rows).T
-    figures = {"nll_bits": right.mean(), "cond_gap_other": (other - right).mean()}
-    if part.representation == "cqt":
-        figures["cond_gap_pitch"] = (moved - right).mean()
-    return {name: float(value) for name, value in figures.items()}
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    right = means.pop("nll_bits")
+    return {"nll_bits": right} | {name: value - right for name, value in means.items()}
 
 
-def _bits(pair: tuple[Excerpt, Excerpt], part: Part) -> tuple[float, ...] | None:
-    """Bits per sample of an excerpt given its own levels, those of another one, and its own a semitone up (nan without log frequency).
-    None of a part that predicts no samples.
-    """
+def _bits(pair: tuple[Excerpt, Excerpt], part: Part) -> dict[str, float] | None:
+    """Bits per sample of an excerpt, given its own levels (``nll_bits``) and others; None of a part that predicts no samples."""
     (x, level_db, domain), (_, others_db, _) = pair
     frames = level_db.shape[1]
-    changed = [level_db, others_db[:, :frames] if others_db.shape[1] >= frames else level_db]
-    changed += [np.roll(level_db, max(1, part.features.cqt_bins_per_octave // 12), 0)] if part.representation == "cqt" else []
-    bits = [part.nll_bits(x, given_db, domain, level_db) for given_db in changed]
-    return None if None in bits else (bits[0], bits[1], bits[2] if len(bits) > 2 else float("nan"))
+    if (own := part.nll_bits(x, level_db, domain, level_db)) is None:
+        return None
+    other_db = others_db[:, :frames] if others_db.shape[1] >= frames else level_db
+    bits = {"nll_bits": own, "cond_gap_other": part.nll_bits(x, other_db, domain, level_db)}
+    if part.representation == "cqt":
+        up = max(1, part.features.cqt_bins_per_octave // 12)
+        silence = np.full_like(level_db[:up], part.top_db - part.features.range_db)
+        moved_db = np.concatenate([silence, level_db[:-up]])
+        bits["cond_gap_pitch"] = part.nll_bits(x, moved_db, domain, level_db)
+        if part.hears:
+            bits["cond_gap_levels"] = part.nll_bits(x, moved_db, domain, level_db, level_db)
+    return bits
+
+
+def untrained(part: Part, seed: int = 0) -> Part:
+    """The same with a network as it is before training; what it was told of the data (its buffers) stays."""
+    torch.manual_seed(seed)
+    network = part.build(part.config)
+    assert network is not None and part.network is not None
+    network.load_state_dict(dict(part.network.named_buffers()), strict=False)
+    return type(part)(network, part.config, part.parts)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    set_threads()
+    model = Vocoder.load(Path("data/models/vocoder"))
+    excerpts = read_excerpts(model, PackedAudio(Path("data/resampled")), PackedFeatures(Path("data/features")), "validation")
+    rows = {}
+    with side_by_side() as over:
+        for name, part in model.parts.items():
+            if figures := part_figures(part, excerpts, over):
+                rows |= {name: figures, f"{name}, untrained": part_figures(untrained(part), excerpts, over)}
+    print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format=lambda x: f"{x:.3f}"))
+
+
+if __name__ == "__main__":
+    run(main)

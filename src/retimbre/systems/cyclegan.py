@@ -117,7 +117,7 @@ def crops_of(features: PackedFeatures, p: Model, seed: int, fabric: "Fabric") ->
     check_batch(p.batch_size, fabric, "model.batch_size")
     part = (fabric.global_rank, fabric.world_size)
     return [
-        FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, stream, part)
+        FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, stream, part, "model.crop_frames")
         for stream, domain in enumerate(features.domains[:2])
     ]
 
@@ -170,9 +170,16 @@ def train(
         trainer.load_state_dict(saved["trainer"])
         selection.load_state_dict(saved["selection"])
 
+    def crops(number: int) -> list[Tensor]:
+        return [normalise(x, model.top_db, model.features.range_db) for x in draw(number)]
+
     def batches(step: int) -> list[list[Tensor]]:
-        numbers = range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)
-        return [[normalise(x, model.top_db, model.features.range_db) for x in draw(number)] for number in numbers]
+        return [crops(number) for number in range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)]
+
+    def watched(step: int, *pair: Tensor) -> list[Tensor]:
+        """What the guards measure: the step's crops, and others beside a single one, which has nothing to differ from."""
+        others = crops(p.steps * p.discriminator_steps + step) if len(pair[0]) == 1 else [x[:0] for x in pair]
+        return [torch.cat([x, other.to(x.device)]) for x, other in zip(pair, others, strict=True)]
 
     check = None if validation.empty else validate
     loop = Loop(name, p.steps, scratch, run, state, restore, check, p.log_every, p.checkpoint_every, guards, trainer.fabric)
@@ -182,7 +189,7 @@ def train(
         trainer.discriminator_rate = guards.discriminator_rate
         loop.add(trainer.step(a, b, step, more))
         if loop.logs(step):
-            loop.add(measure(trainer.generators, trainer.discriminators, a, b, model.features.range_db))
+            loop.add(measure(trainer.generators, trainer.discriminators, *watched(step, a, b), model.features.range_db))
     if loop.leads and (chosen := selection.apply()):
         loop.history.append({"step": p.steps, **chosen})
     return loop.curves()

@@ -24,7 +24,7 @@ from retimbre.models.wavenet import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.progress import Progress
 from retimbre.systems.vocoder_parts import Part, Request, Training
-from retimbre.systems.wavenet_fit import mean_and_std, shape_of
+from retimbre.systems.wavenet_fit import CROP, mean_and_std, shape_of
 from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.excited import ExcitedTrainer
@@ -53,7 +53,7 @@ def align(audio: np.ndarray, excitation: np.ndarray, config: FeatureConfig, iter
 class ExcitedVocoder(Part):
     """Audio from the inverter's waveform and the WaveNet's residuals."""
 
-    name = "excited"
+    name, hears = "excited", True
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> nn.Module:
@@ -76,10 +76,13 @@ class ExcitedVocoder(Part):
         return self.parts["inverter"].griffin_lim(level_db, length, self.config["excited_iterations"], before)
 
     @torch.no_grad()
-    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float:
-        """Of the recording brought into phase with the excitation of its own levels, given that of ``level_db``."""
+    def nll_bits(
+        self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+    ) -> float:
+        """Of the recording brought into phase with the excitation of its own levels, given that of ``heard_db``."""
         target = align(audio, self.excitation(own_db, len(audio)), self.features, self.config["excited_iterations"])
-        samples, wide = torch.from_numpy(self.emphasised(target))[None], padded(self.emphasised(self.excitation(level_db, len(audio))))
+        heard = self.excitation(level_db if heard_db is None else heard_db, len(audio))
+        samples, wide = torch.from_numpy(self.emphasised(target))[None], padded(self.emphasised(heard))
         near = wide[:, MARGIN:-MARGIN]
         parameters = self.network(previous(samples - near), wide, self.clipped(level_db), torch.tensor([self.domains.index(domain)]))
         return float(code_bits(parameters, samples, near).mean())
@@ -109,10 +112,25 @@ def new_network(features: PackedFeatures, p: VocoderParams, seed: int) -> Excite
     return ExcitedWaveNet(shape, *mean_and_std(features, p.representation))
 
 
+def edge_frames(hop: int) -> int:
+    """Frames of excitation that a crop needs before and after it."""
+    return -(-MARGIN // hop)
+
+
+def segment_frames(features: PackedFeatures, p: VocoderParams) -> int:
+    """``excited_segment_frames``, or fewer where recordings are shorter, so that they fit into half of every domain's material at least."""
+    fit = []
+    for domain in features.domains:
+        lengths = np.sort([excerpt.length for excerpt in features.excerpts(domain=domain, split="train")])
+        fit.append(int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)]) - 1)
+    least = p.wavenet_crop_frames + 2 * edge_frames(features.config.hop_length)
+    return max(least, min(p.excited_segment_frames, *fit))
+
+
 def prepare(part: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int) -> Examples:
     """Excitations and aligned targets of ``p.excited_minutes`` of the training split, drawn at random; domains take equal shares."""
-    config, frames = features.config, p.excited_segment_frames
-    crops = AudioFeatureCrops(audio, features, [p.representation], features.domains, "train", frames, 1, seed, 60)
+    config, frames = features.config, segment_frames(features, p)
+    crops = AudioFeatureCrops(audio, features, [p.representation], features.domains, "train", frames, 1, seed, 60, CROP)
     count = max(1, round(p.excited_minutes * 60 * config.sample_rate / (frames * config.hop_length)))
     rows = []
     with Progress(count, "excitations", "segments") as progress:
@@ -129,7 +147,7 @@ def prepare(part: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, 
 def crops_of(examples: Examples, frames: int, hop: int, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Batch number ``step``, as ``ExcitedTrainer.step`` takes it; it depends on the step alone."""
     rng = np.random.default_rng([seed, 61, step])
-    edge = -(-MARGIN // hop)  # frames of excitation before and after a crop
+    edge = edge_frames(hop)
     rows = rng.integers(len(examples.domain), size=batch_size)
     starts = rng.integers(edge, examples.level_db.shape[-1] - frames - edge, size=batch_size)
     N = frames * hop

@@ -125,7 +125,10 @@ def fit_inverter(
     check_batch(share * len(domains), fabric, f"vocoder.inverter_batch_size, as a multiple of the {len(domains)} domains,")
     # The same seed and stream draw the same places, so that the two batches show the same audio.
     pairs = [
-        [FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i) for r in (p.representation, "stft")]
+        [
+            FeatureCrops(features, r, d, "train", p.inverter_crop_frames, share, seed, 30 + i, parameter="vocoder.inverter_crop_frames")
+            for r in (p.representation, "stft")
+        ]
         for i, d in enumerate(domains)
     ]
     states = trainer.state_dict, trainer.load_state_dict

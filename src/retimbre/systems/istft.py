@@ -50,8 +50,9 @@ def fit_istft(training: Training, inverter: SpectralInverter | None) -> tuple[Is
     config, domains = features.config, features.domains
     fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
     check_batch(p.istft_batch_size, fabric, "vocoder.istft_batch_size")
+    size = p.istft_crop_frames, p.istft_batch_size
     crops = AudioFeatureCrops(
-        training.audio, features, [p.representation], domains, "train", p.istft_crop_frames, p.istft_batch_size, training.seed, 50
+        training.audio, features, [p.representation], domains, "train", *size, training.seed, 50, "vocoder.istft_crop_frames"
     )
     torch.manual_seed(training.seed)
     bins = config.bins(p.representation)

@@ -33,7 +33,8 @@ class PairedCrops:
     def __init__(self, features: PackedFeatures, p: Model, seed: int, part: tuple[int, int] = (0, 1)):
         domains = features.domains[:2]
         self.crops = [
-            FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, 0, part) for domain in domains
+            FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, 0, part, "model.crop_frames")
+            for domain in domains
         ]
         first, second = ([(e.piece, e.performance, e.length) for e in crops.positions.excerpts] for crops in self.crops)
         if first != second or not all(performance for _, performance, _ in first):

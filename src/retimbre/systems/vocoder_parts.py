@@ -80,6 +80,7 @@ class Part(ABC):
     """
 
     name: ClassVar[str]  # of its weights' file and of its entry in the configuration
+    hears: ClassVar[bool] = False  # whether it predicts samples with another part's waveform of the same levels in its ear
 
     def __init__(self, network: nn.Module | None, config: dict[str, Any], parts: Mapping[str, "Part"]):
         self.network = network if network is None else network.eval()
@@ -104,10 +105,13 @@ class Part(ABC):
     def synthesise(self, wanted: Request) -> np.ndarray:
         """Audio (N,) as wanted."""
 
-    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float | None:
+    def nll_bits(
+        self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+    ) -> float | None:
         """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples.
 
-        ``own_db``: the audio's own levels, which those given are a change of.
+        ``own_db``: the audio's own levels, which those given are a change of. ``heard_db``: the levels whose waveform is heard, of a part
+        that hears one (None: those given).
         """
         return None
 

@@ -107,7 +107,9 @@ class WaveNetVocoder(Part):
         return np.concatenate([before[:cut], faded, audio[cut + long.FADE :]]).astype(np.float32)
 
     @torch.no_grad()
-    def nll_bits(self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray) -> float:
+    def nll_bits(
+        self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+    ) -> float:
         codes, levels = self.codec.example(audio, self.clipped(level_db)[0])
         index, silence = torch.tensor([self.domains.index(domain)]), self.network.config.silence
         outputs = self.network(shift_right(codes[None], silence), levels[None], index)

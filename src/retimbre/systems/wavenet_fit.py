@@ -16,6 +16,7 @@ from retimbre.training.distributed import check_batch
 from retimbre.training.loop import Loop
 from retimbre.training.vocoder import WaveNetTrainer
 
+CROP = "vocoder.wavenet_crop_frames"
 REDRAWS = 8  # tries to replace a silent crop; after them it stays, so that a silent data set can be trained on too
 ANOTHER = 1 << 40  # steps between the batches that replacements are taken from: no training is that long
 
@@ -68,9 +69,8 @@ def fit_wavenet(
     check_batch(p.wavenet_batch_size, fabric, "vocoder.wavenet_batch_size")
     config: FeatureConfig = features.config
     statistics = features.statistics[p.representation]
-    crops = AudioFeatureCrops(
-        audio, features, [p.representation], features.domains, "train", p.wavenet_crop_frames, p.wavenet_batch_size, seed, 40
-    )
+    size = p.wavenet_crop_frames, p.wavenet_batch_size
+    crops = AudioFeatureCrops(audio, features, [p.representation], features.domains, "train", *size, seed, 40, CROP)
 
     codec = Codec(p.wavenet_preemphasis, p.wavenet_gain, p.wavenet_output == "mol", p.wavenet_reverse)
     low_db = statistics["top_db"] - config.range_db

@@ -98,13 +98,17 @@ class DomainBatches:
         self.classes = tuple(domains)
         self.floor = features.statistics[representation]["top_db"] - features.config.range_db
         share = max(1, batch_size // len(domains))
-        self.crops = [FeatureCrops(features, representation, d, "train", frames, share, seed, stream) for stream, d in enumerate(domains)]
+        self.crops = [
+            FeatureCrops(features, representation, d, "train", frames, share, seed, stream, parameter=WINDOW)
+            for stream, d in enumerate(domains)
+        ]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         parts = [crops.batch(step).clamp(min=self.floor) for crops in self.crops]
         return torch.cat(parts), torch.repeat_interleave(torch.arange(len(parts)), len(parts[0]))
 
 
+WINDOW = "classifier.window_frames"
 DECODED_FROM = "cqt"  # what the generators change by default, and the vocoders read
 
 
@@ -183,7 +187,7 @@ class BeyondEqBatches:
         self.seed = seed
 
         def crops(seen: str, domain: str, count: int, stream: int) -> FeatureCrops:
-            return FeatureCrops(features, seen, domain, "train", frames, count, seed, stream)
+            return FeatureCrops(features, seen, domain, "train", frames, count, seed, stream, parameter=WINDOW)
 
         def both(domain: str, count: int, stream: int) -> list[FeatureCrops]:
             return [crops(representation, domain, count, stream), crops(DECODED_FROM, domain, count, stream + 1)]

@@ -69,6 +69,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
+        self.recent: list[tuple[int, Mapping[str, Tensor]]] = []  # step and losses, since the last log point
         self.started = self.done = 0  # the step that it continued at, and the steps that are done
         self.saved: dict[str, Any] = {}
         self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
@@ -195,6 +196,7 @@ class Loop:
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """Take the losses (detached scalars) of one step; no synchronisation with the device."""
+        self.recent.append((self.done + 1, losses))
         for name, value in losses.items():
             value = value.float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -203,8 +205,8 @@ class Loop:
     def _log(self, step: int) -> str:
         sums = average(self.fabric, self.sums) if self.fabric else self.sums
         means = {name: float(total) / self.counts[name] for name, total in sums.items()}
-        self.sums, self.counts = {}, {}
         self._check(means, step)
+        self.sums, self.counts, self.recent = {}, {}, []
         self._record(step, means)
         if self.guards:
             with self._together():
@@ -212,13 +214,15 @@ class Loop:
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
-        for name, value in losses.items():
-            if not math.isfinite(float(value)):
-                with self._together():
-                    raise RetimbreError(
-                        f"{self.name}: {name} is {float(value)} by step {step}, so the training has diverged: "
-                        "lower its learning rates in params.yaml."
-                    )
+        """Refuse losses that are not finite, up to ``step``: named is the first one, unless that was another process's."""
+        if all(math.isfinite(float(value)) for value in losses.values()):
+            return
+        known = [*self.recent, (step, losses)]
+        at, name, value = next((at, name, float(x)) for at, found in known for name, x in found.items() if not math.isfinite(float(x)))
+        with self._together():
+            raise RetimbreError(
+                f"{self.name}: {name} is {value} at step {at}, so the training has diverged: lower its learning rates in params.yaml."
+            )
 
     @contextmanager
     def _together(self) -> Iterator[None]:
