@@ -39,7 +39,7 @@ METRICS = {  # name in results -> heading and decimals
     "filter_beyond_eq": ("filtered: beyond EQ", 2),
 }
 BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")  # of the README's table
-HIDDEN = {"target_rate", "paired_mrstft", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
+HIDDEN = {"target_rate", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
 OF_VOCODERS = {  # metric of the evaluation -> heading and decimals
     "paired_lsd": ("LSD dB", 2),
     "paired_mrstft": ("MR-STFT", 3),
@@ -55,8 +55,12 @@ class Results:
     items: tuple[str, ...]
     strata: tuple[str, ...]
     values: dict[str, np.ndarray]
-    trained: int
+    seeds: tuple[int, ...]
     failed: tuple[str, ...]
+
+    @property
+    def trained(self) -> int:
+        return len(self.seeds)
 
     @property
     def directions(self) -> list[str]:
@@ -71,17 +75,18 @@ class Results:
 
 def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None:
     """The results of a variant, or None while it has none."""
-    paths = [folder / f"{variant}-{seed}.json" for seed in seeds]
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
-    done = [result for result in found if result["finished"]]
-    failed = tuple(result["reason"] for result in found if not result["finished"])
+    paths = {seed: folder / f"{variant}-{seed}.json" for seed in seeds}
+    found = {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths.items() if path.is_file()}
+    finished = tuple(seed for seed, result in found.items() if result["finished"])
+    done = [found[seed] for seed in finished]
+    failed = tuple(result["reason"] for result in found.values() if not result["finished"])
     if not done:
-        return Results((), (), {}, 0, failed) if found else None
+        return Results((), (), {}, (), failed) if found else None
     if any(result["items"] != done[0]["items"] or result["values"].keys() != done[0]["values"].keys() for result in done):
         raise errors.RetimbreError(f"the results of {variant} are not of one study: run `make study`.")
     values = {name: np.array([result["values"][name] for result in done], float) for name in METRICS if name in done[0]["values"]}
     defined = {name: x for name, x in values.items() if np.isfinite(x).all()}
-    return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, len(done), failed)
+    return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, finished, failed)
 
 
 def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Difference:
@@ -165,6 +170,19 @@ def by_direction(given: dict[str, Any], results: dict[str, Results | None]) -> s
     return _table(rows)
 
 
+def by_seed(given: dict[str, Any], results: dict[str, Results | None]) -> str:
+    """A row per training of the variants under ``by_seed``: means over pieces."""
+    names = [name for name in METRICS if name not in HIDDEN and not name.startswith("filter_")]
+    rows = [["variant", "seed", *(METRICS[name][0] for name in names)]]
+    for variant in given["by_seed"]:
+        if (result := results.get(variant)) is None:
+            continue
+        for i, seed in enumerate(result.seeds):
+            figures = [f"{result.values[n][i].mean():.{METRICS[n][1]}f}" if n in result.values else "–" for n in names]
+            rows.append([variant, str(seed), *figures])
+    return _table(rows)
+
+
 def _trained(group: str, variant: str, given: dict[str, Any], result: Results | None) -> str:
     if result is None:
         return "not run"
@@ -174,7 +192,7 @@ def _trained(group: str, variant: str, given: dict[str, Any], result: Results | 
 def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: str) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = groups_of(given)
-    named = [*given["tables"].values(), given["directions"], given["readme"]]
+    named = [*given["tables"].values(), given["by_seed"], given["directions"], given["readme"]]
     if unknown := [variant for variants in named for variant in variants if variant not in group_of]:
         raise errors.RetimbreError(f"studies/ablation/variants.yaml: tables name {unknown[0]}, which no group has: correct its name.")
     parts, notes = [], []
@@ -193,6 +211,7 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
             rows.append([variant, changes(group_of[variant], variant, given), trained, *figures, against])
             notes += [f"- {variant} did not finish: {reason}" for reason in (result.failed if result else ())]
         parts.append(f"### {heading}\n\n{_table(rows)}")
+    parts.append(f"### Seed by seed\n\n{by_seed(given, results)}")
     parts.append(f"### By direction\n\n{by_direction(given, results)}")
     if vocoders:
         parts.append(f"### Vocoders, from the pipeline's own evaluation\n\n{vocoders}")

@@ -38,7 +38,7 @@ def table(seed=0, skill=0.0, f1=0.0, pieces=12, first=0, systems=("copy", "cycle
                     "skill": 0.5 + hard[i, d] + gain * skill + noise[i, d, 0],
                     "content_note_f1": 0.8 + hard[i, d] + gain * f1 + noise[i, d, 1],
                     "paired_lsd": 9 - 5 * hard[i, d] + noise[i, d, 2],
-                    "paired_mrstft": 2 + hard[i, d] - gain * skill,
+                    "paired_mel_l1_db": 2 + hard[i, d] - gain * skill,
                 }
                 stratum = "mono" if i % 3 == 0 else "poly"
                 common = {"system": system, "direction": direction, "item": f"tune{i}", "stratum": stratum}
@@ -69,7 +69,7 @@ def test_a_real_difference_is_better_in_its_own_direction_and_noise_is_none():
 
 
 def test_lower_is_better_for_distances_and_the_rest_is_exploratory():
-    (row,) = c.compare_runs([run(seed=1)], [run(seed=2, skill=0.1)], metrics=["paired_mrstft"]).rows
+    (row,) = c.compare_runs([run(seed=1)], [run(seed=2, skill=0.1)], metrics=["paired_mel_l1_db"]).rows
     assert row.verdict == "better (exploratory)" and row.corrected is None and row.difference < 0 and row.improved == 1.0
     assert c.better_sign("paired_timbre") == -1 and c.better_sign("style_shift") == 1 and c.better_sign("quality_lufs_delta") == 0
 

@@ -25,6 +25,7 @@ HEADLINE = (
     Headline("feature_lsd", "feature LSD dB", "-"),
     Headline("skill", "skill", "+"),
     Headline("paired_lsd", "paired LSD dB", "-"),
+    Headline("paired_mrstft", "MR-STFT", "-"),
     Headline("paired_timbre", "timbre", "-"),
     Headline("quality_proj_err_db", "projection dB", "-"),
 )
