@@ -128,16 +128,19 @@ def test_signal_saves_and_exits_130(tmp_path: Path, whole: Path, number: int) ->
     assert same(whole, tmp_path / "held.pt")
 
 
-def test_second_process_is_refused(tmp_path: Path) -> None:
+def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None:
+    """Two queued experiments may share a stage that neither has trained: the second must not fail."""
     process = start_held(tmp_path)
-    second = toy(tmp_path, "held.pt")
-    assert second.returncode == 1
-    refusal = f"error: process {process.pid} is already training toy with these params: wait for it, or end it with `kill {process.pid}`.\n"
-    assert second.stderr == refusal
-    assert process.poll() is None
+    words, environment = command(tmp_path, "held.pt")
+    second = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = f"toy: process {process.pid} is training toy with these params; waiting for it (`kill {process.pid}` ends it).\n"
+    assert second.stderr.readline() == said
+    assert process.poll() is None and second.poll() is None
     process.kill()
     process.communicate()
-    assert toy(tmp_path, "held.pt").returncode == 0, "the lock of a killed process is free"
+    output, errors = second.communicate(timeout=60)
+    assert second.returncode == 0 and "waiting" not in errors, "said once; the lock of a killed process is free"
+    assert "started at 0" not in output and same(whole, tmp_path / "held.pt"), "it goes on from the checkpoint of the first"
 
 
 def scratch_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a") -> Scratch:

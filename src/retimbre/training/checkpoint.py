@@ -41,6 +41,7 @@ import torch
 
 from retimbre.errors import RetimbreError
 
+WAIT_S = 1.0  # between two looks at a folder that another process holds
 DAYS_KEPT = 14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
 
 
@@ -111,7 +112,8 @@ class Scratch:
 
     While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that
     a training can save after the step it is in; a second signal ends it at once (at most the steps
-    since the last save are lost). Opening raises RetimbreError when another process holds it.
+    since the last save are lost). Opening waits while another process holds it, as when two queued experiments
+    share a stage that neither has trained yet.
 
     ``writes`` False is for the further processes of one training: signals are taken, nothing is read, written or held.
     """
@@ -195,18 +197,25 @@ class Scratch:
 
     def _hold(self) -> io.TextIOWrapper:
         """Lock the folder for this process; the lock file says which one that is."""
-        path = self.folder / "lock"
+        path, told = self.folder / "lock", False
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = path.open("a+")
+            try:
+                lock = path.open("a+")
+            except FileNotFoundError:  # its owner finished and removed the folder in between
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 lock.close()
-                refusal = f"process {holder} is already training {self.stage} with these params"
-                raise RetimbreError(f"{refusal}: wait for it, or end it with `kill {holder}`.") from None
+                if not told:
+                    said = f"process {holder} is training {self.stage} with these params; waiting for it (`kill {holder}` ends it)"
+                    print(f"{self.stage}: {said}.", file=sys.stderr, flush=True)
+                    told = True
+                time.sleep(WAIT_S)
+                continue
             try:
                 same = os.path.samestat(os.fstat(lock.fileno()), path.stat())
             except FileNotFoundError:
