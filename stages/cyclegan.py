@@ -30,7 +30,7 @@ def main() -> None:
         return
     values = {"seed": p.seed, **params.flatten("model", p.model)}
     key = fingerprint(values | {"processes": fabric.world_size}, [FEATURES], loaded_sources())
-    with Scratch("cyclegan", key) as scratch, tracking.stage_run("cyclegan", values) as tracker:
+    with Scratch("cyclegan", key, wait=fabric.world_size == 1) as scratch, tracking.stage_run("cyclegan", values) as tracker:
         model, curves = fit(features, p.model, p.seed, scratch, tracker, fabric)
         scratch.release_signals()
         write(model, curves, p.model, tracker)

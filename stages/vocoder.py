@@ -36,8 +36,9 @@ def main() -> None:
         with Scratch("vocoder", "", writes=False) as scratch:
             vocoder.fit(audio, features, p.vocoder, p.seed, scratch, None)
         return
+    key = fingerprint(values | {"processes": fabric.world_size}, [AUDIO, FEATURES], loaded_sources())
     with (
-        Scratch("vocoder", fingerprint(values | {"processes": fabric.world_size}, [AUDIO, FEATURES], loaded_sources())) as scratch,
+        Scratch("vocoder", key, wait=fabric.world_size == 1) as scratch,
         tracking.stage_run("vocoder", values) as tracker,
     ):
         model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)

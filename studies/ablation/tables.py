@@ -40,6 +40,7 @@ METRICS = {  # name in results -> heading and decimals
 }
 BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")  # of the README's table
 HIDDEN = {"target_rate", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
+FEWEST_PIECES = 5  # that an interval is drawn from
 OF_VOCODERS = {  # metric of the evaluation -> heading and decimals
     "paired_lsd": ("LSD dB", 2),
     "paired_mrstft": ("MR-STFT", 3),
@@ -223,7 +224,8 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
 def of_vocoders(path: Path) -> str:
     """The vocoders' rows of the pipeline's evaluation (``per_item.parquet``): targets rebuilt, and the default generators' outputs.
 
-    Slow vocoders are heard on fewer pieces; their difference to the default one is taken on those. Empty without an evaluation.
+    Slow vocoders are heard on fewer pieces; their difference to the default one is taken on those. An interval from a handful of pieces
+    would be their range: none is shown. Empty without an evaluation.
     """
     if not path.is_file():
         return ""
@@ -235,11 +237,15 @@ def of_vocoders(path: Path) -> str:
     for system in dict.fromkeys(system for system, _ in found):
         reference = next(name for start, name in references.items() if system.startswith(start))
         pieces = table[(table.system == system) & (table.metric == "paired_lsd")]["item"].nunique()
-        cells = [_cell(vars(e) if (e := found.get((system, m))) else None, decimals) for m, (_, decimals) in OF_VOCODERS.items()]
+        cells = []
+        for metric, (_, decimals) in OF_VOCODERS.items():
+            e = found.get((system, metric))
+            cells.append(f"{e.mean:.{decimals}f}" if e and pieces < FEWEST_PIECES else _cell(vars(e) if e else None, decimals))
         against = "–"
-        if system != reference:
+        if system != reference and pieces:
             d = compare(table, "paired_lsd", system, reference)
-            against = f"{reference}: {_difference_text(d.mean, d.low, d.high, 3)}"
+            text = f"{d.mean:+.3f}" if pieces < FEWEST_PIECES else _difference_text(d.mean, d.low, d.high, 3)
+            against = f"{reference}: {text}"
         rows.append([system, str(pieces), *cells, against])
     return _table(rows)
 

@@ -13,6 +13,7 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.caching import cache_features
 from retimbre.datasets.packed import AudioWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
+from retimbre.evaluation import likelihood
 from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
 from retimbre.evaluation.likelihood import likelihood_figures, part_figures, read_excerpts, untrained
 from retimbre.evaluation.metrics import paired_lsd
@@ -199,6 +200,21 @@ def test_an_untrained_network_hears_its_waveform_alone(data, model):
     assert not torch.equal(fresh.network.gate_weight, part.network.gate_weight)
     figures = part_figures(fresh, excerpts)
     assert abs(figures["cond_gap_levels"]) < 1e-3 < abs(figures["cond_gap_pitch"])
+
+
+def test_the_command_shows_trained_and_untrained(data, model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "data/models").mkdir(parents=True)
+    for name, packed in zip(("resampled", "features"), data, strict=True):
+        (tmp_path / "data" / name).symlink_to(packed.folder)
+    model.save(tmp_path / "data/models/vocoder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["likelihood"])
+    likelihood.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["nll_bits", "cond_gap_other", "cond_gap_pitch", "cond_gap_levels"]
+    rows = {line.rsplit(maxsplit=4)[0]: line for line in lines[1:]}
+    assert list(rows) == ["wavenet", "wavenet, untrained", "excited", "excited, untrained"]
+    assert rows["wavenet"].endswith("NaN") and abs(float(rows["excited, untrained"].split()[-1])) < 0.01
 
 
 def test_a_semitone_up_leaves_nothing_below(data, model):

@@ -133,7 +133,7 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
     process = start_held(tmp_path)
     words, environment = command(tmp_path, "held.pt")
     second = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    said = f"toy: process {process.pid} is training toy with these params; waiting for it (`kill {process.pid}` ends it).\n"
+    said = f"toy: process {process.pid} is already training toy with these params: waiting for it (`kill {process.pid}` ends it).\n"
     assert second.stderr.readline() == said
     assert process.poll() is None and second.poll() is None
     process.kill()
@@ -141,6 +141,33 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
     output, errors = second.communicate(timeout=60)
     assert second.returncode == 0 and "waiting" not in errors, "said once; the lock of a killed process is free"
     assert "started at 0" not in output and same(whole, tmp_path / "held.pt"), "it goes on from the checkpoint of the first"
+
+
+def test_whoever_must_not_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of several processes, whose others would wait for it; and one that holds the folder itself."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    process = start_held(tmp_path)
+    try:
+        with pytest.raises(RetimbreError, match=rf"process {process.pid} is already training toy .* end it with `kill {process.pid}`"):
+            Scratch("toy", "f" * 16, wait=False).__enter__()
+    finally:
+        process.kill()
+        process.communicate()
+    with Scratch("toy", "f" * 16), pytest.raises(RetimbreError, match=f"process {os.getpid()} is already training toy"):
+        Scratch("toy", "f" * 16).__enter__()
+
+
+def test_after_a_training_that_has_finished_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder goes with its owner's end while another waits for it."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    with Scratch("toy", "f" * 16) as first:
+        first.save({"step": 3})
+        words, environment = command(tmp_path, "second.pt")
+        second = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "waiting for it" in second.stderr.readline()
+        first.finish()
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0 and "started at 0" in output and (tmp_path / "second.pt").exists()
 
 
 def scratch_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a") -> Scratch:

@@ -121,6 +121,14 @@ def test_a_loss_that_is_not_finite_ends_the_training_before_it_is_saved(tmp_path
         assert scratch.load()["counter"]["step"] == 4
 
 
+def test_a_loss_that_is_not_finite_elsewhere_names_the_log_point():
+    """Of several processes only the average is seen of what the others lost."""
+    loop = Loop("toy", 20, None, None, dict, lambda state: None)
+    loop.add({"loss/a": torch.tensor(1.0)})
+    with pytest.raises(RetimbreError, match="toy: loss/a is nan by step 4, so the training has diverged"):
+        loop._check({"loss/a": torch.tensor(float("nan"))}, 4)
+
+
 @pytest.mark.parametrize("stop_after", [3, 11])
 def test_random_numbers_go_on_where_they_were(tmp_path, monkeypatch, stop_after):
     """Dropout draws from torch's global state: a continued loop must find it as the interrupted one left it."""

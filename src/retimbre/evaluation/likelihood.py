@@ -1,11 +1,12 @@
 """How well the vocoders that draw samples predict them, and whether they listen to the pitch that they are given.
 
 A falling likelihood says nothing about audio: most of it is earned by short-term prediction. The gap
-between the right features and the same moved by a semitone is the number to watch: 0.06 bit was
-measured for pitchless noise and 1.04 for a pitch that is kept.
+between the right features and the same moved by a semitone is the number to watch: a few hundredths of a bit
+mean pitchless noise, one bit a pitch that is kept.
 
-A part that hears a waveform has most of that gap from the waveform, trained or not. What it has learnt is seen beside an untrained
-network: ``python -m retimbre.evaluation.likelihood`` prints both, for the vocoder of the pipeline and the validation split.
+A part that hears a waveform hears the pitch there, and has a gap before it has learnt anything. So
+``python -m retimbre.evaluation.likelihood`` prints the figures of untrained networks beside those of the trained ones, for the vocoder
+of the pipeline and the validation split.
 """
 
 import argparse
@@ -58,33 +59,34 @@ def part_figures(part: Part, excerpts: list[Excerpt], over: Map = map) -> dict[s
     rows = list(over(partial(_bits, part=part), tasks))
     if None in rows or not rows:
         return {}
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    right = means.pop("nll_bits")
-    return {"nll_bits": right} | {name: value - right for name, value in means.items()}
+    means = {given: float(np.mean([row[given] for row in rows])) for given in rows[0]}
+    right = means.pop("right")
+    return {"nll_bits": right} | {f"cond_gap_{given}": value - right for given, value in means.items()}
 
 
 def _bits(pair: tuple[Excerpt, Excerpt], part: Part) -> dict[str, float] | None:
-    """Bits per sample of an excerpt, given its own levels (``nll_bits``) and others; None of a part that predicts no samples."""
+    """Bits per sample of an excerpt by what is given: its ``right`` levels, others; None of a part that predicts no samples."""
     (x, level_db, domain), (_, others_db, _) = pair
     frames = level_db.shape[1]
     if (own := part.nll_bits(x, level_db, domain, level_db)) is None:
         return None
     other_db = others_db[:, :frames] if others_db.shape[1] >= frames else level_db
-    bits = {"nll_bits": own, "cond_gap_other": part.nll_bits(x, other_db, domain, level_db)}
+    bits = {"right": own, "other": part.nll_bits(x, other_db, domain, level_db)}
     if part.representation == "cqt":
         up = max(1, part.features.cqt_bins_per_octave // 12)
         silence = np.full_like(level_db[:up], part.top_db - part.features.range_db)
         moved_db = np.concatenate([silence, level_db[:-up]])
-        bits["cond_gap_pitch"] = part.nll_bits(x, moved_db, domain, level_db)
+        bits["pitch"] = part.nll_bits(x, moved_db, domain, level_db)
         if part.hears:
-            bits["cond_gap_levels"] = part.nll_bits(x, moved_db, domain, level_db, level_db)
+            bits["levels"] = part.nll_bits(x, moved_db, domain, level_db, level_db)
     return bits
 
 
 def untrained(part: Part, seed: int = 0) -> Part:
     """The same with a network as it is before training; what it was told of the data (its buffers) stays."""
-    torch.manual_seed(seed)
-    network = part.build(part.config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = part.build(part.config)
     assert network is not None and part.network is not None
     network.load_state_dict(dict(part.network.named_buffers()), strict=False)
     return type(part)(network, part.config, part.parts)

@@ -118,7 +118,7 @@ def edge_frames(hop: int) -> int:
 
 
 def segment_frames(features: PackedFeatures, p: VocoderParams) -> int:
-    """``excited_segment_frames``, or fewer where recordings are shorter, so that they fit into half of every domain's material at least."""
+    """``excited_segment_frames``, or fewer: recordings that hold a segment make up half of every domain's material at least."""
     fit = []
     for domain in features.domains:
         lengths = np.sort([excerpt.length for excerpt in features.excerpts(domain=domain, split="train")])

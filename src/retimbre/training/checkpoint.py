@@ -113,15 +113,16 @@ class Scratch:
     While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that
     a training can save after the step it is in; a second signal ends it at once (at most the steps
     since the last save are lost). Opening waits while another process holds it, as when two queued experiments
-    share a stage that neither has trained yet.
+    share a stage that neither has trained yet; then it goes on where that one was interrupted, or trains the same again.
+    ``wait`` False raises RetimbreError instead: for the first of several processes, whose others would wait for it in turn.
 
     ``writes`` False is for the further processes of one training: signals are taken, nothing is read, written or held.
     """
 
-    def __init__(self, stage: str, fingerprint: str, writes: bool = True):
+    def __init__(self, stage: str, fingerprint: str, writes: bool = True, wait: bool = True):
         self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / fingerprint
         self.path = self.folder / "checkpoint.pt"
-        self.stage, self.writes = stage, writes
+        self.stage, self.writes, self.wait = stage, writes, wait
         self.stop_requested = False
         self._saved = self._warned = False
         self._lock: io.TextIOWrapper | None = None
@@ -199,10 +200,10 @@ class Scratch:
         """Lock the folder for this process; the lock file says which one that is."""
         path, told = self.folder / "lock", False
         while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 lock = path.open("a+")
-            except FileNotFoundError:  # its owner finished and removed the folder in between
+            except (FileExistsError, FileNotFoundError):  # its owner finished and removed the folder in between
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,9 +211,11 @@ class Scratch:
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 lock.close()
+                said = f"process {holder} is already training {self.stage} with these params"
+                if not self.wait or holder == str(os.getpid()):
+                    raise RetimbreError(f"{said}: wait for it, or end it with `kill {holder}`.") from None
                 if not told:
-                    said = f"process {holder} is training {self.stage} with these params; waiting for it (`kill {holder}` ends it)"
-                    print(f"{self.stage}: {said}.", file=sys.stderr, flush=True)
+                    print(f"{self.stage}: {said}: waiting for it (`kill {holder}` ends it).", file=sys.stderr, flush=True)
                     told = True
                 time.sleep(WAIT_S)
                 continue

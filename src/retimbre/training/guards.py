@@ -2,7 +2,7 @@
 
 The losses do not tell. Published systems of this family muted their output, copied their input or gave every input the same
 output while their losses looked well, and a discriminator that wins every time (or never) teaches the generators nothing.
-Every log point measures one batch:
+Every log point measures one batch (and another crop beside a single one, which has nothing to differ from):
 
 * ``guard/level_db_ab``: power of the outputs against the inputs', in dB. *Mute*: far under zero; recordings are levelled alike.
 * ``guard/change_db_ab``: mean absolute change. *Identity*: nothing is changed although the discriminator sees through it.

@@ -217,11 +217,13 @@ class Loop:
         """Refuse losses that are not finite, up to ``step``: named is the first one, unless that was another process's."""
         if all(math.isfinite(float(value)) for value in losses.values()):
             return
-        known = [*self.recent, (step, losses)]
-        at, name, value = next((at, name, float(x)) for at, found in known for name, x in found.items() if not math.isfinite(float(x)))
+        known = [*((f"at step {n}", found) for n, found in self.recent), (f"by step {step}", losses)]
+        when, name, value = next(
+            (when, name, float(x)) for when, found in known for name, x in found.items() if not math.isfinite(float(x))
+        )
         with self._together():
             raise RetimbreError(
-                f"{self.name}: {name} is {value} at step {at}, so the training has diverged: lower its learning rates in params.yaml."
+                f"{self.name}: {name} is {value} {when}, so the training has diverged: lower its learning rates in params.yaml."
             )
 
     @contextmanager
