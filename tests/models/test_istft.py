@@ -173,4 +173,4 @@ def test_discriminators_tell_noise_from_tones():
     assert loss.item() < 3.0  # of 6 at chance
     (scores, features), (_, same) = judge(tones), judge(tones)
     assert len(scores) == 3 and feature_matching(features, same).item() == 0
-    assert float(feature_matching(judge(noise)[1], features)) > 0.1
+    assert feature_matching(judge(noise)[1], features).item() > 0.1
