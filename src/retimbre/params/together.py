@@ -87,11 +87,16 @@ def istft_has_overlap_and_a_middle(p: Params) -> None:
         raise ValueError(f"vocoder.istft_crop_frames must be at least {edges}: a crop's ends are not trained on")
 
 
+def least_segment_frames(vocoder: Vocoder, hop_length: int) -> int:
+    """Frames that a segment of ``wavenet_excited`` needs for a crop and the excitation beyond both of its ends."""
+    return vocoder.wavenet_crop_frames + 2 * -(-EXCITATION_MARGIN // hop_length)
+
+
 def excited_segments_hold_a_crop(p: Params) -> None:
     """The excitation is heard beyond both ends of a crop."""
     if "wavenet_excited" not in p.vocoder.kinds:
         return
-    least = p.vocoder.wavenet_crop_frames + 2 * -(-EXCITATION_MARGIN // p.features.hop_length)
+    least = least_segment_frames(p.vocoder, p.features.hop_length)
     if p.vocoder.excited_segment_frames < least:
         raise ValueError(f"vocoder.excited_segment_frames must be at least {least}: crops of wavenet_crop_frames are cut from them")
 

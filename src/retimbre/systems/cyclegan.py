@@ -6,7 +6,7 @@ turns levels of one domain into levels of the other. Audio comes from ``systems.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +176,11 @@ def train(
     def batches(step: int) -> list[list[Tensor]]:
         return [crops(number) for number in range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)]
 
-    def watched(step: int, *pair: Tensor) -> list[Tensor]:
-        """What the guards measure: the step's crops, and others beside a single one, which has nothing to differ from."""
-        others = crops(p.steps * p.discriminator_steps + step) if len(pair[0]) == 1 else [x[:0] for x in pair]
+    def watched(step: int, *pair: Tensor) -> Sequence[Tensor]:
+        """What the guards measure: the step's crops, and another beside a single one, which has nothing to differ from."""
+        if len(pair[0]) > 1:
+            return pair
+        others = crops(p.steps * p.discriminator_steps + step)  # of numbers that no step draws
         return [torch.cat([x, other.to(x.device)]) for x, other in zip(pair, others, strict=True)]
 
     check = None if validation.empty else validate

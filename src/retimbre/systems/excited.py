@@ -22,6 +22,7 @@ from retimbre.models.excited import MARGIN, ExcitedWaveNet, code_bits, previous
 from retimbre.models.generation.excited import State, expected, generate, padded
 from retimbre.models.wavenet import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
+from retimbre.params.together import least_segment_frames
 from retimbre.progress import Progress
 from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.systems.wavenet_fit import CROP, mean_and_std, shape_of
@@ -112,19 +113,13 @@ def new_network(features: PackedFeatures, p: VocoderParams, seed: int) -> Excite
     return ExcitedWaveNet(shape, *mean_and_std(features, p.representation))
 
 
-def edge_frames(hop: int) -> int:
-    """Frames of excitation that a crop needs before and after it."""
-    return -(-MARGIN // hop)
-
-
 def segment_frames(features: PackedFeatures, p: VocoderParams) -> int:
     """``excited_segment_frames``, or fewer: recordings that hold a segment make up half of every domain's material at least."""
     fit = []
     for domain in features.domains:
         lengths = np.sort([excerpt.length for excerpt in features.excerpts(domain=domain, split="train")])
         fit.append(int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)]) - 1)
-    least = p.wavenet_crop_frames + 2 * edge_frames(features.config.hop_length)
-    return max(least, min(p.excited_segment_frames, *fit))
+    return max(least_segment_frames(p, features.config.hop_length), min(p.excited_segment_frames, *fit))
 
 
 def prepare(part: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int) -> Examples:
@@ -147,7 +142,7 @@ def prepare(part: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, 
 def crops_of(examples: Examples, frames: int, hop: int, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Batch number ``step``, as ``ExcitedTrainer.step`` takes it; it depends on the step alone."""
     rng = np.random.default_rng([seed, 61, step])
-    edge = edge_frames(hop)
+    edge = -(-MARGIN // hop)  # frames of excitation before and after a crop
     rows = rng.integers(len(examples.domain), size=batch_size)
     starts = rng.integers(edge, examples.level_db.shape[-1] - frames - edge, size=batch_size)
     N = frames * hop
