@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retimbre.datasets.packed import AudioWriter
+from retimbre.datasets.packed.format import AudioWriter
 
 RATE, EXCERPT_S, SHARD_MB = 16000, 10, 256
 LIMIT_MB = 1500
@@ -26,8 +26,8 @@ WORK = """
 import sys
 from pathlib import Path
 from retimbre import params
-from retimbre.datasets.caching import cache_features
-from retimbre.datasets.packed import write_json
+from retimbre.datasets.preparation.caching import cache_features
+from retimbre.datasets.packed.format import write_json
 features = params.read(sys.argv[3]).features.model_copy(update={"jobs": int(sys.argv[4])})
 if __name__ == "__main__":
     write_json(Path(sys.argv[5]), cache_features(Path(sys.argv[1]), Path(sys.argv[2]), features, float(sys.argv[6])))

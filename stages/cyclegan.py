@@ -4,7 +4,7 @@ from pathlib import Path
 
 import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.curves import write_curves
 from retimbre.systems import cyclegan, pix2pix

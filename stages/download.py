@@ -7,8 +7,8 @@ import joblib
 
 import stages  # noqa: F401  (puts this checkout's src/ first on the path)
 from retimbre import errors, params
-from retimbre.datasets.base import make_source
-from retimbre.datasets.manifest import SPLITS, write_manifest
+from retimbre.datasets.recordings.manifest import SPLITS, write_manifest
+from retimbre.datasets.sources.base import make_source
 
 OUT = Path("data/raw")
 MOST_PROCESSES = 8  # each holds the score library and the font: about 250 MB

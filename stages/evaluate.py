@@ -7,7 +7,7 @@ from pathlib import Path
 import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.audio.features import FeatureExtractor
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation import calibration, probes, scoring, suite, table
 from retimbre.evaluation.cache import Cache

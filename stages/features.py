@@ -4,8 +4,8 @@ from pathlib import Path
 
 import stages  # noqa: F401  (puts this checkout's src/ first on the path)
 from retimbre import errors, params
-from retimbre.datasets.caching import cache_features
-from retimbre.datasets.packed import write_json
+from retimbre.datasets.packed.format import write_json
+from retimbre.datasets.preparation.caching import cache_features
 
 RESAMPLED, OUT, METRICS = Path("data/resampled"), Path("data/features"), Path("metrics/features.json")
 

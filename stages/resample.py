@@ -4,7 +4,7 @@ from pathlib import Path
 
 import stages  # noqa: F401  (puts this checkout's src/ first on the path)
 from retimbre import errors, params
-from retimbre.datasets.resampling import pack
+from retimbre.datasets.preparation.resampling import pack
 
 RAW, OUT = Path("data/raw"), Path("data/resampled")
 

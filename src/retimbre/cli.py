@@ -109,7 +109,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def data_inspect(args: argparse.Namespace) -> None:
-    from retimbre.datasets import inspection
+    from retimbre.datasets.recordings import inspection
 
     found = inspection.inspect(args.raw, args.jobs)
     print(json.dumps(found.to_dict(), indent=1) if args.json else inspection.as_text(found))

@@ -15,7 +15,7 @@ from scoring import CellScorer, records, tabulate
 
 from retimbre import errors, params, tracking
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.testset import Item, load_items
 from retimbre.systems.controls import EqualiserControl

@@ -10,7 +10,7 @@ from retimbre import errors
 from retimbre.evaluation.cache import code_of, versions
 
 CODE = {
-    "data": ("retimbre.datasets.base", "retimbre.datasets.rendered", "retimbre.datasets.resampling", "retimbre.datasets.caching"),
+    "data": ("retimbre.datasets.sources.base", "retimbre.datasets.sources.soundfont", "retimbre.datasets.preparation.resampling", "retimbre.datasets.preparation.caching"),
     "training": ("retimbre.systems.cyclegan", "retimbre.systems.pix2pix", "retimbre.systems.controls", "retimbre.training.devices"),
     "scoring": (
         "retimbre.evaluation.rows",

@@ -12,10 +12,10 @@ import study
 import yaml
 
 from retimbre import errors, params
-from retimbre.datasets.base import make_source
-from retimbre.datasets.caching import cache_features
-from retimbre.datasets.manifest import write_manifest
-from retimbre.datasets.resampling import pack
+from retimbre.datasets.preparation.caching import cache_features
+from retimbre.datasets.preparation.resampling import pack
+from retimbre.datasets.recordings.manifest import write_manifest
+from retimbre.datasets.sources.base import make_source
 
 
 def render(p: params.Params, out: Path) -> None:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from retimbre.datasets import scores
-from retimbre.datasets.base import make_source
-from retimbre.datasets.manifest import write_manifest
+from retimbre.datasets.recordings.manifest import write_manifest
+from retimbre.datasets.scores.corpus import corpus as scores
+from retimbre.datasets.sources.base import make_source
 from retimbre.params import Dataset
 
 TINY = dict(

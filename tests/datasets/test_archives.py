@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from retimbre.datasets import archives
-from retimbre.datasets.archives import safe_name, unpack
+from retimbre.datasets.download.archives import safe_name, unpack
+from retimbre.datasets.download.fetch import archives
 from retimbre.errors import RetimbreError
 
 GOOD = {"set/a.wav": b"a" * 5000, "set/deep/er/b.txt": b"b", "c.bin": bytes(range(256)) * 300, "empty": b""}

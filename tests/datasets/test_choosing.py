@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retimbre.datasets.choosing import Stretch, assign_splits, held_out, subset, training
-from retimbre.datasets.manifest import SPLITS
+from retimbre.datasets.recordings.choosing import Stretch, assign_splits, held_out, subset, training
+from retimbre.datasets.recordings.manifest import SPLITS
 from retimbre.errors import RetimbreError
 
 PIECES = st.dictionaries(st.text(min_size=1, max_size=5), st.sets(st.sampled_from("ab"), min_size=1), min_size=1, max_size=30)

@@ -19,10 +19,10 @@ from toy_source import KINDS, Toy, make_site
 
 from retimbre import params
 from retimbre.datasets import sources
-from retimbre.datasets.base import make_source
-from retimbre.datasets.manifest import read_manifest, write_manifest
-from retimbre.datasets.packed import PackedAudio
-from retimbre.datasets.web import Patience
+from retimbre.datasets.download.web import Patience
+from retimbre.datasets.packed.format import PackedAudio
+from retimbre.datasets.recordings.manifest import read_manifest, write_manifest
+from retimbre.datasets.sources.base import make_source
 from retimbre.errors import RetimbreError
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_a_mirror_with_its_own_sums_and_archives_that_are_not_kept(toy, site, tm
     finally:
         (site / "SHA256SUMS").unlink()
     assert tree(out) == tree(again) == tree(local)
-    monkeypatch.setattr("retimbre.datasets.published.Patience", lambda: Patience(first_wait_s=0.01))
+    monkeypatch.setattr("retimbre.datasets.sources.published.Patience", lambda: Patience(first_wait_s=0.01))
     with pytest.raises(RetimbreError, match="^index.csv: cannot reach publisher.invalid .*: check the network or give dataset.archives.$"):
         monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "elsewhere"))
         toy("offline")
@@ -189,7 +189,7 @@ def test_broken_and_silent_files_are_skipped_up_to_the_share(toy, site, tmp_path
 def test_a_full_disk_is_said_before_the_download(toy, site, monkeypatch):
     with serve(site) as url:
         monkeypatch.setattr(Toy, "base", url)
-        monkeypatch.setattr("retimbre.datasets.store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 100_000})())
+        monkeypatch.setattr("retimbre.datasets.download.store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 100_000})())
         with pytest.raises(RetimbreError, match="GB free, but toy needs .* set RETIMBRE_DOWNLOADS"):
             toy()
         assert {path for _, path, _ in url.asked} == {"/index.csv"}

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from retimbre.datasets import caching
-from retimbre.datasets.packed import AudioWriter
+from retimbre.datasets.packed.format import AudioWriter
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.preparation import caching
 from retimbre.errors import RetimbreError
 from retimbre.params import Features
 

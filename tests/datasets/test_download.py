@@ -10,11 +10,11 @@ import time
 import pytest
 from served import serve, write_sums
 
-from retimbre.datasets import download, web
-from retimbre.datasets.download import Downloads, Wanted, sizes
-from retimbre.datasets.mirrors import Archives, Location, parse_sums
-from retimbre.datasets.remote import RemoteFile
-from retimbre.datasets.web import Patience, read_text
+from retimbre.datasets.download.fetch import Downloads, Wanted, sizes, web
+from retimbre.datasets.download.fetch import fetch as download
+from retimbre.datasets.download.mirrors import Archives, Location, parse_sums
+from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.web import Patience, read_text
 from retimbre.errors import RetimbreError
 
 DATA = bytes(i * i % 251 for i in range(300_000))

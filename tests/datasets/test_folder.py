@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre.datasets.base import make_source
-from retimbre.datasets.folder import recording_names, split_files
-from retimbre.datasets.manifest import write_manifest
+from retimbre.datasets.recordings.manifest import write_manifest
+from retimbre.datasets.sources.base import make_source
+from retimbre.datasets.sources.folder import recording_names, split_files
 from retimbre.errors import RetimbreError
 
 
@@ -111,7 +111,7 @@ def test_unusable_files_are_named_and_counted(folders, music, tmp_path, capsys):
 def test_all_folders_are_looked_at_before_a_file_is_decoded(folders, music, monkeypatch):
     for path in (music / "harp").rglob("*.*"):
         path.unlink()
-    monkeypatch.setattr("retimbre.datasets.checking.check", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr("retimbre.datasets.recordings.checking.check", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(RetimbreError, match="dataset.folders.harp: .* holds no recordings"):
         folders().prepare(music / "raw")
 

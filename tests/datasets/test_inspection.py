@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre.datasets import inspection
-from retimbre.datasets.inspection import inspect, note_name
-from retimbre.datasets.manifest import Recording, write_manifest
+from retimbre.datasets.recordings import inspection
+from retimbre.datasets.recordings.inspection import inspect, note_name
+from retimbre.datasets.recordings.manifest import Recording, write_manifest
 from retimbre.errors import RetimbreError
 
 RATE = 16000

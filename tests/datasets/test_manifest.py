@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from retimbre.datasets.manifest import Recording, read_manifest, write_manifest
+from retimbre.datasets.recordings.manifest import Recording, read_manifest, write_manifest
 from retimbre.errors import RetimbreError
 
 ROW = Recording("train/piano/a.flac", "piano", "a", "train", "", 0.0, 1.25, 48000, "font, program 0", "free", "midi/a.mid")

@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import serve
 
-from retimbre.datasets import partial, ranges, store
-from retimbre.datasets.mirrors import Location
-from retimbre.datasets.remote import RemoteFile
+from retimbre.datasets.download.fetch import partial, ranges, store
+from retimbre.datasets.download.mirrors import Location
+from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.web import Patience
 from retimbre.datasets.sources import find, fma, maestro
-from retimbre.datasets.web import Patience
 from retimbre.errors import RetimbreError
 from stages import download
 

@@ -6,9 +6,8 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from retimbre.datasets import performance
-from retimbre.datasets.performance import PlayedNote
-from retimbre.datasets.scores import CHORALES, TUNES, Note
+from retimbre.datasets.scores.corpus import CHORALES, TUNES, Note, performance
+from retimbre.datasets.scores.performance import PlayedNote
 
 SCALE = [Note(i * 0.5, 0.5, 60 + i, 0) for i in range(400)]
 

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from retimbre.datasets import caching, resampling
-from retimbre.datasets.crops import AudioFeatureCrops, FeatureCrops
-from retimbre.datasets.manifest import Recording, write_manifest
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.crops import AudioFeatureCrops, FeatureCrops
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.datasets.preparation import caching, resampling
+from retimbre.datasets.recordings.manifest import Recording, write_manifest
 from retimbre.errors import RetimbreError
 from retimbre.params import Audio, Features
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre.datasets.manifest import write_manifest
-from retimbre.datasets.published import Published
-from retimbre.datasets.remote import FetchesItself, RemoteFile, Track
+from retimbre.datasets.download.remote import FetchesItself, RemoteFile, Track
+from retimbre.datasets.recordings.manifest import write_manifest
+from retimbre.datasets.sources.published import Published
 from retimbre.errors import RetimbreError
 
 ROOT = Path(__file__).parents[2]

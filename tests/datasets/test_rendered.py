@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre.datasets import scores
-from retimbre.datasets.base import make_source
-from retimbre.datasets.manifest import read_manifest
-from retimbre.datasets.performance import read_midi
-from retimbre.datasets.scores import CHORALES, TUNES
+from retimbre.datasets.recordings.manifest import read_manifest
+from retimbre.datasets.scores.corpus import CHORALES, TUNES
+from retimbre.datasets.scores.corpus import corpus as scores
+from retimbre.datasets.scores.performance import read_midi
+from retimbre.datasets.sources.base import make_source
 from retimbre.errors import RetimbreError
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retimbre.datasets import scores
-from retimbre.datasets.scores import CHORALES, TUNES, Note
+from retimbre.datasets.scores.corpus import CHORALES, TUNES, Note
+from retimbre.datasets.scores.corpus import corpus as scores
 
 
 @pytest.fixture(scope="module")

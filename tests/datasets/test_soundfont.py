@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from retimbre.datasets import soundfont
-from retimbre.datasets.performance import PlayedNote
+from retimbre.datasets.scores.corpus import soundfont
+from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.errors import RetimbreError
 
 

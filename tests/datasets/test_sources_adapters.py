@@ -10,9 +10,9 @@ from pathlib import Path
 import layouts
 import pytest
 
-from retimbre.datasets import archives
-from retimbre.datasets.checksums import split_checksum
-from retimbre.datasets.remote import FetchesItself, RemoteFile, Track
+from retimbre.datasets.download.checksums import split_checksum
+from retimbre.datasets.download.fetch import archives
+from retimbre.datasets.download.remote import FetchesItself, RemoteFile, Track
 from retimbre.datasets.sources import SOURCES, common, find, mirdata, nsynth
 from retimbre.errors import RetimbreError
 from retimbre.params import LOCAL_SOURCES

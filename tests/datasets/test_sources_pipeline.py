@@ -12,8 +12,8 @@ import pytest
 import yaml
 from served import serve, write_sums
 
-from retimbre.datasets.manifest import SPLITS, read_manifest
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
 from retimbre.datasets.sources import find, nsynth
 from retimbre.errors import RetimbreError
 from stages import download, features, resample

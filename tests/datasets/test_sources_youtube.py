@@ -13,8 +13,8 @@ import soundfile
 import yaml
 
 from retimbre import params
-from retimbre.datasets.manifest import SPLITS, read_manifest
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
 from retimbre.datasets.sources import find, youtube
 from retimbre.errors import RetimbreError
 from stages import download, features, resample

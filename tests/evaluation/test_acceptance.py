@@ -17,10 +17,9 @@ import torch
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.datasets import soundfont
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
-from retimbre.datasets.performance import perform
-from retimbre.datasets.scores import Note
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.scores.corpus import Note, soundfont
+from retimbre.datasets.scores.performance import perform
 from retimbre.evaluation import distribution, metrics, pitch, probes, scoring
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.scoring import Output, Result, Scorer

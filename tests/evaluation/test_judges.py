@@ -6,7 +6,7 @@ import torch
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.judges import HARD_SURE, Judges, judge_scores, window_scores
 from retimbre.models.classifier import save_networks

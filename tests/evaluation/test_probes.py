@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.performance import PlayedNote
+from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.evaluation import probes
 from retimbre.evaluation.testset import Clip, Item
 from retimbre.systems.cyclegan import CycleGan

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from retimbre.datasets.manifest import Recording, write_manifest
-from retimbre.datasets.packed import AudioWriter, PackedAudio
-from retimbre.datasets.performance import PlayedNote, write_midi
+from retimbre.datasets.packed.format import AudioWriter, PackedAudio
+from retimbre.datasets.recordings.manifest import Recording, write_manifest
+from retimbre.datasets.scores.performance import PlayedNote, write_midi
 from retimbre.evaluation.cache import Cache
 from retimbre.evaluation.pitch import Transcription
 from retimbre.evaluation.ranges import Ranges, midi_pitches, with_ranges

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation import distribution as dist
 from retimbre.evaluation import scoring

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
 from retimbre.evaluation.testset import alternating, load_items
 
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)

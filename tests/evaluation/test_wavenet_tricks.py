@@ -9,7 +9,7 @@ import yaml
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.packed import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation import wavenet_tricks
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import AudioWriter, PackedAudio
+from retimbre.datasets.packed.format import AudioWriter, PackedAudio
 from retimbre.errors import RetimbreError
 from retimbre.params import Baselines
 from retimbre.systems.baselines import BASELINES, SYSTEMS, fit_baselines

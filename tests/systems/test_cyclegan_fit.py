@@ -40,7 +40,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
 from toy_features import model_params
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.cyclegan import CycleGanTrainer

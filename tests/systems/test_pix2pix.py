@@ -4,7 +4,7 @@ import torch
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.systems import pix2pix
 from retimbre.systems.cyclegan import CycleGan

@@ -10,8 +10,8 @@ import yaml
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.caching import cache_features
-from retimbre.datasets.packed import AudioWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import AudioWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.preparation.caching import cache_features
 from retimbre.errors import RetimbreError
 from retimbre.evaluation import likelihood
 from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table

@@ -11,8 +11,8 @@ from test_transfer import melody, train_nothing
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.crops import AudioFeatureCrops
-from retimbre.datasets.packed import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.crops import AudioFeatureCrops
+from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.wavenet import WaveNet, WaveNetConfig
 from retimbre.systems import wavenet_fit

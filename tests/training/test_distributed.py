@@ -14,7 +14,7 @@ import toy_vocoders
 from safetensors.torch import load_file
 from toy_features import model_params, write_features
 
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch
@@ -33,7 +33,7 @@ import torch
 from safetensors.torch import save_file
 import toy_vocoders
 from toy_features import model_params
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch

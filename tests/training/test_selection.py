@@ -7,7 +7,7 @@ from scipy.linalg import sqrtm
 from toy_features import BINS, CONFIG, TOP_DB, write_features
 
 from retimbre.audio.equaliser import Equaliser
-from retimbre.datasets.packed import Excerpt
+from retimbre.datasets.packed.format import Excerpt
 from retimbre.evaluation import metrics
 from retimbre.training.selection import (
     Selection,

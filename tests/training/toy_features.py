@@ -6,7 +6,7 @@ import numpy as np
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 
 BINS, TOP_DB = 16, 0.0
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)

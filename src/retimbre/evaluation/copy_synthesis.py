@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.metrics import paired_lsd, paired_mrstft
 from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accuracy

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from retimbre.audio.equaliser import Equaliser
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.judges import REPRESENTATION, Judges
 from retimbre.models.classifier import probabilities
 from retimbre.training.classifier import split_windows

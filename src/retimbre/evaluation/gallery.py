@@ -8,7 +8,7 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation import charts, figures, legend
 from retimbre.evaluation.boards import board
 from retimbre.evaluation.calibration import Calibration

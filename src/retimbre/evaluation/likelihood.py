@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.processes import Map, side_by_side
 from retimbre.systems.vocoder import Vocoder

@@ -20,8 +20,8 @@ import soxr
 import torch
 
 from retimbre.audio.features import FeatureExtractor, decibels, normalise
-from retimbre.datasets import soundfont
-from retimbre.datasets.performance import PlayedNote
+from retimbre.datasets.scores.corpus import soundfont
+from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.evaluation.pitch import melody
 from retimbre.evaluation.quality import projection_error_db
 from retimbre.evaluation.statistics import wilson

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retimbre.datasets.manifest import NAME, Recording, read_manifest
-from retimbre.datasets.packed import PackedAudio
-from retimbre.datasets.performance import read_midi
+from retimbre.datasets.packed.format import PackedAudio
+from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
+from retimbre.datasets.scores.performance import read_midi
 from retimbre.evaluation.cache import Cache, code_of, digest, versions
 from retimbre.evaluation.pitch import Transcription
 from retimbre.evaluation.testset import PERFORMANCE, Item

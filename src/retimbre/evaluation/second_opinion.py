@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.distribution import mfcc_windows
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation import distribution as dist
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.second_opinion import training_clips

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
 
 PERFORMANCE, SECOND_PERFORMANCE = "1", "2"
 WARM_UP_S = 1.0

@@ -14,7 +14,7 @@ import torch
 
 from retimbre import params
 from retimbre.audio.features import FeatureExtractor, decibels
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.content import content_onset_f1
 from retimbre.evaluation.likelihood import part_figures

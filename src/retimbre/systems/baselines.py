@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.params import Baselines
 from retimbre.systems.cepstral import Cepstral
 from retimbre.systems.gram import GramOptimisation

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from retimbre.audio.equaliser import Equaliser
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.format import PackedFeatures
 
 
 class EqualiserControl:

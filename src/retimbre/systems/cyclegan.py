@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, normalise
-from retimbre.datasets.crops import FeatureCrops
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.discriminators import Discriminator
 from retimbre.models.generators import Generator, GeneratorConfig

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from retimbre.audio.companding import deemphasis, preemphasis
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, stft
-from retimbre.datasets.crops import AudioFeatureCrops
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.crops import AudioFeatureCrops
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.models.excited import MARGIN, ExcitedWaveNet, code_bits, previous
 from retimbre.models.generation.excited import State, expected, generate, padded
 from retimbre.models.wavenet import WaveNetConfig

@@ -20,8 +20,8 @@ from torch import nn
 from retimbre.audio.features import FeatureConfig, magnitude
 from retimbre.audio.low_band import LowBand, splice
 from retimbre.audio.spectral import griffin_lim, istft, mel_filters, spsi_phase, stft
-from retimbre.datasets.crops import FeatureCrops
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.vocoder_parts import Part, Request, Training

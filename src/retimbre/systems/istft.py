@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from retimbre.audio.spectral import stft
-from retimbre.datasets.crops import AudioFeatureCrops
+from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.models.inverter import SpectralInverter
 from retimbre.models.istft import IstftConfig, IstftNet
 from retimbre.systems.vocoder_parts import Part, Request, Training

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from retimbre.datasets.crops import FeatureCrops
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.params import Model
 from retimbre.systems.cyclegan import CycleGan, prepare, train

@@ -17,7 +17,7 @@ import torch
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import rms
-from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.params import Baselines
 

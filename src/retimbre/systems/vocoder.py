@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.models.storage import reading, save_weights
 from retimbre.params import Vocoder as VocoderParams

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, normalise
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch

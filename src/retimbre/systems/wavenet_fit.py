@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.datasets.crops import AudioFeatureCrops
-from retimbre.datasets.packed import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.crops import AudioFeatureCrops
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.wavenet_codec import Codec, backwards, encode_audio

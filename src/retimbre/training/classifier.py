@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.equaliser import Equaliser
-from retimbre.datasets.crops import FeatureCrops
-from retimbre.datasets.packed import PackedFeatures
+from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.models.classifier import ClassifierConfig, LevelMap, SpectrumClassifier, probabilities
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch

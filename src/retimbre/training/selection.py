@@ -32,7 +32,7 @@ from torch import nn
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import magnitude, normalise
-from retimbre.datasets.packed import Excerpt, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, PackedFeatures
 
 Transfer = Callable[[np.ndarray, str], np.ndarray]  # levels (F, T) in dB of one domain, name of the other -> its levels
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from retimbre.datasets.remote import RemoteSource
+from retimbre.datasets.download.remote import RemoteSource
 from retimbre.errors import RetimbreError
 
 # Name -> module and class. Variants of a set (another microphone, version or size) have names of their own.

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, choose, domain_name, existing, known, members, one_split
 from retimbre.errors import RetimbreError
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources.common import choose, domain_name, existing, known, members, one_split, read_table
 
 PLACE = "https://mirg.city.ac.uk/datasets/magnatagatune"

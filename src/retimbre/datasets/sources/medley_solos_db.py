@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources import mirdata
 from retimbre.datasets.sources.common import SPLIT_OF, domain_name, known, one_split
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources.common import choose, existing, known, members, read_table
 
 PLACE = "https://zenodo.org/records/5120004/files"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.errors import RetimbreError
 

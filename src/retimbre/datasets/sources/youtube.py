@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from retimbre.datasets.remote import RemoteFile, Track
+from retimbre.datasets.download.remote import RemoteFile, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset

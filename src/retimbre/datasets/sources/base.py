@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from retimbre.datasets.manifest import Recording
+from retimbre.datasets.recordings.manifest import Recording
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 
@@ -45,13 +45,13 @@ def make_source(dataset: Dataset, seed: int, jobs: int = 1) -> Source:
     """
     names = set(dataset.source_of.values())
     if names == {"soundfont"}:
-        from retimbre.datasets.rendered import RenderedScores
+        from retimbre.datasets.sources.soundfont import RenderedScores
 
         return RenderedScores(dataset, seed, jobs)
     if names == {"folder"}:
-        from retimbre.datasets.folder import Folders
+        from retimbre.datasets.sources.folder import Folders
 
         return Folders(dataset, seed, jobs)
-    from retimbre.datasets.collection import Collection
+    from retimbre.datasets.sources.collection import Collection
 
     return Collection(dataset, seed, jobs)

@@ -9,9 +9,9 @@ import numpy as np
 
 from retimbre.audio.files import read_mono
 from retimbre.audio.levels import scale_to_rms, trim_bounds
-from retimbre.datasets.manifest import Recording, read_manifest
-from retimbre.datasets.packed import AudioWriter
+from retimbre.datasets.packed.format import AudioWriter
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.recordings.manifest import Recording, read_manifest
 from retimbre.errors import RetimbreError
 from retimbre.params import Audio
 from retimbre.progress import Progress

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retimbre.datasets.archives import (
+from retimbre.datasets.download.archives import (
     CHUNK,
     DAMAGE,
     JUNK,
@@ -30,10 +30,10 @@ from retimbre.datasets.archives import (
     reason_of,
     zip_entries,
 )
-from retimbre.datasets.mirrors import Location
-from retimbre.datasets.ranges import Changed, NoRanges, RangeFile
-from retimbre.datasets.remote import RemoteFile
-from retimbre.datasets.web import NotThere, Patience, shown, unreachable
+from retimbre.datasets.download.mirrors import Location
+from retimbre.datasets.download.ranges import Changed, NoRanges, RangeFile
+from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.web import NotThere, Patience, shown, unreachable
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 

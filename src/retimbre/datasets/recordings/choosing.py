@@ -7,8 +7,8 @@ where they are, and a larger subset contains a smaller one's pieces in (almost) 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from retimbre.datasets.manifest import SPLITS
-from retimbre.datasets.scores import TEST_SHARE, VALIDATION_SHARE, unit_hash
+from retimbre.datasets.recordings.manifest import SPLITS
+from retimbre.datasets.scores.corpus import TEST_SHARE, VALIDATION_SHARE, unit_hash
 from retimbre.errors import RetimbreError
 
 LEAST_TRAINING_S = 10.0

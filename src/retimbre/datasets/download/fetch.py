@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import requests
 
-from retimbre.datasets.checksums import problem_of, read_json, split_checksum, write_json
-from retimbre.datasets.mirrors import Location
-from retimbre.datasets.web import (
+from retimbre.datasets.download.checksums import problem_of, read_json, split_checksum, write_json
+from retimbre.datasets.download.mirrors import Location
+from retimbre.datasets.download.web import (
     PATIENT_S,
     Later,
     NotThere,

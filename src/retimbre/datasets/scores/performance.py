@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pretty_midi
 
-from retimbre.datasets.scores import CHORALES, Note
+from retimbre.datasets.scores.corpus import CHORALES, Note
 
 JITTER_S = 0.006  # standard deviation of onsets
 VELOCITY_MEAN, VELOCITY_STD, VELOCITY_RANGE = 80, 9, (40, 115)

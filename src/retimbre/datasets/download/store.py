@@ -19,13 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from retimbre.datasets.archives import unpack
-from retimbre.datasets.base import project_root, user_path
-from retimbre.datasets.download import Downloads, Wanted, sizes
-from retimbre.datasets.mirrors import Archives, Location
-from retimbre.datasets.partial import Members, fetch_members, forget, worth_asking
-from retimbre.datasets.remote import RemoteFile
-from retimbre.datasets.web import Patience, read_text
+from retimbre.datasets.download.archives import unpack
+from retimbre.datasets.download.fetch import Downloads, Wanted, sizes
+from retimbre.datasets.download.mirrors import Archives, Location
+from retimbre.datasets.download.partial import Members, fetch_members, forget, worth_asking
+from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.web import Patience, read_text
+from retimbre.datasets.sources.base import project_root, user_path
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from retimbre.datasets.performance import PlayedNote, midi_bytes
+from retimbre.datasets.scores.performance import PlayedNote, midi_bytes
 from retimbre.errors import RetimbreError
 
 RENDER_RATE = 48000  # Hz, what midirenderer always writes

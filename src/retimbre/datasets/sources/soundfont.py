@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from retimbre.datasets import performance, scores, soundfont
-from retimbre.datasets.manifest import Recording
 from retimbre.datasets.parallel import parallel_map
-from retimbre.datasets.scores import CHORALES, TUNES, Score
+from retimbre.datasets.recordings.manifest import Recording
+from retimbre.datasets.scores.corpus import CHORALES, TUNES, Score, performance, soundfont
+from retimbre.datasets.scores.corpus import corpus as scores
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 from retimbre.progress import Progress

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from retimbre.audio.files import read_mono
-from retimbre.datasets.manifest import SPLITS, Recording, read_manifest
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.recordings.manifest import SPLITS, Recording, read_manifest
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 

@@ -6,8 +6,8 @@ Every source fills a folder of its own, and its name goes before its pieces, so 
 import dataclasses
 from pathlib import Path
 
-from retimbre.datasets.base import Source
-from retimbre.datasets.manifest import Recording
+from retimbre.datasets.recordings.manifest import Recording
+from retimbre.datasets.sources.base import Source
 from retimbre.params import LOCAL_SOURCES, Dataset
 
 
@@ -35,15 +35,15 @@ class Collection:
 def _source(name: str, domains: list[str], dataset: Dataset, seed: int, jobs: int) -> Source:
     own = dataset.model_copy(update={"source": name, "domains": domains})
     if name == "soundfont":
-        from retimbre.datasets.rendered import RenderedScores
+        from retimbre.datasets.sources.soundfont import RenderedScores
 
         return RenderedScores(own, seed, jobs)
     if name == "folder":
-        from retimbre.datasets.folder import Folders
+        from retimbre.datasets.sources.folder import Folders
 
         return Folders(own, seed, jobs)
-    from retimbre.datasets.published import Published
     from retimbre.datasets.sources.catalogue import find
+    from retimbre.datasets.sources.published import Published
 
     return Published(find(name), domains, own, seed, jobs)
 

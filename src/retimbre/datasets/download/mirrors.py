@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from retimbre.datasets.base import user_path
-from retimbre.datasets.remote import RemoteFile
+from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.sources.base import user_path
 from retimbre.errors import RetimbreError
 
 SUMS = "SHA256SUMS"

@@ -11,11 +11,11 @@ import os
 import shutil
 from pathlib import Path
 
-from retimbre.datasets.base import project_root, user_path
-from retimbre.datasets.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.choosing import Stretch, held_out, split_of_hash, training
-from retimbre.datasets.manifest import SPLITS, Recording
-from retimbre.datasets.scores import unit_hash
+from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
+from retimbre.datasets.recordings.choosing import Stretch, held_out, split_of_hash, training
+from retimbre.datasets.recordings.manifest import SPLITS, Recording
+from retimbre.datasets.scores.corpus import unit_hash
+from retimbre.datasets.sources.base import project_root, user_path
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 from retimbre.progress import track

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from retimbre.audio.features import REPRESENTATIONS, FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.packed import Excerpt, FeatureWriter, PackedAudio, total_length
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedAudio, total_length
 from retimbre.datasets.parallel import parallel_map
 from retimbre.params import Features
 from retimbre.progress import Progress

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from retimbre.datasets.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.choosing import Stretch, assign_splits, held_out, subset, training
-from retimbre.datasets.manifest import SPLITS, Recording
-from retimbre.datasets.remote import FetchesItself, RemoteSource, Track
-from retimbre.datasets.scores import unit_hash
-from retimbre.datasets.store import Store, link
-from retimbre.datasets.web import Patience
+from retimbre.datasets.download.remote import FetchesItself, RemoteSource, Track
+from retimbre.datasets.download.store import Store, link
+from retimbre.datasets.download.web import Patience
+from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
+from retimbre.datasets.recordings.choosing import Stretch, assign_splits, held_out, subset, training
+from retimbre.datasets.recordings.manifest import SPLITS, Recording
+from retimbre.datasets.scores.corpus import unit_hash
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.datasets.packed import Excerpt, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 
 
