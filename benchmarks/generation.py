@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Case, Route
-from retimbre.models.generation import cpp_kernel
-from retimbre.models.generation.sampler import generate
-from retimbre.models.generation.weights import pack
-from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.generation import cpp_kernel
+from retimbre.nn.generation.sampler import generate
+from retimbre.nn.generation.weights import pack
+from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, shift_right
 
 HOP, FEATURES = 256, 80
 PUBLISHED = WaveNetConfig(

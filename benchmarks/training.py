@@ -11,9 +11,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.timing import Case, Route
 from retimbre import params
-from retimbre.models.discriminators import Discriminator
-from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.spectral.discriminators import Discriminator
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.training.adversarial import TrainingConfig
 from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import make_fabric

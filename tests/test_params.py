@@ -173,7 +173,7 @@ def test_flat_names_are_those_of_dash_s() -> None:
 
 
 def test_the_margin_of_the_excitation_is_the_networks_own():
-    from retimbre.models.excited import MARGIN
     from retimbre.params.together import EXCITATION_MARGIN
+    from retimbre.vocoders.excited.network import MARGIN
 
     assert EXCITATION_MARGIN == MARGIN

@@ -10,7 +10,7 @@ import torch
 from benchmarks import __main__ as program
 from benchmarks import generation, memory, readme, timing, training, transforms
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,6 +17,7 @@ import torch
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.datasets.scores.corpus import Note, soundfont
 from retimbre.datasets.scores.performance import perform
@@ -26,12 +27,11 @@ from retimbre.evaluation.scoring import Output, Result, Scorer
 from retimbre.evaluation.second_opinion import SecondOpinion
 from retimbre.evaluation.table import add_skill, make_table
 from retimbre.evaluation.testset import Clip, Item
-from retimbre.models.classifier import ClassifierConfig, SpectrumClassifier
-from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.models.inverter import InverterConfig, SpectralInverter
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.vocoder import Vocoder
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 
 ROOT = Path(__file__).parents[2]
 RATE, SECONDS, TOP_DB, DOMAINS = 16000, 4.0, 7.0, ["piano", "guitar"]

@@ -6,10 +6,10 @@ import torch
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
+from retimbre.classifiers.network import save_networks
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.judges import HARD_SURE, Judges, judge_scores, window_scores
-from retimbre.models.classifier import save_networks
 from retimbre.training.classifier import (
     Augmentation,
     BeyondEqBatches,

@@ -7,11 +7,11 @@ import torch
 from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.rows import CopySynthesis, all_rows
 from retimbre.evaluation.testset import Clip, Item
-from retimbre.models.inverter import InverterConfig, SpectralInverter
-from retimbre.models.istft import IstftConfig, IstftNet
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.vocoder import Vocoder
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 
 RATE = 16000
 CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)

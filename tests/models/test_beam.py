@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.models.generation import beam
-from retimbre.models.generation.beam import beam_search
-from retimbre.models.generation.sampler import State, forced_logits, generate
-from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.generation import beam
+from retimbre.nn.generation.beam import beam_search
+from retimbre.nn.generation.sampler import State, forced_logits, generate
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig, shift_right
 
 HOP, N = 16, 480
 

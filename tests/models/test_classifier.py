@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier, load_networks, probabilities, save_networks
 from retimbre.errors import RetimbreError
-from retimbre.models.classifier import ClassifierConfig, SpectrumClassifier, load_networks, probabilities, save_networks
 
 
 def make(classes=("guitar", "piano"), channels=4):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from retimbre.models.discriminators import JUDGES, Discriminator
+from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
 from retimbre.params import DISCRIMINATORS
 
 KINDS = list(JUDGES)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from retimbre.errors import RetimbreError
-from retimbre.models import mixture
-from retimbre.models.excited import FUTURE, MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
-from retimbre.models.generation.excited import State, expected, generate, padded
-from retimbre.models.wavenet import WaveNetConfig
+from retimbre.nn.wavenet import mixture
+from retimbre.nn.wavenet.network import WaveNetConfig
+from retimbre.vocoders.excited.generation import State, expected, generate, padded
+from retimbre.vocoders.excited.network import FUTURE, MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 
 SMALL = {"feature_bins": 6, "hop_length": 16, "n_domains": 2, "layers": 5, "layers_per_stack": 3, "residual_channels": 8}
 SMALL |= {"skip_channels": 12, "conditioning_channels": 10, "input": "scalar", "output": "mol", "mixtures": 2}
@@ -116,7 +116,7 @@ def test_temperature_0_is_computed_side_by_side(monkeypatch):
     _, excitation, features, _ = signals()
     excitation = excitation[:, MARGIN:-MARGIN].numpy()[0]
     one_by_one = generate(model, features[0], 1, excitation, 0)[0]
-    monkeypatch.setattr("retimbre.models.generation.excited.BLOCK_FRAMES", 3)  # so that several blocks are joined
+    monkeypatch.setattr("retimbre.vocoders.excited.generation.BLOCK_FRAMES", 3)  # so that several blocks are joined
     assert np.abs(expected(model, features[0], 1, excitation) - one_by_one).max() < 1e-6
 
 

@@ -14,10 +14,10 @@ import hashlib
 import numpy as np
 import torch
 
-from retimbre.models.excited import ExcitedWaveNet
+from retimbre.vocoders.excited.network import ExcitedWaveNet
 from retimbre.models.generation import excited
-from retimbre.models.generation.sampler import forced_logits, generate
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.generation.sampler import forced_logits, generate
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from retimbre.models.generators import Generator, GeneratorConfig
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 
 KINDS = ("resnet1d", "resnet2d", "unet", "dissertation")
 # Every body with every way of upsampling that it has.

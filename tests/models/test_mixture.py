@@ -9,7 +9,7 @@ from scipy.special import expit
 from scipy.stats import kstest, logistic
 
 from retimbre.audio.companding import mu_law_decode, mu_law_encode, pcm_decode, pcm_encode
-from retimbre.models import mixture
+from retimbre.nn.wavenet import mixture
 
 
 def parameters(weights, means, log_scales) -> torch.Tensor:

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from retimbre.errors import RetimbreError
-from retimbre.models import storage
+from retimbre.nn import weights as storage
 
 
 def test_weights_come_back_and_others_may_read_them(tmp_path):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from retimbre.audio.companding import mu_law_encode, pcm_encode
 from retimbre.errors import RetimbreError
-from retimbre.models import mixture
-from retimbre.models.wavenet import CONTEXT_FRAMES, SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.wavenet import mixture
+from retimbre.nn.wavenet.network import CONTEXT_FRAMES, SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
 
 SMALL = {"feature_bins": 6, "hop_length": 16, "n_domains": 2, "layers": 5, "layers_per_stack": 3, "residual_channels": 8}
 SMALL |= {"skip_channels": 12, "conditioning_channels": 10}

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from retimbre.audio.companding import mu_law_decode, mu_law_encode
 from retimbre.errors import RetimbreError
-from retimbre.models.generation import cpp_kernel, cuda, long, sampler
-from retimbre.models.generation.eager import EagerStep
-from retimbre.models.generation.rounding import rounding_change
-from retimbre.models.generation.sampler import BLOCK_FRAMES, State, forced_logits, generate
-from retimbre.models.generation.stream import products, rounded
-from retimbre.models.generation.weights import pack
-from retimbre.models.wavenet import SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.generation import cpp_kernel, cuda, long, sampler
+from retimbre.nn.generation.eager import EagerStep
+from retimbre.nn.generation.rounding import rounding_change
+from retimbre.nn.generation.sampler import BLOCK_FRAMES, State, forced_logits, generate
+from retimbre.nn.generation.stream import products, rounded
+from retimbre.nn.generation.weights import pack
+from retimbre.nn.wavenet.network import SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
 
 OPTIONS = {
     "scalar": {"input": "scalar"},

@@ -12,13 +12,13 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.loudness import LoudnessMeter
 from retimbre.cli import main
 from retimbre.errors import RetimbreError
-from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.models.inverter import InverterConfig, SpectralInverter
-from retimbre.models.istft import IstftConfig, IstftNet
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.transfer import Chunking, TimbreTransfer
 from retimbre.systems.vocoder import Vocoder
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 
 RATE = 16000
 KINDS = ["source_phase", "griffin_lim", "istft", "wavenet"]

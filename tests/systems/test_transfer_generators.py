@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_transfer import FEATURES, RATE, melody, train_nothing
 
-from retimbre.models.generators import Generator, GeneratorConfig
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.systems.cyclegan import CycleGan
 from retimbre.systems.transfer import Chunking, TimbreTransfer
 

@@ -14,7 +14,7 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.wavenet import WaveNet, WaveNetConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems import wavenet_fit
 from retimbre.systems.transfer import Chunking, TimbreTransfer
 from retimbre.systems.wavenet import WaveNetVocoder, fit_wavenet

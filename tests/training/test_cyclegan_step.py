@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from retimbre.models.discriminators import JUDGES, Discriminator
-from retimbre.models.generators import Generator, GeneratorConfig
+from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig, rate_factor
 from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import make_fabric

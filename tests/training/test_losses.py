@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retimbre.models.discriminators import JUDGES, Discriminator
+from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
 from retimbre.training.ema import Ema
 from retimbre.training.losses import (
     DISCRIMINATOR_LOSS,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from retimbre.models.discriminators import Discriminator
-from retimbre.models.generators import Generator, GeneratorConfig
+from retimbre.nn.spectral.discriminators import Discriminator
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.training.adversarial import TrainingConfig
 from retimbre.training.devices import make_fabric
 from retimbre.training.pix2pix import Pix2PixTrainer

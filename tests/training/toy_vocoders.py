@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from retimbre.models.inverter import InverterConfig, SpectralInverter
-from retimbre.models.wavenet import WaveNet
-from retimbre.models.wavenet_config import WaveNetConfig
+from retimbre.nn.wavenet.network import WaveNet
+from retimbre.nn.wavenet.options import WaveNetConfig
 from retimbre.training.vocoder import InverterTrainer, WaveNetTrainer
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

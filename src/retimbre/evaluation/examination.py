@@ -13,9 +13,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from retimbre.audio.equaliser import Equaliser
+from retimbre.classifiers.network import probabilities
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.judges import REPRESENTATION, Judges
-from retimbre.models.classifier import probabilities
 from retimbre.training.classifier import split_windows
 
 BINS = 10  # of the calibration curve

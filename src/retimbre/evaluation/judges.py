@@ -20,9 +20,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
+from retimbre.classifiers.network import LevelMap, SpectrumClassifier, load_networks, probabilities
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.classifier import LevelMap, SpectrumClassifier, load_networks, probabilities
 from retimbre.training.classifier import DECODED_FROM, rate, split_windows, windows
 
 REPRESENTATION = "mel"

@@ -19,9 +19,9 @@ from retimbre.audio.features import FeatureConfig, denormalise, normalise
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.discriminators import Discriminator
-from retimbre.models.generators import Generator, GeneratorConfig
-from retimbre.models.storage import reading, save_weights
+from retimbre.nn.spectral.discriminators import Discriminator
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.weights import reading, save_weights
 from retimbre.params import Model
 from retimbre.tracking import StageRun
 from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig

@@ -18,9 +18,7 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, stft
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.models.excited import MARGIN, ExcitedWaveNet, code_bits, previous
-from retimbre.models.generation.excited import State, expected, generate, padded
-from retimbre.models.wavenet import WaveNetConfig
+from retimbre.nn.wavenet.network import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.params.together import least_segment_frames
 from retimbre.progress import Progress
@@ -30,6 +28,8 @@ from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.excited import ExcitedTrainer
 from retimbre.training.loop import Loop
+from retimbre.vocoders.excited.generation import State, expected, generate, padded
+from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, previous
 
 SETTINGS = ("excited_iterations", "excited_temperature", "excited_share", "wavenet_preemphasis", "wavenet_gain")  # kept with the weights
 

@@ -22,7 +22,6 @@ from retimbre.audio.low_band import LowBand, splice
 from retimbre.audio.spectral import griffin_lim, istft, mel_filters, spsi_phase, stft
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.models.inverter import InverterConfig, SpectralInverter
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.tracking import StageRun
@@ -31,6 +30,7 @@ from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.loop import Loop
 from retimbre.training.vocoder import InverterTrainer
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 
 AT_FLOOR_DB = 0.1  # above the floor: levels are kept as float16, which rounds
 

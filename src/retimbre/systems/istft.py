@@ -9,13 +9,13 @@ from torch import nn
 
 from retimbre.audio.spectral import stft
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.models.inverter import SpectralInverter
-from retimbre.models.istft import IstftConfig, IstftNet
 from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.training.devices import compiled, make_fabric
 from retimbre.training.distributed import check_batch
 from retimbre.training.istft import IstftTrainer
 from retimbre.training.loop import Loop
+from retimbre.vocoders.inverter.network import SpectralInverter
+from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 
 MAGNITUDE_SHARE = 0.4  # of the steps, which fit levels alone where there is no inverter to start from
 

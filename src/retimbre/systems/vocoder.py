@@ -23,7 +23,7 @@ from torch import nn
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.models.storage import reading, save_weights
+from retimbre.nn.weights import reading, save_weights
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.excited import ExcitedVocoder
 from retimbre.systems.inverter import Inverter

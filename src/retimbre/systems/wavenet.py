@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retimbre.models.generation import long
-from retimbre.models.generation.beam import beam_search
-from retimbre.models.generation.sampler import State, forced_logits, generate
-from retimbre.models.wavenet import WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.generation import long
+from retimbre.nn.generation.beam import beam_search
+from retimbre.nn.generation.sampler import State, forced_logits, generate
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig, shift_right
 from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.systems.wavenet_beams import LevelCost
 from retimbre.systems.wavenet_codec import Codec, backwards_levels, decode_audio, encode_audio, forwards

@@ -6,7 +6,7 @@ import torch
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig
+from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.systems.wavenet_codec import Codec, backwards, encode_audio
 from retimbre.tracking import StageRun

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.equaliser import Equaliser
+from retimbre.classifiers.network import ClassifierConfig, LevelMap, SpectrumClassifier, probabilities
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.models.classifier import ClassifierConfig, LevelMap, SpectrumClassifier, probabilities
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.loop import Loop

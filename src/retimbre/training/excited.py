@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from retimbre.models.excited import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 from retimbre.training.timing import part
 from retimbre.training.vocoder import Trainer
+from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

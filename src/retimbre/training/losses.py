@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retimbre.models.discriminators import Discriminator
+from retimbre.nn.spectral.discriminators import Discriminator
 
 
 def lsgan_generator(fake: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retimbre.audio.features import normalise
-from retimbre.models import mixture
-from retimbre.models.inverter import BandDistance, SpectralInverter, inverter_loss
-from retimbre.models.wavenet import WaveNet, shift_right
+from retimbre.nn.wavenet import mixture
+from retimbre.nn.wavenet.network import WaveNet, shift_right
 from retimbre.training.distributed import average_gradients, own_share
 from retimbre.training.ema import Ema
 from retimbre.training.timing import part
+from retimbre.vocoders.inverter.network import BandDistance, SpectralInverter, inverter_loss
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

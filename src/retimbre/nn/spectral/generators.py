@@ -15,9 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from retimbre.models.dissertation import Dissertation
-from retimbre.models.resnet import ResNet1d, ResNet2d
-from retimbre.models.unet import UNet
+from retimbre.nn.spectral.resnet import ResNet1d, ResNet2d
+from retimbre.nn.spectral.unet import UNet
+from retimbre.nn.spectral.yoon2019 import Dissertation
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from retimbre.models import mixture
-from retimbre.models.generation.weights import PackedWeights
+from retimbre.nn.generation.weights import PackedWeights
+from retimbre.nn.wavenet import mixture
 
 
 class EagerStep:

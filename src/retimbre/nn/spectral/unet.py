@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from retimbre.models.resnet import ChannelNorm, picture
+from retimbre.nn.spectral.resnet import ChannelNorm, picture
 
 
 class UNet(nn.Module):

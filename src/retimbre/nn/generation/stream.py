@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.models.generation.weights import PackedWeights
+from retimbre.nn.generation.weights import PackedWeights
 
 PANEL = 128  # columns, as in wavenet.cpp
 ALIGNMENT = 64  # bytes: one cache line

@@ -7,7 +7,7 @@ frame hold that frame. No way looks further than one frame to either side, so a 
 import torch
 from torch import Tensor, nn
 
-from retimbre.models.wavenet_config import SEGMENTS_PER_FRAME
+from retimbre.nn.wavenet.options import SEGMENTS_PER_FRAME
 
 
 def nearest(h: Tensor, start: int, stop: int, first: int, T: int) -> Tensor:

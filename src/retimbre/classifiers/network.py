@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from retimbre.models.storage import reading, save_weights
+from retimbre.nn.weights import reading, save_weights
 
 DB_PER_UNIT = 15.0  # about one standard deviation of levelled music in dB
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from retimbre.audio.companding import pcm_decode
 from retimbre.errors import RetimbreError
-from retimbre.models import mixture, upsampling
-from retimbre.models.context_stack import ContextStack
-from retimbre.models.wavenet_config import CODES, CONTEXT_FRAMES, SEGMENTS_PER_FRAME, SILENCE, WaveNetConfig
+from retimbre.nn.wavenet import mixture, upsampling
+from retimbre.nn.wavenet.context_stack import ContextStack
+from retimbre.nn.wavenet.options import CODES, CONTEXT_FRAMES, SEGMENTS_PER_FRAME, SILENCE, WaveNetConfig
 
 __all__ = ["CODES", "CONTEXT_FRAMES", "SEGMENTS_PER_FRAME", "SILENCE", "WaveNet", "WaveNetConfig", "check_features", "shift_right"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.models.wavenet import WaveNet
+from retimbre.nn.wavenet.network import WaveNet
 
 MULTIPLE = 16  # floats in the widest vector register
 
@@ -42,7 +42,7 @@ class PackedWeights:
     @cached_property
     def stream(self) -> np.ndarray:
         """The matrices as ``wavenet.cpp`` reads them."""
-        from retimbre.models.generation.stream import weight_stream
+        from retimbre.nn.generation.stream import weight_stream
 
         return weight_stream(self)
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retimbre.models.resnet import ResidualBlock2d, picture
+from retimbre.nn.spectral.resnet import ResidualBlock2d, picture
 
 
 class Dissertation(nn.Module):

@@ -14,9 +14,9 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.models import mixture
-from retimbre.models.excited import MARGIN, ExcitedWaveNet, feedback, locate, mean
-from retimbre.models.generation.weights import PackedWeights, pack
+from retimbre.nn.generation.weights import PackedWeights, pack
+from retimbre.nn.wavenet import mixture
+from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, feedback, locate, mean
 
 BLOCK_FRAMES = 64  # what does not depend on the samples is computed for this many frames at a time
 ROUTES = ("numba", "eager")
@@ -159,7 +159,7 @@ def _columns(x: Tensor, channels: int) -> np.ndarray:
 
 
 def _run_numba(job: Job) -> None:
-    from retimbre.models.generation.excited_kernel import run_excited  # compiled on first use, not on import
+    from retimbre.vocoders.excited.kernel import run_excited  # compiled on first use, not on import
 
     p = job.packed
     matrices = (p.embedding, p.gate, p.output, p.output_bias, p.skip_bias, p.hidden, p.hidden_bias, p.head, p.head_bias)

@@ -3,10 +3,10 @@
 import numpy as np
 from numba import njit
 
-from retimbre.models.excited import RELATIVE_SCALES
-from retimbre.models.generation.numba_kernel import COMPILE, HELPER, _add_product, _tanh
-from retimbre.models.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
-from retimbre.models.wavenet_config import CODES
+from retimbre.nn.generation.numba_kernel import COMPILE, HELPER, _add_product, _tanh
+from retimbre.nn.wavenet.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
+from retimbre.nn.wavenet.options import CODES
+from retimbre.vocoders.excited.network import RELATIVE_SCALES
 
 LEAST, MOST = (np.float32(x) for x in RELATIVE_SCALES)
 LEAST_SCALE = np.float32(LEAST_LOG_SCALE)

@@ -17,8 +17,8 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
-from retimbre.models import mixture
-from retimbre.models.wavenet import CODES, WaveNet, WaveNetConfig, check_features
+from retimbre.nn.wavenet import mixture
+from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, check_features
 
 PAST, FUTURE = 63, 64  # samples of the excitation before and after the predicted one that its features look at
 RADIUS = 256  # samples on either side over which the excitation's level is taken

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.models.generation.sampler import State, forced_logits, generate
-from retimbre.models.wavenet import WaveNet
+from retimbre.nn.generation.sampler import State, forced_logits, generate
+from retimbre.nn.wavenet.network import WaveNet
 
 Cost = Callable[[np.ndarray, int, bool], np.ndarray]
 

@@ -15,7 +15,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from retimbre.audio.companding import mu_law_encode, pcm_decode
-from retimbre.models.wavenet_config import CODES, PCM_CODES
+from retimbre.nn.wavenet.options import CODES, PCM_CODES
 
 HALF_STEP = 1 / PCM_CODES  # half the width of a cell
 LEAST_LOG_SCALE = -12.0  # a fifth of a 16-bit step: sharper is the same to the grid

@@ -6,7 +6,7 @@ Compiled functions are cached beside this file, or in NUMBA_CACHE_DIR when that 
 import numpy as np
 from numba import njit
 
-from retimbre.models.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
+from retimbre.nn.wavenet.mixture import LEAST_LOG_SCALE, LEAST_UNIFORM
 
 # Every helper is inlined: fastmath leaves the order of sums to the compiler, which compiles a called function for itself and again with
 # its caller. The process that compiles would run one of the two, those that load the cache the other, and draws would differ.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from retimbre.audio.companding import mu_law_decode, mu_law_encode, pcm_decode, pcm_encode
-from retimbre.models.generation.sampler import generate
-from retimbre.models.wavenet import CONTEXT_FRAMES, WaveNet, WaveNetConfig
+from retimbre.nn.generation.sampler import generate
+from retimbre.nn.wavenet.network import CONTEXT_FRAMES, WaveNet, WaveNetConfig
 
 FADE = 128  # samples of a join (8 ms at 16 kHz)
 SEARCH = 1024  # samples among which the place of a join is chosen

@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from retimbre.models.generation.sampler import forced_logits
-from retimbre.models.wavenet import WaveNet
+from retimbre.nn.generation.sampler import forced_logits
+from retimbre.nn.wavenet.network import WaveNet
 
 
 def rounding_change(

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.models.generation.stream import rounded
-from retimbre.models.generation.weights import PackedWeights, pack
-from retimbre.models.wavenet import SEGMENTS_PER_FRAME, WaveNet, check_features
+from retimbre.nn.generation.stream import rounded
+from retimbre.nn.generation.weights import PackedWeights, pack
+from retimbre.nn.wavenet.network import SEGMENTS_PER_FRAME, WaveNet, check_features
 
 ROUTES = ("auto", "numba", "cpp", "eager", "cuda")
 BLOCK_FRAMES = 64  # conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length
@@ -256,7 +256,7 @@ def _route(name, device: torch.device, packed: PackedWeights):
     if name == "auto":
         name = {"cpu": "numba", "cuda": "cuda"}.get(device.type, "eager")
     if name == "cpp":
-        from retimbre.models.generation import cpp_kernel
+        from retimbre.nn.generation import cpp_kernel
 
         return _tiled(cpp_kernel.run_job) if cpp_kernel.available() else _tiled(_run_numba)
     if name == "cuda" and device.type == "cuda":
@@ -284,7 +284,7 @@ def _tiled(run_job):
 
 
 def _run_numba(job: Job) -> None:
-    from retimbre.models.generation.numba_kernel import run_streams  # compiled on first use, not on import
+    from retimbre.nn.generation.numba_kernel import run_streams  # compiled on first use, not on import
 
     p = job.packed
     matrices = (p.embedding, p.gate, p.output, p.output_bias, p.skip_bias, p.hidden, p.hidden_bias, p.head, p.head_bias)
@@ -296,13 +296,13 @@ def _run_numba(job: Job) -> None:
 
 
 def _run_eager(job: Job, threads: int, state: State, device: torch.device) -> None:
-    from retimbre.models.generation import eager
+    from retimbre.nn.generation import eager
 
     eager.run(_eager_step(state, device), *_tensors(job))
 
 
 def _run_cuda(job: Job, threads: int, state: State, device: torch.device) -> None:
-    from retimbre.models.generation.cuda import GraphedStep
+    from retimbre.nn.generation.cuda import GraphedStep
 
     try:
         if state._graphed is None:  # False: it failed before
@@ -319,7 +319,7 @@ def _run_cuda(job: Job, threads: int, state: State, device: torch.device) -> Non
 
 
 def _eager_step(state: State, device: torch.device):
-    from retimbre.models.generation import eager
+    from retimbre.nn.generation import eager
 
     if state._step is None or state._step.device != device:
         state._step = eager.EagerStep(state.packed, device)

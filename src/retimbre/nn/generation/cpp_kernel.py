@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retimbre.models.generation.stream import KINDS
+from retimbre.nn.generation.stream import KINDS
 
 SOURCE = Path(__file__).with_name("wavenet.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")  # no -ffast-math: it
@@ -137,8 +137,8 @@ def _run(library: ctypes.CDLL, job) -> None:
 
 def _check(library: ctypes.CDLL) -> None:
     """Compare a small network's forced logits with the reference: seven streams use every tile size, both kernels every ring."""
-    from retimbre.models.generation.sampler import forced_logits
-    from retimbre.models.wavenet import WaveNet, WaveNetConfig
+    from retimbre.nn.generation.sampler import forced_logits
+    from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 
     random = np.random.default_rng(0)
     codes = random.integers(0, 256, (7, 48), dtype=np.uint8)

@@ -9,7 +9,7 @@ its arithmetic is tested against the eager route.
 import torch
 from torch import Tensor
 
-from retimbre.models.generation.eager import EagerStep
+from retimbre.nn.generation.eager import EagerStep
 
 CHUNK = 4096  # samples of the buffers; a longer job is run in several rounds
 
