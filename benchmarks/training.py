@@ -14,10 +14,10 @@ from retimbre import params
 from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.training.adversarial import TrainingConfig
-from retimbre.training.cyclegan import CycleGanTrainer
+from retimbre.systems.cyclegan.losses import CycleGanTrainer
+from retimbre.systems.cyclegan.step import TrainingConfig
 from retimbre.training.devices import make_fabric
-from retimbre.training.vocoder import WaveNetTrainer
+from retimbre.vocoders.steps import WaveNetTrainer
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 PROFILED_STEPS = 5

@@ -5,14 +5,14 @@ from pathlib import Path
 import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.classifiers.network import save_networks
+from retimbre.classifiers.train import Augmentation, BeyondEqBatches, DomainBatches, fit_classifier, fit_level_map
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.figures import plot_confusion
 from retimbre.evaluation.judges import REPRESENTATION, judge_scores, window_scores
 from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.classifier import Augmentation, BeyondEqBatches, DomainBatches, fit_classifier, fit_level_map
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
-from retimbre.training.loop import write_history
+from retimbre.training.fit import write_history
 from retimbre.training.stage import loaded_sources, write_metrics
 
 # The hard judges have much the hardest question and learn twice as long; the ordinary one is soon sure.

@@ -19,12 +19,12 @@ from retimbre.evaluation.ranges import Ranges, with_ranges
 from retimbre.evaluation.rows import all_rows
 from retimbre.evaluation.second_opinion import SecondOpinion
 from retimbre.evaluation.testset import load_items
-from retimbre.systems.baselines import fit_baselines
+from retimbre.systems.baselines.catalogue import fit_baselines
 from retimbre.systems.controls import EqualiserControl
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.cyclegan.system import CycleGan
 from retimbre.training.devices import set_threads
 from retimbre.training.stage import write_metrics
+from retimbre.vocoders.catalogue import Vocoder
 
 RAW, AUDIO, FEATURES, MODELS = Path("data/raw"), Path("data/resampled"), Path("data/features"), Path("data/models")
 OUT, METRICS = Path("data/evaluation"), Path("metrics")

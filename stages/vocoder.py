@@ -10,10 +10,10 @@ from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
 from retimbre.evaluation.curves import write_curves
 from retimbre.evaluation.likelihood import likelihood_figures
 from retimbre.evaluation.processes import side_by_side
-from retimbre.systems import vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics
+from retimbre.vocoders import catalogue as vocoder
 
 AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data/models/vocoder")
 PLOTS, METRICS = Path("metrics/plots/vocoder"), Path("metrics/vocoder.json")

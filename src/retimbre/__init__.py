@@ -23,6 +23,6 @@ def transfer(
     ``models``: the folder that ``dvc repro`` filled. Returns float32 (N,) at the same rate, as loud.
     Raises ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
-    from retimbre.systems.transfer import TimbreTransfer
+    from retimbre.systems.streaming import TimbreTransfer
 
     return TimbreTransfer.load(models)(audio, sample_rate, to, vocoder, seed)

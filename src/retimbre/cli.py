@@ -19,7 +19,7 @@ def transfer(args: argparse.Namespace) -> None:
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if output.resolve() == args.input.resolve():
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
-    from retimbre.systems.transfer import TimbreTransfer
+    from retimbre.systems.streaming import TimbreTransfer
 
     model = TimbreTransfer.load(args.models)
     info = model.transfer_file(args.input, output, args.to, args.vocoder, args.seed)

@@ -19,10 +19,10 @@ from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.testset import Item, load_items
 from retimbre.systems.controls import EqualiserControl
-from retimbre.systems.vocoder import Vocoder
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import seed_everything, set_threads
 from retimbre.training.stage import loaded_sources
+from retimbre.vocoders.catalogue import Vocoder
 
 MODELS = study.ROOT / "data/models"
 OWN_END = ("has diverged", "guard_action")  # of the messages with which training.loop and training.guards end a training
@@ -34,7 +34,8 @@ def trained(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.
 
     Its checkpoint is kept until they have been scored: an interrupted scoring need not train again.
     """
-    from retimbre.systems import cyclegan, pix2pix
+    from retimbre.systems.cyclegan.system import system as cyclegan
+    from retimbre.systems.pix2pix.train import train as pix2pix
 
     seed_everything(seed)
     values = {"cell": cell, "seed": seed, **params.flatten("model", p.model)}

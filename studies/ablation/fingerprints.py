@@ -11,13 +11,13 @@ from retimbre.evaluation.cache import code_of, versions
 
 CODE = {
     "data": ("retimbre.datasets.sources.base", "retimbre.datasets.sources.soundfont", "retimbre.datasets.preparation.resampling", "retimbre.datasets.preparation.caching"),
-    "training": ("retimbre.systems.cyclegan", "retimbre.systems.pix2pix", "retimbre.systems.controls", "retimbre.training.devices"),
+    "training": ("retimbre.systems.cyclegan.system", "retimbre.systems.pix2pix.train", "retimbre.systems.controls", "retimbre.training.devices"),
     "scoring": (
         "retimbre.evaluation.rows",
         "retimbre.evaluation.judges",
         "retimbre.evaluation.testset",
         "retimbre.evaluation.table",
-        "retimbre.systems.vocoder",
+        "retimbre.vocoders.catalogue",
     ),
 }
 

@@ -17,7 +17,7 @@ from retimbre.evaluation.judges import Judges
 from retimbre.evaluation.rows import Row, ThroughLevels, as_loud
 from retimbre.evaluation.table import add_skill, make_table
 from retimbre.evaluation.testset import Item
-from retimbre.systems.vocoder import Vocoder
+from retimbre.vocoders.catalogue import Vocoder
 
 N_FFT = 1024  # samples, of the filter; hops are the features' own
 

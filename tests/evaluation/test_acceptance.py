@@ -29,8 +29,8 @@ from retimbre.evaluation.table import add_skill, make_table
 from retimbre.evaluation.testset import Clip, Item
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.vocoders.catalogue import Vocoder
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 
 ROOT = Path(__file__).parents[2]

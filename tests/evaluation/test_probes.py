@@ -10,7 +10,7 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.evaluation import probes
 from retimbre.evaluation.testset import Clip, Item
-from retimbre.systems.cyclegan import CycleGan
+from retimbre.systems.cyclegan.system import CycleGan
 
 RATE, DOMAINS, TOP_DB = 16000, ["piano", "guitar"], 7.0
 CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)

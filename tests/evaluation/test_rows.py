@@ -9,7 +9,7 @@ from retimbre.evaluation.rows import CopySynthesis, all_rows
 from retimbre.evaluation.testset import Clip, Item
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.controls import EqualiserControl
-from retimbre.systems.vocoder import Vocoder
+from retimbre.vocoders.catalogue import Vocoder
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 

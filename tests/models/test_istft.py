@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from retimbre.audio.spectral import spsi_phase, stft
-from retimbre.training.istft import IstftTrainer, multi_resolution_loss
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.istft.discriminators import MultiResolution, feature_matching
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet, analytic_phase
+from retimbre.vocoders.istft.train import IstftTrainer, multi_resolution_loss
 
 RATE, HOP, BINS = 16000, 256, 24
 CPU = SimpleNamespace(device="cpu", backward=lambda loss: loss.backward(), autocast=contextlib.nullcontext, world_size=1)

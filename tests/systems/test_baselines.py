@@ -12,8 +12,8 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import AudioWriter, PackedAudio
 from retimbre.errors import RetimbreError
 from retimbre.params import Baselines
-from retimbre.systems.baselines import BASELINES, SYSTEMS, fit_baselines
-from retimbre.systems.training_free import draw_corpus, looped, window_samples
+from retimbre.systems.baselines.base import draw_corpus, looped, window_samples
+from retimbre.systems.baselines.catalogue import BASELINES, SYSTEMS, fit_baselines
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

@@ -4,7 +4,7 @@ import torch
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import stft
-from retimbre.systems.cepstral import Cepstral, log_envelope
+from retimbre.systems.baselines.cepstral import Cepstral, log_envelope
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

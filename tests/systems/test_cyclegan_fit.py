@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from retimbre.systems import cyclegan
+from retimbre.systems.cyclegan.system import system as cyclegan
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import compile_networks
 
@@ -43,7 +43,7 @@ from toy_features import model_params
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.cyclegan import CycleGanTrainer
+from retimbre.systems.cyclegan.losses import CycleGanTrainer
 
 death, trained = int(sys.argv[2]), CycleGanTrainer.step
 

@@ -7,11 +7,11 @@ import torch
 from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.metrics import paired_lsd
 from retimbre.nn.wavenet.network import WaveNetConfig
-from retimbre.systems.excited import Examples, ExcitedVocoder, align, crops_of
-from retimbre.systems.vocoder_parts import Request
 from retimbre.training.devices import make_fabric
-from retimbre.training.excited import ExcitedTrainer, log_spectral_distance
+from retimbre.vocoders.base import Request
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet
+from retimbre.vocoders.excited.train import ExcitedTrainer, log_spectral_distance
+from retimbre.vocoders.excited.vocoder import Examples, ExcitedVocoder, align, crops_of
 
 RATE = 16000
 FEATURES = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)

@@ -4,7 +4,7 @@ import scipy.optimize
 import torch
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.systems.gram import GramOptimisation, gram, losses, minimise
+from retimbre.systems.baselines.gram import GramOptimisation, gram, losses, minimise
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

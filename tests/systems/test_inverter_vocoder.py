@@ -10,8 +10,8 @@ from scipy.ndimage import maximum_filter1d
 from scipy.signal import butter, sosfilt
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.systems.inverter import Inverter
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from retimbre.vocoders.inverter.vocoder import Inverter
 
 RATE, HOP, SECONDS = 16000, 256, 6.0
 FINE = FeatureConfig(RATE, HOP, "retimbre", 32.7031956626, 188, 24, 1024, 80, 60.0)

@@ -4,7 +4,7 @@ import torch
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
-from retimbre.systems.mosaicing import Mosaicing
+from retimbre.systems.baselines.concatenative import Mosaicing
 
 RATE, HOP = 8000, 128
 CONFIG = FeatureConfig(RATE, HOP, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

@@ -3,8 +3,8 @@ import torch
 from sklearn.decomposition import non_negative_factorization
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.systems import musaicing as m
-from retimbre.systems.musaicing import Musaicing
+from retimbre.systems.baselines.catalogue import nmf as m
+from retimbre.systems.baselines.nmf import Musaicing
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

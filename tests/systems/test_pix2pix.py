@@ -6,8 +6,8 @@ from retimbre import params
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.systems import pix2pix
-from retimbre.systems.cyclegan import CycleGan
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.systems.pix2pix.train import train as pix2pix
 
 BINS = 16
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.systems import texture as t
-from retimbre.systems.texture import TextureOptimisation
+from retimbre.systems.baselines.catalogue import texture as t
+from retimbre.systems.baselines.texture import TextureOptimisation
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)

@@ -14,9 +14,9 @@ from retimbre.cli import main
 from retimbre.errors import RetimbreError
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.transfer import Chunking, TimbreTransfer
-from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.systems.streaming import Chunking, TimbreTransfer
+from retimbre.vocoders.catalogue import Vocoder
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 

@@ -6,8 +6,8 @@ import torch
 from test_transfer import FEATURES, RATE, melody, train_nothing
 
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.transfer import Chunking, TimbreTransfer
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.systems.streaming import Chunking, TimbreTransfer
 
 
 @pytest.mark.parametrize(("kind", "blocks"), [("resnet1d", 4), ("resnet2d", 3), ("unet", 5), ("dissertation", 2)])

@@ -18,8 +18,8 @@ from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_fi
 from retimbre.evaluation.likelihood import likelihood_figures, part_figures, read_excerpts, untrained
 from retimbre.evaluation.metrics import paired_lsd
 from retimbre.evaluation.processes import side_by_side
-from retimbre.systems.excited import segment_frames
-from retimbre.systems.vocoder import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
+from retimbre.vocoders.catalogue import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
+from retimbre.vocoders.excited.vocoder import segment_frames
 
 ROOT = Path(__file__).parents[2]
 RATE, SECONDS, DOMAINS = 16000, 3.0, ["reed", "bell"]

@@ -15,11 +15,11 @@ from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.systems import wavenet_fit
-from retimbre.systems.transfer import Chunking, TimbreTransfer
-from retimbre.systems.wavenet import WaveNetVocoder, fit_wavenet
-from retimbre.systems.wavenet_beams import LevelCost
-from retimbre.systems.wavenet_codec import Codec, backwards, backwards_levels, forwards
+from retimbre.systems.streaming import Chunking, TimbreTransfer
+from retimbre.vocoders.wavenet import train as wavenet_fit
+from retimbre.vocoders.wavenet.beams import LevelCost
+from retimbre.vocoders.wavenet.codec import Codec, backwards, backwards_levels, forwards
+from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder, fit_wavenet
 
 HOP, RATE, TOP_DB = 256, 16000, 0.0
 FEATURES = FeatureConfig(RATE, HOP, "retimbre", 32.7031956626, 84, 12, 1024, 20, 60.0)

@@ -5,11 +5,11 @@ import torch
 
 from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig, rate_factor
-from retimbre.training.cyclegan import CycleGanTrainer
+from retimbre.systems.cyclegan.losses import CycleGanTrainer
+from retimbre.systems.cyclegan.step import AdversarialTrainer, TrainingConfig, rate_factor
+from retimbre.training.averages import Ema
 from retimbre.training.devices import make_fabric
-from retimbre.training.ema import Ema
-from retimbre.training.losses import PitchClassLevels
+from retimbre.training.gan import PitchClassLevels
 
 BASE = dict(
     steps=100,

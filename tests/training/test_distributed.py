@@ -16,11 +16,11 @@ from toy_features import model_params, write_features
 
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.systems import cyclegan
+from retimbre.systems.cyclegan.system import system as cyclegan
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
-from retimbre.training.distributed import average, average_gradients, check_batch, gather, own_share
-from retimbre.training.loop import write_history
+from retimbre.training.fit import write_history
+from retimbre.training.processes import average, average_gradients, check_batch, gather, own_share
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ from retimbre.errors import run
 from retimbre.systems import cyclegan
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
-from retimbre.training.loop import write_history
+from retimbre.training.fit import write_history
 
 def main():
     torch.set_num_threads(1)

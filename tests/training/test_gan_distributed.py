@@ -3,7 +3,7 @@
 from test_distributed import assert_equal_training, start
 from toy_features import model_params, write_features
 
-from retimbre.systems import cyclegan
+from retimbre.systems.cyclegan.system import system as cyclegan
 
 
 def test_penalty_and_further_steps_on_two_processes_equal_one(tmp_path) -> None:

@@ -5,8 +5,8 @@ import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.fit import Loop, write_history
 from retimbre.training.guards import Guards
-from retimbre.training.loop import Loop, write_history
 from retimbre.training.timing import part
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
-from retimbre.training.ema import Ema
-from retimbre.training.losses import (
+from retimbre.training.averages import Ema
+from retimbre.training.gan import (
     DISCRIMINATOR_LOSS,
     GENERATOR_LOSS,
     Adversarial,

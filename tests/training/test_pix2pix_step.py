@@ -3,9 +3,9 @@ import torch
 
 from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.training.adversarial import TrainingConfig
+from retimbre.systems.cyclegan.step import TrainingConfig
+from retimbre.systems.pix2pix.step import Pix2PixTrainer
 from retimbre.training.devices import make_fabric
-from retimbre.training.pix2pix import Pix2PixTrainer
 
 CONFIG = TrainingConfig(
     steps=100,

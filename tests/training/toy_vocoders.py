@@ -7,8 +7,8 @@ from torch import Tensor
 
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import WaveNetConfig
-from retimbre.training.vocoder import InverterTrainer, WaveNetTrainer
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from retimbre.vocoders.steps import InverterTrainer, WaveNetTrainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -139,7 +139,7 @@ def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
 
 @cache
 def code_of(*modules: str, root: Path = PACKAGE) -> str:
-    """A digest of everything that the modules (``retimbre.systems.vocoder`` ...) run; comments and layout do not count."""
+    """A digest of everything that the modules (``retimbre.vocoders.catalogue`` ...) run; comments and layout do not count."""
     files = sorted({file for module in modules for file in sources(module, root)})
     if missing := [module for module in modules if _path_of(module, root) is None]:
         raise ValueError(f"{missing[0]} is not a module of retimbre")

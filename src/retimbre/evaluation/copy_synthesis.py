@@ -20,8 +20,8 @@ from retimbre.evaluation.pitch import NoteTranscriber, jaccard, raw_pitch_accura
 from retimbre.evaluation.processes import Map, one_thread, side_by_side
 from retimbre.evaluation.testset import PERFORMANCE, Item, first_second, load_items
 from retimbre.progress import Progress
-from retimbre.systems.vocoder import Vocoder
 from retimbre.training.devices import set_threads
+from retimbre.vocoders.catalogue import Vocoder
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from retimbre.evaluation.figures import curves, save
-from retimbre.training.loop import write_history
+from retimbre.training.fit import write_history
 
 
 def write_curves(folder: Path, name: str, rows: list[dict[str, float]], title: str) -> list[Path]:

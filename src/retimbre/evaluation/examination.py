@@ -14,9 +14,9 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.classifiers.network import probabilities
+from retimbre.classifiers.train import split_windows
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.judges import REPRESENTATION, Judges
-from retimbre.training.classifier import split_windows
 
 BINS = 10  # of the calibration curve
 

@@ -21,9 +21,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
 from retimbre.classifiers.network import LevelMap, SpectrumClassifier, load_networks, probabilities
+from retimbre.classifiers.train import DECODED_FROM, rate, split_windows, windows
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.training.classifier import DECODED_FROM, rate, split_windows, windows
 
 REPRESENTATION = "mel"
 HARD_SURE = 0.9  # a window is beyond EQ when the hard judge is at least so sure; see style_beyond_eq

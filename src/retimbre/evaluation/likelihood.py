@@ -20,9 +20,9 @@ import torch
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.processes import Map, side_by_side
-from retimbre.systems.vocoder import Vocoder
-from retimbre.systems.vocoder_parts import Part
 from retimbre.training.devices import set_threads
+from retimbre.vocoders.base import Part
+from retimbre.vocoders.catalogue import Vocoder
 
 SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
 Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), levels (F, frames + 1), instrument

@@ -27,8 +27,8 @@ from retimbre.evaluation.quality import projection_error_db
 from retimbre.evaluation.statistics import wilson
 from retimbre.evaluation.testset import Item
 from retimbre.params import Dataset
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.vocoders.catalogue import Vocoder
 
 TAKES, NOTES = 5, 20  # per direction
 NOTE_S, HELD_S, LEAD_S, ATTACK_S = 0.4, 0.36, 0.1, 0.08  # the tracker listens after the attack

@@ -19,7 +19,7 @@ from retimbre.evaluation.cache import code_of, digest, versions
 from retimbre.evaluation.testset import Item, first_second
 
 if TYPE_CHECKING:  # a row's fingerprint covers this file's imports: it must not name the other systems
-    from retimbre.systems.vocoder import Vocoder
+    from retimbre.vocoders.catalogue import Vocoder
 
 PEAK_LIMIT = 0.99
 

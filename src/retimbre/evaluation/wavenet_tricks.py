@@ -21,9 +21,9 @@ from retimbre.evaluation.likelihood import part_figures
 from retimbre.evaluation.metrics import feature_lsd, paired_lsd, paired_mrstft
 from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.wavenet import SETTINGS, WaveNetVocoder
-from retimbre.systems.wavenet_fit import fit_wavenet
 from retimbre.training.devices import set_threads
+from retimbre.vocoders.wavenet.train import fit_wavenet
+from retimbre.vocoders.wavenet.vocoder import SETTINGS, WaveNetVocoder
 
 BEAMS = ((1, 1024), (8, 512))  # width, step in samples
 SECONDS, PER_DIRECTION = 3.0, 3  # of each piece that is heard, and pieces

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from retimbre.errors import RetimbreError
-from retimbre.training.distributed import end_with_parent
+from retimbre.training.processes import end_with_parent
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

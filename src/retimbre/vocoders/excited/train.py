@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from retimbre.training.timing import part
-from retimbre.training.vocoder import Trainer
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
+from retimbre.vocoders.steps import Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
 from retimbre.audio.spectral import istft, stft
-from retimbre.systems.training_free import Corpus, TrainingFree, looped
+from retimbre.systems.baselines.base import Corpus, TrainingFree, looped
 
 WINDOW_S = 0.064  # about; the FFT has a multiple of 256 samples, four hops
 FLOOR = 1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes

@@ -25,13 +25,13 @@ from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.nn.weights import reading, save_weights
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.excited import ExcitedVocoder
-from retimbre.systems.inverter import Inverter
-from retimbre.systems.istft import IstftVocoder
-from retimbre.systems.vocoder_parts import KINDS, Kind, Part, Request, Training
-from retimbre.systems.wavenet import WaveNetVocoder
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
+from retimbre.vocoders.base import KINDS, Kind, Part, Request, Training
+from retimbre.vocoders.excited.vocoder import ExcitedVocoder
+from retimbre.vocoders.inverter.vocoder import Inverter
+from retimbre.vocoders.istft.vocoder import IstftVocoder
+from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 
 PARTS: dict[str, type[Part]] = {part.name: part for part in (Inverter, IstftVocoder, WaveNetVocoder, ExcitedVocoder)}
 MAIN_KINDS = ("source_phase", "griffin_lim")  # with the source's phase and without it

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from retimbre.audio.features import decibels, normalise
 from retimbre.audio.spectral import mel_filters, stft
-from retimbre.training.distributed import average_gradients, own_share
-from retimbre.training.losses import hinge_discriminator, hinge_generator
+from retimbre.training.gan import hinge_discriminator, hinge_generator
+from retimbre.training.processes import average_gradients, own_share
 from retimbre.training.timing import part
-from retimbre.training.vocoder import LEVEL_CHANGE_DB, cosine_rate
 from retimbre.vocoders.inverter.network import FLOOR_DB, BandDistance
 from retimbre.vocoders.istft.discriminators import MultiResolution, feature_matching
 from retimbre.vocoders.istft.network import IstftNet
+from retimbre.vocoders.steps import LEVEL_CHANGE_DB, cosine_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

@@ -12,12 +12,12 @@ from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.params import Model
-from retimbre.systems.cyclegan import CycleGan, prepare, train
+from retimbre.systems.cyclegan.system import CycleGan, prepare, train
+from retimbre.systems.pix2pix.step import Pix2PixTrainer
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
-from retimbre.training.distributed import check_batch
-from retimbre.training.pix2pix import Pix2PixTrainer
+from retimbre.training.processes import check_batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

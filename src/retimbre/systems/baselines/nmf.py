@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.systems.training_free import Corpus, TrainingFree, window_samples
+from retimbre.systems.baselines.base import Corpus, TrainingFree, window_samples
 
 WINDOW, WINDOW_RATE = 2048, 16000  # samples at Hz: 128 ms, which separates semitones from about 250 Hz up
 LONGEST_S = 20.0  # longer sources are factorised in parts: activations are independent but for a few frames

@@ -21,8 +21,8 @@ from retimbre.audio.loudness import LoudnessMeter
 from retimbre.audio.streaming import resample_blocks
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
-from retimbre.systems.cyclegan import CycleGan
-from retimbre.systems.vocoder import Vocoder
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.vocoders.catalogue import Vocoder
 
 MODELS = Path("data/models")
 SHORTEST_S = 0.1

@@ -26,7 +26,7 @@ from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.loop import Loop
+from retimbre.training.fit import Loop
 from retimbre.training.timing import part
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import numpy as np
 
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.params import Baselines
-from retimbre.systems.cepstral import Cepstral
-from retimbre.systems.gram import GramOptimisation
-from retimbre.systems.mosaicing import Mosaicing
-from retimbre.systems.musaicing import Musaicing
-from retimbre.systems.texture import TextureOptimisation
+from retimbre.systems.baselines.cepstral import Cepstral
+from retimbre.systems.baselines.concatenative import Mosaicing
+from retimbre.systems.baselines.gram import GramOptimisation
+from retimbre.systems.baselines.nmf import Musaicing
+from retimbre.systems.baselines.texture import TextureOptimisation
 
 SYSTEMS = {system.name: system for system in (Cepstral, Mosaicing, Musaicing, GramOptimisation, TextureOptimisation)}
 BASELINES: tuple[str, ...] = tuple(SYSTEMS)

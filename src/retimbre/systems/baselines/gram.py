@@ -16,7 +16,7 @@ from torch import Tensor
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.systems.training_free import Corpus, TrainingFree, looped, window_samples
+from retimbre.systems.baselines.base import Corpus, TrainingFree, looped, window_samples
 
 WINDOW, PUBLISHED_RATE = 2048, 16000  # samples at Hz, a quarter as hop (librosa's defaults)
 LONGEST_S = 20.0  # longer sources are optimised in parts

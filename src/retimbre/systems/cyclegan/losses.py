@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from retimbre.training.adversarial import AdversarialTrainer
+from retimbre.systems.cyclegan.step import AdversarialTrainer
 
 
 class CycleGanTrainer(AdversarialTrainer):

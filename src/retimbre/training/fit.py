@@ -22,8 +22,8 @@ from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
-from retimbre.training.distributed import any_process, average
 from retimbre.training.guards import Guards
+from retimbre.training.processes import any_process, average
 from retimbre.training.timing import PARTS, PartTimes, collecting
 
 if TYPE_CHECKING:

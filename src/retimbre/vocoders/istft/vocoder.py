@@ -9,13 +9,13 @@ from torch import nn
 
 from retimbre.audio.spectral import stft
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.training.devices import compiled, make_fabric
-from retimbre.training.distributed import check_batch
-from retimbre.training.istft import IstftTrainer
-from retimbre.training.loop import Loop
+from retimbre.training.fit import Loop
+from retimbre.training.processes import check_batch
+from retimbre.vocoders.base import Part, Request, Training
 from retimbre.vocoders.inverter.network import SpectralInverter
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
+from retimbre.vocoders.istft.train import IstftTrainer
 
 MAGNITUDE_SHARE = 0.4  # of the steps, which fit levels alone where there is no inverter to start from
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.audio.levels import rms
 from retimbre.errors import RetimbreError
-from retimbre.systems.training_free import Corpus, TrainingFree
+from retimbre.systems.baselines.base import Corpus, TrainingFree
 
 MFCCS = 12  # coefficients 1 to 12; the level is not compared, only its course within the unit
 PARTS = 4  # frames of a unit that are compared one by one: an attack is not a decay

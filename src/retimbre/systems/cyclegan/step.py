@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retimbre.training.distributed import average_gradients, gather, own_share
-from retimbre.training.ema import Ema
-from retimbre.training.losses import Adversarial, ReplayPool, feature_matching, gradient_penalty, mean
+from retimbre.training.averages import Ema
+from retimbre.training.gan import Adversarial, ReplayPool, feature_matching, gradient_penalty, mean
+from retimbre.training.processes import average_gradients, gather, own_share
 from retimbre.training.timing import part
 
 if TYPE_CHECKING:

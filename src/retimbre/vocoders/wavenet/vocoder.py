@@ -16,11 +16,11 @@ from retimbre.nn.generation import long
 from retimbre.nn.generation.beam import beam_search
 from retimbre.nn.generation.sampler import State, forced_logits, generate
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig, shift_right
-from retimbre.systems.vocoder_parts import Part, Request, Training
-from retimbre.systems.wavenet_beams import LevelCost
-from retimbre.systems.wavenet_codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
-from retimbre.systems.wavenet_fit import fit_wavenet
-from retimbre.training.vocoder import likelihoods
+from retimbre.vocoders.base import Part, Request, Training
+from retimbre.vocoders.steps import likelihoods
+from retimbre.vocoders.wavenet.beams import LevelCost
+from retimbre.vocoders.wavenet.codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
+from retimbre.vocoders.wavenet.train import fit_wavenet
 
 __all__ = ["WaveNetVocoder", "decode_audio", "encode_audio", "fit_wavenet"]
 

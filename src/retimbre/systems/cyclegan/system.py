@@ -23,16 +23,16 @@ from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.weights import reading, save_weights
 from retimbre.params import Model
+from retimbre.systems.cyclegan.losses import CycleGanTrainer
+from retimbre.systems.cyclegan.selection import Selection, Validation
+from retimbre.systems.cyclegan.step import AdversarialTrainer, TrainingConfig
 from retimbre.tracking import StageRun
-from retimbre.training.adversarial import AdversarialTrainer, TrainingConfig
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.cyclegan import CycleGanTrainer
 from retimbre.training.devices import compile_networks, make_fabric
-from retimbre.training.distributed import check_batch
+from retimbre.training.fit import Loop
+from retimbre.training.gan import PitchClassLevels
 from retimbre.training.guards import Guards, measure
-from retimbre.training.loop import Loop
-from retimbre.training.losses import PitchClassLevels
-from retimbre.training.selection import Selection, Validation
+from retimbre.training.processes import check_batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

@@ -8,13 +8,13 @@ from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.wavenet_codec import Codec, backwards, encode_audio
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import compiled, make_fabric
-from retimbre.training.distributed import check_batch
-from retimbre.training.loop import Loop
-from retimbre.training.vocoder import WaveNetTrainer
+from retimbre.training.fit import Loop
+from retimbre.training.processes import check_batch
+from retimbre.vocoders.steps import WaveNetTrainer
+from retimbre.vocoders.wavenet.codec import Codec, backwards, encode_audio
 
 CROP = "vocoder.wavenet_crop_frames"
 REDRAWS = 8  # tries to replace a silent crop; after them it stays, so that a silent data set can be trained on too

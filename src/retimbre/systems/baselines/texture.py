@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import griffin_lim, stft
-from retimbre.systems.gram import minimise
-from retimbre.systems.training_free import Corpus, TrainingFree, looped, window_samples
+from retimbre.systems.baselines.base import Corpus, TrainingFree, looped, window_samples
+from retimbre.systems.baselines.gram import minimise
 
 WINDOW, PUBLISHED_RATE, PUBLISHED_FILTERS = 2048, 22050, 4096  # samples at Hz, a quarter as hop
 WIDTH = 11  # frames

@@ -23,14 +23,14 @@ from retimbre.audio.spectral import griffin_lim, istft, mel_filters, spsi_phase,
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.params import Vocoder as VocoderParams
-from retimbre.systems.vocoder_parts import Part, Request, Training
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import compiled, make_fabric
-from retimbre.training.distributed import check_batch
-from retimbre.training.loop import Loop
-from retimbre.training.vocoder import InverterTrainer
+from retimbre.training.fit import Loop
+from retimbre.training.processes import check_batch
+from retimbre.vocoders.base import Part, Request, Training
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from retimbre.vocoders.steps import InverterTrainer
 
 AT_FLOOR_DB = 0.1  # above the floor: levels are kept as float16, which rounds
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from retimbre.audio.features import normalise
 from retimbre.nn.wavenet import mixture
 from retimbre.nn.wavenet.network import WaveNet, shift_right
-from retimbre.training.distributed import average_gradients, own_share
-from retimbre.training.ema import Ema
+from retimbre.training.averages import Ema
+from retimbre.training.processes import average_gradients, own_share
 from retimbre.training.timing import part
 from retimbre.vocoders.inverter.network import BandDistance, SpectralInverter, inverter_loss
 

@@ -22,14 +22,14 @@ from retimbre.nn.wavenet.network import WaveNetConfig
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.params.together import least_segment_frames
 from retimbre.progress import Progress
-from retimbre.systems.vocoder_parts import Part, Request, Training
-from retimbre.systems.wavenet_fit import CROP, mean_and_std, shape_of
 from retimbre.training.devices import compiled, make_fabric
-from retimbre.training.distributed import check_batch
-from retimbre.training.excited import ExcitedTrainer
-from retimbre.training.loop import Loop
+from retimbre.training.fit import Loop
+from retimbre.training.processes import check_batch
+from retimbre.vocoders.base import Part, Request, Training
 from retimbre.vocoders.excited.generation import State, expected, generate, padded
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, previous
+from retimbre.vocoders.excited.train import ExcitedTrainer
+from retimbre.vocoders.wavenet.train import CROP, mean_and_std, shape_of
 
 SETTINGS = ("excited_iterations", "excited_temperature", "excited_share", "wavenet_preemphasis", "wavenet_gain")  # kept with the weights
 
