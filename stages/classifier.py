@@ -5,11 +5,11 @@ from pathlib import Path
 import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.classifiers.network import save_networks
+from retimbre.classifiers.panel import REPRESENTATION, judge_scores, window_scores
 from retimbre.classifiers.train import Augmentation, BeyondEqBatches, DomainBatches, fit_classifier, fit_level_map
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation.figures import plot_confusion
-from retimbre.evaluation.judges import REPRESENTATION, judge_scores, window_scores
+from retimbre.evaluation.report.figures import plot_confusion
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.fit import write_history

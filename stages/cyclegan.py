@@ -6,7 +6,7 @@ import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation.curves import write_curves
+from retimbre.evaluation.report.curves import write_curves
 from retimbre.systems.cyclegan.system import system as cyclegan
 from retimbre.systems.pix2pix.train import train as pix2pix
 from retimbre.training.checkpoint import Scratch, fingerprint

@@ -7,18 +7,19 @@ from pathlib import Path
 import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.audio.features import FeatureExtractor
+from retimbre.classifiers.forest import SecondOpinion
+from retimbre.classifiers.panel import Judges
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation import calibration, probes, scoring, suite, table
-from retimbre.evaluation.cache import Cache
-from retimbre.evaluation.gallery import write_gallery
-from retimbre.evaluation.judges import Judges
-from retimbre.evaluation.outputs import file_name, write_outputs
-from retimbre.evaluation.pitch import NoteTranscriber
-from retimbre.evaluation.ranges import Ranges, with_ranges
-from retimbre.evaluation.rows import all_rows
-from retimbre.evaluation.second_opinion import SecondOpinion
-from retimbre.evaluation.testset import load_items
+from retimbre.evaluation.bench import calibration, probes, scoring, suite
+from retimbre.evaluation.bench.cache import Cache
+from retimbre.evaluation.bench.outputs import file_name, write_outputs
+from retimbre.evaluation.bench.ranges import Ranges, with_ranges
+from retimbre.evaluation.bench.rows import all_rows
+from retimbre.evaluation.bench.testset import load_items
+from retimbre.evaluation.report.gallery import write_gallery
+from retimbre.evaluation.results import table
+from retimbre.metrics.notes import NoteTranscriber
 from retimbre.systems.baselines.catalogue import fit_baselines
 from retimbre.systems.controls import EqualiserControl
 from retimbre.systems.cyclegan.system import CycleGan

@@ -6,10 +6,10 @@ import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params, tracking
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import run
-from retimbre.evaluation.copy_synthesis import copy_synthesis_figures
-from retimbre.evaluation.curves import write_curves
-from retimbre.evaluation.likelihood import likelihood_figures
-from retimbre.evaluation.processes import side_by_side
+from retimbre.evaluation.bench.copy_synthesis import copy_synthesis_figures
+from retimbre.evaluation.bench.likelihood import likelihood_figures
+from retimbre.evaluation.bench.processes import side_by_side
+from retimbre.evaluation.report.curves import write_curves
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from retimbre import __version__, errors
-from retimbre.evaluation.headline import FAILURES, HEADLINE, Headline
+from retimbre.metrics.headline import FAILURES, HEADLINE, Headline
 from retimbre.params import VocoderKind
 
 
@@ -99,7 +99,7 @@ def summary(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    from retimbre.evaluation import comparison
+    from retimbre.evaluation.results import comparison
 
     sides = [[comparison.read_run(name) for name in side.split(",") if name] for side in (args.run_a, args.run_b)]
     if not all(sides):

@@ -15,9 +15,9 @@ from scoring import CellScorer, records, tabulate
 
 from retimbre import errors, params, tracking
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.classifiers.panel import Judges
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.evaluation.judges import Judges
-from retimbre.evaluation.testset import Item, load_items
+from retimbre.evaluation.bench.testset import Item, load_items
 from retimbre.systems.controls import EqualiserControl
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import seed_everything, set_threads

@@ -7,16 +7,16 @@ all of them (``dvc commit`` accepts results as they are).
 import study
 
 from retimbre import errors
-from retimbre.evaluation.cache import code_of, versions
+from retimbre.evaluation.bench.cache import code_of, versions
 
 CODE = {
     "data": ("retimbre.datasets.sources.base", "retimbre.datasets.sources.soundfont", "retimbre.datasets.preparation.resampling", "retimbre.datasets.preparation.caching"),
     "training": ("retimbre.systems.cyclegan.system", "retimbre.systems.pix2pix.train", "retimbre.systems.controls", "retimbre.training.devices"),
     "scoring": (
-        "retimbre.evaluation.rows",
-        "retimbre.evaluation.judges",
-        "retimbre.evaluation.testset",
-        "retimbre.evaluation.table",
+        "retimbre.evaluation.bench.rows",
+        "retimbre.classifiers.panel",
+        "retimbre.evaluation.bench.testset",
+        "retimbre.evaluation.results.table",
         "retimbre.vocoders.catalogue",
     ),
 }

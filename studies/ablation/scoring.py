@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.evaluation import metrics as m
-from retimbre.evaluation.judges import Judges
-from retimbre.evaluation.rows import Row, ThroughLevels, as_loud
-from retimbre.evaluation.table import add_skill, make_table
-from retimbre.evaluation.testset import Item
+from retimbre.classifiers.panel import Judges
+from retimbre.evaluation.bench.rows import Row, ThroughLevels, as_loud
+from retimbre.evaluation.bench.testset import Item
+from retimbre.evaluation.results.table import add_skill, make_table
+from retimbre.metrics import spectral as m
 from retimbre.vocoders.catalogue import Vocoder
 
 N_FFT = 1024  # samples, of the filter; hops are the features' own

@@ -1,7 +1,7 @@
 """From the cells' results to tables: ``tables.md``, ``brief.md``, ``ablation.csv`` and ``summary.json``.
 
 Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are several, over
-seeds (:func:`retimbre.evaluation.statistics.hierarchical_difference`); with three seeds they are still too narrow.
+seeds (:func:`retimbre.evaluation.results.statistics.hierarchical_difference`); with three seeds they are still too narrow.
 Differences are to the variant ``default`` (or the group's own, see ``study.reference_of``), on the same pieces; none where
 the pieces are others.
 ``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of the README.
@@ -18,8 +18,8 @@ import numpy as np
 import study
 
 from retimbre import errors
-from retimbre.evaluation.statistics import Difference, hierarchical_difference
-from retimbre.evaluation.table import compare, intervals, read_table
+from retimbre.evaluation.results.statistics import Difference, hierarchical_difference
+from retimbre.evaluation.results.table import compare, intervals, read_table
 
 DOCUMENTS = {study.ROOT / "docs/ablation.md": "tables.md", study.ROOT / "README.md": "brief.md"}
 BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"

@@ -17,16 +17,19 @@ import torch
 
 from retimbre import params
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.classifiers.forest import SecondOpinion
 from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier
+from retimbre.classifiers.panel import Judges
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.datasets.scores.corpus import Note, soundfont
 from retimbre.datasets.scores.performance import perform
-from retimbre.evaluation import distribution, metrics, pitch, probes, scoring
-from retimbre.evaluation.judges import Judges
-from retimbre.evaluation.scoring import Output, Result, Scorer
-from retimbre.evaluation.second_opinion import SecondOpinion
-from retimbre.evaluation.table import add_skill, make_table
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.evaluation.bench import probes, scoring
+from retimbre.evaluation.bench.scoring import Output, Result, Scorer
+from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.evaluation.results.table import add_skill, make_table
+from retimbre.metrics import distribution
+from retimbre.metrics import notes as pitch
+from retimbre.metrics import spectral as metrics
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.cyclegan.system import CycleGan

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from retimbre.evaluation import cache as c
-from retimbre.evaluation.pitch import Transcription
-from retimbre.evaluation.scoring import Output, Scored
+from retimbre.evaluation.bench import cache as c
+from retimbre.evaluation.bench.scoring import Output, Scored
+from retimbre.metrics.notes import Transcription
 
 FLOATS = hnp.arrays(np.float32, hnp.array_shapes(max_dims=2, max_side=6), elements=st.floats(width=32))
 PLAIN = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
@@ -142,9 +142,9 @@ def test_the_code_of_a_module_is_what_it_imports(package, tmp_path):
 
 
 def test_scoring_code_is_covered_and_systems_do_not_cover_each_other():
-    names = {p.name for p in c.sources("retimbre.evaluation.scoring")}
+    names = {p.name for p in c.sources("retimbre.evaluation.bench.scoring")}
     assert {"scoring.py", "metrics.py", "pitch.py", "judges.py"} <= names
-    rows = {str(p.relative_to(c.PACKAGE)) for p in c.sources("retimbre.evaluation.rows")}
+    rows = {str(p.relative_to(c.PACKAGE)) for p in c.sources("retimbre.evaluation.bench.rows")}
     assert not {name for name in rows if name.startswith("systems/")} and "evaluation/metrics.py" not in rows
 
 

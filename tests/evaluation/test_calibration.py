@@ -5,8 +5,8 @@ import json
 import pytest
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.calibration import LEAST_ITEMS, calibrate
-from retimbre.evaluation.table import make_table
+from retimbre.evaluation.bench.calibration import LEAST_ITEMS, calibrate
+from retimbre.evaluation.results.table import make_table
 
 DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
 RIGHT = {  # means as measured on the embedded data

@@ -12,8 +12,8 @@ import pytest
 
 from retimbre import cli
 from retimbre.errors import RetimbreError
-from retimbre.evaluation import comparison as c
-from retimbre.evaluation.table import make_table, write_table
+from retimbre.evaluation.results import comparison as c
+from retimbre.evaluation.results.table import make_table, write_table
 
 DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
 PIPELINE = """\

@@ -4,7 +4,7 @@ import mir_eval
 import numpy as np
 import pytest
 
-from retimbre.evaluation import content
+from retimbre.metrics import harmony as content
 
 RATE = 16000
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from retimbre.evaluation import distribution as dist
+from retimbre.metrics import distribution as dist
 
 
 def gaussian(n, d, seed, shift=0.0, scale=1.0):

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas
 
-from retimbre.evaluation import charts, figures
-from retimbre.evaluation.legend import group_of
-from retimbre.evaluation.statistics import Difference, Interval
+from retimbre.evaluation.report.legend import group_of
+from retimbre.evaluation.report.page import charts, figures
+from retimbre.evaluation.results.statistics import Difference, Interval
 
 SYSTEMS = ("copy", "eq_match", "oracle", "unrelated", "cepstral", "gram", "cyclegan", "cyclegan_griffin_lim", "vocoder_griffin_lim")
 

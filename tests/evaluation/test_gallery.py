@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.evaluation import boards, gallery, pairs
-from retimbre.evaluation.examination import Examination, project
-from retimbre.evaluation.scoring import Output, Result, Scored, Scorer
-from retimbre.evaluation.table import add_skill, make_table
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.classifiers.examination import Examination, project
+from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
+from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.evaluation.report.page import boards, gallery, pairs
+from retimbre.evaluation.results.table import add_skill, make_table
 
 RATE, SECONDS = 16000, 1.5
 CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
@@ -195,7 +195,7 @@ def test_notes_say_what_failed():
 
 
 def test_audio_of_rates_that_mp3_has_not_is_flac():
-    from retimbre.evaluation.media import audio_uri
+    from retimbre.evaluation.report.media import audio_uri
 
     kinds = [audio_uri(np.zeros(2000), rate).split(";")[0] for rate in (16000, 10000)]
     assert kinds == ["data:audio/mpeg", "data:audio/flac"]

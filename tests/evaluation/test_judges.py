@@ -7,6 +7,7 @@ import torch
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
 from retimbre.classifiers.network import save_networks
+from retimbre.classifiers.panel import HARD_SURE, Judges, judge_scores, window_scores
 from retimbre.classifiers.train import (
     Augmentation,
     BeyondEqBatches,
@@ -19,7 +20,6 @@ from retimbre.classifiers.train import (
 )
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.judges import HARD_SURE, Judges, judge_scores, window_scores
 from retimbre.training.devices import make_fabric
 
 BINS, FRAMES, TOP, RANGE = 24, 32, 0.0, 60.0

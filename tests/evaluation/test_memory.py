@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from retimbre.evaluation.memory import Memory, content_key, kept_by_content
+from retimbre.metrics.memory import Memory, content_key, kept_by_content
 
 
 def test_the_oldest_unused_is_forgotten():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from retimbre.evaluation import metrics
+from retimbre.metrics import spectral as metrics
 
 RATE = 16000
 PIANO, REED = [1, 0.6, 0.4, 0.25, 0.15, 0.1], [1, 0.05, 0.7, 0.05, 0.5, 0.05, 0.3]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retimbre.evaluation.figures import new_figure
-from retimbre.evaluation.pianoroll import counts, draw, overlap, pitch_range, svg_rectangles
-from retimbre.evaluation.pitch import Transcription, note_f1
+from retimbre.evaluation.report.figures import new_figure
+from retimbre.evaluation.report.pianoroll import counts, draw, overlap, pitch_range, svg_rectangles
+from retimbre.metrics.notes import Transcription, note_f1
 
 NOTES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(40, 80)), max_size=12)
 

@@ -6,7 +6,7 @@ import mir_eval
 import numpy as np
 import pytest
 
-from retimbre.evaluation import pitch
+from retimbre.metrics import notes as pitch
 
 RATE = 16000
 TUNE = [60, 64, 67, 72, 71, 67, 62]

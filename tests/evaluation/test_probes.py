@@ -8,8 +8,8 @@ import torch
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.scores.performance import PlayedNote
-from retimbre.evaluation import probes
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.evaluation.bench import probes
+from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.systems.cyclegan.system import CycleGan
 
 RATE, DOMAINS, TOP_DB = 16000, ["piano", "guitar"], 7.0

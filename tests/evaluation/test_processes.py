@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.processes import one_thread, side_by_side
+from retimbre.evaluation.bench.processes import one_thread, side_by_side
 
 
 def threads_here(task):

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from retimbre.evaluation import quality
+from retimbre.metrics import quality
 
 RATE = 16000
 

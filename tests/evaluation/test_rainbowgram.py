@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retimbre.evaluation import rainbowgram as r
-from retimbre.evaluation.media import level_png, pooled
+from retimbre.evaluation.report.media import level_png, pooled
+from retimbre.evaluation.report.page import rainbowgram as r
 
 RATE = 16000
 

@@ -6,10 +6,10 @@ import pytest
 from retimbre.datasets.packed.format import AudioWriter, PackedAudio
 from retimbre.datasets.recordings.manifest import Recording, write_manifest
 from retimbre.datasets.scores.performance import PlayedNote, write_midi
-from retimbre.evaluation.cache import Cache
-from retimbre.evaluation.pitch import Transcription
-from retimbre.evaluation.ranges import Ranges, midi_pitches, with_ranges
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.evaluation.bench.cache import Cache
+from retimbre.evaluation.bench.ranges import Ranges, midi_pitches, with_ranges
+from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.metrics.notes import Transcription
 
 RATE = 16000
 

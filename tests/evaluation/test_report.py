@@ -9,12 +9,13 @@ import pandas
 import pytest
 import soundfile
 
-from retimbre.evaluation import figures, legend, report
-from retimbre.evaluation.calibration import Calibration
-from retimbre.evaluation.media import audio_uri
-from retimbre.evaluation.pairs import Pair, Picture, Recording
-from retimbre.evaluation.statistics import Interval
-from retimbre.evaluation.table import add_skill, make_table
+from retimbre.evaluation.bench.calibration import Calibration
+from retimbre.evaluation.report.media import audio_uri
+from retimbre.evaluation.report.page import figures, legend
+from retimbre.evaluation.report.page import page as report
+from retimbre.evaluation.report.pairs import Pair, Picture, Recording
+from retimbre.evaluation.results.statistics import Interval
+from retimbre.evaluation.results.table import add_skill, make_table
 
 RATE = 16000
 VOID = {"meta", "link", "img", "br", "input", "rect", "path", "use"}
@@ -204,7 +205,7 @@ def test_same_input_same_file(tmp_path):
 
 
 def test_every_headline_metric_is_explained_with_the_direction_of_its_sign():
-    from retimbre.evaluation.headline import FAILURES, HEADLINE
+    from retimbre.metrics.headline import FAILURES, HEADLINE
 
     for entry in (*HEADLINE, *FAILURES):
         column = legend.COLUMNS[entry.metric]

@@ -9,14 +9,15 @@ import shutil
 import numpy as np
 import pytest
 
-from retimbre.evaluation import charts, figures, report
-from retimbre.evaluation.media import audio_uri, level_png
-from retimbre.evaluation.pairs import Pair, Picture, Recording
-from retimbre.evaluation.pianoroll import overlap, svg_rectangles
-from retimbre.evaluation.pitch import Transcription
-from retimbre.evaluation.rainbowgram import rainbow_png, rainbowgram
-from retimbre.evaluation.statistics import Difference, Interval
-from retimbre.evaluation.table import add_skill, make_table
+from retimbre.evaluation.report.media import audio_uri, level_png
+from retimbre.evaluation.report.page import charts, figures
+from retimbre.evaluation.report.page import page as report
+from retimbre.evaluation.report.pairs import Pair, Picture, Recording
+from retimbre.evaluation.report.pianoroll import overlap, svg_rectangles
+from retimbre.evaluation.report.rainbowgram import rainbow_png, rainbowgram
+from retimbre.evaluation.results.statistics import Difference, Interval
+from retimbre.evaluation.results.table import add_skill, make_table
+from retimbre.metrics.notes import Transcription
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser's driver is not installed: pip install playwright")
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.evaluation.rows import CopySynthesis, all_rows
-from retimbre.evaluation.testset import Clip, Item
+from retimbre.evaluation.bench.rows import CopySynthesis, all_rows
+from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems.controls import EqualiserControl
 from retimbre.vocoders.catalogue import Vocoder

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from retimbre.audio.features import FeatureConfig
+from retimbre.classifiers.forest import CLIP_FRAMES, SecondOpinion, training_clips
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.evaluation import distribution as dist
-from retimbre.evaluation import scoring
-from retimbre.evaluation.cache import digest
-from retimbre.evaluation.scoring import Output, Result, Scored
-from retimbre.evaluation.second_opinion import CLIP_FRAMES, SecondOpinion, training_clips
+from retimbre.evaluation.bench import scoring
+from retimbre.evaluation.bench.cache import digest
+from retimbre.evaluation.bench.scoring import Output, Result, Scored
+from retimbre.metrics import distribution as dist
 
 BINS, FRAMES = 40, 32
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from retimbre.evaluation.statistics import (
+from retimbre.evaluation.results.statistics import (
     bootstrap_mean,
     exact_mcnemar,
     hierarchical_difference,

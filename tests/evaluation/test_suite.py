@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.evaluation import outputs, rows, scoring, suite
-from retimbre.evaluation.cache import Cache
-from retimbre.evaluation.rows import Recorded, Row
-from retimbre.evaluation.testset import Clip, Item, first_second
+from retimbre.evaluation.bench import outputs, rows, scoring, suite
+from retimbre.evaluation.bench.cache import Cache
+from retimbre.evaluation.bench.rows import Recorded, Row
+from retimbre.evaluation.bench.testset import Clip, Item, first_second
 
 RATE = 16000
 CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)

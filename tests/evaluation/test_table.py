@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation import table as t
+from retimbre.evaluation.results import table as t
 
 DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
 

@@ -3,7 +3,7 @@ import pytest
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
-from retimbre.evaluation.testset import alternating, load_items
+from retimbre.evaluation.bench.testset import alternating, load_items
 
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
 

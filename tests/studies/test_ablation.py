@@ -19,7 +19,7 @@ import yaml
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.table import make_table, write_table
+from retimbre.evaluation.results.table import make_table, write_table
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies/ablation"

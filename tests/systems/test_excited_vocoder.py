@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.evaluation.metrics import paired_lsd
+from retimbre.metrics.spectral import paired_lsd
 from retimbre.nn.wavenet.network import WaveNetConfig
 from retimbre.training.devices import make_fabric
 from retimbre.vocoders.base import Request

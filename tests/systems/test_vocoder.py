@@ -13,11 +13,11 @@ from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.packed.format import AudioWriter, PackedAudio, PackedFeatures
 from retimbre.datasets.preparation.caching import cache_features
 from retimbre.errors import RetimbreError
-from retimbre.evaluation import likelihood
-from retimbre.evaluation.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
-from retimbre.evaluation.likelihood import likelihood_figures, part_figures, read_excerpts, untrained
-from retimbre.evaluation.metrics import paired_lsd
-from retimbre.evaluation.processes import side_by_side
+from retimbre.evaluation.bench import likelihood
+from retimbre.evaluation.bench.copy_synthesis import copy_synthesis, copy_synthesis_figures, table
+from retimbre.evaluation.bench.likelihood import likelihood_figures, part_figures, read_excerpts, untrained
+from retimbre.evaluation.bench.processes import side_by_side
+from retimbre.metrics.spectral import paired_lsd
 from retimbre.vocoders.catalogue import FIRST_KINDS, KINDS, PARTS, Vocoder, fit, parts_of
 from retimbre.vocoders.excited.vocoder import segment_frames
 

@@ -8,7 +8,7 @@ from toy_features import BINS, CONFIG, TOP_DB, write_features
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.datasets.packed.format import Excerpt
-from retimbre.evaluation import metrics
+from retimbre.metrics import spectral as metrics
 from retimbre.systems.cyclegan.selection import (
     Selection,
     Validation,

@@ -16,10 +16,10 @@ from retimbre import params
 from retimbre.audio.features import FeatureExtractor, decibels
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
-from retimbre.evaluation.content import content_onset_f1
-from retimbre.evaluation.likelihood import part_figures
-from retimbre.evaluation.metrics import feature_lsd, paired_lsd, paired_mrstft
-from retimbre.evaluation.testset import PERFORMANCE, Item, load_items
+from retimbre.evaluation.bench.likelihood import part_figures
+from retimbre.evaluation.bench.testset import PERFORMANCE, Item, load_items
+from retimbre.metrics.harmony import content_onset_f1
+from retimbre.metrics.spectral import feature_lsd, paired_lsd, paired_mrstft
 from retimbre.params import Vocoder as VocoderParams
 from retimbre.training.devices import set_threads
 from retimbre.vocoders.wavenet.train import fit_wavenet

@@ -12,7 +12,7 @@ import pandas
 
 from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.table import read_table
+from retimbre.evaluation.results.table import read_table
 from retimbre.listening import measures, screening
 from retimbre.listening.bundle import Key, read_frozen, read_key
 from retimbre.listening.questions import PUBLISHED

@@ -1,0 +1,101 @@
+"""Whether an item's notes are playable on the target: the column ``range``.
+
+A transfer that is asked for notes which the target instrument was never heard to play cannot be learnt from
+recordings of it; such items are a stratum of their own (``out``). The target's range is what its *training*
+recordings play. Notes come from the MIDI files that ``download`` keeps beside paired and rendered
+recordings; where there are none, from transcriptions (basic-pitch), whose mistakes are allowed for: the
+range is then without the outermost 1 % of notes, and an item is ``in`` with 95 % of its notes inside.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from retimbre.datasets.packed.format import PackedAudio
+from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
+from retimbre.datasets.scores.performance import read_midi
+from retimbre.evaluation.bench.cache import Cache, code_of, digest, versions
+from retimbre.evaluation.bench.testset import PERFORMANCE, Item
+from retimbre.metrics.notes import Transcription
+
+Transcribe = Callable[[np.ndarray, int], Transcription]
+MOST_MIDI_FILES = 200  # of a domain's training split, spread evenly: enough to know a range
+TRANSCRIBED_CLIPS, TRANSCRIBED_S = 12, 8.0  # of a domain's training split, when there is no MIDI
+OUTERMOST_PERCENT = 1.0
+SHARE_INSIDE = 0.95
+
+
+def _spread(things: list, most: int) -> list:
+    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, min(most, len(things))).round().astype(int))] if things else []
+
+
+def midi_pitches(raw: Path, recordings: Iterable[Recording]) -> np.ndarray:
+    """MIDI pitches (n,) of the notes that sound within the recordings, from their MIDI files; none are left out."""
+    pitches = []
+    for recording in recordings:
+        end_s = recording.start_s + recording.duration_s
+        notes = read_midi(raw / recording.midi)
+        pitches += [note.pitch for note in notes if note.end_s > recording.start_s and note.start_s < end_s]
+    return np.array(pitches, np.float64)
+
+
+class Ranges:
+    """What the domains' training recordings play.
+
+    ``raw``: the folder of ``download`` (its manifest may be missing: everything is transcribed then).
+    """
+
+    def __init__(self, raw: Path, audio: PackedAudio, transcribe: Callable[[], Transcribe], cache: Cache):
+        self.raw, self.audio, self.make_transcriber, self.cache = raw, audio, transcribe, cache
+        self.recordings = read_manifest(raw) if (raw / NAME).is_file() else []
+        self._transcriber: Transcribe | None = None
+        self._ranges: dict[str, tuple[float, float] | None] = {}
+
+    def _transcribed(self, audio: np.ndarray) -> np.ndarray:
+        """Pitches of a recording by transcription, kept by content."""
+
+        def make() -> np.ndarray:
+            self._transcriber = self._transcriber or self.make_transcriber()
+            return self._transcriber(audio, self.audio.config["sample_rate"]).pitches_midi
+
+        code = code_of("retimbre.metrics.notes")
+        return self.cache.once("pitches", digest(audio, self.audio.config["sample_rate"], code, versions()), make)
+
+    def of(self, domain: str) -> tuple[float, float] | None:
+        """Lowest and highest MIDI pitch of a domain's training recordings; None when no note is known."""
+        if domain not in self._ranges:
+            written = [r for r in self.recordings if r.domain == domain and r.split == "train" and r.midi]
+            if written:
+                pitches = midi_pitches(self.raw, _spread(written, MOST_MIDI_FILES))
+                ends = (0.0, 100.0)
+            else:
+                most = int(TRANSCRIBED_S * self.audio.config["sample_rate"])
+                heard = _spread(self.audio.excerpts(domain=domain, split="train"), TRANSCRIBED_CLIPS)
+                clips = [self.audio.read(e, 0, min(e.length, most)) for e in heard]
+                pitches = np.concatenate([np.zeros(0), *map(self._transcribed, clips)])
+                ends = (OUTERMOST_PERCENT, 100.0 - OUTERMOST_PERCENT)
+            low, high = np.percentile(pitches, ends) if len(pitches) else (0.0, 0.0)
+            self._ranges[domain] = (float(low), float(high)) if len(pitches) else None
+        return self._ranges[domain]
+
+    def notes_of(self, item: Item) -> tuple[np.ndarray, float]:
+        """Pitches (n,) of an item's source, and the share of them that must lie inside."""
+        if item.target is not None:
+            for r in self.recordings:  # only paired pieces keep the times of their file: others are trimmed and cut
+                if (r.piece, r.domain, r.performance, r.split) == (item.piece, item.source_domain, PERFORMANCE, "test") and r.midi:
+                    return midi_pitches(self.raw, [r]), 1.0
+        return self._transcribed(item.source.audio), SHARE_INSIDE
+
+    def name(self, item: Item) -> str:
+        """``in``, ``out`` or ``any``."""
+        span, (pitches, needed) = self.of(item.target_domain), self.notes_of(item)
+        if span is None or not len(pitches):
+            return "any"
+        return "in" if ((pitches >= span[0]) & (pitches <= span[1])).mean() >= needed else "out"
+
+
+def with_ranges(items: list[Item], ranges: Ranges) -> list[Item]:
+    """The items with their column ``range``."""
+    return [replace(item, range=ranges.name(item)) for item in items]

@@ -1,0 +1,217 @@
+"""Every row on every item of the test set: outputs, times, scores; in several processes, and only what is not known yet.
+
+Each output has its own seed and is computed with one thread, so results do not depend on the number of
+processes, on the order, or on which outputs were kept from an earlier run (see :mod:`retimbre.evaluation.bench.cache`).
+What an interrupted run finished is found by the next one.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+from retimbre.evaluation.bench.cache import Cache, Stored, code_of, digest, versions
+from retimbre.evaluation.bench.processes import one_thread, worker_pool
+from retimbre.evaluation.bench.rows import Row
+from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
+from retimbre.evaluation.bench.sets import RealSet, set_records
+from retimbre.evaluation.bench.testset import Item
+from retimbre.progress import Progress
+
+MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
+LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them
+FEW = 4  # outputs that are not worth starting processes for
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output to be made and scored. ``row``: its place among the rows; ``key``: of the output; ``scoring``: of what scores it."""
+
+    row: int
+    key: str
+    scoring: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a process needs to make and score outputs."""
+
+    rows: list[Row]
+    make_scorer: MakeScorer
+    cache: Cache
+    seed: int
+
+
+def item_key(item: Item) -> str:
+    """Changes with everything about an item but its name for the report: recordings, features, domains, stratum."""
+    return digest({field.name: getattr(item, field.name) for field in fields(item) if field.name != "range"})
+
+
+def scorer_key(make_scorer: MakeScorer) -> str:
+    """Changes with the judges' weights, the settings, the metrics' code and the libraries."""
+    given = [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords] if isinstance(make_scorer, partial) else []
+    return digest(given, code_of("retimbre.evaluation.bench.scoring"), versions())
+
+
+def score_key(job: Job, output: Output) -> str:
+    """Scores belong to samples and levels, and to the time that they took (``rtf``)."""
+    return digest(job.scoring, output.audio, output.level_db, output.seconds)
+
+
+def kept(cache: Cache, job: Job, item: Item) -> Result | None:
+    """The output and its scores from an earlier run, both or neither. Neither lies in memory."""
+    output = cache.get("outputs", job.key)
+    if not isinstance(output, Output):
+        return None
+    key = score_key(job, output)
+    scored = cache.get("scores", key)
+    if not isinstance(scored, Scored):
+        return None
+    return _light(cache, job.key, key, item, output, scored)
+
+
+def _light(cache: Cache, output_key: str, scored_key: str, item: Item, output: Output, scored: Scored) -> Result:
+    """A result whose audio and notes are read from the cache when they are asked for."""
+    heard = Stored(cache, "outputs", output_key, seconds=output.seconds)
+    held = {field.name: getattr(scored, field.name) for field in fields(scored) if field.name not in LARGE}
+    return Result("", item, heard, Stored(cache, "scores", scored_key, **held))
+
+
+def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[Result]:
+    """Make and score outputs of one item; results without the row's name, in the jobs' order."""
+    for job in jobs:
+        row = bench.rows[job.row]
+        output = bench.cache.get("outputs", job.key)
+        if not isinstance(output, Output):
+            warm = scorer.config if row.name not in _tried else None
+            _tried.add(row.name)
+            output = Output(*row.render(item, bench.seed, warm))
+        key = score_key(job, output)
+        scored = bench.cache.get("scores", key)
+        if not isinstance(scored, Scored):
+            scored = scorer(item, output)
+        stored = bench.cache.put("outputs", job.key, output) and bench.cache.put("scores", key, scored)
+        yield _light(bench.cache, job.key, key, item, output, scored) if stored else Result("", item, output, scored)
+
+
+_tried: set[str] = set()  # rows that this process has rendered before
+
+
+_here: tuple[Bench, Scorer] | None = None  # of a worker process
+
+
+def _start(pickled: bytes) -> None:
+    """A worker process begins."""
+    global _here
+    bench: Bench = pickle.loads(pickled)
+    _here = bench, bench.make_scorer()
+
+
+def _work_here(item: Item, jobs: list[Job]) -> list[tuple[Any, Any]]:
+    """In a worker process: outputs and scores, without the item, which the first process has."""
+    bench, scorer = _here
+    return [(r.output, r.scored) for r in work(bench, scorer, item, jobs)]
+
+
+def _in_processes(bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int) -> Iterator[tuple[Item, list[Job], list[Result]]]:
+    """Tasks as they are finished."""
+    with worker_pool(processes, "lower evaluate.jobs; what was finished is kept", _start, pickle.dumps(bench)) as pool:
+        waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
+        for done in as_completed(waiting):
+            item, jobs = waiting[done]
+            yield item, jobs, [Result("", item, output, scored) for output, scored in done.result()]
+
+
+def run(
+    items: list[Item],
+    rows: list[Row],
+    make_scorer: MakeScorer,
+    cache: Cache | None = None,
+    seed: int = 0,
+    slow_items: int = 4,
+    jobs: int = 1,
+) -> list[Result]:
+    """Outputs and scores of every row on every item that it applies to, items first, rows in their order.
+
+    ``slow_items``: how many items of each direction slow rows are heard on. ``jobs``: processes; one thread each.
+    Results with a cache read audio and notes from it when they are asked for.
+    """
+    cache = Cache(None) if cache is None else cache
+    prints, scoring_key = [row.fingerprint() for row in rows], scorer_key(make_scorer)
+    place: dict[str, int] = {}
+    found: dict[tuple[str, int], Result | None] = {}
+    fast: list[tuple[Item, list[Job]]] = []
+    slow: list[tuple[Item, list[Job]]] = []
+    for item in items:
+        index = place[item.direction] = place.get(item.direction, -1) + 1
+        key, missing = item_key(item), []
+        for number, row in enumerate(rows):
+            if not row.system.applies(item) or (row.slow and index >= slow_items):
+                continue
+            job = Job(number, digest(prints[number], key, row.seed(item, seed)), digest(scoring_key, key))
+            result = found[item.name, number] = kept(cache, job, item)
+            if result is None:
+                (slow.append((item, [job])) if row.slow else missing.append(job))
+        fast += [(item, missing)] if missing else []
+    bench, total = Bench(rows, make_scorer, cache, seed), len(found)
+    todo = sum(len(missing) for _, missing in slow + fast)
+    with Progress(total, "evaluate", "outputs") as progress, one_thread():
+        progress.update(total - todo, f"{total - todo} kept from earlier runs" if todo < total else None)
+        if jobs > 1 and todo > FEW:
+            for item, done, results in _in_processes(bench, slow + fast, jobs):  # long ones first, so that none is left alone
+                found |= {(item.name, job.row): r for job, r in zip(done, results, strict=True)}
+                progress.update(len(done), item.name)
+        elif todo:
+            scorer = make_scorer()
+            for item, missing in slow + fast:
+                for job, result in zip(missing, work(bench, scorer, item, missing), strict=True):
+                    found[item.name, job.row] = result
+                    progress.update(1, rows[job.row].name)
+    return [replace(result, system=rows[number].name) for (_, number), result in found.items()]
+
+
+def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
+    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``. ``judges``: the weights
+    that judged; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the items.
+    """
+    judges = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
+    return {
+        "judges": digest(judges),
+        "metrics": digest(code_of("retimbre.evaluation.bench.scoring"), versions()),
+        "test_set": digest([[item.name, item_key(item)] for item in items]),
+    }
+
+
+CONTROLS = {"copy", "oracle"}  # what other rows' shift is measured by
+
+
+def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache) -> list[dict[str, Any]]:
+    """:func:`scoring.set_records`, computed for the systems whose outputs or controls are not as they were."""
+    code, found = digest(code_of("retimbre.evaluation.bench.sets"), versions()), []
+    known = digest({domain: recordings for domain, recordings in real.items()})
+
+    def heard(r: Result) -> list[Any]:
+        return [r.item.name, r.item.stratum, r.scored.windows, r.scored.mfcc, r.scored.frames]
+
+    controls = digest([heard(r) for r in results if r.system in CONTROLS])
+    systems = list(dict.fromkeys(r.system for r in results))
+    keys = {s: digest(code, known, controls, s, [heard(r) for r in results if r.system == s]) for s in systems}
+    kept = {s: cache.get("sets", key) for s, key in keys.items()}
+    missing = {s for s, values in kept.items() if values is None}
+    if missing:
+        made = set_records([r for r in results if r.system in missing | CONTROLS], real)
+        for system in missing:
+            kept[system] = [record for record in made if record["system"] == system]
+            cache.put("sets", keys[system], kept[system])
+    for system in systems:
+        found += kept[system]
+    return found
+
+
+def probe_key(generator: Any, vocoder: Any, items: list[Item], dataset: Any, seed: int) -> str:
+    """Changes with everything that :func:`probes.records` depends on."""
+    models = [generator.config, generator.generators, *(vocoder.state(kind) for kind in vocoder.main_kinds)]
+    code = code_of("retimbre.evaluation.bench.probes", type(generator).__module__, type(vocoder).__module__)
+    return digest(models, [item_key(item) for item in items], dataset.model_dump(), seed, vocoder.kind, code, versions())

@@ -1,0 +1,91 @@
+"""Piano rolls of two transcriptions on each other: which notes of the source an output kept, lost and added.
+
+Notes are matched as in the metric ``content_note_f1``: onsets within 50 ms, pitches within 50 cents, one to one
+(mir_eval.transcription). Colour and form both tell the kinds apart: kept is filled, lost is an outline, added is hatched.
+"""
+
+from dataclasses import dataclass
+
+import mir_eval
+import numpy as np
+from matplotlib.axes import Axes
+
+from retimbre.evaluation.report.figures import BLUE, INK, ORANGE
+from retimbre.metrics.notes import Transcription
+
+ONSET_TOLERANCE_S = 0.05
+KINDS = ("kept", "lost", "added")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note of the roll: ``kind`` is kept (as the output has it), lost (of the source) or added (of the output)."""
+
+    kind: str
+    onset_s: float
+    offset_s: float
+    pitch_midi: float
+
+
+def overlap(output: Transcription, source: Transcription) -> list[Note]:
+    """All notes of both, matched ones once; in order of time."""
+    matched: list[tuple[int, int]] = []
+    if len(source.pitches_midi) and len(output.pitches_midi):
+        hz = [440.0 * 2.0 ** ((t.pitches_midi - 69) / 12) for t in (source, output)]
+        matched = mir_eval.transcription.match_notes(
+            source.intervals_s, hz[0], output.intervals_s, hz[1], onset_tolerance=ONSET_TOLERANCE_S, offset_ratio=None
+        )
+    of_source, of_output = ({pair[i] for pair in matched} for i in (0, 1))
+    notes = [
+        Note("kept" if i in of_output else "added", *map(float, span), float(pitch))
+        for i, (span, pitch) in enumerate(zip(output.intervals_s, output.pitches_midi, strict=True))
+    ]
+    notes += [
+        Note("lost", *map(float, span), float(pitch))
+        for i, (span, pitch) in enumerate(zip(source.intervals_s, source.pitches_midi, strict=True))
+        if i not in of_source
+    ]
+    return sorted(notes, key=lambda n: (n.onset_s, n.pitch_midi, n.kind))
+
+
+def counts(notes: list[Note]) -> dict[str, int]:
+    """How many of each kind."""
+    return {kind: sum(n.kind == kind for n in notes) for kind in KINDS}
+
+
+def pitch_range(*transcriptions: Transcription) -> tuple[int, int]:
+    """Lowest and highest MIDI pitch to show, at least two octaves, one semitone of room on either side."""
+    pitches = np.concatenate([t.pitches_midi for t in transcriptions] or [np.zeros(0)])
+    if len(pitches) == 0:
+        return 48, 72
+    low, high = int(pitches.min()) - 1, int(pitches.max()) + 1
+    spare = max(0, 24 - (high - low))
+    return low - spare // 2, high + spare - spare // 2
+
+
+def svg_rectangles(notes: list[Note], low: int, high: int) -> list[dict[str, str | float]]:
+    """Rectangles in a box of hundredths of a second by tenths of a semitone, the highest pitch on top."""
+    return [
+        {
+            "kind": n.kind,
+            "x": round(100 * n.onset_s),
+            "y": round(10 * (high - n.pitch_midi - 0.5)),
+            "width": max(2, round(100 * (n.offset_s - n.onset_s))),
+        }
+        for n in notes
+        if low <= n.pitch_midi <= high
+    ]
+
+
+def draw(axis: Axes, notes: list[Note], low: int, high: int) -> None:
+    """The same on axes in seconds and MIDI pitch."""
+    looks = {
+        "kept": {"facecolor": BLUE, "edgecolor": BLUE},
+        "lost": {"facecolor": "none", "edgecolor": INK},
+        "added": {"facecolor": "none", "edgecolor": ORANGE, "hatch": "//////"},
+    }
+    for kind, look in looks.items():
+        shown = [n for n in notes if n.kind == kind]
+        left, width = [n.onset_s for n in shown], [n.offset_s - n.onset_s for n in shown]
+        axis.bar(left, 0.9, width, [n.pitch_midi - 0.45 for n in shown], align="edge", linewidth=0.7, **look)
+    axis.set_ylim(low - 0.5, high + 0.5)
