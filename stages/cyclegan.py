@@ -7,8 +7,8 @@ from retimbre import params, tracking
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
 from retimbre.evaluation.report.curves import write_curves
-from retimbre.systems.cyclegan.system import system as cyclegan
-from retimbre.systems.pix2pix.train import train as pix2pix
+from retimbre.systems.cyclegan import system as cyclegan
+from retimbre.systems.pix2pix import train as pix2pix
 from retimbre.training.checkpoint import Scratch, fingerprint
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.stage import loaded_sources, write_metrics

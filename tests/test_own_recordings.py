@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from tests.toys import ROOT
+
 STAGES = ["download", "resample", "features", "classifier", "cyclegan", "vocoder", "evaluate"]
 RATE = 22050
 

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from retimbre import params
 from retimbre.errors import RetimbreError
+from tests.toys import ROOT
 
-ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 TWELVE = {"features.cqt_bins": 84, "features.cqt_bins_per_octave": 12}  # seven octaves

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from tests.toys import ROOT
+
 STAGES = ["download", "resample", "features", "classifier", "cyclegan", "vocoder", "evaluate"]
 SECONDS = 240  # no single command may take longer
 

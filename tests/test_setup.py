@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.toys import ROOT
+
 FILES = ("Makefile", "requirements.txt", "requirements-no-deps.txt", "pyproject.toml", "tools/setup.sh")
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from retimbre import tracking
+from tests.toys import ROOT
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = ROOT / "src"
 PARAMS = {"seed": 7, "model.lambda_cycle": 4.0, "model.rate": 2.0e-4, "model.domains": ["piano", "guitar"]}
 
 

@@ -34,8 +34,8 @@ def trained(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.
 
     Its checkpoint is kept until they have been scored: an interrupted scoring need not train again.
     """
-    from retimbre.systems.cyclegan.system import system as cyclegan
-    from retimbre.systems.pix2pix.train import train as pix2pix
+    from retimbre.systems.cyclegan import system as cyclegan
+    from retimbre.systems.pix2pix import train as pix2pix
 
     seed_everything(seed)
     values = {"cell": cell, "seed": seed, **params.flatten("model", p.model)}

@@ -1,7 +1,6 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ from benchmarks import __main__ as program
 from benchmarks import generation, memory, readme, timing, training, transforms
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-
-ROOT = Path(__file__).parents[2]
+from tests.toys import ROOT
 
 
 def test_ratios_are_taken_within_rounds(monkeypatch):

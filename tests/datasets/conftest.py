@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from retimbre.datasets.recordings.manifest import write_manifest
-from retimbre.datasets.scores.corpus import corpus as scores
+from retimbre.datasets.scores import corpus as scores
 from retimbre.datasets.sources.base import make_source
 from retimbre.params import Dataset
 

@@ -15,6 +15,7 @@ import yaml
 from retimbre import params
 from retimbre.listening import bundle
 from retimbre.params import Listening
+from tests.toys import ROOT
 
 RATE = 16000  # Hz
 SECONDS = 4.4
@@ -92,7 +93,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_settings(**changes: object) -> Listening:
     """The section ``listening`` of a small study."""
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["listening"] |= {
         "systems": ["cyclegan", "knn"], "baselines": ["eq_match"], "items": 4, "listeners": 10, "pages_per_condition": 1,
         "repeats": 1, "clip_s": 4, "instruments": ["piano", "guitar", "violin", "flute"],

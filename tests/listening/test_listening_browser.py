@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from retimbre.listening import analysis, bundle, responses
+from tests.toys import ROOT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python driver of playwright is not installed")
 
@@ -20,7 +21,6 @@ BROWSER = (
     os.environ.get("RETIMBRE_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium found: install one or name it in RETIMBRE_BROWSER")
-ROOT = Path(__file__).parents[2]
 WINDOWS = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 # Clips play 16 times as fast as for a person; everything else is the page as it is served.
 FAST = """const play = HTMLMediaElement.prototype.play;

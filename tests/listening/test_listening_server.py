@@ -24,8 +24,8 @@ from test_responses import answers_of
 from retimbre.errors import RetimbreError
 from retimbre.listening import server
 from retimbre.listening.responses import Plan, Store, read_records
+from tests.toys import ROOT
 
-ROOT = Path(__file__).parents[2]
 JSON = {"Content-Type": "application/json"}
 
 

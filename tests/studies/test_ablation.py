@@ -20,8 +20,8 @@ import yaml
 from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.results.table import make_table, write_table
+from tests.toys import ROOT
 
-ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies/ablation"
 SECONDS = 240  # no single command may take longer
 

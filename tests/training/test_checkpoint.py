@@ -15,8 +15,9 @@ import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch, fingerprint, random_state, set_random_state
+from tests.toys import ROOT
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = ROOT / "src"
 
 # A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
 # generator of its own, and an average. It kills itself at the steps named on the command line.

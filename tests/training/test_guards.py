@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from toy_features import model_params, write_features
 
 from retimbre.errors import RetimbreError
+from retimbre.systems.cyclegan import system as cyclegan
 from retimbre.systems.cyclegan.losses import CycleGanTrainer
-from retimbre.systems.cyclegan.system import system as cyclegan
 from retimbre.training.guards import Guards, example_scores, mean_correlation, output_figures, wins
+from tests.toys.features import model_params, write_features
 
 CALM = dict(steps=80, log_every=2, learning_rate_generator=5e-3, learning_rate_discriminator=2e-3, change_limit=0.0)
 

@@ -16,8 +16,9 @@ import soundfile
 
 from retimbre.datasets.parallel import parallel_map
 from retimbre.datasets.recordings.manifest import Recording
-from retimbre.datasets.scores.corpus import CHORALES, TUNES, Score, performance, soundfont
-from retimbre.datasets.scores.corpus import corpus as scores
+from retimbre.datasets.scores import corpus as scores
+from retimbre.datasets.scores import performance, soundfont
+from retimbre.datasets.scores.corpus import CHORALES, TUNES, Score
 from retimbre.errors import RetimbreError
 from retimbre.params import Dataset
 from retimbre.progress import Progress

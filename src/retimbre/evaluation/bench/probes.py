@@ -20,7 +20,7 @@ import soxr
 import torch
 
 from retimbre.audio.features import FeatureExtractor, decibels, normalise
-from retimbre.datasets.scores.corpus import soundfont
+from retimbre.datasets.scores import soundfont
 from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.evaluation.bench.testset import Item
 from retimbre.evaluation.results.statistics import wilson

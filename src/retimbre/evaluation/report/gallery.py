@@ -12,8 +12,9 @@ from retimbre.classifiers.examination import Examination, examine, judged_real, 
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.bench.calibration import Calibration
 from retimbre.evaluation.bench.scoring import Result, Scorer
+from retimbre.evaluation.report import charts, figures
 from retimbre.evaluation.report.boards import board
-from retimbre.evaluation.report.page import Chart, Contents, charts, figures, legend, write_report
+from retimbre.evaluation.report.page import Chart, Contents, legend, write_report
 from retimbre.evaluation.report.pairs import build_pairs
 from retimbre.evaluation.results.statistics import Interval, bootstrap_mean
 from retimbre.evaluation.results.table import compare, intervals

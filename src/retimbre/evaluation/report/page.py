@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 import retimbre
 from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation.bench.calibration import Calibration
+from retimbre.evaluation.report import legend
 from retimbre.evaluation.report.media import MAGMA, uri
-from retimbre.evaluation.report.page import legend
 from retimbre.evaluation.report.pairs import KINDS, Pair, ranking
 from retimbre.evaluation.report.rainbowgram import RANGE_DB, hue_circle
 from retimbre.evaluation.results.statistics import Interval

@@ -1,1 +1,0 @@
-"""Networks only (``nn.Module``): shapes in, shapes out."""

@@ -1,0 +1,244 @@
+"""The metrics on real rendered instruments: what must hold of any suite that is to be believed (and of every name in docs/metrics.md).
+
+The page of the listening test and the analysis of its answers have their own.
+"""
+
+import dataclasses
+import pickle
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.signal
+import soxr
+import torch
+
+from retimbre import params
+from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.classifiers.forest import SecondOpinion
+from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier
+from retimbre.classifiers.panel import Judges
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.datasets.scores import soundfont
+from retimbre.datasets.scores.corpus import Note
+from retimbre.datasets.scores.performance import perform
+from retimbre.evaluation.bench import probes, scoring
+from retimbre.evaluation.bench.scoring import Output, Result, Scorer
+from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.evaluation.results.table import add_skill, make_table
+from retimbre.metrics import distribution
+from retimbre.metrics import notes as pitch
+from retimbre.metrics import spectral as metrics
+from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
+from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.vocoders.catalogue import Vocoder
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
+from tests.toys import ROOT
+
+RATE, SECONDS, TOP_DB, DOMAINS = 16000, 4.0, 7.0, ["piano", "guitar"]
+CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
+TUNE, OTHER_TUNE = [60, 64, 67, 72, 71, 67, 62, 65], [66, 61, 70, 63, 68, 61, 73, 58]
+
+
+def play(domain, pitches, performance=1, shift=0):
+    """A performance of a tune on a sampled instrument: (N,) float32 at 16 kHz, RMS 0.1."""
+    notes = [Note(i * 0.9, 0.9, p, 0) for i, p in enumerate(pitches)]
+    played = perform(notes, shift, 120, np.random.default_rng([performance, *pitches]))
+    audio = soundfont.render(played, soundfont.instrument(domain).program, soundfont.default_font(), SECONDS)
+    audio = soxr.resample(audio, soundfont.RENDER_RATE, RATE).astype(np.float32)
+    return audio * np.float32(0.1 / np.sqrt(np.mean(audio**2)))
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return FeatureExtractor(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def features(extractor, tmp_path_factory):
+    """A training split: eight random tunes per instrument."""
+    folder, rng = tmp_path_factory.mktemp("features"), np.random.default_rng(5)
+    levels = scoring.Scorer.levels
+    with FeatureWriter(folder, CONFIG.to_dict(), shard_mb=10) as writer:
+        for domain in DOMAINS:
+            for i in range(8):
+                audio = play(domain, rng.integers(52, 80, 8).tolist())
+                blocks = {r: levels(SimpleNamespace(extractor=extractor), audio, r).T.astype(np.float16) for r in ("mel", "cqt")}
+                writer.add(Excerpt(f"train-{domain}-{i}", domain, "train", f"tune{i}", "", 0, 0, 0), blocks)
+        writer.set_statistics({r: {"top_db": TOP_DB} for r in ("mel", "cqt")})
+    return PackedFeatures(folder)
+
+
+@pytest.fixture(scope="module")
+def judges():
+    """Networks as they are before training: what they say does not matter here, only that they are asked."""
+    torch.manual_seed(0)
+    classes = {"style": tuple(DOMAINS), **{f"hard_{d}": ("equalised", d) for d in DOMAINS}}
+    networks = {name: SpectrumClassifier(ClassifierConfig(c, 8, TOP_DB, 60.0)).eval() for name, c in classes.items()}
+    return Judges(networks, {"features": CONFIG.to_dict(), "domains": DOMAINS, "window_frames": 62})
+
+
+@pytest.fixture(scope="module")
+def scorer(judges, extractor, features):
+    return Scorer(judges, extractor, "cqt", TOP_DB, SecondOpinion.fit(features, DOMAINS, judges.window_frames, 1))
+
+
+@pytest.fixture(scope="module")
+def item(scorer):
+    def clip(audio):
+        return Clip(audio, scorer.levels(audio, "cqt"))
+
+    source, target, oracle = play("piano", TUNE), play("guitar", TUNE), play("guitar", TUNE, 2)
+    return Item("ryansMammoth-tune", "piano", "guitar", "mono", clip(source), clip(target), clip(oracle), clip(play("guitar", OTHER_TUNE)))
+
+
+@pytest.fixture(scope="module")
+def scored(scorer, item):
+    """Every control, and what else is asked about below: values by name."""
+    source, silence = item.source.audio, np.zeros_like(item.source.audio)
+    outputs = {
+        "copy": source, "quieter": 0.5 * source, "oracle": item.oracle.audio, "unrelated": item.unrelated.audio, "silence": silence,
+        "semitone": play("piano", TUNE, shift=1), "low_pass": _low_passed(source), "octave": play("piano", TUNE, shift=12),
+        "target": item.target.audio,
+    }  # fmt: skip
+    return {name: scorer(item, Output(x, None, 0.0)) for name, x in outputs.items()}
+
+
+DISTANCES = ["content_jaccard", "content_dpd", "content_chroma_dtw", "content_f0_l1", "content_loud_l1", "source_lsd"]
+LIKENESSES = ["content_note_f1", "content_mpe_acc", "content_mpe_chroma_acc", "content_onset_f1", "content_rpa", "content_rca"]
+PAIRED = ["feature_lsd", "paired_lsd", "paired_lsd_frame", "paired_mel_l1_db", "paired_mrstft", "paired_timbre"]
+OF_LOUDNESS = {"content_loud_l1", "quality_lufs_delta", "quality_silence", "fail_level"}
+
+
+def test_1_a_clip_is_at_no_distance_from_itself(scored):
+    copy, target = scored["copy"].values, scored["target"].values
+    assert [copy[name] for name in DISTANCES] == pytest.approx([0] * len(DISTANCES), abs=1e-6)
+    assert [copy[name] for name in [*LIKENESSES, "content_loud_corr", "content_vr"]] == pytest.approx([1] * 8)
+    assert [target[name] for name in PAIRED] == pytest.approx([0] * len(PAIRED), abs=1e-4)
+
+
+def test_1_a_gain_moves_only_what_measures_loudness(scored):
+    copy, quieter = scored["copy"].values, scored["quieter"].values
+    moved = {n for n in copy if n != "feature_lsd" and not np.isclose(copy[n], quieter[n], rtol=2e-3, atol=2e-3, equal_nan=True)}
+    assert moved <= OF_LOUDNESS and "content_loud_l1" in moved  # feature_lsd takes levels as the features have them
+    assert quieter["quality_lufs_delta"] == pytest.approx(-6.02, abs=0.05)
+    assert quieter["fail_level"] == 1 and copy["fail_level"] == 0
+
+
+def test_2_the_controls_are_in_order(scored):
+    copy, oracle, unrelated = (scored[name].values for name in ("copy", "oracle", "unrelated"))
+    for name in ("content_note_f1", "content_mpe_acc", "content_rpa"):
+        assert copy[name] > oracle[name] > unrelated[name] + 0.3, name
+    for name in ("content_jaccard", "content_dpd", "content_chroma_dtw", "source_lsd"):
+        assert copy[name] < oracle[name] < unrelated[name], name
+    assert copy["style_target_rate_rf"] < 0.2 and min(oracle["style_target_rate_rf"], unrelated["style_target_rate_rf"]) > 0.8
+    assert oracle["paired_timbre"] < unrelated["paired_timbre"] < copy["paired_timbre"]
+    assert oracle["feature_lsd"] < copy["feature_lsd"] < unrelated["feature_lsd"]
+
+
+def test_3_a_semitone_ruins_pitch_and_a_low_pass_timbre(scored):
+    up, low, octave = (scored[name].values for name in ("semitone", "low_pass", "octave"))
+    assert up["content_note_f1"] < 0.2 and up["content_rpa"] < 0.1 and up["content_mpe_acc"] < 0.2
+    assert low["content_note_f1"] > 0.6 and low["content_rpa"] > 0.8
+    source = play("piano", TUNE)
+    same, dull = (metrics.paired_timbre(x, source, RATE) for x in (play("piano", TUNE, shift=1), _low_passed(source)))
+    assert 10 * same < dull
+    assert up["style_target_rate_rf"] == 0 and octave["content_onset_f1"] > 0.7
+
+
+def _low_passed(audio):
+    return scipy.signal.sosfilt(scipy.signal.butter(6, 900, fs=RATE, output="sos"), audio).astype(np.float32)
+
+
+def test_4_silence_fails_content_and_is_muted(scored):
+    silence = scored["silence"].values
+    assert all(silence[name] == 0 for name in LIKENESSES) and silence["content_jaccard"] == silence["content_chroma_dtw"] == 1
+    assert silence["content_dpd"] == 6 and silence["content_f0_outlier"] == 1 and np.isnan(silence["content_f0_l1"])
+    assert silence["fail_muted"] == silence["fail_level"] == silence["quality_silence"] == 1
+    assert silence["style_target_rate"] == silence["style_beyond_eq"] == silence["style_target_rate_rf"] == 0
+    assert silence["paired_lsd"] > 2 * scored["unrelated"].values["paired_lsd"]
+
+
+def test_5_an_octave_is_a_wrong_pitch_and_the_right_chroma(scored):
+    octave = scored["octave"].values
+    assert octave["content_rpa"] < 0.15 and octave["content_rca"] > 0.9
+    assert octave["content_mpe_acc"] < 0.3 and octave["content_mpe_chroma_acc"] > 2 * octave["content_mpe_acc"] + 0.2
+    assert octave["content_dpd"] < 0.5
+
+
+def test_6_pitch_classes_lie_on_a_circle():
+    b, c = (pitch.Transcription(np.zeros((0, 2)), np.zeros(0), np.eye(88, dtype=np.float32)[[p - 21] * 5]) for p in (71, 72))
+    assert pitch.pitch_class_dtw(b, c) == 1
+
+
+def test_7_frechet_refuses_few_windows_and_two_halves_are_at_no_kernel_distance(features, judges):
+    reals = scoring.fit_real(features, judges, DOMAINS)
+    real = reals["guitar"]
+    with pytest.raises(ValueError, match="too few"):
+        distribution.fad(real.held_out.mfcc[:16], real.reference.mfcc, 16)
+    a, b = real.held_out, real.reference
+    same = distribution.kernel_distance(a.mfcc, b.mfcc, a.recordings, b.recordings, 300)
+    assert same.low <= 0 <= same.high
+    other = reals["piano"].reference
+    different = distribution.kernel_distance(other.mfcc, b.mfcc, other.recordings, b.recordings, 300)
+    assert different.low > same.high
+
+
+def test_8_published_scale(scored):
+    """ss-vq-vae's synthetic set: LSD 14.6 for the copy and 20.4 for an unrelated clip of the style; timbre tells the two apart as well."""
+    copy, unrelated = (scored[name].values for name in ("copy", "unrelated"))
+    assert 5 < copy["paired_lsd"] < 25 and 10 < unrelated["paired_lsd"] < 35
+    assert copy["paired_lsd"] < unrelated["paired_lsd"]
+
+
+def test_unchanged_and_collapsed_outputs_are_found(scored, scorer, item):
+    results = [Result(name, item, Output(item.source.audio, None, 0.0), scored[name]) for name in ("copy", "oracle", "unrelated")]
+    found = {(r["system"], r["metric"]): r["value"] for r in scoring.failures(results, scorer)}
+    assert found["copy", "fail_unchanged"] == 1 and found["oracle", "fail_unchanged"] == found["unrelated", "fail_unchanged"] == 0
+
+
+def test_a_scorer_in_another_process_says_the_same(scorer, item, scored):
+    again = pickle.loads(pickle.dumps(scorer))
+    values = again(item, Output(item.oracle.audio, None, 0.0)).values
+    assert values == pytest.approx(scored["oracle"].values, nan_ok=True)
+
+
+# --------------------------------------------------------------------------------- docs/metrics.md
+
+
+@pytest.fixture(scope="module")
+def models():
+    """A generator and a vocoder as they are before training."""
+    torch.manual_seed(0)
+    shape = GeneratorConfig(84, channels=8, blocks=1)
+    generators = torch.nn.ModuleDict({n: Generator(shape) for n in ("ab", "ba")})
+    mean_db = {d: np.linspace(-20, -50, 84).tolist() for d in DOMAINS}
+    common = {"domains": DOMAINS, "features": CONFIG.to_dict(), "representation": "cqt", "top_db": TOP_DB}
+    inverter = SpectralInverter(InverterConfig(84, 1024, 16, 1))
+    wavenet = WaveNet(WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=2, layers_per_stack=2))
+    made = {"wavenet": wavenet.config.to_dict(), "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "rms": 0.1, "griffin_lim_iterations": 2}
+    vocoder = Vocoder({"inverter": inverter, "wavenet": wavenet}, {**common, **made})
+    return CycleGan(generators, {**common, "generator": shape.to_dict(), "mean_db": mean_db}), vocoder
+
+
+def documented():
+    """Names in the first column of the tables that say what a run measures."""
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8").split("## Measured elsewhere")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)]
+
+
+def test_every_metric_of_a_run_is_documented(scorer, item, scored, features, judges, models, extractor, monkeypatch):
+    monkeypatch.setattr(probes, "TAKES", 1)
+    names = ("copy", "oracle", "unrelated")
+    second = dataclasses.replace(item, piece="ryansMammoth-other")
+    results = [Result(n, i, Output(item.source.audio, None, 0.0), scored[n]) for i in (item, second) for n in names]
+    probed = probes.records(*models, extractor, [item], params.load("dataset", path=ROOT / "params.yaml").dataset, 1)
+    records = scoring.records(results) + scoring.failures(results, scorer)
+    records += scoring.set_records(results, scoring.fit_real(features, judges, DOMAINS))
+    made = {r["metric"] for r in records + probed} | set(add_skill(make_table(records)).metric)
+    found = documented()
+    assert len(found) == len(set(found))
+    assert made == set(found)

@@ -1,0 +1,63 @@
+"""Figures: the same bytes again, one scale for all panels, SVG that takes over a page's colours."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas
+
+from retimbre.evaluation.report import charts, figures
+from retimbre.evaluation.report.legend import group_of
+from retimbre.evaluation.results.statistics import Difference, Interval
+
+SYSTEMS = ("copy", "eq_match", "oracle", "unrelated", "cepstral", "gram", "cyclegan", "cyclegan_griffin_lim", "vocoder_griffin_lim")
+
+
+def scatter():
+    points = {s: (Interval(i / 9, i / 9 - 0.02, i / 9 + 0.02, 5), Interval(0.5, 0.4, 0.6, 5)) for i, s in enumerate(SYSTEMS)}
+    return charts.scatter(points, "timbre", "content")
+
+
+def test_same_picture_same_bytes():
+    assert figures.to_png(scatter(), 60) == figures.to_png(scatter(), 60)
+    assert figures.to_svg(scatter(), "a", "A") == figures.to_svg(scatter(), "a", "A")
+
+
+def test_svg_has_no_colour_of_its_own_and_unique_names():
+    svg = figures.to_svg(scatter(), "one", 'A "label" & more')
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img" and root.get("aria-label") == 'A "label" & more' and root.get("viewBox")
+    assert set(re.findall(r"#[0-9a-f]{6}", svg)) <= {"#000000", "#ffffff"} and "var(--ink)" in svg and "var(--blue)" in svg
+    ids = re.findall(r' id="([^"]+)"', svg)
+    assert len(ids) == len(set(ids)) and all(i.startswith("one-") for i in ids)
+    wanted = re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
+    assert wanted and set(wanted) == set(ids)
+    texts = "".join(root.itertext())
+    assert all(name.replace("_", " ") in texts for name in SYSTEMS) and "DejaVu" not in svg
+
+
+def test_no_two_systems_look_alike_and_colour_is_not_alone():
+    looks = charts.markers(SYSTEMS)
+    assert len(set(looks.values())) == len(SYSTEMS)
+    assert {looks[s][1] for s in SYSTEMS if group_of(s) == "systems"} == {figures.BLUE}
+
+
+def test_forest_marks_are_hollow_where_nothing_was_shown():
+    differences = {"copy": Difference(0.2, 0.1, 0.3, 5, 1.0), "cyclegan": Difference(0.0, -0.1, 0.1, 5, 0.5)}
+    axis = charts.forest(differences, "notes kept", "up").axes[0]
+    faces = {float(line.get_ydata()[0]): line.get_markerfacecolor() for line in axis.lines if line.get_marker() in figures.MARKERS}
+    assert faces[1.0] == "none" and faces[0.0] != "none"
+    assert axis.get_xlabel().endswith("(right is better)")
+
+
+def test_training_curves_name_their_units_and_leave_gaps_out():
+    rows = [{"step": 1, "inverter/l1_db": 3.0, "loss/a": 1.0}, {"step": 2, "loss/a": float("nan")}, {"step": 3, "inverter/l1_db": 1.0}]
+    axes = figures.curves(rows).axes
+    assert [axis.get_ylabel() for axis in axes] == ["dB", "value"]
+    assert np.array_equal(axes[0].lines[0].get_xdata(), [1, 3]) and len(axes[1].lines[0].get_xdata()) == 1
+
+
+def test_confusion_counts():
+    table = pandas.DataFrame({"actual": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
+    texts = [t.get_text() for t in figures.confusion(table, ["a", "b"]).axes[0].texts]
+    assert texts == ["1\n50%", "1\n50%", "0\n0%", "1\n100%"]

@@ -1,0 +1,203 @@
+"""From results to what is shown: which pairs, what is heard and seen of them, examinations, sentences, missing parts."""
+
+import base64
+import io
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.classification import binary_calibration_error
+
+from retimbre.audio.features import FeatureConfig, FeatureExtractor
+from retimbre.classifiers.examination import Examination, project
+from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
+from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.evaluation.report import boards, gallery
+from retimbre.evaluation.report.page import pairs
+from retimbre.evaluation.results.table import add_skill, make_table
+
+RATE, SECONDS = 16000, 1.5
+CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
+TOPS = {"cqt": 0.0, "mel": 0.0}
+VALUES = {"copy": 10.0, "cyclegan": 7.0, "oracle": 5.0, "vocoder_griffin_lim": 6.0}
+
+
+def clip(hz):
+    time = np.arange(int(RATE * SECONDS)) / RATE
+    return Clip((0.2 * np.sin(2 * np.pi * hz * time) * (time > 0.2)).astype(np.float32), np.zeros((84, 1), np.float32))
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return Scorer(None, FeatureExtractor(CONFIG), "cqt", 0.0)  # no judge is asked here
+
+
+@pytest.fixture(scope="module")
+def results(scorer):
+    found = []
+    for source, target in (("piano", "guitar"), ("guitar", "piano")):
+        for i in range(4):
+            true = clip(260 + 20 * i)
+            item = Item(f"tune{i}", source, target, ("mono", "poly")[i % 2], clip(250), true, true, clip(500))
+            for system in VALUES:
+                audio = item.source.audio if system == "copy" else true.audio[: len(true.audio) - 100 * i]  # lengths differ a little
+                notes = scorer.transcribe(audio, RATE)
+                found.append(Result(system, item, Output(audio, None, 0.1), Scored({}, np.zeros(4), notes)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def scores(results):
+    rows = []
+    for r in results:
+        key = {"system": r.system, "direction": r.item.direction, "item": r.item.piece, "stratum": r.item.stratum}
+        worse = int(r.item.piece[-1]) if r.system == "cyclegan" else 0
+        rows += [{**key, "metric": "feature_lsd", "value": VALUES[r.system] + worse}, {**key, "metric": "content_note_f1", "value": 0.5}]
+    return add_skill(make_table(rows))
+
+
+@pytest.fixture(scope="module")
+def built(results, scores, scorer):
+    return pairs.build_pairs(results, scores, scorer, TOPS, 1)
+
+
+def test_first_best_and_worst_have_pictures_all_have_sound(built):
+    shown, seen, left_out = built
+    assert len(shown) == 8 and left_out == 0
+    illustrated = {p.name for p in shown if any(r.pictures for r in p.recordings)}
+    assert illustrated == {f"{d}.tune{i}" for d in ("piano_to_guitar", "guitar_to_piano") for i in (0, 3)}
+    assert {p.name: p.badge for p in shown if p.badge} == {n: ("best" if n.endswith("0") else "worst") for n in illustrated}
+    assert set(seen) == {"piano_to_guitar.tune0", "guitar_to_piano.tune0"}  # boards: the first ones only
+
+
+def test_what_is_heard_of_a_pair(built):
+    names = {p.name: [r.name for r in p.recordings] for p in built[0]}
+    assert names["piano_to_guitar.tune0"] == ["source", "oracle", "cyclegan", "vocoder_griffin_lim", "target"]
+    assert names["piano_to_guitar.tune1"] == ["source", "oracle", "cyclegan", "target"]  # vocoders alone only with pictures
+    assert all(r.sound.startswith("data:audio/") for p in built[0] for r in p.recordings)
+    values = {r.name: r.values for r in built[0][0].recordings}
+    assert values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)} and values["source"] == {}
+
+
+def test_all_pictures_of_a_pair_have_one_size_and_four_kinds(built):
+    sizes = {}
+    for pair in built[0]:
+        for r in pair.recordings:
+            if r.pictures:
+                assert [p.kind for p in r.pictures] == list(pairs.KINDS)
+            for p in r.pictures:
+                size = Image.open(io.BytesIO(p.png)).size if p.png else p.box
+                sizes.setdefault((p.kind, pair.name if p.kind == "roll" else ""), set()).add(size)
+                assert all(0 <= place <= 1 for place, _ in p.ticks) and p.alt
+    assert all(len(found) == 1 for found in sizes.values())
+    assert {size[1] for (kind, _), found in sizes.items() if kind == "cqt" for size in found} == {84}
+
+
+def test_source_keeps_all_of_its_own_notes(built):
+    source = built[0][0].recordings[0]
+    assert "0 lost, 0 added" in source.pictures[-1].alt
+
+
+def test_a_full_page_leaves_out_pairs_without_pictures_and_says_so(results, scores, scorer, monkeypatch):
+    monkeypatch.setattr(pairs, "MEGABYTES", 0.0)
+    shown, _, left_out = pairs.build_pairs(results, scores, scorer, TOPS, 1)
+    assert left_out == 4 and len(shown) == 4 and all(p.recordings[0].pictures for p in shown)
+
+
+def test_no_examples_no_pictures(results, scores, scorer):
+    shown, seen, _ = pairs.build_pairs(results[:4], scores, scorer, TOPS, 0)
+    assert not seen and not any(r.pictures or p.badge for p in shown for r in p.recordings)
+
+
+def test_unpaired_items_have_no_target(results, scorer):
+    item = results[0].item
+    unpaired = Item(item.piece, "a", "b", "any", item.source, None, None, item.unrelated)
+    made = [Result("cyclegan", unpaired, Output(item.source.audio, None, 0.0), Scored({}, np.zeros(4), results[0].scored.notes))]
+    rows = [{"system": "cyclegan", "direction": "a_to_b", "item": item.piece, "metric": "style_beyond_eq", "value": 0.5}]
+    shown, _, _ = pairs.build_pairs(made, make_table(rows), scorer, TOPS, 1)
+    assert [r.name for r in shown[0].recordings] == ["source", "cyclegan"] and shown[0].rank == 0.5 and shown[0].range == "any"
+
+
+def test_ticks_are_where_the_frequencies_are(scorer):
+    assert pairs.octave_ticks(1.0, 7)[:2] == [(0.0, "C1"), (pytest.approx(1 / 7), "C2")]
+    assert [label for _, label in pairs.octave_ticks(3.75, 1.5)] == ["C4", "C5"]
+    bands = CONFIG.frequencies_hz("mel")
+    for place, label in pairs.mel_ticks(bands):
+        hz = float(label.split()[0]) * (1000 if "kHz" in label else 1)
+        nearest = bands[min(len(bands) - 1, int(place * len(bands)))]
+        assert abs(np.log2(nearest / hz)) < 0.3
+
+
+def test_board_has_one_scale_and_every_axis_a_name(built, scorer):
+    figure = boards.board(built[1]["piano_to_guitar.tune0"], SECONDS, scorer, "title")
+    spectra = [image for axis in figure.axes[:10] for image in axis.get_images()]
+    assert {image.get_clim() for image in spectra} == {(-60.0, 0.0)}
+    assert [axis.get_title() for axis in figure.axes[:5]] == ["source", "oracle", "cyclegan", "vocoder griffin lim", "target"]
+    assert all(figure.axes[5 * row].get_ylabel() for row in range(4)) and figure.axes[15].get_xlabel() == "time (s)"
+
+
+def test_board_columns_start_with_the_source_and_end_with_the_target():
+    names = ["source", "copy", "eq_match", "oracle", "gram", "cyclegan", "cyclegan_griffin_lim", "target"]
+    assert boards.columns_of(names) == ["source", "eq_match", "cyclegan", "cyclegan_griffin_lim", "target"]
+    assert boards.columns_of(["source", "cyclegan"]) == ["source", "cyclegan"]
+
+
+def test_examination_agrees_with_libraries():
+    rng = np.random.default_rng(0)
+    truth = rng.random(400) < 0.5
+    probability = np.clip(0.5 * rng.random(400) + 0.4 * truth, 0, 1)
+    asked = Examination("is it?", probability, truth)
+    assert asked.auc == pytest.approx(roc_auc_score(truth, probability))
+    # torchmetrics asks how sure the network is of its answer; with the question "yes?" both are the same sums.
+    import torch
+
+    expected = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(truth.astype(int)), n_bins=10, norm="l1")
+    assert asked.calibration_error == pytest.approx(float(expected), abs=1e-6)
+    assert asked.reliability()[2].sum() == 400
+    recall, precision = asked.precision_recall()
+    assert recall[0] == 1.0 and precision[-1] == 1.0
+
+
+def test_projection_is_fitted_on_real_clips_alone():
+    rng = np.random.default_rng(0)
+    real = {"a": list(rng.normal(size=(20, 8)) * [9, 3, 1, 1, 1, 1, 1, 1])}
+    far = {"x": list(1000 + rng.normal(size=(5, 8)))}
+    axes, outputs, explained = project(real, far)
+    assert axes["a"].shape == (20, 2) and outputs["x"].shape == (5, 2) and explained[0] > explained[1]
+    assert np.allclose(axes["a"], project(real, {})[0]["a"]) and np.allclose(axes["a"].mean(axis=0), 0)
+    assert project({"a": real["a"][:2]}, far) is None
+
+
+def test_charts_of_results_and_of_nothing(scores, tmp_path):
+    album = gallery.Album(tmp_path)
+    names = [c.name for c in gallery.forests(scores, album, 100, 0)]
+    assert names == []  # no equaliser in these results
+    both = pandas.concat([scores, scores[scores.system == "oracle"].assign(system="eq_match")])
+    names = [c.name for c in gallery.forests(both, album, 100, 0)]
+    assert names == ["difference_content_note_f1", "difference_skill"]
+    assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names] and all(p.is_file() for p in album.files)
+    assert gallery.scatters(scores, album, 100, 0) == []  # no judge
+    assert gallery.training_charts(tmp_path) == []
+    assert gallery.classifier_charts([], album) == ([], [])
+
+
+def test_training_charts_one_for_each_kind(tmp_path):
+    (tmp_path / "cyclegan").mkdir()
+    (tmp_path / "cyclegan" / "history.csv").write_text("step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n")
+    assert [c.caption for c in gallery.training_charts(tmp_path)] == ["CycleGAN: loss", "CycleGAN: validation"]
+
+
+def test_notes_say_what_failed():
+    good = gallery.notes_on({"cyclegan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, "copy": {"feature_lsd": 10.0}})
+    bad = gallery.notes_on({"cyclegan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, "copy": {"feature_lsd": 10.0}})
+    assert len(bad) == len(good) + 3 and "50% of the CycleGAN's outputs are muted." in bad
+
+
+def test_audio_of_rates_that_mp3_has_not_is_flac():
+    from retimbre.evaluation.report.media import audio_uri
+
+    kinds = [audio_uri(np.zeros(2000), rate).split(";")[0] for rate in (16000, 10000)]
+    assert kinds == ["data:audio/mpeg", "data:audio/flac"]
+    assert base64.b64decode(audio_uri(np.zeros(2000), 10000).split(",")[1]).startswith(b"fLaC")

@@ -1,0 +1,228 @@
+"""The report: one file, nothing from outside, playable sound, labelled pictures, escaped names, sentences where data are missing."""
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas
+import pytest
+import soundfile
+
+from retimbre.evaluation.bench.calibration import Calibration
+from retimbre.evaluation.report import figures
+from retimbre.evaluation.report import page as report
+from retimbre.evaluation.report.media import audio_uri
+from retimbre.evaluation.report.page import legend
+from retimbre.evaluation.report.pairs import Pair, Picture, Recording
+from retimbre.evaluation.results.statistics import Interval
+from retimbre.evaluation.results.table import add_skill, make_table
+
+RATE = 16000
+VOID = {"meta", "link", "img", "br", "input", "rect", "path", "use"}
+DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text, and whether tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def words(self):
+        return " ".join("".join(self.text).split())
+
+
+def tone(level=0.3):
+    return level * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+
+
+def results_table(metrics=("content_note_f1", "style_beyond_eq", "feature_lsd"), pieces=3, directions=DIRECTIONS):
+    rng = np.random.default_rng(0)
+    values = {"copy": (1.0, 0.0, 9.5), "eq_match": (0.9, 0.1, 8.5), "oracle": (0.8, 0.95, 5.5), "cyclegan": (0.75, 0.85, 7.5)}
+    rows = [
+        {
+            "system": system,
+            "direction": direction,
+            "item": f"tune{i}",
+            "stratum": ("mono", "poly")[i % 2],
+            "metric": metric,
+            "value": value + 0.01 * rng.normal(),
+        }
+        for system, numbers in values.items()
+        for direction in directions
+        for i in range(pieces)
+        for metric, value in zip(("content_note_f1", "style_beyond_eq", "feature_lsd"), numbers, strict=True)
+        if metric in metrics
+    ]
+    return add_skill(make_table(rows))
+
+
+def render(path, table, contents, **options):
+    report.write_report(path, table, contents, {"seed": 1, "model": {"lambda_cycle": 4}}, **options)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    png = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+    rectangles = [{"kind": "kept", "x": 0, "y": 5, "width": 20}]
+    pictures = [Picture("cqt", "Constant-Q spectrum of source", [(0.0, "C1")], png), Picture("roll", "Piano roll", [], b"", rectangles)]
+    recordings = [
+        Recording("source", audio_uri(tone(), RATE), pictures),
+        Recording("cyclegan", audio_uri(tone(0.1), RATE), pictures, {"content_note_f1": 0.75}),
+        Recording("target", audio_uri(tone(0.2), RATE)),
+    ]
+    pairs = [
+        Pair("tune <1> & co", "piano_to_guitar", 1.0, recordings, "mono", "in", 0.5, "best"),
+        Pair("tune0", "guitar_to_piano", 1.0, recordings, "poly", "out", 0.1),
+    ]
+    chart = report.Chart(
+        "c", figures.to_svg(figures.curves([{"step": 1, "loss/a": 1.0}, {"step": 2, "loss/a": 0.5}]), "c", "A <label>"), "Cap"
+    )
+    answers = pandas.DataFrame({"actual": ["piano", "guitar"], "predicted": ["piano", "piano"]})
+    contents = report.Contents(
+        pairs=pairs,
+        left_out=3,
+        curves=[chart],
+        confusion=answers,
+        real={"style_beyond_eq": Interval(0.93, 0.9, 0.97, 24)},
+        calibration=Calibration({"a": False}, ("a: it is not so that copy is worst",), ""),
+    )
+    return render(tmp_path_factory.mktemp("report") / "deep" / "report.html", results_table(), contents, notes=["Beware."])
+
+
+def test_stands_alone(page):
+    assert page.open == []
+    for _tag, attrs in page.elements:
+        for name in ("src", "href"):
+            assert attrs.get(name, "data:").startswith(("data:", "#"))
+    assert "@import" not in page.words and "url(h" not in page.words
+
+
+def test_links_lead_somewhere_and_no_id_is_there_twice(page):
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    # The ranking of this table names tune0 to tune2; only pairs that are shown are linked to.
+    assert all(a["href"][1:] in ids for a in page.all("a"))
+
+
+def test_sound_is_playable_and_level(page):
+    players = [p for p in page.all("audio") if "tune <1>" in p["aria-label"]]
+    assert [p["aria-label"].split(",")[0] for p in players] == ["source", "cyclegan", "target"]
+    for player in players:
+        assert "controls" in player
+        audio, rate = soundfile.read(io.BytesIO(base64.b64decode(player["src"].split(",")[1])))
+        assert rate == RATE and len(audio) == RATE
+        assert np.sqrt(np.mean(audio**2)) == pytest.approx(0.1, rel=0.02)
+
+
+def test_pictures_are_labelled(page):
+    assert page.all("img") and all(p["alt"] for p in page.all("img"))
+    drawings = [s for s in page.all("svg") if "aria-hidden" not in s]
+    assert drawings and all(s["role"] == "img" and s["aria-label"] for s in drawings)
+    assert any(s["aria-label"] == "A <label>" for s in drawings)
+
+
+def test_table_shows_groups_controls_real_recordings_and_meanings(page):
+    for words in ("controls", "systems", "real recordings", "piano → guitar", "guitar → piano", "Beware.", "lambda_cycle: 4", "0.930"):
+        assert words in page.words
+    for column in ("notes kept", "beyond EQ", "skill"):
+        assert page.words.count(column) >= 4  # three tables and the legend
+    assert "tune <1> & co" in page.words  # escaped in the source, or the parser would have seen a tag
+    assert all(t.get("scope") for t in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+
+
+def test_failed_calibration_is_said_on_top(page):
+    assert "CALIBRATION FAILED" in page.words
+    assert page.words.index("CALIBRATION FAILED") < page.words.index("Mean over")
+
+
+def test_breakdown_by_texture_and_sentence_where_nothing_differs(page):
+    assert "single line (4)" in page.words and "several voices (2)" in page.words
+    assert "No breakdown by the target's range" in page.words and "No breakdown by texture" not in page.words
+    assert "3 more pairs did not fit" in page.words
+
+
+def test_readable_by_keyboard_phone_and_in_the_dark(page):
+    assert any("width=device-width" in m.get("content", "") for m in page.all("meta"))
+    assert page.all("html")[0]["lang"] == "en"
+    boxes = [d for d in page.all("div") if d.get("class") == "scroll"]
+    assert boxes and all(d["tabindex"] == "0" and d["aria-label"] for d in boxes)
+    for rule in ("prefers-color-scheme: dark", "@media print", ":focus-visible"):
+        assert rule in page.words
+
+
+def test_filter_offers_only_what_tells_pairs_apart(page):
+    names = {s["name"] for s in page.all("select")}
+    assert names == {"direction", "stratum", "range", "sort"}  # one system only
+    assert "hidden" in page.all("form")[0]  # without a script all pairs are there and no form
+
+
+def test_unpaired_run_without_pictures_says_what_is_missing(tmp_path):
+    table = results_table(metrics=("content_note_f1",), pieces=1, directions=("bell_to_reed",))
+    page = render(tmp_path / "report.html", table, report.Contents())
+    for sentence in (
+        "kept no pairs",
+        "no differences to show",
+        "nothing to draw",
+        "no axes can be fitted",
+        "No training history",
+        "rank them by",
+    ):
+        assert sentence in page.words
+    assert not page.all("audio") and not page.all("img")
+    assert "feature LSD" not in page.words and "bell → reed" in page.words
+
+
+def test_same_input_same_file(tmp_path):
+    chart = [figures.to_svg(figures.curves([{"step": 1, "loss/a": 1.0}]), "x", "x") for _ in range(2)]
+    assert chart[0] == chart[1]
+    for name in ("one", "two"):
+        render(tmp_path / name, results_table(), report.Contents(curves=[report.Chart("x", chart[0], "x")]))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_every_headline_metric_is_explained_with_the_direction_of_its_sign():
+    from retimbre.metrics.headline import FAILURES, HEADLINE
+
+    for entry in (*HEADLINE, *FAILURES):
+        column = legend.COLUMNS[entry.metric]
+        assert column.meaning and column.better == {"+": "up", "-": "down"}[entry.sign]
+
+
+def test_numbers():
+    shown = [legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)]
+    assert shown == ["0.853", "12.3", "1240", "0.0012", "−1.24", "0", "–", "0", "1.00"]
+    assert legend.number(0.8531, 2) == "0.85"
+
+
+def test_time_ticks_are_round_and_on_the_axis():
+    assert report.time_ticks(8.0) == [(0.0, "0 s"), (0.25, "2"), (0.5, "4"), (0.75, "6"), (1.0, "8")]
+    assert all(0 <= place <= 1 for seconds in (0.7, 3.3, 61.0) for place, _ in report.time_ticks(seconds))
+
+
+def test_versions_are_those_installed():
+    assert report.versions()["numpy"] == np.__version__
