@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.results.table import read_table
 from retimbre.listening import measures, screening
 from retimbre.listening.bundle import Key, read_frozen, read_key
 from retimbre.listening.questions import PUBLISHED
 from retimbre.listening.responses import Plan, read_records
+from retimbre.paths import write_atomically
 
 RATINGS = ("content", "likeness", "quality", "style", "similar", "multi")
 STRENGTH_DRAWS = 300  # of the Bradley-Terry bootstrap

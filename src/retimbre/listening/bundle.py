@@ -27,11 +27,11 @@ import soundfile
 from jinja2 import Environment, FileSystemLoader
 
 from retimbre.audio.files import read_mono, write_wav
-from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
 from retimbre.listening import clips, questions, webmushra
 from retimbre.listening.study import ANCHOR, Output, Study, draw, fingerprint, read_outputs
 from retimbre.params import Listening
+from retimbre.paths import write_atomically
 from retimbre.progress import track
 
 HERE = Path(__file__).parent

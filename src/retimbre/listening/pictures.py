@@ -10,9 +10,9 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation.report.figures import to_png
 from retimbre.metrics.headline import HEADLINE_METRICS
+from retimbre.paths import write_atomically
 
 SYSTEM, BASELINE, CONTROL = "#0b6e99", "#8a6d00", "#8c8c8c"
 STEPS = ("#a8324a", "#dd9a8d", "#d9d9d9", "#8fbcd4", "#0b6e99")  # answers 1 to 5

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
 from retimbre.listening.questions import EXAMPLE, HEADPHONE_TRIALS, ORIGINAL, RATING_MAX, RATING_MIN, SLIDER_MAX, SLIDER_MIN
+from retimbre.paths import write_atomically
 
 FORMAT = "retimbre-listening-1"
 MAX_IMPORT_BYTES = 20_000_000

@@ -11,11 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from retimbre.datasets.download.remote import RemoteFile
-from retimbre.datasets.sources.base import user_path
 from retimbre.errors import RetimbreError
+from retimbre.paths import user_path
 
 SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of the publisher."""
+
+    name: str  # in the download folder and in `dataset.archives`; unique per source, without /
+    url: str  # "" when no program can fetch it (a page asks for a person first): only `dataset.archives` can bring it
+    size: int | None = None  # bytes; None when the publisher does not say
+    checksum: str = ""  # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
+    unpack: bool = False  # a zip or tar archive
+    members: tuple[str, ...] = ()  # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
+    folder: str = ""  # folder below the source's root to put it into or unpack it to
+    parts: tuple["RemoteFile", ...] = ()  # a divided archive: these files, joined in this order, are this one, whose url is ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Archives:
     missing and for a damaged SHA256SUMS.
     """
 
-    def __init__(self, archives: str | None, source: str, root: Path, read_text: Callable[[str], str | None]):
+    def __init__(self, archives: str | None, source: str, read_text: Callable[[str], str | None]):
         self.source, self.base, self.folder = source, "", None
         self.sums: dict[str, str] = {}  # by place
         if archives is None:
@@ -68,7 +81,7 @@ class Archives:
             place = _without_password(archives)
             raise RetimbreError(f"dataset.archives: {place} is no http, https or file address: give one, a folder or null.")
         else:
-            self.folder = user_path(archives, "dataset.archives", root)
+            self.folder = user_path(archives, "dataset.archives")
         if self.folder is not None and not self.folder.is_dir():
             raise RetimbreError(f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null.")
         for place in self._places():

@@ -30,9 +30,8 @@ from retimbre.datasets.download.archives import (
     reason_of,
     zip_entries,
 )
-from retimbre.datasets.download.mirrors import Location
+from retimbre.datasets.download.mirrors import Location, RemoteFile
 from retimbre.datasets.download.ranges import Changed, NoRanges, RangeFile
-from retimbre.datasets.download.remote import RemoteFile
 from retimbre.datasets.download.web import NotThere, Patience, shown, unreachable
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 
 import requests
 
-from retimbre.datasets.download.web import Later, NotThere, Patience, encoded, read_chunk, request, shown, validator, wait_s_of
+from retimbre.datasets.download.web import (
+    Later,
+    NotThere,
+    Patience,
+    encoded,
+    read_chunk,
+    request,
+    shown,
+    validator,
+    wait_s_of,
+)
 
 GAP = 1 << 16  # bytes that are read and dropped rather than asking once more
 HEAD = 4  # bytes of the first question

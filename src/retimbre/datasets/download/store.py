@@ -21,13 +21,11 @@ from pathlib import Path
 
 from retimbre.datasets.download.archives import unpack
 from retimbre.datasets.download.fetch import Downloads, Wanted, sizes
-from retimbre.datasets.download.mirrors import Archives, Location
+from retimbre.datasets.download.mirrors import Archives, Location, RemoteFile
 from retimbre.datasets.download.partial import Members, fetch_members, forget, worth_asking
-from retimbre.datasets.download.remote import RemoteFile
 from retimbre.datasets.download.web import Patience, read_text
-from retimbre.datasets.sources.base import project_root, user_path
 from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
+from retimbre.paths import project_root, user_path
 
 GIGABYTE = 1e9
 
@@ -51,8 +49,9 @@ def link(source: Path, target: Path) -> None:
 class Store:
     """What is kept of one source. ``gather`` and ``show`` are called within ``locked``."""
 
-    def __init__(self, source: str, dataset: Dataset, patience: Patience | None = None):
-        self.source, self.dataset, self.patience = source, dataset, patience or Patience()
+    def __init__(self, source: str, archives: str | None, keep_archives: bool, downloads: int, patience: Patience):
+        self.source, self.place, self.keep_archives = source, archives, keep_archives
+        self.downloads, self.patience = downloads, patience
         self.folder = downloads_folder() / source
         self.files, self.unpacked, self.fetched, self.root = (self.folder / name for name in ("files", "unpacked", "fetched", "root"))
         self.archives: Archives | None = None
@@ -77,7 +76,7 @@ class Store:
         if doubled := [file.name for file in files if sum(other.name == file.name for other in files) > 1]:
             raise ValueError(f"{self.source} lists {doubled[0]} twice")
         if self.archives is None:
-            self.archives = Archives(self.dataset.archives, self.source, project_root(), lambda url: read_text(url, self.patience))
+            self.archives = Archives(self.place, self.source, lambda url: read_text(url, self.patience))
         for divided in [file for file in files if file.parts]:
             self._gather_divided(divided)
         files = [file for file in files if not file.parts]
@@ -95,8 +94,8 @@ class Store:
             else:
                 missing.append(file)
         wanted = [Wanted(file.name, locations[file.name]) for file in missing]
-        downloads = Downloads(self.files, self.dataset.downloads, self.patience)
-        known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.dataset.downloads, self.patience)
+        downloads = Downloads(self.files, self.downloads, self.patience)
+        known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.downloads, self.patience)
         for file in [file for file in missing if worth_asking(file, locations[file.name], self.files, known.get(file.name))]:
             if found := fetch_members(file, locations[file.name], self.files, self.patience, self._refuse_members):
                 self._place_members(file, found)
@@ -109,7 +108,7 @@ class Store:
             found = got[file.name]
             self._unpack(file, found.path, found.location)
             forget(self.files, file.name)  # of an earlier choice: the archive has them all
-            if not self.dataset.keep_archives and found.path.parent == self.files:
+            if not self.keep_archives and found.path.parent == self.files:
                 found.path.unlink()
 
     def _gather_divided(self, file: RemoteFile) -> None:
@@ -165,7 +164,7 @@ class Store:
         for name, path in found.paths.items():
             link(path, partial / name)
         partial.rename(target)
-        if not self.dataset.keep_archives:
+        if not self.keep_archives:
             forget(self.files, file.name)
         self.versions[file.name] = target
 

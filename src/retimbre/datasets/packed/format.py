@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
+from retimbre.paths import write_atomically
 
 MEGABYTE = 1_000_000
 

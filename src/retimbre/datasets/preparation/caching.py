@@ -18,8 +18,9 @@ import torch
 from retimbre.audio.features import REPRESENTATIONS, FeatureConfig, FeatureExtractor, decibels
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedAudio, total_length
 from retimbre.datasets.parallel import parallel_map
-from retimbre.params import Features
+from retimbre.datasets.preparation.params import Features
 from retimbre.progress import Progress
+from retimbre.section import Machine
 
 TOP_SHARE = 0.999  # of the cells lie below the top of the scale
 HISTOGRAM_DB = (-100.0, 100.0, 4000)  # from, to, number of cells: 0.05 dB each, under float16's step at these levels
@@ -95,18 +96,18 @@ def _moments(task: tuple[str, Excerpt], folder: Path, top_db: dict[str, float], 
     return block.sum(axis=0), np.square(block).sum(axis=0)
 
 
-def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict[str, np.ndarray]], p: Features) -> dict[str, Any]:
+def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict[str, np.ndarray]], range_db: float, machine: Machine) -> dict[str, Any]:
     """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training excerpts.
 
     ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
     """
     tops = {name: round(max(histogram_point(h, TOP_SHARE) for h in of.values()), 3) for name, of in histograms.items()}
     tasks = [(name, run) for name in histograms for run in _runs(e for e in excerpts if e.split == "train")]
-    work = functools.partial(_moments, folder=folder, top_db=tops, range_db=p.range_db)
+    work = functools.partial(_moments, folder=folder, top_db=tops, range_db=range_db)
     count: dict[tuple[str, str], int] = {}
     total: dict[tuple[str, str], np.ndarray] = {}
     squares: dict[tuple[str, str], np.ndarray] = {}
-    for (name, run), (one, two) in zip(tasks, parallel_map(work, tasks, p.jobs, p.joblib_backend), strict=True):
+    for (name, run), (one, two) in zip(tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True):
         key = (name, run.domain)
         count[key] = count.get(key, 0) + run.length
         total[key], squares[key] = total.get(key, 0.0) + one, squares.get(key, 0.0) + two
@@ -119,33 +120,29 @@ def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict
     return result
 
 
-def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float) -> dict[str, float]:
+def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float, machine: Machine) -> dict[str, float]:
     """Compute all representations of every excerpt of ``resampled`` into ``out``; memory stays flat.
 
-    Returns x_realtime (seconds of audio per second of work), hours, megabytes and seconds.
+    Returns hours of audio and megabytes of features; the speed is shown, not returned, so that metrics are equal on every run.
     """
     began = time.perf_counter()
     audio = PackedAudio(resampled)
     rate = audio.config["sample_rate"]
-    config = FeatureConfig(sample_rate=rate, **p.model_dump(exclude={"jobs", "joblib_backend"}))
+    config = FeatureConfig(sample_rate=rate, **p.model_dump())
     work = functools.partial(excerpt_features, folder=Path(resampled), index_time=_index_time(Path(resampled)), config=config)
     seconds = total_length(audio.index) / rate
     histograms: dict[str, dict[str, np.ndarray]] = {name: {} for name in REPRESENTATIONS}
     with FeatureWriter(out, config.to_dict(), shard_mb) as writer:
         with Progress(round(seconds), "features", "s of audio") as progress:
-            results = parallel_map(work, audio.index, p.jobs, p.joblib_backend)
+            results = parallel_map(work, audio.index, machine.jobs, machine.joblib_backend)
             for excerpt, (features, counts) in zip(audio.index, results, strict=True):
                 writer.add(excerpt, features)
                 for name, count in counts.items():
                     histograms[name][excerpt.domain] = histograms[name].get(excerpt.domain, 0) + count
                 progress.update(min(round(excerpt.length / rate), progress.total - progress.done))
         writer.close_shards()
-        writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p))
+        writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p.range_db, machine))
     took = time.perf_counter() - began
     megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
-    return {
-        "x_realtime": round(seconds / took, 1),
-        "hours": round(seconds / 3600, 4),
-        "megabytes": round(megabytes, 2),
-        "seconds": round(took, 2),
-    }
+    print(f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), {megabytes:.0f} MB")
+    return {"hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2)}

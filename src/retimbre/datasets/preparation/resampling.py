@@ -11,10 +11,11 @@ from retimbre.audio.files import read_mono
 from retimbre.audio.levels import scale_to_rms, trim_bounds
 from retimbre.datasets.packed.format import AudioWriter
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.preparation.params import Audio
 from retimbre.datasets.recordings.manifest import Recording, read_manifest
 from retimbre.errors import RetimbreError
-from retimbre.params import Audio
 from retimbre.progress import Progress
+from retimbre.section import Machine
 
 SHORTEST_EXCERPT_S = 0.1  # what is shorter after trimming is left out
 
@@ -58,7 +59,7 @@ def level(stretch: Stretch, folder: Path, audio: Audio) -> tuple[np.ndarray, flo
     return np.clip(np.round(scaled * 32768), -32768, 32767).astype(np.int16), gain_db
 
 
-def pack(raw: Path, out: Path, audio: Audio) -> dict[str, float]:
+def pack(raw: Path, out: Path, audio: Audio, machine: Machine) -> dict[str, float]:
     """Resample and level every recording of ``raw/manifest.csv`` into ``out``; memory stays flat.
 
     Returns hours of audio by split, and how many ``skipped`` stretches were silent or too short.
@@ -71,7 +72,7 @@ def pack(raw: Path, out: Path, audio: Audio) -> dict[str, float]:
     skipped = 0
     progress = Progress(len(tasks), "resample", "excerpts")
     with AudioWriter(out, audio.sample_rate, audio.rms, audio.shard_mb) as writer, progress:
-        for stretch, result in zip(tasks, parallel_map(work, tasks, audio.jobs, audio.joblib_backend), strict=True):
+        for stretch, result in zip(tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True):
             progress.update()
             recording = stretch.recording
             if result is None:

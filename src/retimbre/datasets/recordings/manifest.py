@@ -9,8 +9,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.errors import RetimbreError
+from retimbre.paths import write_atomically
 
 NAME = "manifest.csv"
 SPLITS = ("train", "validation", "test")

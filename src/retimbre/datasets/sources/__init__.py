@@ -1,5 +1,1 @@
 """Published data sets: one short file each, facts only. Nothing is fetched before a source is asked for its files."""
-
-from retimbre.datasets.sources.catalogue import SOURCES, find
-
-__all__ = ["SOURCES", "find"]

@@ -1,12 +1,17 @@
-"""Where recordings come from: one small interface that every source implements."""
+"""What every source of recordings offers, and what an adapter of a published data set says.
 
-import os
+An adapter holds facts only: ``published`` downloads and unpacks its files, splits, chooses and copies.
+Nothing is fetched at import or construction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.recordings.manifest import Recording
-from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
+from retimbre.datasets.sources.params import Dataset
 
 
 class Source(Protocol):
@@ -22,36 +27,57 @@ class Source(Protocol):
         ...
 
 
-def project_root() -> Path:
-    """Where ``dvc.yaml`` is: ``DVC_ROOT``, which DVC sets to the original checkout in queued experiments too, else here."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+@dataclass(frozen=True)
+class Track:
+    """A stretch of an unpacked audio file that belongs to a domain."""
+
+    path: str  # with /, relative to the source's root
+    domain: str
+    piece: str  # recording, artist or score: the key that splits are made by
+    split: str = ""  # train, validation or test where the publisher has an official split; "": ours, by the hash of piece
+    midi: str = ""  # with /, relative to the source's root
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end of the file
 
 
-def user_path(given: str, label: str, root: Path | None = None) -> Path:
-    """A path that the user gives as ``label``; a relative one is below ``root``, else the project's root.
+class RemoteSource(Protocol):
+    """A published data set. Constructed without arguments."""
 
-    Raises RetimbreError for the home of an unknown user and for links in a circle.
-    """
-    try:
-        return ((root or project_root()) / Path(given).expanduser()).resolve()
-    except RuntimeError as error:
-        raise RetimbreError(f"{label}: {given} leads nowhere ({str(error).rstrip('.')}): give another path.") from None
+    name: str  # as in `dataset.source`
+    title: str
+    homepage: str
+    licence: str
+    non_commercial: bool
+    citation: str
+
+    def domains(self) -> tuple[str, ...]:
+        """What it can deliver; () when any name may be asked for (a tag, a genre)."""
+        ...
+
+    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
+        """Small metadata that ``files`` needs; they are unpacked below ``root`` before it is called. May be empty."""
+        ...
+
+    def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
+        """What to download for ``limit_hours`` per domain (0: everything); ``root`` holds the unpacked index files."""
+        ...
+
+    def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
+        """The tracks below ``root``, which holds the unpacked ``index_files`` and ``files`` of this call and nothing else.
+
+        Raises RetimbreError when the layout is not as expected.
+        """
+        ...
 
 
-def make_source(dataset: Dataset, seed: int, jobs: int = 1) -> Source:
-    """What ``dataset.source`` names, one source or one per domain; ``jobs`` processes change its speed only.
+@runtime_checkable
+class FetchesItself(Protocol):
+    """Optional, besides the above: for what no table of URLs can say (videos through yt-dlp)."""
 
-    Raises RetimbreError for what can be known to be wrong before anything is fetched or decoded.
-    """
-    names = set(dataset.source_of.values())
-    if names == {"soundfont"}:
-        from retimbre.datasets.sources.soundfont import RenderedScores
+    def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
+        """Put files into ``folder``, which is kept between runs and shown to ``tracks`` as part of ``root``.
 
-        return RenderedScores(dataset, seed, jobs)
-    if names == {"folder"}:
-        from retimbre.datasets.sources.folder import Folders
-
-        return Folders(dataset, seed, jobs)
-    from retimbre.datasets.sources.collection import Collection
-
-    return Collection(dataset, seed, jobs)
+        Called after ``files`` are there. Must continue where an interrupted call stopped. Files and folders whose
+        names begin with a dot are its own business and are not shown.
+        """
+        ...

@@ -1,15 +1,13 @@
 """The published data sets by the names that ``dataset.source`` gives them."""
 
-import sys
-
-from retimbre.datasets.download.remote import RemoteSource
-from retimbre.errors import RetimbreError
+import importlib
+from typing import Any
 
 # Name -> module and class. Variants of a set (another microphone, version or size) have names of their own.
 SOURCES = {
     "fma": "fma:FmaSmall",
-    "fma_medium": "fma:FmaMedium",
     "fma_large": "fma:FmaLarge",
+    "fma_medium": "fma:FmaMedium",
     "good_sounds": "good_sounds:GoodSounds",
     "guitarset": "guitarset:GuitarSet",
     "guitarset_mix": "guitarset:GuitarSetMix",
@@ -28,28 +26,10 @@ SOURCES = {
     "vctk_mic2": "vctk:VctkMic2",
     "youtube": "youtube:YouTube",
 }
+LOCAL_SOURCES = ("soundfont", "folder")
 
 
-def find(name: str) -> RemoteSource:
-    """The adapter of a published data set. Raises RetimbreError for a name that is none."""
-    if name not in SOURCES:
-        raise RetimbreError(f"dataset.source {name!r} is not known: use one of {', '.join(SOURCES)}.")
-    # Spelled out, so that the stage's list of source files can be read off; they are short and import little.
-    from retimbre.datasets.sources import (  # noqa: F401
-        fma,
-        good_sounds,
-        guitarset,
-        irmas,
-        maestro,
-        magnatagatune,
-        medley_solos_db,
-        musicnet,
-        nsynth,
-        tinysol,
-        urmp,
-        vctk,
-        youtube,
-    )
-
-    module, cls = SOURCES[name].split(":")
-    return getattr(sys.modules[f"retimbre.datasets.sources.{module}"], cls)()
+def find(name: str) -> Any:
+    """The adapter of a published data set, a ``RemoteSource`` (see ``base``)."""
+    module, kind = SOURCES[name].split(":")
+    return getattr(importlib.import_module(f"retimbre.datasets.sources.{module}"), kind)()

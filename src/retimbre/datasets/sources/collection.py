@@ -1,6 +1,6 @@
-"""One source per domain, put together: ``dataset.source: {piano: maestro, guitar: guitarset}``.
+"""What ``dataset.source`` names: one source, or one per domain (``{piano: maestro, guitar: guitarset}``).
 
-Every source fills a folder of its own, and its name goes before its pieces, so that nothing can clash.
+Of several, every source fills a folder of its own, and its name goes before its pieces, so that nothing can clash.
 """
 
 import dataclasses
@@ -8,17 +8,46 @@ from pathlib import Path
 
 from retimbre.datasets.recordings.manifest import Recording
 from retimbre.datasets.sources.base import Source
-from retimbre.params import LOCAL_SOURCES, Dataset
+from retimbre.datasets.sources.catalogue import LOCAL_SOURCES, find
+from retimbre.datasets.sources.params import Dataset
+from retimbre.section import Machine
+
+
+def make_source(dataset: Dataset, seed: int, machine: Machine) -> Source:
+    """What ``dataset.source`` names; ``machine`` changes its speed only.
+
+    Raises RetimbreError for what can be known to be wrong before anything is fetched or decoded.
+    """
+    names = set(dataset.source_of.values())
+    if len(names) == 1 and names <= set(LOCAL_SOURCES):
+        return _source(names.pop(), dataset, seed, machine)
+    return Collection(dataset, seed, machine)
+
+
+def _source(name: str, dataset: Dataset, seed: int, machine: Machine) -> Source:
+    """One source, for all of ``dataset.domains``; each imports what its kind of recordings needs."""
+    if name == "soundfont":
+        from retimbre.datasets.sources.soundfont import RenderedScores
+
+        return RenderedScores(dataset, seed, machine)
+    if name == "folder":
+        from retimbre.datasets.sources.folder import Folders
+
+        return Folders(dataset, seed, machine)
+    from retimbre.datasets.sources.published import Published
+
+    return Published(find(name), dataset, seed, machine)
 
 
 class Collection:
     """Published sets and mixes. Raises RetimbreError at construction for what any of its sources refuses."""
 
-    def __init__(self, dataset: Dataset, seed: int, jobs: int = 1):
+    def __init__(self, dataset: Dataset, seed: int, machine: Machine):
         self.sources: dict[str, Source] = {}
         for name in dict.fromkeys(dataset.source_of.values()):
             domains = [domain for domain in dataset.domains if dataset.source_of[domain] == name]
-            self.sources[name] = _source(name, domains, dataset, seed, jobs)
+            own = dataset.model_copy(update={"source": name, "domains": domains})
+            self.sources[name] = _source(name, own, seed, machine)
 
     def prepare(self, out: Path) -> list[Recording]:
         recordings = []
@@ -32,38 +61,16 @@ class Collection:
         return recordings
 
 
-def _source(name: str, domains: list[str], dataset: Dataset, seed: int, jobs: int) -> Source:
-    own = dataset.model_copy(update={"source": name, "domains": domains})
-    if name == "soundfont":
-        from retimbre.datasets.sources.soundfont import RenderedScores
-
-        return RenderedScores(own, seed, jobs)
-    if name == "folder":
-        from retimbre.datasets.sources.folder import Folders
-
-        return Folders(own, seed, jobs)
-    from retimbre.datasets.sources.catalogue import find
-    from retimbre.datasets.sources.published import Published
-
-    return Published(find(name), domains, own, seed, jobs)
-
-
 def _unpaired(recordings: list[Recording], folder: Path) -> list[Recording]:
     """One performance of each piece, paired with nothing; files of the others are removed."""
-    kept = [dataclasses.replace(recording, performance="") for recording in recordings if recording.performance in ("", "1")]
+    kept = [dataclasses.replace(r, performance="") for r in recordings if r.performance in ("", "1")]
     used = {name for recording in kept for name in (recording.path, recording.midi)}
-    for recording in recordings:
-        for name in (recording.path, recording.midi):
-            if name and name not in used:
-                (folder / name).unlink(missing_ok=True)
+    for name in {name for r in recordings for name in (r.path, r.midi) if name} - used:
+        (folder / name).unlink()
     return kept
 
 
 def _below(name: str, recording: Recording) -> Recording:
     """The recording as seen from the folder above its source's."""
-    return dataclasses.replace(
-        recording,
-        path=f"{name}/{recording.path}",
-        piece=f"{name}/{recording.piece}",
-        midi=f"{name}/{recording.midi}" if recording.midi else "",
-    )
+    midi = f"{name}/{recording.midi}" if recording.midi else ""
+    return dataclasses.replace(recording, path=f"{name}/{recording.path}", piece=f"{name}/{recording.piece}", midi=midi)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from glob import escape
 from pathlib import Path
 
-from retimbre.datasets.download.remote import Track
 from retimbre.datasets.recordings.choosing import assign_splits, subset
 from retimbre.datasets.recordings.manifest import SPLITS
+from retimbre.datasets.sources.base import Track
 from retimbre.errors import RetimbreError
 
 # What an adapter sees are links (see Store): deleting one of them would bring it back as it was.

@@ -4,8 +4,18 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
-from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, choose, domain_name, existing, known, members, one_split
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.common import (
+    AGAIN,
+    SPLIT_OF,
+    choose,
+    domain_name,
+    existing,
+    known,
+    members,
+    one_split,
+)
 from retimbre.errors import RetimbreError
 
 PLACE = "https://os.unil.cloud.switch.ch/fma"

@@ -15,10 +15,11 @@ from retimbre.datasets.recordings.checking import Checked, Task, check_all, refu
 from retimbre.datasets.recordings.choosing import Stretch, held_out, split_of_hash, training
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.scores.corpus import unit_hash
-from retimbre.datasets.sources.base import project_root, user_path
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
+from retimbre.paths import project_root, user_path
 from retimbre.progress import track
+from retimbre.section import Machine
 
 # What counts as a recording; the last row is named as unreadable, because libsndfile does not read it.
 SUFFIXES = set(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .voc .sf .wve .mpc".split()) | set(
@@ -56,8 +57,8 @@ def split_files(names: list[str]) -> dict[str, list[str]]:
 class Folders:
     """The user's folders. Raises RetimbreError at once for a folder that is missing, empty, too small or given twice."""
 
-    def __init__(self, dataset: Dataset, seed: int, jobs: int = 1):
-        self.dataset, self.seed, self.jobs = dataset, seed, jobs
+    def __init__(self, dataset: Dataset, seed: int, machine: Machine):
+        self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
         root = project_root()
         self.folders = {domain: user_path(dataset.folders[domain], f"dataset.folders.{domain}") for domain in dataset.domains}
         for domain, folder in self.folders.items():

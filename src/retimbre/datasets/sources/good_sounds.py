@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import FEWEST_PIECES, known
 
 INSTRUMENTS = (

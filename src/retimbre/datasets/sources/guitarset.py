@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import known
 
 # All of it, or one of its two halves: improvised melodies and chords.

@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, choose, existing, known, members, one_split
 from retimbre.errors import RetimbreError
 

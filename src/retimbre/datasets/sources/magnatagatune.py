@@ -5,8 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
-from retimbre.datasets.sources.common import choose, domain_name, existing, known, members, one_split, read_table
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.common import (
+    choose,
+    domain_name,
+    existing,
+    known,
+    members,
+    one_split,
+    read_table,
+)
 
 PLACE = "https://mirg.city.ac.uk/datasets/magnatagatune"
 TABLE = "annotations_final.csv"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources.common import AGAIN
 from retimbre.errors import RetimbreError
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import choose, existing, known, members, read_table
 
 PLACE = "https://zenodo.org/records/5120004/files"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, existing, known, read_table
 from retimbre.errors import RetimbreError
 

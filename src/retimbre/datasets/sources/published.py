@@ -10,27 +10,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from retimbre.datasets.download.remote import FetchesItself, RemoteSource, Track
 from retimbre.datasets.download.store import Store, link
 from retimbre.datasets.download.web import Patience
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
 from retimbre.datasets.recordings.choosing import Stretch, assign_splits, held_out, subset, training
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.scores.corpus import unit_hash
+from retimbre.datasets.sources.base import FetchesItself, RemoteSource, Track
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
+from retimbre.section import Machine
 
 SHORTEST_EXCERPT_S = 1.5  # clips of sets that have short ones only (3 s, 4 s) are held out whole
 ABOUT = "ABOUT.txt"
 
 
 class Published:
-    """``domains`` of one published set. Raises RetimbreError at construction for a domain that it does not have."""
+    """``dataset.domains`` of one published set. Raises RetimbreError at construction for a domain that it does not have."""
 
-    def __init__(self, source: RemoteSource, domains: Sequence[str], dataset: Dataset, seed: int, jobs: int = 1):
-        self.source, self.domains, self.dataset, self.seed, self.jobs = source, tuple(domains), dataset, seed, jobs
+    def __init__(self, source: RemoteSource, dataset: Dataset, seed: int, machine: Machine):
+        self.source, self.dataset, self.seed, self.machine = source, dataset, seed, machine
+        self.domains = tuple(dataset.domains)
         known = source.domains()
-        if unknown := [domain for domain in domains if known and domain not in known]:
+        if unknown := [domain for domain in self.domains if known and domain not in known]:
             raise RetimbreError(f"dataset.domains: source {source.name} has no {unknown[0]!r}; it has {', '.join(known)}.")
         self.patience = Patience()
 
@@ -47,7 +49,9 @@ class Published:
     def prepare(self, out: Path) -> list[Recording]:
         """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few or broken recordings)."""
         print(textwrap.indent(self.about(), "  ").replace("  ", f"{self.source.name}: ", 1), flush=True)
-        store = Store(self.source.name, self.dataset, self.patience)
+        store = Store(
+            self.source.name, self.dataset.archives, self.dataset.keep_archives, self.machine.downloads, self.patience
+        )
         with store.locked():
             with _room_named(store.folder):
                 root = self._gather(store)
@@ -98,7 +102,7 @@ class Published:
 
     def _choose(self, tracks: Sequence[Track], root: Path) -> dict[str, list[Stretch]]:
         """The stretches of each domain that are used, all of them checked."""
-        checked = check_all([_task(track, deep=False) for track in tracks], root, self.jobs, f"look at {self.source.name}")
+        checked = check_all([_task(track, deep=False) for track in tracks], root, self.machine.jobs, f"look at {self.source.name}")
         bad = {domain: [] for domain in self.domains}
         good: list[tuple[Track, Checked]] = []
         for track, file in zip(tracks, checked, strict=True):
@@ -134,7 +138,7 @@ class Published:
                     print(f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({self.dataset.excerpt_s:g} s)", flush=True)
                 return chosen
             tasks = [Task(path, start, usable[path, start].duration_s) for path, start in new]
-            for key, file in zip(new, check_all(tasks, root, self.jobs, f"check {domain}"), strict=True):
+            for key, file in zip(new, check_all(tasks, root, self.machine.jobs, f"check {domain}"), strict=True):
                 decoded.add(key)
                 if file.problem:
                     bad.append(file)

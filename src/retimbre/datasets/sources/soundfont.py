@@ -19,9 +19,10 @@ from retimbre.datasets.recordings.manifest import Recording
 from retimbre.datasets.scores import corpus as scores
 from retimbre.datasets.scores import performance, soundfont
 from retimbre.datasets.scores.corpus import CHORALES, TUNES, Score
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
 from retimbre.progress import Progress
+from retimbre.section import Machine
 
 LONGEST_TRAINING_S = 60.0
 SHORTEST_TRAINING_S = 4.0  # what is left of the asked minutes below this is not rendered
@@ -61,8 +62,8 @@ def random(seed: int, *what: object) -> np.random.Generator:
 class RenderedScores:
     """Source ``soundfont``. Raises RetimbreError at construction for unknown instruments and broken fonts."""
 
-    def __init__(self, dataset: Dataset, seed: int, jobs: int = 1):
-        self.dataset, self.seed, self.jobs = dataset, seed, jobs
+    def __init__(self, dataset: Dataset, seed: int, machine: Machine):
+        self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
         self.domains = tuple(dataset.domains)
         instruments = [soundfont.instrument(domain) for domain in self.domains]
         self.polyphonic = all(instrument.polyphonic for instrument in instruments)

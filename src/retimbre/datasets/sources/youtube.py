@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources.base import Track
 from retimbre.datasets.sources.common import existing
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
-from retimbre.params import Dataset
 
 READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")  # extensions that libsndfile reads: nothing to convert
 DONE = ".done.txt"

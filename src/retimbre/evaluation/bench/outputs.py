@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation.bench.rows import to_16_bit
 from retimbre.evaluation.bench.scoring import Result
 from retimbre.evaluation.bench.testset import Item
+from retimbre.paths import write_atomically
 
 THREADS = 2  # encoding holds no lock
 

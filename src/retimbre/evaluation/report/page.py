@@ -17,7 +17,6 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 import retimbre
-from retimbre.datasets.atomic import write_atomically
 from retimbre.evaluation.bench.calibration import Calibration
 from retimbre.evaluation.report import legend
 from retimbre.evaluation.report.media import MAGMA, uri
@@ -25,6 +24,7 @@ from retimbre.evaluation.report.pairs import KINDS, Pair, ranking
 from retimbre.evaluation.report.rainbowgram import RANGE_DB, hue_circle
 from retimbre.evaluation.results.statistics import Interval
 from retimbre.evaluation.results.table import intervals
+from retimbre.paths import write_atomically
 
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "librosa", "mir_eval", "basic-pitch", "swift-f0", "onnxruntime", "soundfile",
