@@ -7,13 +7,14 @@ import pytest
 
 from retimbre.datasets.recordings.manifest import write_manifest
 from retimbre.datasets.scores import corpus as scores
-from retimbre.datasets.sources.base import make_source
-from retimbre.params import Dataset
+from retimbre.datasets.sources.collection import make_source
+from retimbre.datasets.sources.params import Dataset
+from retimbre.section import Machine
 
 TINY = dict(
     source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2, excerpt_s=2,
     polyphonic_share=0.5, paired_training=False, soundfont=None, folders={}, max_unreadable_share=0.05,
-    limit_hours=0, archives=None, downloads=4, keep_archives=True, youtube={},
+    limit_hours=0, archives=None, keep_archives=True, youtube={},
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def parse_once():
 def tiny_raw(tmp_path_factory, dataset_params, parse_once):
     """``data/raw`` of two instruments: folder and recordings."""
     folder = tmp_path_factory.mktemp("raw")
-    source = make_source(dataset_params(), seed=3, jobs=1)
+    source = make_source(dataset_params(), 3, Machine(jobs=1))
     recordings = source.prepare(folder)
     write_manifest(folder, recordings)
     return SimpleNamespace(folder=folder, recordings=recordings, source=source)

@@ -1,11 +1,14 @@
 """A made-up published set in a made-up layout: an index, a zip and a tar of recordings by artist, and a single file.
 
-``make_site(folder)`` writes what its publisher would serve; ``Toy`` is its adapter.
+``make_site(folder)`` writes what its publisher would serve; ``Toy`` is its adapter. ``python -m tests.toys.source download`` runs a stage
+that knows it.
 """
 
 import csv
 import hashlib
 import io
+import runpy
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,11 +16,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from retimbre.datasets.download.remote import RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
+from retimbre.datasets.sources import catalogue
+from retimbre.datasets.sources.base import Track
 from retimbre.errors import RetimbreError
 
 RATE, SECONDS, ARTISTS = 8000, 4.0, 10
 PUBLISHED = "http://publisher.invalid"  # never asked: the tests give dataset.archives or set `base`
+PLACE = "tests.toys.source:Toy"  # in the catalogue
 KINDS = {"bell": "toy-bell.zip", "reed": "toy-reed.tar.gz"}
 
 
@@ -86,3 +92,8 @@ class Toy:
         with open(root / "meta/index.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return [Track(f"audio/{row['path']}", row["kind"], row["artist"]) for row in rows if row["kind"] in domains]
+
+
+if __name__ == "__main__":
+    catalogue.SOURCES["toy"] = PLACE
+    runpy.run_module(f"stages.{sys.argv[1]}", run_name="__main__")

@@ -9,11 +9,10 @@ import time
 
 import pytest
 
+from retimbre.datasets.download import fetch as download
 from retimbre.datasets.download import web
 from retimbre.datasets.download.fetch import Downloads, Wanted, sizes
-from retimbre.datasets.download.fetch import fetch as download
-from retimbre.datasets.download.mirrors import Archives, Location, parse_sums
-from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.mirrors import Archives, Location, RemoteFile, parse_sums
 from retimbre.datasets.download.web import Patience, read_text
 from retimbre.errors import RetimbreError
 from tests.toys.served import serve, write_sums
@@ -250,18 +249,19 @@ def test_one_failure_stops_the_others_and_they_can_be_continued(site, tmp_path):
         assert Downloads(tmp_path / "got", 2, HASTE).fetch([slow])["slow.bin"].path.read_bytes() == DATA
 
 
-def archives(place, name="toy", root=None):
-    return Archives(place, name, root, lambda url: read_text(url, HASTE))
+def archives(place, name="toy"):
+    return Archives(place, name, lambda url: read_text(url, HASTE))
 
 
-def test_a_folder_or_mirror_is_looked_into_first(site, tmp_path, capsys):
+def test_a_folder_or_mirror_is_looked_into_first(site, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     file = RemoteFile("a.zip", "http://music.example/a.zip", 12345, "md5:" + "0" * 32)
     assert [location.place for location in archives(None).locations(file)] == [file.url]
-    own = archives("site", root=tmp_path).locations(file)
+    own = archives("site").locations(file)
     assert [(x.place, x.local, x.checksum) for x in own] == [(str(site / "a.zip"), True, file.checksum), (file.url, False, file.checksum)]
     write_sums(site)
     sha = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
-    own = archives(site.as_uri(), root=tmp_path).locations(file)
+    own = archives(site.as_uri()).locations(file)
     assert (own[0].checksum, own[0].size, own[1].checksum) == (sha, None, file.checksum)
     assert "SHA256SUMS replaces the published checksums" in capsys.readouterr().out
     got = Downloads(tmp_path / "got", 2, HASTE).fetch([Wanted("a.zip", tuple(own))])["a.zip"]
@@ -278,7 +278,7 @@ def test_a_folder_or_mirror_is_looked_into_first(site, tmp_path, capsys):
 
 def test_a_wrong_file_of_the_users_is_named_and_stays(site, tmp_path):
     file = RemoteFile("a.zip", "http://music.example/a.zip", checksum="md5:" + "0" * 32)
-    wanted = Wanted("a.zip", tuple(archives(str(site), root=tmp_path).locations(file)))
+    wanted = Wanted("a.zip", tuple(archives(str(site)).locations(file)))
     with pytest.raises(RetimbreError, match="site/a.zip has the md5 .*, not 0+: replace or remove it, or list it in a SHA256SUMS"):
         Downloads(tmp_path / "got").fetch([wanted])
     assert (site / "a.zip").read_bytes() == DATA
@@ -292,11 +292,12 @@ def test_passwords_of_mirrors_are_not_printed(site, capsys):
     assert "SHA256SUMS replaces" in said and "secret" not in said
 
 
-def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path):
+def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(RetimbreError, match="dataset.archives: .*nowhere is not a folder"):
-        archives("nowhere", root=tmp_path)
+        archives("nowhere")
     with pytest.raises(RetimbreError, match="dataset.archives: ~nobody-of-this-name/x leads nowhere .* give another path"):
-        archives("~nobody-of-this-name/x", root=tmp_path)
+        archives("~nobody-of-this-name/x")
     with pytest.raises(RetimbreError, match="dataset.archives: ftp://host/x is no http, https or file address"):
         archives("ftp://me:secret@host/x")
     with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1 .* check the network and dataset.archives"):

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retimbre.datasets.download import partial, ranges, store
-from retimbre.datasets.download.mirrors import Location
-from retimbre.datasets.download.remote import RemoteFile
+from retimbre.datasets.download.mirrors import Location, RemoteFile
 from retimbre.datasets.download.web import Patience
-from retimbre.datasets.sources import find, fma, maestro
+from retimbre.datasets.sources import fma, maestro
+from retimbre.datasets.sources.catalogue import find
 from retimbre.errors import RetimbreError
 from stages import download
 from tests.toys import ROOT, layouts, layouts_own
@@ -461,7 +461,7 @@ def test_a_killed_run_goes_on(piano, tmp_path, monkeypatch):
     path = "/v3.0.0/maestro-v3.0.0.zip"
     code = (
         "import sys\n"
-        "from retimbre.datasets import partial, ranges\n"
+        "from retimbre.datasets.download import partial, ranges\n"
         "from retimbre.datasets.sources import maestro\nfrom stages import download\n"
         "partial.LEAST_BYTES, ranges.GAP = 0, 4096\n"
         "maestro.PLACE, maestro.Maestro.archive_sha256 = sys.argv[1:]\n"

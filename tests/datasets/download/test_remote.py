@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre.datasets.download.remote import FetchesItself, RemoteFile, Track
+from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.recordings.manifest import write_manifest
+from retimbre.datasets.sources.base import FetchesItself, Track
 from retimbre.datasets.sources.published import Published
 from retimbre.errors import RetimbreError
+from retimbre.section import Machine
 from tests.toys import ROOT
 
 
@@ -54,7 +56,7 @@ def prepare(tmp_path, monkeypatch, dataset_params):
         out = tmp_path / name
         out.mkdir()
         values = {"source": "folder", "folders": dict.fromkeys(domains, "x"), "domains": list(domains), "train_minutes": 0} | changes
-        recordings = Published(source, domains, dataset_params(**values), seed=1).prepare(out)
+        recordings = Published(source, dataset_params(**values), 1, Machine(jobs=1)).prepare(out)
         write_manifest(out, recordings)
         return out, recordings
 
@@ -137,9 +139,9 @@ def test_nothing_is_imported_or_asked_before_a_source_is_used():
         "import socket, sys\n"
         "def never(*a, **k): raise SystemExit('asked the network')\n"
         "socket.getaddrinfo = socket.create_connection = never\n"
-        "from retimbre.datasets import base, remote, sources\n"
+        "from retimbre.datasets.sources import base, catalogue\n"
         "print([n for n in ('requests', 'torch', 'mirdata', 'yt_dlp', 'soundfile') if n in sys.modules])\n"
-        "for name in sources.SOURCES: sources.find(name).domains()\n"
+        "for name in catalogue.SOURCES: catalogue.find(name).domains()\n"
         "print([n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": "src"})

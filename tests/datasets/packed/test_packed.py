@@ -5,7 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retimbre.datasets.packed.format import AudioWriter, Excerpt, FeatureWriter, PackedAudio, PackedFeatures, ShardFile
+from retimbre.datasets.packed.format import (
+    AudioWriter,
+    Excerpt,
+    FeatureWriter,
+    PackedAudio,
+    PackedFeatures,
+    ShardFile,
+)
 from retimbre.errors import RetimbreError
 
 CONFIG = dict(

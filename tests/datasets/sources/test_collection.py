@@ -14,19 +14,19 @@ import pytest
 import soundfile
 import yaml
 
-from retimbre import params
-from retimbre.datasets import sources
 from retimbre.datasets.download.web import Patience
 from retimbre.datasets.packed.format import PackedAudio
 from retimbre.datasets.recordings.manifest import read_manifest, write_manifest
-from retimbre.datasets.sources.base import make_source
+from retimbre.datasets.sources.catalogue import SOURCES
+from retimbre.datasets.sources.collection import make_source
 from retimbre.errors import RetimbreError
+from retimbre.section import Machine
 from tests.toys import ROOT
 from tests.toys.served import serve, write_sums
-from tests.toys.source import KINDS, Toy, make_site
+from tests.toys.source import KINDS, PLACE, Toy, make_site
 
 VALUES = dict(
-    source="toy", domains=["bell", "reed"], train_minutes=0, validation_pieces=1, test_pieces=2, excerpt_s=2, downloads=2, folders={}
+    source="toy", domains=["bell", "reed"], train_minutes=0, validation_pieces=1, test_pieces=2, excerpt_s=2, folders={}
 )
 
 
@@ -38,15 +38,14 @@ def site(tmp_path_factory):
 @pytest.fixture
 def toy(site, tmp_path, monkeypatch, dataset_params):
     """Prepare the toy set into a new folder, downloads below tmp_path; returns folder and recordings."""
-    monkeypatch.setattr(params.data, "SOURCES", (*params.SOURCES, "toy"))
-    monkeypatch.setattr(sources.catalogue, "find", lambda name: Toy())
+    monkeypatch.setitem(SOURCES, "toy", PLACE)
     monkeypatch.setattr(Toy, "site", site)
     monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
 
     def run(name="raw", seed=1, **changes):
         out = tmp_path / name
         out.mkdir()
-        recordings = make_source(dataset_params(**(VALUES | changes)), seed).prepare(out)
+        recordings = make_source(dataset_params(**(VALUES | changes)), seed, Machine(jobs=1, downloads=2)).prepare(out)
         write_manifest(out, recordings)
         return out, recordings
 
@@ -59,10 +58,6 @@ def tree(folder):
 
 def pieces(recordings, **properties):
     return {r.piece for r in recordings if all(getattr(r, name) == value for name, value in properties.items())}
-
-
-def test_params_name_the_sources_that_there_are():
-    assert set(params.SOURCES) == {*params.LOCAL_SOURCES, *sources.SOURCES}
 
 
 def test_a_published_set_from_url_to_manifest(toy, site, tmp_path, capsys, monkeypatch):
@@ -196,31 +191,16 @@ def test_a_full_disk_is_said_before_the_download(toy, site, monkeypatch):
 
 # --- through the stage, as a user runs it ---
 
-SITECUSTOMIZE = """
-import sys
-sys.path.insert(0, "src")
-import retimbre.params, retimbre.datasets.sources as sources, toy_source
-retimbre.params.data.SOURCES += ("toy",)
-sources.SOURCES["toy"] = "toy:Toy"
-sys.modules["retimbre.datasets.sources.toy"] = toy_source
-"""
-
-
 @pytest.fixture
-def workspace(tmp_path):
-    """A project folder whose params take the toy set, and the environment in which the adapter is known."""
+def project(tmp_path):
+    """A project folder whose params take the toy set."""
     folder = tmp_path / "project"
     folder.mkdir()
     p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
     p["dataset"] |= VALUES | {"archives": None, "train_minutes": 0.3}
+    p["machine"] |= {"downloads": 2}
     (folder / "params.yaml").write_text(yaml.safe_dump(p))
-    for name in ("src", "stages"):
-        (folder / name).symlink_to(ROOT / name)
-    (tmp_path / "site-customize").mkdir()
-    (tmp_path / "site-customize/sitecustomize.py").write_text(SITECUSTOMIZE)
-    paths = [str(tmp_path / "site-customize"), str(ROOT / "tests/datasets"), "src"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    return folder, environment
+    return folder
 
 
 def set_archives(folder, place):
@@ -229,12 +209,11 @@ def set_archives(folder, place):
     (folder / "params.yaml").write_text(yaml.safe_dump(p))
 
 
-def stage(name, workspace, **options):
-    folder, environment = workspace
+def stage(name, folder, **more):
     return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{name}"],
+        [sys.executable, "-m", "tests.toys.source", name],
         cwd=folder,
-        env=environment | options.pop("more", {}),
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PYTHONDONTWRITEBYTECODE": "1"} | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -254,57 +233,55 @@ def mirror(site, tmp_path):
     return folder
 
 
-def test_from_url_to_features_through_the_stages(workspace, mirror):
-    folder, _ = workspace
+def test_from_url_to_features_through_the_stages(project, mirror):
     with serve(mirror) as url:
-        set_archives(folder, url)
-        code, said = finish(stage("download", workspace))
+        set_archives(project, url)
+        code, said = finish(stage("download", project))
     assert code == 0, said
     assert "Licence: CC BY-NC 4.0 (non-commercial use only)" in said
     assert "bell: train" in said
     for name in ("resample", "features"):
-        code, said = finish(stage(name, workspace))
+        code, said = finish(stage(name, project))
         assert code == 0, said
-    audio = PackedAudio(folder / "data/resampled")
+    audio = PackedAudio(project / "data/resampled")
     for domain in KINDS:
         assert all(audio.excerpts(domain=domain, split=split) for split in ("train", "validation", "test"))
-    assert (folder / ".scratch/downloads/toy/files/toy-bell.zip").is_file(), "outside the stage's output"
+    assert (project / ".scratch/downloads/toy/files/toy-bell.zip").is_file(), "outside the stage's output"
 
 
-def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(workspace, mirror, tmp_path):
-    folder, environment = workspace
+def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(project, mirror, tmp_path):
     size = sum(path.stat().st_size for path in mirror.iterdir())
     with serve(mirror) as url:
-        set_archives(folder, url)
-        code, said = finish(stage("download", workspace))
+        set_archives(project, url)
+        code, said = finish(stage("download", project))
         assert code == 0, said
-        expected = tree(folder / "data/raw")
+        expected = tree(project / "data/raw")
         downloads = tmp_path / "slow"
         more = {"RETIMBRE_DOWNLOADS": str(downloads)}
         url.manners.rate = size // 12  # bytes per second of each of two connections: no machine is too busy to be in time
         continued = set()
         for moment, signal_ in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)):
             wanted = (moment + 1) * size // 6
-            process = stage("download", workspace, more=more)
+            process = stage("download", project, **more)
             while process.poll() is None and bytes_there(downloads) < wanted:
                 time.sleep(0.01)
             process.send_signal(signal_)
             said, _ = process.communicate(timeout=60)
             assert process.returncode != 0, said
-            assert not (folder / "data/raw/manifest.csv").exists()
+            assert not (project / "data/raw/manifest.csv").exists()
             continued |= {asked for _, _, asked in url.asked if asked}
         url.manners.rate = None
         asked = len(url.asked)
         # Once more while it unpacks and copies, at whatever moment that is.
-        process = stage("download", workspace, more=more)
+        process = stage("download", project, **more)
         while process.poll() is None and not list(downloads.rglob(".*.unpacking")) and not (downloads / "toy/root/audio").exists():
             time.sleep(0.002)
         process.kill()
         process.communicate()
         continued |= {range_ for _, _, range_ in url.asked[asked:] if range_}
-        code, said = finish(stage("download", workspace, more=more))
+        code, said = finish(stage("download", project, **more))
     assert code == 0, said
-    assert tree(folder / "data/raw") == expected
+    assert tree(project / "data/raw") == expected
     assert [int(re.search(r"\d+", asked)[0]) for asked in continued], "downloads were continued, not begun again"
     names = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((downloads / "toy/files").glob("toy-*[pz]"))]
     assert names == [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(mirror.glob("toy-*"))]
@@ -321,19 +298,17 @@ def bytes_there(downloads):
     return total
 
 
-def test_two_runs_at_once_do_not_disturb_each_other(workspace, mirror, tmp_path):
-    folder, environment = workspace
+def test_two_runs_at_once_do_not_disturb_each_other(project, mirror, tmp_path):
     with serve(mirror, rate=600_000) as url:
-        set_archives(folder, url)
+        set_archives(project, url)
         other = tmp_path / "other"
         other.mkdir()
-        for name in ("src", "stages", "params.yaml"):
-            (other / name).symlink_to(folder / name)
+        (other / "params.yaml").symlink_to(project / "params.yaml")
         more = {"RETIMBRE_DOWNLOADS": str(tmp_path / "shared")}
-        both = [stage("download", workspace, more=more), stage("download", (other, environment), more=more)]
+        both = [stage("download", project, **more), stage("download", other, **more)]
         results = [finish(process) for process in both]
         gets = [path for method, path, _ in url.asked if method == "GET" and "SUMS" not in path]
     assert [code for code, _ in results] == [0, 0], results
     assert any("waiting for another run" in said for _, said in results)
     assert len(gets) == len(set(gets)) == 3, "each file was downloaded once"
-    assert tree(folder / "data/raw") == tree(other / "data/raw")
+    assert tree(project / "data/raw") == tree(other / "data/raw")

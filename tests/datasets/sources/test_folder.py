@@ -5,9 +5,10 @@ import pytest
 import soundfile
 
 from retimbre.datasets.recordings.manifest import write_manifest
-from retimbre.datasets.sources.base import make_source
+from retimbre.datasets.sources.collection import make_source
 from retimbre.datasets.sources.folder import recording_names, split_files
 from retimbre.errors import RetimbreError
+from retimbre.section import Machine
 
 
 def write(path, seconds, rate=8000, channels=1):
@@ -32,7 +33,7 @@ def music(tmp_path):
 def folders(music, dataset_params):
     def make(jobs=1, **changes):
         values = dict(source="folder", domains=["flute", "harp"], folders={d: str(music / d) for d in ("flute", "harp")}, train_minutes=0)
-        return make_source(dataset_params(**(values | changes)), seed=1, jobs=jobs)
+        return make_source(dataset_params(**(values | changes)), 1, Machine(jobs=jobs))
 
     return make
 
@@ -146,13 +147,13 @@ def test_too_few_files_and_too_little_material_are_refused_with_the_numbers(data
             write(tmp_path / domain / name, 6)
     values = dict(source="folder", domains=["x", "y"], folders={d: str(tmp_path / d) for d in ("x", "y")})
     with pytest.raises(RetimbreError, match=r"2 usable file\(s\).*at least 3"):
-        make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
+        make_source(dataset_params(**values), 0, Machine()).prepare(tmp_path / "raw")
     for domain in ("x", "y"):
         write(tmp_path / domain / "c.wav", 6)
     with pytest.raises(RetimbreError, match=r"6.0 s to train on \(1 file\(s\)\).*10 s"):
-        make_source(dataset_params(**values), 0).prepare(tmp_path / "raw")
+        make_source(dataset_params(**values), 0, Machine()).prepare(tmp_path / "raw")
     with pytest.raises(RetimbreError, match=r"1 file\(s\) kept for test hold 3 excerpts of 2 s.*test_pieces asks for 9"):
-        make_source(dataset_params(**values, test_pieces=9), 0).prepare(tmp_path / "raw")
+        make_source(dataset_params(**values, test_pieces=9), 0, Machine()).prepare(tmp_path / "raw")
 
 
 def test_splits_are_never_empty_and_stay_when_files_are_added():

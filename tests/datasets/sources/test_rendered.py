@@ -10,8 +10,9 @@ from retimbre.datasets.recordings.manifest import read_manifest
 from retimbre.datasets.scores import corpus as scores
 from retimbre.datasets.scores.corpus import CHORALES, TUNES
 from retimbre.datasets.scores.performance import read_midi
-from retimbre.datasets.sources.base import make_source
+from retimbre.datasets.sources.collection import make_source
 from retimbre.errors import RetimbreError
+from retimbre.section import Machine
 
 
 def hashes(folder):
@@ -111,7 +112,7 @@ def test_the_second_performance_has_the_same_notes_at_slightly_other_times(tiny_
 
 
 def test_paired_training_plays_every_piece_on_all_domains_at_the_same_samples(tmp_path, dataset_params, tiny_raw):
-    recordings = make_source(dataset_params(paired_training=True), seed=3, jobs=1).prepare(tmp_path)
+    recordings = make_source(dataset_params(paired_training=True), 3, Machine(jobs=1)).prepare(tmp_path)
     train = {domain: [r for r in recordings if (r.split, r.domain) == ("train", domain)] for domain in ("piano", "guitar")}
     assert [(r.piece, r.performance, r.midi, r.duration_s) for r in train["piano"]] == [
         (r.piece, r.performance, r.midi, r.duration_s) for r in train["guitar"]
@@ -137,13 +138,13 @@ def test_all_notes_are_in_the_common_range(tiny_raw):
 def test_output_does_not_depend_on_the_number_of_processes(tmp_path, dataset_params):
     params = dataset_params(polyphonic_share=0.0, train_minutes=0.2, test_pieces=1)
     one, two = tmp_path / "one", tmp_path / "two"
-    assert make_source(params, seed=3, jobs=1).prepare(one) == make_source(params, seed=3, jobs=2).prepare(two)
+    assert make_source(params, 3, Machine(jobs=1)).prepare(one) == make_source(params, 3, Machine(jobs=2)).prepare(two)
     assert hashes(one) == hashes(two)
     assert len(hashes(one)) >= 12
 
 
 def test_single_line_instruments_get_top_lines_in_their_common_range(dataset_params):
-    source = make_source(dataset_params(domains=["violin", "flute"], train_minutes=0.2, test_pieces=1), seed=3, jobs=1)
+    source = make_source(dataset_params(domains=["violin", "flute"], train_minutes=0.2, test_pieces=1), 3, Machine(jobs=1))
     for piece in source.plan():
         assert {note.part for note in piece.notes} == {0}
         assert all(60 <= note.pitch + piece.shift <= 80 for note in piece.notes)
@@ -153,13 +154,13 @@ def test_single_line_instruments_get_top_lines_in_their_common_range(dataset_par
 
 def test_unknown_and_incompatible_instruments_are_refused(dataset_params):
     with pytest.raises(RetimbreError, match="'banjo'; it knows piano"):
-        make_source(dataset_params(domains=["piano", "banjo"]), 0)
+        make_source(dataset_params(domains=["piano", "banjo"]), 0, Machine())
     with pytest.raises(RetimbreError, match="less than an octave"):
-        make_source(dataset_params(domains=["bassoon", "flute"]), 0)
+        make_source(dataset_params(domains=["bassoon", "flute"]), 0, Machine())
 
 
 def test_too_few_scores_are_refused_with_what_there_is(dataset_params, monkeypatch):
     few = scores.corpus_files(CHORALES)[:4]
     monkeypatch.setattr(scores, "corpus_files", lambda collection: few)
     with pytest.raises(RetimbreError, match=r"music21 has \d.* four-part chorales.*lower dataset"):
-        make_source(dataset_params(polyphonic_share=1.0), 0).plan()
+        make_source(dataset_params(polyphonic_share=1.0), 0, Machine()).plan()

@@ -12,7 +12,8 @@ import yaml
 
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
-from retimbre.datasets.sources import find, nsynth
+from retimbre.datasets.sources import nsynth
+from retimbre.datasets.sources.catalogue import find
 from retimbre.errors import RetimbreError
 from stages import download, features, resample
 from tests.toys import ROOT, layouts

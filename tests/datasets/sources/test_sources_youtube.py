@@ -12,10 +12,11 @@ import pytest
 import soundfile
 import yaml
 
-from retimbre import params
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
-from retimbre.datasets.sources import find, youtube
+from retimbre.datasets.sources import youtube
+from retimbre.datasets.sources.catalogue import find
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 from stages import download, features, resample
 from tests.toys import ROOT
@@ -57,9 +58,9 @@ def site(tmp_path):
     server.server_close()
 
 
-def dataset(**addresses: list[str]) -> params.Dataset:
+def dataset(**addresses: list[str]) -> Dataset:
     values = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())["dataset"]
-    return params.Dataset.model_validate(values | {"source": "youtube", "domains": list(addresses), "youtube": addresses})
+    return Dataset.model_validate(values | {"source": "youtube", "domains": list(addresses), "youtube": addresses})
 
 
 def names(adapter, folder: Path, *domains: str) -> set[str]:
