@@ -18,7 +18,7 @@ import soundfile
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import catalogue
-from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.errors import RetimbreError
 
 RATE, SECONDS, ARTISTS = 8000, 4.0, 10
@@ -65,14 +65,12 @@ def make_site(folder: Path) -> Path:
     return folder
 
 
-class Toy:
+class Toy(Adapter):
     name, title, homepage = "toy", "Toys", "https://toys.example"
     licence, non_commercial, citation = "CC BY-NC 4.0", True, "Toy et al. (2020), Toys."
+    domains = tuple(KINDS)
     base = PUBLISHED
     site: Path | None = None  # when set, its files' sizes and checksums are the published ones
-
-    def domains(self):
-        return tuple(KINDS)
 
     def _file(self, name, **more):
         if self.site is None:

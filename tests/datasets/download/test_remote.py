@@ -9,14 +9,14 @@ import soundfile
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.recordings.manifest import write_manifest
-from retimbre.datasets.sources.base import FetchesItself, Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.published import Published
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
 from tests.toys import ROOT
 
 
-class Recorder:
+class Recorder(Adapter):
     """Fetches for itself: one recording more at each call, as a playlist grows."""
 
     name, title, homepage, licence, non_commercial, citation = "recorder", "Recorder", "https://x.example", "CC0", False, "Nobody, 2020."
@@ -24,15 +24,6 @@ class Recorder:
 
     def __init__(self):
         self.fetches = 0
-
-    def domains(self):
-        return ()
-
-    def index_files(self, domains):
-        return []
-
-    def files(self, domains, limit_hours, seed, root):
-        return []
 
     def fetch(self, folder, domains, dataset, seed):
         self.fetches += 1
@@ -65,7 +56,6 @@ def prepare(tmp_path, monkeypatch, dataset_params):
 
 def test_what_a_source_fetches_for_itself_is_kept_and_shown(prepare, tmp_path):
     source = Recorder()
-    assert isinstance(source, FetchesItself)
     out, recordings = prepare(source)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "downloads/recorder/fetched").rglob("*.flac")}
     again, _ = prepare(source, "again")
@@ -141,7 +131,7 @@ def test_nothing_is_imported_or_asked_before_a_source_is_used():
         "socket.getaddrinfo = socket.create_connection = never\n"
         "from retimbre.datasets.sources import base, catalogue\n"
         "print([n for n in ('requests', 'torch', 'mirdata', 'yt_dlp', 'soundfile') if n in sys.modules])\n"
-        "for name in catalogue.SOURCES: catalogue.find(name).domains()\n"
+        "for name in catalogue.SOURCES: catalogue.find(name)\n"
         "print([n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": "src"})

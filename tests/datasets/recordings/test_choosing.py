@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retimbre.datasets.recordings.choosing import Stretch, assign_splits, held_out, subset, training
-from retimbre.datasets.recordings.manifest import SPLITS
+from retimbre.datasets.recordings.choosing import assign_splits, held_out, subset, training
+from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.errors import RetimbreError
 
 PIECES = st.dictionaries(st.text(min_size=1, max_size=5), st.sets(st.sampled_from("ab"), min_size=1), min_size=1, max_size=30)
@@ -82,8 +82,8 @@ def test_a_subset_keeps_the_proportions_and_depends_on_the_seed():
     assert subset(rows, 1.0, 1) < chosen, "a smaller subset is part of a larger one"
 
 
-def stretch(name, seconds, start=0.0):
-    return Stretch(name, name, "test", 8000, start, seconds)
+def stretch(name, seconds, start=0.0, split="test"):
+    return Recording(name, "lute", name, split, "", start, seconds, 8000, "", "")
 
 
 def test_short_clips_are_held_out_whole_when_allowed():
@@ -91,14 +91,14 @@ def test_short_clips_are_held_out_whole_when_allowed():
     with pytest.raises(RetimbreError, match=r"3 file\(s\) kept for test hold 2 excerpts of 8 s, but dataset.test_pieces asks for 3"):
         held_out(clips, "test", 3, 8.0, "here")
     chosen = held_out(clips, "test", 3, 8.0, "here", shortest_s=1.5)
-    assert [(c.path, c.start_s, c.duration_s) for c in chosen] == [("a", 5.0, 3.0), ("c", 1.0, 8.0), ("c", 11.0, 8.0)]
+    assert [(c.path, c.start_s, c.duration_s) for _, c in chosen] == [("a", 5.0, 3.0), ("c", 1.0, 8.0), ("c", 11.0, 8.0)]
 
 
 def test_training_stops_at_the_minutes_within_a_file():
-    files = [stretch("a", 20.0), stretch("b", 20.0, 3.0), stretch("c", 20.0)]
-    assert [(s.path, s.start_s, s.duration_s) for s in training(files, 0.5, "here")] == [("a", 0.0, 20.0), ("b", 3.0, 10.0)]
+    files = [stretch(name, 20.0, start, "train") for name, start in (("a", 0.0), ("b", 3.0), ("c", 0.0))]
+    assert [(s.path, s.start_s, s.duration_s) for _, s in training(files, 0.5, "here")] == [("a", 0.0, 20.0), ("b", 3.0, 10.0)]
     assert len(training(files, 0, "here")) == 3
     with pytest.raises(RetimbreError, match="here: 6.0 s to train on .*: raise dataset.train_minutes"):
         training(files, 0.1, "here", "raise dataset.limit_hours")
     with pytest.raises(RetimbreError, match="here: 9.0 s to train on .*: raise dataset.limit_hours"):
-        training([stretch("a", 9.0)], 0, "here", "raise dataset.limit_hours")
+        training([stretch("a", 9.0, split="train")], 0, "here", "raise dataset.limit_hours")

@@ -156,7 +156,7 @@ def test_the_embedded_source_beside_another_is_unpaired(toy, site):
 
 
 def test_unknown_domains_and_missing_ones_are_named(toy, site):
-    with pytest.raises(RetimbreError, match="source toy has no 'harp'; it has bell, reed"):
+    with pytest.raises(RetimbreError, match="source toy does not know 'harp'; it knows bell, reed"):
         toy(domains=["bell", "harp"])
 
 

@@ -36,8 +36,9 @@ def downloads_folder() -> Path:
     return user_path(given, "RETIMBRE_DOWNLOADS") if given else project_root() / ".scratch" / "downloads"
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: Path | str, target: Path | str) -> None:
     """Make ``target`` the same file as ``source``; a copy where the file system has no hard links or it is another one."""
+    target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
@@ -60,7 +61,7 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Only one process works on a source; another one waits. The system frees the lock of one that was killed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.fetched.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,21 +197,10 @@ class Store:
             partial.rename(target)
         self.versions[file.name] = target
 
-    def show(self, files: Sequence[RemoteFile], fetched: bool = False) -> Path:
-        """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what the source
-        fetched for itself."""
+    def show(self, files: Sequence[RemoteFile]) -> Path:
+        """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what the source fetched for
+        itself. Files and folders whose names begin with a dot stay where they are."""
         shutil.rmtree(self.root, ignore_errors=True)
-        self.root.mkdir(parents=True)
-        for file in files:
-            self._link_tree(self.versions[file.name], self.root / file.folder)
-        if fetched and self.fetched.is_dir():
-            self._link_tree(self.fetched, self.root)
+        for source, target in [*((self.versions[file.name], self.root / file.folder) for file in files), (self.fetched, self.root)]:
+            shutil.copytree(source, target, copy_function=link, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
         return self.root
-
-    @staticmethod
-    def _link_tree(source: Path, target: Path) -> None:
-        """Files and folders whose names begin with a dot stay where they are."""
-        for place, folders, names in os.walk(source):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for path in (Path(place, name) for name in names if not name.startswith(".")):
-                link(path, target / path.relative_to(source))

@@ -4,10 +4,11 @@ Everything follows from hashes of names: no order of files, no clock, no random 
 where they are, and a larger subset contains a smaller one's pieces in (almost) all cases.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from retimbre.datasets.recordings.manifest import SPLITS
+from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.scores.corpus import TEST_SHARE, VALIDATION_SHARE, unit_hash
 from retimbre.errors import RetimbreError
 
@@ -15,18 +16,7 @@ LEAST_TRAINING_S = 10.0
 HELD_OUT = ("validation", "test")
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a file that can be used."""
-
-    path: str
-    piece: str
-    split: str
-    sample_rate: int
-    start_s: float
-    duration_s: float
-    midi: str = ""
-    origin: tuple[str, float] = ("", 0.0)  # path and start of the whole that a part was taken from
+Part = tuple[Recording, Recording]  # a recording, and what is taken of it
 
 
 def split_of_hash(place: float) -> str:
@@ -92,54 +82,52 @@ def subset(pieces: Iterable[tuple[str, str, float]], hours: float, seed: int) ->
 
 
 def held_out(
-    stretches: Sequence[Stretch],
+    recordings: Sequence[Recording],
     split: str,
     count: int,
     length_s: float,
     label: str,
     shortest_s: float = 0.0,
     more: str = "give more or longer recordings",
-) -> list[Stretch]:
-    """``count`` excerpts of ``length_s`` that do not overlap, taken from the stretches in turn, evenly spread over each.
+) -> list[Part]:
+    """``count`` excerpts of ``length_s`` that do not overlap, of those recordings that are in ``split``: taken in turn, evenly spread.
 
-    With ``shortest_s`` above 0 a stretch shorter than ``length_s`` counts as one excerpt when it lasts that long.
+    With ``shortest_s`` above 0 a recording shorter than ``length_s`` counts as one excerpt when it lasts that long.
     Raises RetimbreError when there are not so many; ``more`` tells how to get more.
     """
-    room = [int(stretch.duration_s / length_s) or int(0 < shortest_s <= stretch.duration_s) for stretch in stretches]
+    own = [r for r in recordings if r.split == split]
+    room = [int(r.duration_s / length_s) or int(0 < shortest_s <= r.duration_s) for r in own]
     if sum(room) < count:
-        kept = f"the {len(stretches)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
+        kept = f"the {len(own)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
         raise RetimbreError(f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or dataset.excerpt_s.")
-    taken = [0] * len(stretches)
-    while sum(taken) < count:
-        for i in range(len(stretches)):
-            if taken[i] < room[i] and sum(taken) < count:
-                taken[i] += 1
-    excerpts = []
-    for stretch, number in zip(stretches, taken, strict=True):
-        length = min(length_s, stretch.duration_s)
-        step_s = stretch.duration_s / max(number, 1)
-        starts = [n * step_s + (step_s - length) / 2 for n in range(number)]
-        excerpts += [_part(stretch, start, length) for start in starts]
-    return excerpts
+    turns = sorted((turn, i) for i, places in enumerate(room) for turn in range(places))[:count]
+    taken = Counter(i for _, i in turns)
+    parts = []
+    for i, recording in enumerate(own):
+        length_of_one, step_s = min(length_s, recording.duration_s), recording.duration_s / max(taken[i], 1)
+        starts = [n * step_s + (step_s - length_of_one) / 2 for n in range(taken[i])]
+        parts += [_part(recording, start, length_of_one) for start in starts]
+    return parts
 
 
-def training(stretches: Sequence[Stretch], minutes: float, label: str, more: str = "give more recordings") -> list[Stretch]:
-    """The stretches in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s; ``more`` advises."""
+def training(recordings: Sequence[Recording], minutes: float, label: str, more: str = "give more recordings") -> list[Part]:
+    """The training recordings in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s; ``more`` advises."""
     left_s = minutes * 60 or float("inf")
-    taken = []
-    for stretch in stretches:
+    own = [r for r in recordings if r.split == "train"]
+    parts = []
+    for recording in own:
         if left_s > 0:
-            taken.append(_part(stretch, 0.0, min(stretch.duration_s, left_s)))
-            left_s -= stretch.duration_s
-    train_s = sum(stretch.duration_s for stretch in taken)
+            parts.append(_part(recording, 0.0, min(recording.duration_s, left_s)))
+            left_s -= recording.duration_s
+    train_s = sum(part.duration_s for _, part in parts)
     if train_s < LEAST_TRAINING_S:
         raise RetimbreError(
-            f"{label}: {train_s:.1f} s to train on ({len(stretches)} file(s)), but {LEAST_TRAINING_S:g} s is the least: "
+            f"{label}: {train_s:.1f} s to train on ({len(own)} file(s)), but {LEAST_TRAINING_S:g} s is the least: "
             f"{'raise dataset.train_minutes' if 0 < minutes * 60 < LEAST_TRAINING_S else more}."
         )
-    return taken
+    return parts
 
 
-def _part(stretch: Stretch, start_s: float, duration_s: float) -> Stretch:
-    """A part of a stretch, ``start_s`` after its beginning."""
-    return replace(stretch, start_s=stretch.start_s + start_s, duration_s=duration_s)
+def _part(recording: Recording, start_s: float, duration_s: float) -> Part:
+    """A part of a recording, ``start_s`` after its beginning."""
+    return recording, replace(recording, start_s=recording.start_s + start_s, duration_s=duration_s)

@@ -7,7 +7,7 @@ Nothing is fetched at import or construction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.recordings.manifest import Recording
@@ -40,44 +40,35 @@ class Track:
     duration_s: float | None = None  # None: to the end of the file
 
 
-class RemoteSource(Protocol):
-    """A published data set. Constructed without arguments."""
+class Adapter:
+    """A published data set: facts, and which of its files are which recordings. Made without arguments."""
 
     name: str  # as in `dataset.source`
     title: str
     homepage: str
     licence: str
-    non_commercial: bool
-    citation: str
-
-    def domains(self) -> tuple[str, ...]:
-        """What it can deliver; () when any name may be asked for (a tag, a genre)."""
-        ...
+    non_commercial = False
+    citation = ""
+    domains: tuple[str, ...] = ()  # what it can deliver; () when other names may be asked for (a tag, a speaker)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        """Small metadata that ``files`` needs; they are unpacked below ``root`` before it is called. May be empty."""
-        ...
+        """Small metadata that ``files`` needs; it is unpacked below ``root`` before."""
+        return []
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         """What to download for ``limit_hours`` per domain (0: everything); ``root`` holds the unpacked index files."""
-        ...
+        return []
+
+    def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
+        """Put into ``folder`` what no table of URLs can name (videos through yt-dlp); called after ``files`` are there.
+
+        ``folder`` is kept between runs and shown to ``tracks`` as part of ``root``, except for names that begin with a
+        dot. Must continue where an interrupted call stopped.
+        """
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         """The tracks below ``root``, which holds the unpacked ``index_files`` and ``files`` of this call and nothing else.
 
         Raises RetimbreError when the layout is not as expected.
         """
-        ...
-
-
-@runtime_checkable
-class FetchesItself(Protocol):
-    """Optional, besides the above: for what no table of URLs can say (videos through yt-dlp)."""
-
-    def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
-        """Put files into ``folder``, which is kept between runs and shown to ``tracks`` as part of ``root``.
-
-        Called after ``files`` are there. Must continue where an interrupted call stopped. Files and folders whose
-        names begin with a dot are its own business and are not shown.
-        """
-        ...
+        raise NotImplementedError

@@ -30,6 +30,6 @@ LOCAL_SOURCES = ("soundfont", "folder")
 
 
 def find(name: str) -> Any:
-    """The adapter of a published data set, a ``RemoteSource`` (see ``base``)."""
+    """The adapter of a published data set: a ``base.Adapter``."""
     module, kind = SOURCES[name].split(":")
     return getattr(importlib.import_module(module, __package__), kind)()

@@ -3,8 +3,10 @@
 import csv
 import re
 import sys
+import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -25,18 +27,24 @@ def domain_name(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
-def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """Rows of a CSV file with a header. Raises RetimbreError: missing, not text, a column missing."""
+@contextmanager
+def table(path: Path, what: str) -> Iterator[None]:
+    """Reading ``path``, which is ``what``: a RetimbreError for a file that is missing or holds something else."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise RetimbreError(f"{path} has no column {missing[0]!r}, which the publisher's file has: {AGAIN}.")
-            return [row for row in reader if all(row[name] is not None for name in columns)]
+        yield
     except FileNotFoundError:
         raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RetimbreError(f"{path} is not the publisher's table ({error}): {AGAIN}.") from None
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, csv.Error, zipfile.BadZipFile) as error:
+        raise RetimbreError(f"{path} is not {what} ({error!r}): {AGAIN}.") from None
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """Complete rows of a CSV file with a header. Raises RetimbreError: missing, not text, a column missing."""
+    with table(path, "the publisher's table"), open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter)
+        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"no column {missing[0]!r}")
+        return [row for row in reader if all(row[name] is not None for name in columns)]
 
 
 def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) -> list[Track]:

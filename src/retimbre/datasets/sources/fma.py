@@ -2,21 +2,20 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import (
-    AGAIN,
     SPLIT_OF,
     choose,
     domain_name,
     existing,
-    known,
     members,
     one_split,
+    table,
 )
-from retimbre.errors import RetimbreError
 
 PLACE = "https://os.unil.cloud.switch.ch/fma"
 GENRES = (
@@ -31,7 +30,7 @@ CLIP_S = 30.0
 TOO_SHORT = {98565, 98567, 98569, 99134, 108925, 133297}
 
 
-class FmaSmall:
+class FmaSmall(Adapter):
     """8,000 clips of 8 genres. The official split; a piece is an artist, and an artist stays in one split."""
 
     name = "fma"
@@ -42,45 +41,37 @@ class FmaSmall:
     citation = "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. ISMIR 2017"
     size = "small"
     archive_sha1 = "ade154f733639d52e35e32f5593efe5be76c6d70"
-
-    def domains(self) -> tuple[str, ...]:
-        return SMALL_GENRES if self.size == "small" else GENRES
+    domains: tuple[str, ...] = SMALL_GENRES
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         checksum = "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
         return [RemoteFile("fma_metadata.zip", f"{PLACE}/fma_metadata.zip", None, checksum, unpack=True, members=(TABLE,))]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, self.domains(), self.name)
         wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name))
         name = f"fma_{self.size}.zip"
         return [RemoteFile(name, f"{PLACE}/{name}", None, f"sha1:{self.archive_sha1}", unpack=True, members=wanted)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        whole = [Track(track.path, track.domain, track.piece, track.split) for track in self._listed(root, domains)]  # clips end early
+        whole = [replace(track, duration_s=None) for track in self._listed(root, domains)]  # clips end early
         return one_split(existing(root, whole, domains, self.name), self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:
         """Clips of the size and genres in the table, whose header is three rows: group, column, and the name of the first column."""
         path = Path(root) / TABLE
         tracks = []
-        try:
-            with open(path, encoding="utf-8", newline="") as file:
-                rows = csv.reader(file)
-                columns = list(zip(next(rows), next(rows), strict=True))
-                subset, split, genre, artist = (
-                    columns.index(c) for c in (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
-                )
-                next(rows)
-                for row in rows:
-                    domain, number = domain_name(row[genre]), int(row[0])
-                    if row[subset] in SIZES[self.size] and domain in domains and number not in TOO_SHORT:
-                        name = f"fma_{self.size}/{number // 1000:03d}/{number:06d}.mp3"
-                        tracks.append(Track(name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S))
-        except FileNotFoundError:
-            raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
-        except (StopIteration, ValueError, IndexError, KeyError, csv.Error) as error:
-            raise RetimbreError(f"{path} is not FMA's table of tracks ({error!r}): {AGAIN}.") from None
+        with table(path, "FMA's table of tracks"), open(path, encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            columns = list(zip(next(rows), next(rows), strict=True))
+            subset, split, genre, artist = (
+                columns.index(c) for c in (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
+            )
+            next(rows)
+            for row in rows:
+                domain, number = domain_name(row[genre]), int(row[0])
+                if row[subset] in SIZES[self.size] and domain in domains and number not in TOO_SHORT:
+                    name = f"fma_{self.size}/{number // 1000:03d}/{number:06d}.mp3"
+                    tracks.append(Track(name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S))
         return tracks
 
 
@@ -89,6 +80,7 @@ class FmaMedium(FmaSmall):
 
     name = "fma_medium"
     title = "FMA medium"
+    domains = GENRES
     size = "medium"
     archive_sha1 = "c67b69ea232021025fca9231fc1c7c1a063ab50b"
 
@@ -98,5 +90,6 @@ class FmaLarge(FmaSmall):
 
     name = "fma_large"
     title = "FMA large"
+    domains = GENRES
     size = "large"
     archive_sha1 = "497109f4dd721066b5ce5e5f250ec604dc78939e"

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import Stretch, held_out, split_of_hash, training
+from retimbre.datasets.recordings.choosing import held_out, split_of_hash, training
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.scores.corpus import unit_hash
 from retimbre.datasets.sources.params import Dataset
@@ -78,13 +78,12 @@ class Folders:
 
     def prepare(self, out: Path) -> list[Recording]:
         checked = {domain: self._check(domain) for domain in self.folders}  # all, before the first is copied
-        chosen = {domain: self._choose(domain, files) for domain, files in checked.items()}
-        for domain, stretches in chosen.items():
-            for name in track(sorted({stretch.path for stretch in stretches}), f"copy {domain}", unit="files"):
-                target = Path(out) / domain / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.folders[domain] / name, target)
-        return [self._recording(domain, stretch) for domain, stretches in chosen.items() for stretch in stretches]
+        chosen = [recording for domain, files in checked.items() for recording in self._choose(domain, files)]
+        for path, domain in track(sorted({(r.path, r.domain) for r in chosen}), "copy", unit="files"):
+            target = Path(out) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folders[domain] / Path(path).relative_to(domain), target)
+        return chosen
 
     def _refuse_too_few(self, domain: str, count: int) -> None:
         if count < FEWEST_FILES:
@@ -101,33 +100,28 @@ class Folders:
         refuse_too_many(f"dataset.folders.{domain}", folder, bad, len(names), self.dataset.max_unreadable_share)
         return [file for file in checked if not file.problem]
 
-    def _choose(self, domain: str, files: list[Checked]) -> list[Stretch]:
+    def _choose(self, domain: str, files: list[Checked]) -> list[Recording]:
         """Held-out excerpts, and training files up to the asked minutes."""
         self._refuse_too_few(domain, len(files))
-        of_name = {file.name: file for file in files}
-        label = f"dataset.folders.{domain}"
-
-        def stretches(split: str) -> list[Stretch]:
-            return [Stretch(name, name, split, of_name[name].sample_rate, 0.0, of_name[name].duration_s) for name in splits[split]]
-
-        splits = split_files(list(of_name))
-        chosen = []
-        for split, count in (("validation", self.dataset.validation_pieces), ("test", self.dataset.test_pieces)):
-            chosen += held_out(stretches(split), split, count, self.dataset.excerpt_s, label)
-        order = sorted(stretches("train"), key=lambda stretch: unit_hash(f"{self.seed} {stretch.path}"))
-        return chosen + training(order, self.dataset.train_minutes, label)
-
-    def _recording(self, domain: str, stretch: Stretch) -> Recording:
-        path = f"{domain}/{stretch.path}"
-        return Recording(
-            path=path,
-            domain=domain,
-            piece=path,
-            split=stretch.split,
-            performance="",
-            start_s=stretch.start_s,
-            duration_s=stretch.duration_s,
-            sample_rate=stretch.sample_rate,
-            source="the user's folder",
-            licence="as the user's",
-        )
+        split_of = {name: split for split, names in split_files([file.name for file in files]).items() for name in names}
+        files = sorted(files, key=lambda file: unit_hash(f"{self.seed} {file.name}"))
+        recordings = [
+            Recording(
+                path=f"{domain}/{file.name}",
+                domain=domain,
+                piece=f"{domain}/{file.name}",
+                split=split_of[file.name],
+                performance="",
+                start_s=0.0,
+                duration_s=file.duration_s,
+                sample_rate=file.sample_rate,
+                source="the user's folder",
+                licence="as the user's",
+            )
+            for file in files
+        ]
+        p, label = self.dataset, f"dataset.folders.{domain}"
+        by_split = sorted(recordings, key=lambda r: unit_hash(f"file {r.path.removeprefix(f'{domain}/')}"))
+        parts = held_out(by_split, "validation", p.validation_pieces, p.excerpt_s, label)
+        parts += held_out(by_split, "test", p.test_pieces, p.excerpt_s, label)
+        return [part for _, part in [*parts, *training(recordings, p.train_minutes, label)]]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import FEWEST_PIECES, known
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import FEWEST_PIECES
 
 INSTRUMENTS = (
     "bass", "cello", "clarinet", "flute", "oboe", "piccolo", "sax_alto", "sax_baritone", "sax_soprano", "sax_tenor", "trumpet", "violin",
 )  # fmt: skip
 
 
-class GoodSounds:
+class GoodSounds(Adapter):
     """Notes and scales of 12 instruments, played well and badly on purpose; all microphones of a take.
 
     A piece is a recording session (the publisher's pack); of an instrument with fewer than three sessions, a sound (all of its takes).
@@ -29,16 +29,13 @@ class GoodSounds:
         "O. Romani Picas, H. Parra Rodriguez, D. Dabiri, H. Tokuda, W. Hariya, K. Oishi, X. Serra: A Real-Time System for Measuring Sound "
         "Goodness in Instrumental Sounds. AES Convention 138, 2015"
     )
-
-    def domains(self) -> tuple[str, ...]:
-        return INSTRUMENTS
+    domains = INSTRUMENTS
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         tables = [mirdata.remote("good_sounds", key) for key in ("packs", "ratings", "sounds", "takes")]
         return [mirdata.index("good_sounds"), *tables]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, INSTRUMENTS, self.name)
         listed = [track for track in mirdata.tracks("good_sounds", root) if track.instrument in domains]
         packs = sorted({Path(track.audio_path).parent.parent.name for track in listed})
         return [mirdata.remote("good_sounds", "audios", tuple(f"*sound_files/{pack}/*" for pack in packs))]

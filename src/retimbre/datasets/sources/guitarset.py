@@ -5,32 +5,27 @@ from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import known
+from retimbre.datasets.sources.base import Adapter, Track
 
 # All of it, or one of its two halves: improvised melodies and chords.
 MODES = {"guitar": ("solo", "comp"), "guitar_solo": ("solo",), "guitar_comp": ("comp",)}
 
 
-class GuitarSet:
+class GuitarSet(Adapter):
     """360 excerpts of about 30 s at the reference microphone. A piece is a player: nobody is heard in two splits."""
 
     name = "guitarset"
     title = "GuitarSet 1.1.0, microphone"
     homepage = "https://guitarset.weebly.com"
     licence = "CC BY 4.0"
-    non_commercial = False
     citation = "Q. Xi, R. M. Bittner, J. Pauwels, X. Ye, J. P. Bello: GuitarSet: A Dataset for Guitar Transcription. ISMIR 2018"
     recording = "mic"
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(MODES)
+    domains = tuple(MODES)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [mirdata.index("guitarset")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, MODES, self.name)
         modes = dict.fromkeys(mode for domain in domains for mode in MODES[domain])
         return [mirdata.remote("guitarset", f"audio_{self.recording}", tuple(f"*_{mode}_{self.recording}.wav" for mode in modes))]
 

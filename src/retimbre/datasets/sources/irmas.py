@@ -5,8 +5,7 @@ from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import known
+from retimbre.datasets.sources.base import Adapter, Track
 
 INSTRUMENTS = {
     "cello": "cel", "clarinet": "cla", "flute": "flu", "acoustic_guitar": "gac", "electric_guitar": "gel", "organ": "org", "piano": "pia",
@@ -14,7 +13,7 @@ INSTRUMENTS = {
 }  # fmt: skip
 
 
-class Irmas:
+class Irmas(Adapter):
     """The training data: 6,705 excerpts of 3 s, labelled by folder. A piece is the song that excerpts were cut from."""
 
     name = "irmas"
@@ -26,15 +25,12 @@ class Irmas:
         "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for Predominant Instrument "
         "Recognition in Musical Audio Signals. ISMIR 2012"
     )
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(INSTRUMENTS)
+    domains = tuple(INSTRUMENTS)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [mirdata.index("irmas")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, INSTRUMENTS, self.name)
         folders = tuple(f"IRMAS-TrainingData/{INSTRUMENTS[domain]}/*" for domain in domains)
         return [mirdata.remote("irmas", "training_data", folders)]
 

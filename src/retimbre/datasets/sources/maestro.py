@@ -6,15 +6,14 @@ from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, choose, existing, known, members, one_split
-from retimbre.errors import RetimbreError
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import SPLIT_OF, choose, existing, members, one_split, table
 
 DOMAIN = "piano"
 PLACE = "https://storage.googleapis.com/magentadata/datasets/maestro"
 
 
-class Maestro:
+class Maestro(Adapter):
     """1,276 competition performances, 199 h, with the official split by composition. A piece is a composition.
 
     The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are taken out of it, on the server
@@ -32,19 +31,15 @@ class Maestro:
     )
     version = "v3.0.0"
     archive_sha256 = "6680fea5be2339ea15091a249fbd70e49551246ddbd5ca50f1b2352c08c95291"
-
-    def domains(self) -> tuple[str, ...]:
-        return (DOMAIN,)
+    domains = (DOMAIN,)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         name = f"maestro-{self.version}.json"
         return [RemoteFile(name, f"{PLACE}/{self.version}/{name}")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, self.domains(), self.name)
         chosen = choose(self._listed(root), limit_hours, seed, self.name)
-        wanted = members(path for track in chosen for path in (track.path, track.midi))
-        return [self._archive(wanted if limit_hours else (f"maestro-{self.version}/*.wav", f"maestro-{self.version}/*.midi"))]
+        return [self._archive(members(path for track in chosen for path in (track.path, track.midi)))]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         return one_split(existing(root, self._listed(root), domains, self.name), self.name)
@@ -55,11 +50,10 @@ class Maestro:
 
     def _listed(self, root: Path) -> list[Track]:
         """All recordings of the publisher's table: version 2 is a list of records, version 3 a mapping of columns."""
-        path = Path(root) / f"maestro-{self.version}.json"
-        try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-            rows = table if isinstance(table, list) else [{name: table[name][key] for name in table} for key in table["split"]]
-            folder = f"maestro-{self.version}"
+        path, folder = Path(root) / f"maestro-{self.version}.json", f"maestro-{self.version}"
+        with table(path, "MAESTRO's table"):
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            rows = listed if isinstance(listed, list) else [{name: listed[name][key] for name in listed} for key in listed["split"]]
             return [
                 Track(
                     path=f"{folder}/{row['audio_filename']}",
@@ -71,10 +65,6 @@ class Maestro:
                 )
                 for row in rows
             ]
-        except FileNotFoundError:
-            raise RetimbreError(f"{path} is not there: {AGAIN}.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise RetimbreError(f"{path} is not MAESTRO's table ({error!r}): {AGAIN}.") from None
 
 
 class MaestroV2(Maestro):

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import (
     choose,
     domain_name,
@@ -43,7 +44,7 @@ BROKEN = {
 }
 
 
-class MagnaTagATune:
+class MagnaTagATune(Adapter):
     """25,863 clips. A domain is one of the 50 most frequent tags once synonyms are merged; a piece is the song of a clip.
 
     A clip belongs to a domain when it has its tag and no other domain's. The split is the field's, by folder.
@@ -58,9 +59,6 @@ class MagnaTagATune:
         "E. Law, K. West, M. Mandel, M. Bay, J. S. Downie: Evaluation of Algorithms Using Games: The Case of Music Tagging. ISMIR 2009"
     )
 
-    def domains(self) -> tuple[str, ...]:
-        return ()
-
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}")]
 
@@ -71,7 +69,7 @@ class MagnaTagATune:
         return [RemoteFile("mp3.zip", "", sum(PART_BYTES), unpack=True, members=wanted, parts=parts)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        whole = [Track(track.path, track.domain, track.piece, track.split) for track in self._listed(root, domains)]
+        whole = [replace(track, duration_s=None) for track in self._listed(root, domains)]
         return one_split(existing(root, whole, domains, self.name), self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources import mirdata
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import SPLIT_OF, domain_name, known, one_split
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import SPLIT_OF, domain_name, one_split
 
 # In the order of the publisher's instrument_id, which the archive's file names carry.
 INSTRUMENTS = (
@@ -14,24 +14,20 @@ INSTRUMENTS = (
 )  # fmt: skip
 
 
-class MedleySolosDb:
+class MedleySolosDb(Adapter):
     """21,571 clips of 3 s, with the official split: training and validation from MedleyDB, test from solosDb. A piece is a song."""
 
     name = "medley_solos_db"
     title = "Medley-solos-DB 1.2"
     homepage = "https://zenodo.org/record/3464194"
     licence = "CC BY 4.0"
-    non_commercial = False
     citation = "V. Lostanlen, C. E. Cella: Deep Convolutional Networks on the Pitch Spiral for Musical Instrument Recognition. ISMIR 2016"
-
-    def domains(self) -> tuple[str, ...]:
-        return INSTRUMENTS
+    domains = INSTRUMENTS
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [mirdata.index("medley_solos_db"), mirdata.remote("medley_solos_db", "annotations")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, INSTRUMENTS, self.name)
         patterns = tuple(f"*Medley-solos-DB_*-{INSTRUMENTS.index(domain)}_*.wav" for domain in domains)
         return [mirdata.remote("medley_solos_db", "audio", patterns)]
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.common import AGAIN
+from retimbre.datasets.sources.common import AGAIN, table
 from retimbre.errors import RetimbreError
 
 INDEX_FOLDER = "mirdata"
@@ -59,7 +59,7 @@ def index(name: str) -> RemoteFile:
 
 def _read_index(path: Path, name: str) -> dict[str, Any]:
     """The index; some of mirdata's are ZIP files in spite of their names."""
-    try:
+    with table(path, f"mirdata's index of {name}"):
         content = path.read_bytes()
         if content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -68,10 +68,6 @@ def _read_index(path: Path, name: str) -> dict[str, Any]:
         if not listed["tracks"]:
             raise ValueError("no tracks")
         return listed
-    except FileNotFoundError:
-        raise RetimbreError(f"{path} is not there, mirdata's index of {name}: {AGAIN}.") from None
-    except (ValueError, KeyError, TypeError, StopIteration, zipfile.BadZipFile):
-        raise RetimbreError(f"{path} is not mirdata's index of {name}: {AGAIN}.") from None
 
 
 def tracks(name: str, root: Path) -> list[Any]:
@@ -80,10 +76,8 @@ def tracks(name: str, root: Path) -> list[Any]:
     dataset = module(name).Dataset(data_home=str(root))
     path = root / INDEX_FOLDER / _index(name).filename
     dataset._index = _read_index(path, name)  # mirdata would look for it in its own folder
-    try:
+    with table(path, f"mirdata's index of {name}"):
         return [dataset.track(track_id) for track_id in sorted(dataset._index["tracks"])]
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise RetimbreError(f"{path} lists a track otherwise than mirdata's index of {name} ({error!r}): {AGAIN}.") from None
 
 
 def _skeleton(path: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import choose, existing, known, members, read_table
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import choose, existing, members, read_table
 
 PLACE = "https://zenodo.org/records/5120004/files"
 # Composer and ensemble, as facebookresearch/music-translation's src/parse_musicnet.py chooses them.
@@ -22,24 +22,20 @@ COLUMNS = ("id", "composer", "composition", "movement", "ensemble", "seconds")
 FOLDERS = ("musicnet/train_data", "musicnet/test_data")
 
 
-class MusicNet:
+class MusicNet(Adapter):
     """Recordings of one composer and ensemble. A piece is a movement; the publisher's ten test recordings are not kept apart."""
 
     name = "musicnet"
     title = "MusicNet 1.0"
     homepage = "https://zenodo.org/records/5120004"
     licence = "CC BY 4.0"
-    non_commercial = False
     citation = "J. Thickstun, Z. Harchaoui, S. Kakade: Learning Features of Music from Scratch. ICLR 2017"
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(DOMAINS)
+    domains = tuple(DOMAINS)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}?download=1", 43_775, "md5:1caef62cee9c875235e62aac368b49d8")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, DOMAINS, self.name)
         wanted = members(path for track in choose(self._listed(root, domains), limit_hours, seed, self.name) for path in _places(track))
         size, checksum = 11_097_394_998, "md5:844764911fa0d5b97c97da944a057590"
         return [RemoteFile("musicnet.tar.gz", f"{PLACE}/musicnet.tar.gz?download=1", size, checksum, unpack=True, members=wanted)]

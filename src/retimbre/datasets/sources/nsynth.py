@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, existing, known, read_table
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import AGAIN, SPLIT_OF, existing, read_table, table
 from retimbre.errors import RetimbreError
 
 PLACE = "http://download.magenta.tensorflow.org/datasets/nsynth"
@@ -22,28 +22,21 @@ GANSYNTH_SPLITS = "nsynth-gansynth_splits.csv"
 GANSYNTH_PITCHES = range(24, 85)  # MIDI
 
 
-class NSynth:
+class NSynth(Adapter):
     """Notes of 4 s at 16 kHz. The official split, in which no instrument of the training set is in the other two. A piece is a note."""
 
     name = "nsynth"
     title = "NSynth 1.0"
     homepage = "https://magenta.tensorflow.org/datasets/nsynth"
     licence = "CC BY 4.0"
-    non_commercial = False
     citation = (
         "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio Synthesis of Musical Notes with "
         "WaveNet Autoencoders. ICML 2017"
     )
     kinds = "*"  # acoustic, electronic and synthetic
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(HISTOGRAM)
-
-    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        return []  # the tables are in the archives
+    domains = tuple(HISTOGRAM)
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, self.domains(), self.name)
         result = []
         for part in PARTS:
             notes = tuple(f"nsynth-{part}/audio/{domain}_{self.kinds}.wav" for domain in domains)
@@ -67,18 +60,13 @@ class NSynth:
     def _notes(self, root: Path) -> dict[str, tuple[str, dict[str, Any]]]:
         """Note name -> part and record, of all three parts; checked against the publisher's counts of the families."""
         notes: dict[str, tuple[str, dict[str, Any]]] = {}
+        found: Counter[str] = Counter()
         for part in PARTS:
             path = Path(root) / f"nsynth-{part}" / "examples.json"
-            try:
-                notes |= {name: (part, note) for name, note in json.loads(path.read_text(encoding="utf-8")).items()}
-            except FileNotFoundError:
-                raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
-            except (ValueError, AttributeError):
-                raise RetimbreError(f"{path} is not NSynth's table of notes: {AGAIN}.") from None
-        try:
-            found = Counter(note["instrument_family_str"] for _, note in notes.values())
-        except (KeyError, TypeError):
-            raise RetimbreError(f"a note in {root}/nsynth-*/examples.json has no instrument_family_str: {AGAIN}.") from None
+            with table(path, "NSynth's table of notes"):
+                listed = json.loads(path.read_text(encoding="utf-8"))
+                found.update(note["instrument_family_str"] for note in listed.values())
+                notes |= {name: (part, note) for name, note in listed.items()}
         for family, count in HISTOGRAM.items():
             if found[family] != count:
                 raise RetimbreError(
@@ -93,9 +81,7 @@ class NSynthGanSynth(NSynth):
     name = "nsynth_gansynth"
     title = "NSynth 1.0, GANSynth subset"
     kinds = "acoustic_*"
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(family for family in HISTOGRAM if family != "synth_lead")
+    domains = tuple(family for family in HISTOGRAM if family != "synth_lead")
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         checksum = "sha256:b6e77ff861c82822c63f94e91d62fc6a48f514d0a7a7bed517752f87bc7ac4a9"

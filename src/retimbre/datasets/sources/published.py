@@ -6,6 +6,7 @@ those that break off or are silent are replaced by the next.
 
 import errno
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -13,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from retimbre.datasets.download.store import Store, link
 from retimbre.datasets.download.web import Patience
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import Stretch, assign_splits, held_out, subset, training
+from retimbre.datasets.recordings.choosing import Part, assign_splits, held_out, subset, training
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.scores.corpus import unit_hash
-from retimbre.datasets.sources.base import FetchesItself, RemoteSource, Track
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import known
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
@@ -28,12 +30,10 @@ ABOUT = "ABOUT.txt"
 class Published:
     """``dataset.domains`` of one published set. Raises RetimbreError at construction for a domain that it does not have."""
 
-    def __init__(self, source: RemoteSource, dataset: Dataset, seed: int, machine: Machine):
+    def __init__(self, source: Adapter, dataset: Dataset, seed: int, machine: Machine):
         self.source, self.dataset, self.seed, self.machine = source, dataset, seed, machine
         self.domains = tuple(dataset.domains)
-        known = source.domains()
-        if unknown := [domain for domain in self.domains if known and domain not in known]:
-            raise RetimbreError(f"dataset.domains: source {source.name} has no {unknown[0]!r}; it has {', '.join(known)}.")
+        known(self.domains, source.domains or self.domains, source.name)
         self.patience = Patience()
 
     @property
@@ -57,10 +57,10 @@ class Published:
                 root = self._gather(store)
             tracks = self._tracks(root)
             chosen = self._choose(tracks, root)
-            for path in sorted({name for domain in chosen for stretch in chosen[domain] for name in (stretch.path, stretch.midi) if name}):
+            for path in sorted({path for recording in chosen for path in (recording.path, recording.midi) if path}):
                 link(root / path, out / path)
         (out / ABOUT).write_text(self.about() + "\n", encoding="utf-8")
-        return [self._recording(domain, stretch) for domain in self.domains for stretch in chosen[domain]]
+        return chosen
 
     def _gather(self, store: Store) -> Path:
         """Everything that is needed, unpacked below the returned folder."""
@@ -70,11 +70,8 @@ class Published:
         files = self.source.files(self.domains, self.dataset.limit_hours, self.seed, root)
         files = [*index, *(file for file in files if file not in index)]
         store.gather(files)
-        itself = isinstance(self.source, FetchesItself)
-        if itself:
-            store.fetched.mkdir(exist_ok=True)
-            self.source.fetch(store.fetched, self.domains, self.dataset, self.seed)
-        return store.show(files, fetched=itself)
+        self.source.fetch(store.fetched, self.domains, self.dataset, self.seed)
+        return store.show(files)
 
     def _tracks(self, root: Path) -> list[Track]:
         """The adapter's tracks of the asked domains, each once, in a fixed order."""
@@ -100,84 +97,71 @@ class Published:
             official[track.piece] = before or track.split
         return assign_splits(domains_of, official, f"dataset.source {self.source.name}")
 
-    def _choose(self, tracks: Sequence[Track], root: Path) -> dict[str, list[Stretch]]:
-        """The stretches of each domain that are used, all of them checked."""
-        checked = check_all([_task(track, deep=False) for track in tracks], root, self.machine.jobs, f"look at {self.source.name}")
-        bad = {domain: [] for domain in self.domains}
-        good: list[tuple[Track, Checked]] = []
-        for track, file in zip(tracks, checked, strict=True):
-            if file.problem:
-                bad[track.domain].append(file)
-            else:
-                good.append((track, file))
+    def _choose(self, tracks: Sequence[Track], root: Path) -> list[Recording]:
+        """What is used of each domain, all of it checked."""
+        p, name = self.dataset, self.source.name
+        tasks = [Task(track.path, track.start_s, track.duration_s, deep=False) for track in tracks]
+        checked = check_all(tasks, root, self.machine.jobs, f"look at {name}")
+        good = [(track, file) for track, file in zip(tracks, checked, strict=True) if not file.problem]
         splits = self._splits([track for track, _ in good])
-        chosen = {}
+        chosen: list[Recording] = []
         for domain in self.domains:
-            files = [(track, file) for track, file in good if track.domain == domain]
-            self._refuse(domain, bad[domain], len(files) + len(bad[domain]), root)
-            pieces = subset(
-                [(track.piece, splits[track.piece], file.duration_s) for track, file in files], self.dataset.limit_hours, self.seed
-            )
-            stretches = [_stretch(track, file, splits[track.piece]) for track, file in files if track.piece in pieces]
-            chosen[domain] = self._checked(domain, stretches, bad[domain], len(files) + len(bad[domain]), root)
+            bad = [file for track, file in zip(tracks, checked, strict=True) if file.problem and track.domain == domain]
+            own = [self._recording(track, file, splits[track.piece]) for track, file in good if track.domain == domain]
+            count = len(own) + len(bad)
+            refuse_too_many(f"{name}, {domain}", root, bad, count, p.max_unreadable_share)
+            pieces = subset([(r.piece, r.split, r.duration_s) for r in own], p.limit_hours, self.seed)
+            chosen += self._checked(domain, [r for r in own if r.piece in pieces], bad, count, root)
         return chosen
 
-    def _refuse(self, domain: str, bad: list[Checked], count: int, root: Path) -> None:
-        refuse_too_many(f"{self.source.name}, {domain}", root, bad, count, self.dataset.max_unreadable_share)
-
-    def _checked(self, domain: str, stretches: list[Stretch], bad: list[Checked], count: int, root: Path) -> list[Stretch]:
-        """Choose, decode what was chosen, and choose again without what cannot be used until everything can."""
-        usable = {(stretch.path, stretch.start_s): stretch for stretch in stretches}
-        decoded: set[tuple[str, float]] = set()
-        while True:
-            chosen, origins = self._pick(domain, list(usable.values()))
-            new = [key for key in origins if key not in decoded]
-            if not new:
-                short = sum(stretch.duration_s < self.dataset.excerpt_s - 1e-6 for stretch in chosen if stretch.split != "train")
-                if short:
-                    print(f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({self.dataset.excerpt_s:g} s)", flush=True)
-                return chosen
-            tasks = [Task(path, start, usable[path, start].duration_s) for path, start in new]
-            for key, file in zip(new, check_all(tasks, root, self.machine.jobs, f"check {domain}"), strict=True):
-                decoded.add(key)
-                if file.problem:
-                    bad.append(file)
-                    del usable[key]
-            self._refuse(domain, bad, count, root)
-
-    def _pick(self, domain: str, stretches: list[Stretch]) -> tuple[list[Stretch], list[tuple[str, float]]]:
-        """Held-out excerpts of as many pieces as possible and training stretches; and the keys of the stretches they are from."""
-        label = f"dataset.source {self.source.name}, {domain}"
-        more = "raise dataset.limit_hours" if self.dataset.limit_hours else "choose a domain or source with more recordings"
-        turns: dict[str, int] = {}
-        order = []
-        for stretch in sorted(stretches, key=lambda s: (unit_hash(f"stretch {s.path} {s.start_s:.6f}"), s.path)):
-            turn = turns[stretch.piece] = turns.get(stretch.piece, -1) + 1
-            order.append((turn, stretch))
-        in_turn = [stretch for _, stretch in sorted(order, key=lambda entry: entry[0])]  # stable
-        chosen = []
-        for split, count in (("validation", self.dataset.validation_pieces), ("test", self.dataset.test_pieces)):
-            own = [stretch for stretch in in_turn if stretch.split == split]
-            chosen += held_out(own, split, count, self.dataset.excerpt_s, label, SHORTEST_EXCERPT_S, more)
-        own = [stretch for stretch in stretches if stretch.split == "train"]
-        own.sort(key=lambda s: (unit_hash(f"{self.seed} {s.path} {s.start_s:.6f}"), s.path))
-        chosen += training(own, self.dataset.train_minutes, label, more)
-        return chosen, sorted({stretch.origin for stretch in chosen})
-
-    def _recording(self, domain: str, stretch: Stretch) -> Recording:
+    def _recording(self, track: Track, file: Checked, split: str) -> Recording:
         return Recording(
-            path=stretch.path,
-            domain=domain,
-            piece=stretch.piece,
-            split=stretch.split,
+            path=track.path,
+            domain=track.domain,
+            piece=track.piece,
+            split=split,
             performance="",
-            start_s=stretch.start_s,
-            duration_s=stretch.duration_s,
-            sample_rate=stretch.sample_rate,
+            start_s=track.start_s,
+            duration_s=file.duration_s,
+            sample_rate=file.sample_rate,
             source=f"{self.source.title}, {self.source.homepage}",
             licence=self.licence,
-            midi=stretch.midi,
+            midi=track.midi,
         )
+
+    def _checked(self, domain: str, usable: list[Recording], bad: list[Checked], count: int, root: Path) -> list[Recording]:
+        """Choose, decode what was chosen, and choose again without what cannot be used until everything can."""
+        decoded: set[Recording] = set()
+        while True:
+            parts = self._pick(domain, usable)
+            new = sorted({whole for whole, _ in parts} - decoded, key=lambda r: (r.path, r.start_s))
+            if not new:
+                excerpt_s = self.dataset.excerpt_s
+                if short := sum(part.duration_s < excerpt_s - 1e-6 for _, part in parts if part.split != "train"):
+                    print(f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({excerpt_s:g} s)", flush=True)
+                return [part for _, part in parts]
+            tasks = [Task(whole.path, whole.start_s, whole.duration_s) for whole in new]
+            files = check_all(tasks, root, self.machine.jobs, f"check {domain}")
+            decoded.update(new)
+            broken = {whole for whole, file in zip(new, files, strict=True) if file.problem}
+            usable = [whole for whole in usable if whole not in broken]
+            bad += [file for file in files if file.problem]
+            refuse_too_many(f"{self.source.name}, {domain}", root, bad, count, self.dataset.max_unreadable_share)
+
+    def _pick(self, domain: str, usable: list[Recording]) -> list[Part]:
+        """Held-out excerpts of as many pieces as possible, and training stretches."""
+        p, label = self.dataset, f"dataset.source {self.source.name}, {domain}"
+        more = "raise dataset.limit_hours" if p.limit_hours else "choose a domain or source with more recordings"
+        turns: Counter[str] = Counter()
+        order = []
+        for r in sorted(usable, key=lambda r: (unit_hash(f"stretch {r.path} {r.start_s:.6f}"), r.path)):
+            order.append((turns[r.piece], r))
+            turns[r.piece] += 1
+        in_turn = [r for _, r in sorted(order, key=lambda entry: entry[0])]  # stable
+        parts = held_out(in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more)
+        parts += held_out(in_turn, "test", p.test_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more)
+        by_seed = sorted(usable, key=lambda r: (unit_hash(f"{self.seed} {r.path} {r.start_s:.6f}"), r.path))
+        return parts + training(by_seed, p.train_minutes, label, more)
 
 
 @contextmanager
@@ -196,13 +180,3 @@ def _room_named(folder: Path) -> Iterator[None]:
 
 def _order(track: Track) -> tuple:
     return track.domain, track.path, track.start_s, track.duration_s or 0.0, track.piece, track.split, track.midi
-
-
-def _task(track: Track, deep: bool) -> Task:
-    return Task(track.path, track.start_s, track.duration_s, deep)
-
-
-def _stretch(track: Track, file: Checked, split: str) -> Stretch:
-    return Stretch(
-        track.path, track.piece, split, file.sample_rate, track.start_s, file.duration_s, track.midi, origin=(track.path, track.start_s)
-    )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
-from retimbre.datasets.sources.common import existing, known
+from retimbre.datasets.sources.base import Adapter, Track
+from retimbre.datasets.sources.common import existing
 
 INSTRUMENTS = {
     "bassoon": "bn", "cello": "vc", "clarinet": "cl", "double_bass": "db", "flute": "fl", "horn": "hn", "oboe": "ob", "saxophone": "sax",
@@ -15,27 +15,20 @@ INSTRUMENTS = {
 PART = re.compile(r"AuSep_\d+_([a-z]+)_\d+_(\w+)\.wav")
 
 
-class Urmp:
+class Urmp(Adapter):
     """Parts of 44 pieces. A piece is a work: arrangements of one work share recordings, so they stay in one split."""
 
     name = "urmp"
     title = "URMP"
     homepage = "https://datadryad.org/dataset/doi:10.5061/dryad.ng3r749"
     licence = "CC0 1.0 as deposits at Dryad are (not stated in the archive)"
-    non_commercial = False
     citation = (
         "B. Li, X. Liu, K. Dinesh, Z. Duan, G. Sharma: Creating a Multitrack Classical Music Performance Dataset for Multimodal Music "
         "Analysis: Challenges, Insights, and Applications. IEEE Transactions on Multimedia 21(2), 2019"
     )
-
-    def domains(self) -> tuple[str, ...]:
-        return tuple(INSTRUMENTS)
-
-    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        return []
+    domains = tuple(INSTRUMENTS)
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        known(domains, INSTRUMENTS, self.name)
         wanted = tuple(f"Dataset/*/AuSep_*_{INSTRUMENTS[domain]}_*.wav" for domain in domains)
         return [RemoteFile("Dataset.tar.gz", "", unpack=True, members=wanted)]  # the page checks that a person asks: see the docs
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.errors import RetimbreError
 
@@ -14,23 +14,16 @@ SPEAKER = re.compile(r"p\d{3}|s5")
 COMMON_SENTENCES = 24  # everybody reads the same text first; what follows differs
 
 
-class Vctk:
+class Vctk(Adapter):
     """110 speakers at 48 kHz, each a domain (p225, p226 ...). A piece is a sentence; the common ones are one piece for all speakers."""
 
     name = "vctk"
     title = "VCTK 0.92, first microphone"
     homepage = "https://datashare.ed.ac.uk/handle/10283/3443"
     licence = "CC BY 4.0"
-    non_commercial = False
     citation = "J. Yamagishi, C. Veaux, K. MacDonald: CSTR VCTK Corpus: English Multi-speaker Corpus for CSTR Voice Cloning Toolkit. 2019"
     microphone = "mic1"
     missing: tuple[str, ...] = ()
-
-    def domains(self) -> tuple[str, ...]:
-        return ()
-
-    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        return []
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         for domain in domains:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from retimbre.datasets.download.mirrors import RemoteFile
-from retimbre.datasets.sources.base import Track
+from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
@@ -57,7 +56,7 @@ def stretches(path: Path) -> list[tuple[float, float]]:
     return result
 
 
-class _Messages:
+class _Messages(Adapter):
     """yt-dlp's messages: errors are kept, the rest is dropped."""
 
     def __init__(self):
@@ -98,24 +97,13 @@ def _forget_missing(folder: Path) -> None:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-class YouTube:
+class YouTube(Adapter):
     """What ``dataset.youtube`` lists for each domain. A piece is a video."""
 
     name = "youtube"
     title = "videos of dataset.youtube"
     homepage = "https://github.com/yt-dlp/yt-dlp"
     licence = "unknown: the rights are their owners'"
-    non_commercial = False
-    citation = ""
-
-    def domains(self) -> tuple[str, ...]:
-        return ()
-
-    def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        return []
-
-    def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        return []
 
     def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
         """Download what ``dataset.youtube`` lists and is not there yet. Raises RetimbreError when a domain got nothing."""
