@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from retimbre.datasets.sources.catalogue import find
 from retimbre.errors import RetimbreError
 from stages import download
 from tests.toys import ROOT, layouts, layouts_own
+from tests.toys.project import write_params
 from tests.toys.served import serve
 
 HASTE = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.02, connect_s=2, read_s=0.3)
@@ -339,12 +339,6 @@ def hostile_site(tmp_path):
 
 
 # The whole way: the stage with the adapters.
-
-
-def write_params(folder: Path, **dataset: object) -> None:
-    p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
-    p["dataset"] |= {"train_minutes": 0, "validation_pieces": 1, "test_pieces": 1, "excerpt_s": 0.6} | dataset
-    (folder / "params.yaml").write_text(yaml.safe_dump(p))
 
 
 def finished(kept: Path) -> list[Path]:

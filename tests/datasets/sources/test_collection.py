@@ -22,6 +22,7 @@ from retimbre.datasets.sources.collection import make_source
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
 from tests.toys import ROOT
+from tests.toys.project import smoke
 from tests.toys.served import serve, write_sums
 from tests.toys.source import KINDS, PLACE, Toy, make_site
 
@@ -196,9 +197,7 @@ def project(tmp_path):
     """A project folder whose params take the toy set."""
     folder = tmp_path / "project"
     folder.mkdir()
-    p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
-    p["dataset"] |= VALUES | {"archives": None, "train_minutes": 0.3}
-    p["machine"] |= {"downloads": 2}
+    p = smoke(dataset=VALUES | {"train_minutes": 0.3}, machine={"downloads": 2})
     (folder / "params.yaml").write_text(yaml.safe_dump(p))
     return folder
 

@@ -4,11 +4,9 @@ import os
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
@@ -17,6 +15,7 @@ from retimbre.datasets.sources.catalogue import find
 from retimbre.errors import RetimbreError
 from stages import download, features, resample
 from tests.toys import ROOT, layouts
+from tests.toys.project import write_params
 from tests.toys.served import serve, write_sums
 
 # One variant of each set; what the others change is tested in test_sources_adapters.py.
@@ -24,12 +23,6 @@ NAMES = (
     "fma", "good_sounds", "guitarset", "irmas", "irmas_testing", "maestro", "magnatagatune", "medley_solos_db", "musicnet", "nsynth",
     "nsynth_gansynth", "tinysol", "urmp", "vctk",
 )  # fmt: skip
-
-
-def write_params(folder: Path, **dataset: object) -> None:
-    p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
-    p["dataset"] |= {"train_minutes": 0, "validation_pieces": 1, "test_pieces": 1, "excerpt_s": 0.6} | dataset
-    (folder / "params.yaml").write_text(yaml.safe_dump(p))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.datasets.recordings.manifest import SPLITS, read_manifest
@@ -19,7 +18,7 @@ from retimbre.datasets.sources.catalogue import find
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 from stages import download, features, resample
-from tests.toys import ROOT
+from tests.toys.project import smoke, write_params
 
 RATE = 16000
 FEED = """<?xml version="1.0" encoding="UTF-8"?><rss version="2.0"><channel><title>Feed</title>{}</channel></rss>"""
@@ -59,7 +58,7 @@ def site(tmp_path):
 
 
 def dataset(**addresses: list[str]) -> Dataset:
-    values = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())["dataset"]
+    values = smoke()["dataset"]
     return Dataset.model_validate(values | {"source": "youtube", "domains": list(addresses), "youtube": addresses})
 
 
@@ -140,12 +139,7 @@ def test_the_stages_make_pieces_and_features_of_videos(site, tmp_path, monkeypat
         for number in range(5):
             sound(site.folder / f"{domain}{number}.wav", 3.0, 1.5, 3.0)
         addresses[domain] = [f"{site.url}{domain}{number}.wav" for number in range(5)]
-    p = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
-    p["dataset"] |= {
-        "source": "youtube", "domains": ["piano", "guitar"], "train_minutes": 0, "validation_pieces": 1, "test_pieces": 1, "excerpt_s": 2,
-        "youtube": addresses,
-    }  # fmt: skip
-    Path("params.yaml").write_text(yaml.safe_dump(p))
+    write_params(Path(), source="youtube", domains=["piano", "guitar"], excerpt_s=2, youtube=addresses)
     download.main()
     rows = read_manifest(Path("data/raw"))
     train = [row for row in rows if row.split == "train" and row.domain == "piano"]
