@@ -3,21 +3,17 @@
 import shutil
 from pathlib import Path
 
-import joblib
-
 import stages  # noqa: F401  (puts this checkout's src/ first on the path)
 from retimbre import errors, params
 from retimbre.datasets.recordings.manifest import SPLITS, write_manifest
-from retimbre.datasets.sources.base import make_source
+from retimbre.datasets.sources.collection import make_source
 
 OUT = Path("data/raw")
-MOST_PROCESSES = 8  # each holds the score library and the font: about 250 MB
 
 
 def main() -> None:
-    p = params.load("seed", "dataset")
-    # The number of processes changes the speed and nothing in the output, so it is not a parameter here.
-    source = make_source(p.dataset, p.seed, jobs=min(joblib.cpu_count(), MOST_PROCESSES))
+    p = params.load("seed", "machine", "dataset")
+    source = make_source(p.dataset, p.seed, p.machine)
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     recordings = source.prepare(OUT)

@@ -10,8 +10,8 @@ RAW, OUT = Path("data/raw"), Path("data/resampled")
 
 
 def main() -> None:
-    p = params.load("audio")
-    counts = pack(RAW, OUT, p.audio)
+    p = params.load("machine", "audio")
+    counts = pack(RAW, OUT, p.audio, p.machine)
     skipped = counts.pop("skipped")
     print("resampled: " + ", ".join(f"{split} {hours * 60:.1f} min" for split, hours in counts.items()))
     if skipped:

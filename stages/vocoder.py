@@ -1,63 +1,43 @@
-"""Train what turns levels into audio: the parts of every kind of vocoder in params."""
+"""Stages ``vocoder@NAME``: train one network from spectra to audio. Usage: ``python -m stages.vocoder NAME``."""
 
+import importlib
+import sys
 from pathlib import Path
+from typing import Any
 
 import stages  # noqa: F401  (puts this checkout's src first on the path)
-from retimbre import params, tracking
-from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre import params
+from retimbre.datasets.packed.data import Data
 from retimbre.errors import run
-from retimbre.evaluation.bench.copy_synthesis import copy_synthesis_figures
-from retimbre.evaluation.bench.likelihood import likelihood_figures
-from retimbre.evaluation.bench.processes import side_by_side
-from retimbre.evaluation.report.curves import write_curves
-from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.devices import make_fabric, seed_everything, set_threads
-from retimbre.training.stage import loaded_sources, write_metrics
-from retimbre.vocoders import catalogue as vocoder
+from retimbre.training.fit import History, Run
+from retimbre.training.stage import Outputs, final_losses, train
+from retimbre.vocoders.base import Renderer
+from retimbre.vocoders.catalogue import Vocoders
+from retimbre.vocoders.kinds import STARTS_FROM
+from retimbre.vocoders.params import Rendering
 
-AUDIO, FEATURES, OUT = Path("data/resampled"), Path("data/features"), Path("data/models/vocoder")
-PLOTS, METRICS = Path("metrics/plots/vocoder"), Path("metrics/vocoder.json")
+MODELS = Path("data/models/vocoder")
+INPUTS = [Path("data/resampled"), Path("data/features")]
 
 
-def final_losses(curves: dict[str, list[dict[str, float]]]) -> dict[str, float]:
-    """The last logged value of every training loss but those that are measured on validation pieces: ``inverter_l1_db`` ..."""
-    last = {name.replace("/", "_"): value for history in curves.values() for name, value in history[-1].items() if "/" in name}
-    return {name: value for name, value in last.items() if not name.endswith("_nll_bits")}
+def main(name: str) -> None:
+    p = params.load("seed", "machine", "vocoder")
+    values, representation = getattr(p.vocoder, name), p.vocoder.representation
+    module = importlib.import_module(f"retimbre.vocoders.{name}.train")
+    start = STARTS_FROM[name].rpartition("/")[2]
+    inputs = [*INPUTS, *([MODELS / start] if start in STARTS_FROM else [])]
+    outputs = Outputs(MODELS / name, Path("metrics/plots/vocoder") / name, Path(f"metrics/stages/vocoder_{name}.json"))
 
+    def trained(run: Run) -> tuple[Renderer, dict[str, History], dict[str, Any]]:
+        # Trainings start from networks as they are rendered by default: how they are used later changes no training.
+        below = {start: Vocoders(MODELS, Rendering()).network(start)} if start in STARTS_FROM else {}
+        model, history = module.fit(Data(), values, representation, run, below)
+        return model, {"history": history}, {"parameters": model.parameters, **final_losses(history)}
 
-def main() -> None:
-    p = params.load("seed", "vocoder")
-    set_threads()
-    seed_everything(p.seed)
-    values = {"seed": p.seed, **params.flatten("vocoder", p.vocoder)}
-    fabric = make_fabric(p.vocoder.accelerator, p.vocoder.devices, p.vocoder.precision, p.vocoder.nodes)
-    audio, features = PackedAudio(AUDIO), PackedFeatures(FEATURES)
-    if not fabric.is_global_zero:  # one of several processes: it computes its share, the first does all the rest
-        with Scratch("vocoder", "", writes=False) as scratch:
-            vocoder.fit(audio, features, p.vocoder, p.seed, scratch, None)
-        return
-    key = fingerprint(values | {"processes": fabric.world_size}, [AUDIO, FEATURES], loaded_sources())
-    with (
-        Scratch("vocoder", key, wait=fabric.world_size == 1) as scratch,
-        tracking.stage_run("vocoder", values) as tracker,
-    ):
-        model, curves = vocoder.fit(audio, features, p.vocoder, p.seed, scratch, tracker)
-        scratch.release_signals()
-        model.save(OUT)
-        pictures = [
-            path for name, history in curves.items() for path in write_curves(PLOTS, name, history, f"Training of the vocoder's {name}")
-        ]
-        metrics = {**{f"{name}_parameters": part.parameters for name, part in model.parts.items()}, **final_losses(curves)}
-        with side_by_side() as over:
-            metrics |= likelihood_figures(model, audio, features, "validation", over)
-            metrics |= copy_synthesis_figures(model, audio, features, "validation", over)
-        write_metrics(METRICS, metrics)
-        tracker.metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
-        for picture in pictures:
-            tracker.artifact(picture, "curves")
-        tracker.artifact(OUT / "config.json", "model")
-        scratch.finish()
+    section = f"vocoder.{name}"
+    known = {"seed": p.seed, "vocoder.representation": representation, **params.flatten(section, values)}
+    train(f"vocoder_{name}", known, inputs, module.__name__, p.seed, p.machine, values.precision, trained, outputs)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main(sys.argv[1]))

@@ -13,16 +13,25 @@ __version__ = "0.1.0"
 
 
 def transfer(
-    audio: "np.ndarray", sample_rate: int, to: str, vocoder: str | None = None, models: str = "data/models", seed: int = 0
+    audio: "np.ndarray",
+    sample_rate: int,
+    to: str,
+    system: str | None = None,
+    vocoder: str | None = None,
+    models: str = "data/models",
+    seed: int = 0,
 ) -> "np.ndarray":
     """Transfer a recording to another instrument.
 
     ``audio``: float samples (N,) or (N, channels) at ``sample_rate`` Hz; channels are mixed down.
-    ``to``: a domain of the trained models. ``vocoder``: source_phase, griffin_lim, wavenet ...,
-    those that are trained; None takes the default of ``vocoder.kind``. ``seed``: of kinds that draw.
-    ``models``: the folder that ``dvc repro`` filled. Returns float32 (N,) at the same rate, as loud.
-    Raises ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
+    ``to``: an instrument of the trained system. ``system``: its name; None takes the first that is trained and knows
+    the instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is trained; None takes the default.
+    ``models``: the folder that ``dvc repro`` filled. ``seed``: of what is drawn. Returns float32 (N,) at the same
+    rate, as loud. Raises ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
-    from retimbre.systems.streaming import TimbreTransfer
+    from pathlib import Path
 
-    return TimbreTransfer.load(models)(audio, sample_rate, to, vocoder, seed)
+    from retimbre.systems import catalogue, streaming
+
+    name = system or catalogue.choose(to, Path(models))
+    return streaming.transfer(catalogue.load(name, Path(models), vocoder), audio, sample_rate, to, seed)

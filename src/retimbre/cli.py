@@ -8,7 +8,7 @@ from typing import get_args
 
 from retimbre import __version__, errors
 from retimbre.metrics.headline import FAILURES, HEADLINE, Headline
-from retimbre.params import VocoderKind
+from retimbre.vocoders.params import Kind, Rendering
 
 
 def transfer(args: argparse.Namespace) -> None:
@@ -19,13 +19,23 @@ def transfer(args: argparse.Namespace) -> None:
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if output.resolve() == args.input.resolve():
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
-    from retimbre.systems.streaming import TimbreTransfer
+    from retimbre.systems import catalogue, streaming
 
-    model = TimbreTransfer.load(args.models)
-    info = model.transfer_file(args.input, output, args.to, args.vocoder, args.seed)
-    quieter = f", {model.quieter_db:.1f} dB quieter than the input, not to clip" if model.quieter_db > 0.5 else ""
+    name = args.system or catalogue.choose(args.to, args.models)
+    system = catalogue.load(name, args.models, args.vocoder, rendering())
+    info, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
+    quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip" if outcome.quieter_db > 0.5 else ""
     mixed = f", {info.channels} channels mixed down to one" if info.channels > 1 else ""
-    print(f"{output}  ({info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
+    print(f"{output}  (by {name}, {info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
+
+
+def rendering() -> Rendering:
+    """How spectra become audio: as the project's params say, or by default where there is no project."""
+    if not Path("params.yaml").is_file():
+        return Rendering()
+    from retimbre import params
+
+    return params.load("rendering").rendering
 
 
 def table(metrics: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
@@ -144,10 +154,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--to", required=True, metavar="DOMAIN", help="the instrument, a domain of the trained models, such as guitar")
     p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help="where to write (default: INPUT-DOMAIN.wav beside the input)")
     p.add_argument(
+        "--system",
+        metavar="NAME",
+        help="the trained system to use (default: the first that is trained and knows the instrument, in the order "
+        "cyclegan, then those of `systems` in params.yaml)",
+    )
+    p.add_argument(
         "--vocoder",
-        choices=get_args(VocoderKind),
+        choices=get_args(Kind),
         help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network with an inverse STFT, sampled by a "
-        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: vocoder.kind of the training)",
+        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: rendering.vocoder in params.yaml)",
     )
     p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
     p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")

@@ -27,17 +27,24 @@ def user_path(given: str, label: str) -> Path:
 
 
 @contextmanager
-def write_atomically(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """A new file beside ``path`` that takes its place when the block ends well, and is removed otherwise.
+def part_beside(path: Path) -> Iterator[Path]:
+    """The name of a new file beside ``path`` that takes its place when the block ends well, and is removed otherwise.
 
-    Its name is its own, so that two processes may write the same file: the last one to finish counts.
+    It is a name of its own, so that two processes may write the same file: the last one to finish counts.
     """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_atomically(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
+    """A file that is written whole or not at all (see :func:`part_beside`); missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        with open(partial, "wb") if binary else open(partial, "w", encoding="utf-8", newline="") as file:
+    with part_beside(path) as part:
+        with open(part, "wb") if binary else open(part, "w", encoding="utf-8", newline="") as file:
             yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retimbre.audio.cqt import ConstantQ, cqt_frequencies
+from retimbre.audio.cqt import ConstantQ, cqt_frequencies, quality_factor
 from retimbre.audio.spectral import mel_filters, stft
 from retimbre.errors import RetimbreError
 
@@ -46,6 +46,11 @@ class FeatureConfig:
         import librosa
 
         return librosa.mel_frequencies(self.mel_bins + 2, fmin=0.0, fmax=self.sample_rate / 2)[1:-1]
+
+    @property
+    def longest_window_s(self) -> float:
+        """Seconds of audio that the lowest constant-Q filter hears."""
+        return quality_factor(self.cqt_bins_per_octave) / self.cqt_fmin_hz
 
     def frames(self, samples: int) -> int:
         """T of so many samples."""

@@ -20,8 +20,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
-from retimbre.classifiers.network import LevelMap, SpectrumClassifier, load_networks, probabilities
-from retimbre.classifiers.train import DECODED_FROM, rate, split_windows, windows
+from retimbre.classifiers.network import LevelMap, SpectrumClassifier, load_networks, probabilities, save_networks
+from retimbre.classifiers.batches import DECODED_FROM
+from retimbre.classifiers.windows import rate, split_windows, windows
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 
@@ -29,7 +30,7 @@ REPRESENTATION = "mel"
 HARD_SURE = 0.9  # a window is beyond EQ when the hard judge is at least so sure; see style_beyond_eq
 
 
-class Judges:
+class Classifiers:
     """The trained classifier and judges of ``data/models/classifier``.
 
     Attributes: ``features`` (FeatureConfig of the spectra they expect), ``domains``, ``window_frames``,
@@ -37,15 +38,18 @@ class Judges:
     """
 
     def __init__(self, networks: dict[str, SpectrumClassifier], description: dict):
-        self.networks = networks
+        self.networks, self.description = networks, description
         self.features = FeatureConfig.from_dict(description["features"])
         self.domains: list[str] = list(description["domains"])
         self.window_frames: int = int(description["window_frames"])
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Judges":
+    def load(cls, folder: str | Path) -> "Classifiers":
         """Read a trained classifier's folder. Raises RetimbreError when it is not there."""
         return cls(*load_networks(Path(folder)))
+
+    def save(self, folder: Path) -> None:
+        save_networks(folder, self.networks, self.description)
 
     def _windows(self, db: np.ndarray) -> Tensor:
         """Windows (B, F, frames) of levels (F, T) with 50 % overlap; a clip under a second is heard over and over."""
@@ -127,7 +131,7 @@ def window_scores(
     return scores | {f"recall_{d}": float(r) for d, r in zip(classes, recalls, strict=True)} | {"n_windows": len(table)}, table
 
 
-def judge_scores(networks: dict[str, SpectrumClassifier], features: PackedFeatures, frames: int, decode: LevelMap) -> dict[str, float]:
+def recording_scores(networks: dict[str, SpectrumClassifier], features: PackedFeatures, frames: int, decode: LevelMap) -> dict[str, float]:
     """What the judges say of test recordings: the target itself (``real``), the source untouched (``copy``) and equalised.
 
     ``_decoded``: after the stand-in for a vocoder. For the hard judges ``real`` should be at least 0.85, the others at most 0.1.

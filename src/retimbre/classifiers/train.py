@@ -1,297 +1,154 @@
-"""Training of the instrument classifier and of the judges that evaluation asks.
+"""Training of the instrument classifiers: the one of the stage, and those that evaluation asks what an output sounds like."""
 
-Only recordings are ever shown to these networks, never a generator's output. Batch n depends on the
-seed and n alone, so a training is the same wherever and in however many pieces it runs.
-
-Two kinds of batches:
-
-* :class:`DomainBatches`: which instrument plays? (the classifier, and the ordinary *style* judge).
-* :class:`BeyondEqBatches`: a real recording of the target, or an *equalised* recording of another
-  instrument? A plain equaliser already fools the ordinary judge completely, so success with that one
-  proves nothing; this *hard* judge sees past the average spectrum to attack, decay and partials.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from retimbre.audio.equaliser import Equaliser
-from retimbre.classifiers.network import ClassifierConfig, LevelMap, SpectrumClassifier, probabilities
+from retimbre.classifiers.batches import DECODED_FROM, Augmentation, Batches, BeyondEqBatches, DomainBatches
+from retimbre.classifiers.network import ClassifierConfig, LevelMap, SpectrumClassifier
+from retimbre.classifiers.panel import REPRESENTATION, Classifiers
+from retimbre.classifiers.params import Classifier
 from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
-from retimbre.training.fit import Loop
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
 from retimbre.training.timing import part
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+# The hard classifiers have much the hardest question and learn twice as long; the style classifier is soon sure.
+STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
+LEVEL_MAP_RATE = 2e-3
 
 
-class Batches(Protocol):
-    """Labelled windows: ``classes`` name the labels, ``batch(step)`` gives dB (B, F, T) and labels (B,)."""
+class AdamTrainer:
+    """A network and Adam, whose rate falls linearly to zero over the last half of the steps."""
 
-    classes: tuple[str, ...]
+    def __init__(self, network: torch.nn.Module, steps: int, learning_rate: float, run: Run):
+        self.network, self.steps, self.learning_rate, self.run = network, steps, learning_rate, run
+        self.networks = [network]
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]: ...
+    def descend(self, loss: Tensor, step: int) -> None:
+        self.optimiser.param_groups[0]["lr"] = self.learning_rate * min(1.0, 2 * (self.steps - step) / self.steps)
+        with part("backward"):
+            self.optimiser.zero_grad()
+            self.run.fabric.backward(loss)
+        with part("optimiser"):
+            self.optimiser.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
 
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to every training window, against brittle cues.
-
-    ``gain_db`` and ``noise_db`` are standard deviations of a random gain per bin and of noise per cell.
-    ``decoded``: the judges are asked about audio that went through a vocoder, whose magnitudes are blurred,
-    whose valleys are filled and whose highest band is guessed. So windows are blurred along time and
-    frequency, laid over a random noise floor, given a random broad filter, and some lose their top. It is
-    done to both classes alike, so that none of it says anything about the class; without it a decoded,
-    equalised source passes for the target in up to three windows of four.
-    """
-
-    gain_db: float
-    noise_db: float
-    decoded: bool = False
-
-    def __call__(self, db: Tensor, rng: np.random.Generator) -> Tensor:
-        batch, bins, frames = db.shape
-        if self.decoded:
-            db = _as_if_decoded(db, rng)
-        gain = rng.normal(0, self.gain_db, (batch, bins, 1)) if self.gain_db else 0.0
-        noise = rng.standard_normal((batch, bins, frames), np.float32) * self.noise_db if self.noise_db else 0.0
-        return db + torch.from_numpy(np.asarray(gain + noise, np.float32))
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
 
 
-BLUR = 0.33  # most weight of each neighbour in a blur; the passes reach one frame and two bins
-FILTER_DB, FILTER_KNOTS = 3.0, 8  # standard deviation and number of knots of the random broad filter
-FLOOR_DB = 25.0  # most that the random noise floor lies above the window's lowest level
+class LevelMapTrainer(AdamTrainer):
+    """L1 between the spectra of one representation and what the network makes of another's."""
+
+    def step(self, x: Tensor, y: Tensor, step: int) -> dict[str, Tensor]:
+        """Spectra (B, F, T) and (B, F', T) in dB of the same audio."""
+        with part("forward"):
+            loss = functional.l1_loss(self.network(x), y)
+        self.descend(loss, step)
+        return {"level_map/l1_db": loss.detach()}
 
 
-def _as_if_decoded(db: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blur, noise floor, broad filter and missing top, each drawn per window; dB (B, F, T)."""
-    batch, bins, frames = db.shape
+class ClassifierTrainer(AdamTrainer):
+    """Cross-entropy; dropout draws from torch's global state, seeded by the step: a resumed training drops the same."""
 
-    def column(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(values, np.float32))[:, None, None]
+    def __init__(self, name: str, network: SpectrumClassifier, steps: int, learning_rate: float, run: Run):
+        super().__init__(network, steps, learning_rate, run)
+        self.name = name
 
-    for axis, size in ((2, frames), (1, bins), (1, bins)):
-        weight = column(rng.uniform(0, BLUR, batch) * (rng.random(batch) < 0.5))
-        pad = (1, 1, 0, 0) if axis == 2 else (0, 0, 1, 1)
-        x = functional.pad(db[:, None], pad, mode="replicate")[:, 0]
-        db = weight * (x.narrow(axis, 0, size) + x.narrow(axis, 2, size)) + (1 - 2 * weight) * db
-    floor = db.amin(dim=(1, 2), keepdim=True) + column(rng.uniform(0, FLOOR_DB, batch) * (rng.random(batch) < 0.5))
-    db = torch.maximum(db, floor)
-    knots = torch.from_numpy(rng.normal(0, FILTER_DB, (batch, 1, FILTER_KNOTS)).astype(np.float32))
-    db = db + functional.interpolate(knots, bins, mode="linear", align_corners=True).transpose(1, 2)
-    kept = column(np.where(rng.random(batch) < 0.25, rng.uniform(0.6, 1.0, batch), 1.0) * bins)
-    return torch.where(torch.arange(bins)[None, :, None] >= kept, db.amin(dim=(1, 2), keepdim=True), db)
-
-
-class DomainBatches:
-    """As many windows of every domain's training split; the label is the domain."""
-
-    def __init__(self, features: PackedFeatures, representation: str, domains: Sequence[str], frames: int, batch_size: int, seed: int):
-        self.classes = tuple(domains)
-        self.floor = features.statistics[representation]["top_db"] - features.config.range_db
-        share = max(1, batch_size // len(domains))
-        self.crops = [
-            FeatureCrops(features, representation, d, "train", frames, share, seed, stream, parameter=WINDOW)
-            for stream, d in enumerate(domains)
-        ]
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        parts = [crops.batch(step).clamp(min=self.floor) for crops in self.crops]
-        return torch.cat(parts), torch.repeat_interleave(torch.arange(len(parts)), len(parts[0]))
+    def step(self, x: Tensor, y: Tensor, step: int) -> dict[str, Tensor]:
+        """Windows (B, F, T) in dB and labels (B,)."""
+        x, y = self.run.fabric.to_device((x, y))
+        torch.manual_seed(int(np.random.default_rng([self.run.seed, 998, step]).integers(2**31)))
+        with part("forward"):
+            with self.run.fabric.autocast():
+                logits = self.network(x)
+            loss = functional.cross_entropy(logits.float(), y)
+        self.descend(loss, step)
+        return {f"{self.name}/loss": loss.detach(), f"{self.name}/accuracy": (logits.argmax(1) == y).float().mean()}
 
 
-WINDOW = "classifier.window_frames"
-DECODED_FROM = "cqt"  # what the generators change by default, and the vocoders read
-
-
-def fit_level_map(
-    features: PackedFeatures,
-    representation: str,
-    domains: Sequence[str],
-    steps: int,
-    seed: int,
-    scratch: Scratch | None = None,
-    checkpoint_every: int = 200,
-) -> LevelMap:
-    """Train the stand-in for a vocoder on recordings: constant-Q levels to levels of ``representation``, L1, on the CPU."""
-    torch.manual_seed(seed)
+def fit_level_map(features: PackedFeatures, representation: str, steps: int, run: Run) -> LevelMap:
+    """Train the stand-in for a vocoder on recordings, on the CPU: constant-Q spectra to those of ``representation``."""
+    torch.manual_seed(run.seed)
     network = LevelMap(features.config.bins(DECODED_FROM), features.config.bins(representation))
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    trainer = LevelMapTrainer(network, steps, LEVEL_MAP_RATE, run)
     floors = {r: features.statistics[r]["top_db"] - features.config.range_db for r in (DECODED_FROM, representation)}
     # The same seed and stream draw the same places of either representation.
-    crops = {r: [FeatureCrops(features, r, d, "train", 64, 4, seed, 100 + i) for i, d in enumerate(domains)] for r in floors}
-    loop = Loop("level_map", steps, scratch, None, *whole_state(network, optimiser), checkpoint_every=checkpoint_every)
+    crops = {
+        r: [FeatureCrops(features, r, d, "train", 64, 4, run.seed, 100 + i) for i, d in enumerate(features.domains)]
+        for r in floors
+    }
 
     def draw(step: int) -> list[Tensor]:
         return [torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation)]
 
-    batch = loop.ahead(draw)
-    for step in loop:
-        x, y = batch(step)
-        optimiser.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
-        with part("forward"):
-            loss = functional.l1_loss(network(x), y)
-        with part("backward"):
-            optimiser.zero_grad()
-            loss.backward()
-        with part("optimiser"):
-            optimiser.step()
-        loop.add({"level_map/l1_db": loss.detach()})
+    fit_network("level_map", steps, trainer, draw, run)
     return network.eval().requires_grad_(False)
-
-
-def whole_state(network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Callable[[], dict], Callable[[dict], None]]:
-    """The two functions that a Loop needs: the complete state of a training, and its restoration."""
-
-    def restore(state: dict) -> None:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-
-    return lambda: {"network": network.state_dict(), "optimiser": optimiser.state_dict()}, restore
-
-
-class BeyondEqBatches:
-    """Half real windows of ``target`` (label 1), half equalised windows of the other domains (label 0).
-
-    Half of *either* class is decoded: changed as constant-Q levels (the real ones not at all) and taken to
-    ``representation`` by a :class:`LevelMap`, because judged audio went that way: a vocoder gives every
-    equalised source something of the target, and that must not pass for a transfer.
-    """
-
-    def __init__(
-        self,
-        features: PackedFeatures,
-        representation: str,
-        domains: Sequence[str],
-        target: str,
-        frames: int,
-        batch_size: int,
-        seed: int,
-        decode: LevelMap,
-    ):
-        self.classes, self.decode = ("equalised", target), decode
-        others = [d for d in domains if d != target]
-        share = max(1, batch_size // 4 // len(others))  # per source, half of the class each way
-        statistics, range_db = features.statistics, features.config.range_db
-        # Recordings are clipped to the range before anything is done to them, as equalised ones are: depths of
-        # silence that only one class has would tell them apart.
-        self.floors = [statistics[r]["top_db"] - range_db for r in (representation, DECODED_FROM)]
-        self.seed = seed
-
-        def crops(seen: str, domain: str, count: int, stream: int) -> FeatureCrops:
-            return FeatureCrops(features, seen, domain, "train", frames, count, seed, stream, parameter=WINDOW)
-
-        def both(domain: str, count: int, stream: int) -> list[FeatureCrops]:
-            return [crops(representation, domain, count, stream), crops(DECODED_FROM, domain, count, stream + 1)]
-
-        self.equalisers = [[Equaliser.between(statistics[r], d, target, range_db) for r in (representation, DECODED_FROM)] for d in others]
-        self.others = [both(d, share, 2 * i) for i, d in enumerate(others)]
-        self.target = both(target, share * len(others), 2 * len(others))
-
-    def _equalised(self, x: Tensor, equaliser: Equaliser, step: int, stream: int) -> Tensor:
-        """By turns as eq_match and as eq_affine, some by half only: else the judge learns the exact filter, not the instrument."""
-        x = x.clamp(equaliser.top_db - equaliser.range_db, equaliser.top_db)
-        half = (len(x) + step % 2) // 2  # the odd one out alternates
-        equalised = torch.cat([equaliser.shift(x[:half]), equaliser.affine(x[half:])])
-        draws = np.random.default_rng([self.seed, 900 + stream, step]).random(len(x), np.float32)
-        strength = 1 - 0.5 * torch.from_numpy(draws)[:, None, None].square()
-        return x + strength * (equalised - x)
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        negative, positive = [], []
-        for crops, equalisers in zip(self.others, self.equalisers, strict=True):
-            plain, coded = (self._equalised(c.batch(step), e, step, c.stream) for c, e in zip(crops, equalisers, strict=True))
-            negative += [plain, self.decode(coded)]
-        plain, coded = (c.batch(step).clamp(min=floor) for c, floor in zip(self.target, self.floors, strict=True))
-        positive += [plain, self.decode(coded)]
-        false, true = torch.cat(negative), torch.cat(positive)
-        labels = torch.cat([torch.zeros(len(false), dtype=torch.long), torch.ones(len(true), dtype=torch.long)])
-        return torch.cat([false, true]), labels
 
 
 def fit_classifier(
     name: str,
     batches: Batches,
-    channels: int,
+    p: Classifier,
     top_db: float,
     range_db: float,
     steps: int,
-    learning_rate: float,
     augmentation: Augmentation,
-    seed: int,
-    fabric: "Fabric",
-    log_every: int = 50,
-    checkpoint_every: int = 200,
-    scratch: Scratch | None = None,
-    run: StageRun | None = None,
-) -> tuple[SpectrumClassifier, list[dict[str, float]]]:
-    """Train one network with Adam and cross-entropy; the rate falls linearly to zero over the last half.
-
-    Returns the network (evaluation mode, CPU) and rows of ``step``, ``<name>/loss`` and ``<name>/accuracy``,
-    means over ``log_every`` training batches. Continues from ``scratch``, if given. Raises RetimbreError when
-    the loss is no longer finite.
+    run: Run,
+) -> tuple[SpectrumClassifier, History]:
+    """Train one network; returns it (evaluation mode, CPU) and its history. Raises RetimbreError when the loss is no
+    longer finite.
     """
-    torch.manual_seed(seed)
-    network = SpectrumClassifier(ClassifierConfig(batches.classes, channels, top_db, range_db))
-    network = network.to(fabric.device, memory_format=torch.channels_last)  # a quarter faster on a CPU
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    torch.manual_seed(run.seed)
+    network = SpectrumClassifier(ClassifierConfig(batches.classes, p.channels, top_db, range_db))
+    network = network.to(run.fabric.device, memory_format=torch.channels_last)  # a quarter faster on a CPU
     network.train()
-    loop = Loop(name, steps, scratch, run, *whole_state(network, optimiser), log_every=log_every, checkpoint_every=checkpoint_every)
+    trainer = ClassifierTrainer(name, network, steps, p.learning_rate, run)
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
         x, y = batches.batch(step)
-        return augmentation(x, np.random.default_rng([seed, 999, step])), y
+        return augmentation(x, np.random.default_rng([run.seed, 999, step])), y
 
-    batch = loop.ahead(draw)
-    for step in loop:
-        x, y = fabric.to_device(batch(step))
-        # Dropout draws from the global state: seeded by the step, a resumed training drops the same.
-        torch.manual_seed(int(np.random.default_rng([seed, 998, step]).integers(2**31)))
-        optimiser.param_groups[0]["lr"] = learning_rate * min(1.0, 2 * (steps - step) / steps)
-        with part("forward"):
-            with fabric.autocast():
-                logits = network(x)
-            loss = functional.cross_entropy(logits.float(), y)
-        with part("backward"):
-            optimiser.zero_grad()
-            fabric.backward(loss)
-        with part("optimiser"):
-            optimiser.step()
-        loop.add({f"{name}/loss": loss.detach(), f"{name}/accuracy": (logits.argmax(1) == y).float().mean()})
-    return network.cpu().to(memory_format=torch.contiguous_format).eval(), loop.curves()
+    history = fit_network(name, steps, trainer, draw, run)
+    return network.cpu().to(memory_format=torch.contiguous_format).eval(), history
 
 
-# ----------------------------------------------------------------------------------------- testing
-
-
-def windows(db: np.ndarray, frames: int, hop: int | None = None) -> Tensor:
-    """(T, F) levels as stored -> windows (B, F, frames) every ``hop`` frames (default: no overlap); B is 0 when too short."""
-    starts = range(0, len(db) - frames + 1, hop or frames)
-    parts = [torch.from_numpy(np.asarray(db[s : s + frames], np.float32).T.copy()) for s in starts]
-    return torch.stack(parts) if parts else torch.zeros(0, db.shape[1], frames)
-
-
-def split_windows(features: PackedFeatures, representation: str, domain: str, split: str, frames: int) -> Tensor:
-    """All windows (B, F, frames) of a domain's split; of paired pieces only the first performance."""
-    excerpts = [e for e in features.excerpts(domain=domain, split=split) if str(e.performance) in ("", "1")]
-    parts = [windows(features.read(e, representation=representation), frames) for e in excerpts]
-    return torch.cat(parts) if parts else torch.zeros(0, features.config.bins(representation), frames)
-
-
-def rate(network: SpectrumClassifier, x: Tensor, label: str, sure: float = 0.5) -> float:
-    """Share of the windows (B, F, T) to which the network gives ``label`` a probability of at least ``sure``; NaN without windows.
-
-    With more than two classes ``label`` must also be the likeliest.
-    """
-    if not len(x):
-        return float("nan")
-    p, index = probabilities(network, x), network.config.classes.index(label)
-    return float(((p.argmax(dim=1) == index) & (p[:, index] >= sure)).float().mean())
+def fit(data: Data, p: Classifier, run: Run) -> tuple[Classifiers, LevelMap, History]:
+    """Train all classifiers; returns them, the stand-in for a vocoder, and the instrument classifier's history."""
+    features, domains = data.features, data.features.domains
+    decode = fit_level_map(features, REPRESENTATION, p.steps, run)
+    size = (p.window_frames, p.batch_size)
+    batches: dict[str, Batches] = {
+        "instrument": DomainBatches(features, p.representation, domains, *size, run.seed),
+        "style": DomainBatches(features, REPRESENTATION, domains, *size, run.seed + 1),
+        **{
+            f"hard_{d}": BeyondEqBatches(features, REPRESENTATION, domains, d, *size, run.seed + 2, decode)
+            for d in domains
+        },
+    }
+    networks, histories = {}, {}
+    for name, source in batches.items():
+        seen = p.representation if name == "instrument" else REPRESENTATION
+        augmentation = Augmentation(p.gain_jitter_db, p.noise_db, decoded=name != "instrument")
+        scale = (features.statistics[seen]["top_db"], features.config.range_db)
+        steps = max(1, round(p.steps * STEPS[name.split("_")[0]]))
+        networks[name], histories[name] = fit_classifier(name, source, p, *scale, steps, augmentation, run)
+    description = {
+        "features": features.config.to_dict(),
+        "domains": domains,
+        "window_frames": p.window_frames,
+        "representation": p.representation,
+        "heard_representation": REPRESENTATION,
+        "statistics": {name: features.statistics[name] for name in sorted({p.representation, REPRESENTATION})},
+    }
+    return Classifiers(networks, description), decode, histories["instrument"]

@@ -1,1 +1,1 @@
-"""One file per system: what it trains (``fit``) and how it transfers (``transfer``)."""
+"""Transfer systems: audio in, the same music on another instrument out. One folder each; ``base`` is the contract."""

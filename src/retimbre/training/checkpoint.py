@@ -1,7 +1,7 @@
 """Unfinished trainings: kept where DVC does not delete them, continued by the same command.
 
 DVC removes a stage's outputs before it runs, so what a training needs to go on lives outside them, in
-``$DVC_ROOT/.scratch/<stage>/<fingerprint>/`` (git-ignored). The fingerprint covers the stage's
+``$DVC_ROOT/.scratch/<stage>/<key>/`` (git-ignored). The key (``provenance.training_key``) covers the stage's
 params, inputs and code: a checkpoint of anything else is never picked up. DVC_ROOT is the original
 checkout in a queued or temporary experiment too, so an interrupted one is found again.
 
@@ -9,7 +9,7 @@ A state is a nested dict of tensors, numbers, strings, lists and dicts, and must
 networks, optimisers, schedules, step, replay pools, averages, ``random_state()``, loss history. It is
 read with ``weights_only=True``: a checkpoint cannot run code.
 
-    with Scratch("cyclegan", fingerprint({...}, [...], [...])) as scratch:
+    with Scratch("system", training_key({...}, [...], ...)) as scratch:
         state = scratch.load()
         for step in range(state["step"] if state else 0, steps):
             ...
@@ -22,9 +22,7 @@ read with ``weights_only=True``: a checkpoint cannot run code.
 """
 
 import fcntl
-import hashlib
 import io
-import json
 import os
 import random
 import shutil
@@ -32,7 +30,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,34 +40,6 @@ from retimbre.errors import RetimbreError
 
 WAIT_S = 1.0  # between two looks at a folder that another process holds
 DAYS_KEPT = 14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
-
-
-def _files(path: Path) -> list[Path]:
-    """The files of ``path`` (itself, or everything below it) in a fixed order."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise RetimbreError(f"{path} does not exist: run `dvc repro`, which makes what this stage needs.")
-    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-
-
-def fingerprint(params: dict[str, Any], inputs: Iterable[Path | str], code: Iterable[Path | str]) -> str:
-    """16 hexadecimal digits that change with any value of ``params``, byte of ``inputs`` or ``code``, or
-    torch's version (another version's arithmetic would not end with the same weights).
-
-    ``inputs`` and ``code`` are files and folders; where the checkout lies does not matter, so a
-    temporary copy of it has the same fingerprint. Raises RetimbreError for a path that is missing.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([torch.__version__, params], sort_keys=True, default=str).encode())
-    for kind, paths in (("inputs", inputs), ("code", code)):
-        for root in map(Path, paths):
-            for file in _files(root):
-                name = file.relative_to(root) if file != root else file.name
-                digest.update(f"\0{kind}\0{root.name}\0{name}\0{file.stat().st_size}\0".encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def random_state(*generators: np.random.Generator | torch.Generator) -> dict[str, Any]:
@@ -119,8 +88,8 @@ class Scratch:
     ``writes`` False is for the further processes of one training: signals are taken, nothing is read, written or held.
     """
 
-    def __init__(self, stage: str, fingerprint: str, writes: bool = True, wait: bool = True):
-        self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / fingerprint
+    def __init__(self, stage: str, key: str, writes: bool = True, wait: bool = True):
+        self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / key
         self.path = self.folder / "checkpoint.pt"
         self.stage, self.writes, self.wait = stage, writes, wait
         self.stop_requested = False

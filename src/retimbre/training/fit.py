@@ -1,11 +1,12 @@
-"""What every long training loop here shares: history rows, averages, checkpoints, stopping.
+"""One training loop for all networks: batches drawn ahead, history, checkpoints, stopping.
 
-A loop asks for the next step, trains, and hands the losses in; this class averages them between log
-points, writes them to the history and the tracker, draws the next batch while a step trains, saves the complete state now and then, refuses
-to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
+:func:`fit` asks for the next batch, trains, averages the losses between log points, writes them to the history and
+to MLflow, draws the next batches while a step trains, saves the complete state now and then, refuses to go on after
+a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
 
-Of several processes the first writes: history, tracker, checkpoints, progress. Losses are averaged over all, so that all come
-to the same decisions; a stop that one was asked for is agreed on at log points, and ends all after the first has saved.
+Of several processes the first writes: history, tracker, checkpoints, progress. Losses are averaged over all, so that
+all come to the same decisions; a stop that one was asked for is agreed on at log points, and ends all after the
+first has saved.
 """
 
 import math
@@ -13,16 +14,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
+from retimbre.section import Machine
 from retimbre.tracking import StageRun
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
-from retimbre.training.guards import Guards
+from retimbre.training.devices import compiled
 from retimbre.training.processes import any_process, average
 from retimbre.training.timing import PARTS, PartTimes, collecting
 
@@ -30,50 +34,113 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 Batch = TypeVar("Batch")
+History = list[dict[str, float]]  # one row per logged step: "step" and values by slash-name
 AHEAD = 2  # batches drawn before they are asked for: one slow file does not stop the training
 
 
-class Loop:
-    """Iterate over steps ``0 .. steps - 1``, continuing after the last checkpoint.
+@dataclass(frozen=True)
+class Run:
+    """What a training is handed beside its data and its params.
 
-    ``scratch`` None: nothing is kept for a restart; ``run`` None: nothing is logged but the history.
-
-    ``state`` and ``restore`` return and take the trained objects' complete state; ``validate``, if
-    given, returns named figures and is called at every tenth of the training and at its end.
-    ``guards`` see the averages at every log point and may end the training; while they suspect something, a checkpoint is made
-    only when a signal ends the training and after its last step.
-    ``fabric``: of a training in several processes.
+    ``scratch`` None: nothing is kept for a restart; ``tracker`` None: nothing is logged but the history.
     """
+
+    seed: int
+    fabric: "Fabric"
+    machine: Machine = Machine()
+    scratch: Scratch | None = None
+    tracker: StageRun | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first of the training's processes, or the only one."""
+        return self.fabric.is_global_zero
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around what all processes raise alike: the first says it, the others end."""
+        try:
+            yield
+        except RetimbreError:
+            if self.leads:
+                raise
+            raise SystemExit(0) from None
+
+
+class Stateful(Protocol):
+    """What can be continued: its complete state goes into a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Trainer(Stateful, Protocol):
+    """Networks, their optimisers, and one step of their training."""
+
+    networks: list[nn.Module]  # those that are computed with in a step
+
+    def step(self, *batch_and_number: Any) -> dict[str, Tensor]:
+        """Train on a batch; returns detached scalars by slash-name."""
+
+
+def fit(
+    name: str,
+    steps: int,
+    trainer: Trainer,
+    draw: Callable[[int], Batch],
+    run: Run,
+    *,
+    step: Callable[[Batch, int], dict[str, Tensor]] | None = None,
+    watch: Callable[[Batch, int], dict[str, Tensor]] | None = None,
+    validate: Callable[[int], dict[str, float]] | None = None,
+    also: Mapping[str, Stateful] | None = None,
+    hold: Callable[[], bool] = lambda: False,
+) -> History:
+    """Train for ``steps`` steps, continuing after the last checkpoint of ``run.scratch``; returns the history.
+
+    ``draw(n)``: batch number n, which must depend on n alone. ``step``: how the trainer takes a batch (default: its
+    parts and the number). ``watch``: further figures after a step, at the cost of the training. ``validate(done)``:
+    figures at every tenth of the training and at its end. ``also``: more that is saved and restored, by name.
+    ``hold``: while it is true no checkpoint is made but for a stop and after the last step.
+
+    Raises RetimbreError when a loss is not finite.
+    """
+    loop = Loop(name, steps, run, {"trainer": trainer, **(also or {})}, validate, hold)
+    take = step or (lambda batch, number: trainer.step(*batch, number))
+    batch = loop.ahead(draw)
+    with compiled(run.machine.compile, *trainer.networks):
+        for number in loop:
+            drawn = batch(number)
+            loop.add(take(drawn, number))
+            if watch:
+                loop.add(watch(drawn, number))
+    return loop.curves()
+
+
+class Loop:
+    """Iterates over steps ``0 .. steps - 1``; :func:`fit` says what the arguments are."""
 
     def __init__(
         self,
         name: str,
         steps: int,
-        scratch: Scratch | None,
-        run: StageRun | None,
-        state: Callable[[], dict[str, Any]],
-        restore: Callable[[dict[str, Any]], None],
-        validate: Callable[[], dict[str, float]] | None = None,
-        log_every: int = 20,
-        checkpoint_every: int = 100,
-        guards: Guards | None = None,
-        fabric: "Fabric | None" = None,
+        run: Run,
+        parts: Mapping[str, Stateful],
+        validate: Callable[[int], dict[str, float]] | None = None,
+        hold: Callable[[], bool] = lambda: False,
     ):
-        self.name, self.steps, self.scratch, self.run = name, steps, scratch, run
-        self.state, self.restore, self.validate = state, restore, validate
-        self.log_every, self.checkpoint_every = log_every, checkpoint_every
-        self.guards, self.fabric = guards, fabric if fabric is not None and fabric.world_size > 1 else None
-        self.leads = self.fabric is None or self.fabric.is_global_zero
-        if guards:
-            guards.speaks = self.leads
-        self.history: list[dict[str, float]] = []
+        self.name, self.steps, self.run, self.parts, self.validate, self.hold = name, steps, run, parts, validate, hold
+        self.scratch, self.tracker, self.leads = run.scratch, run.tracker, run.leads
+        self.log_every, self.checkpoint_every = run.machine.log_every, run.machine.checkpoint_every
+        self.fabric = run.fabric if run.fabric.world_size > 1 else None
+        self.history: History = []
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.recent: list[tuple[int, Mapping[str, Tensor]]] = []  # step and losses, since the last log point
-        self.started = self.done = 0  # the step that it continued at, and the steps that are done
+        self.done = 0  # steps
         self.saved: dict[str, Any] = {}
         self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
-        self.parts = PartTimes()  # what of the steps is forward, backward and optimiser
+        self.times = PartTimes()  # what of the steps is forward, backward and optimiser
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -105,7 +172,7 @@ class Loop:
     def shares(self) -> dict[str, float]:
         """Steps per second, and the shares of the time that went into data, steps and the rest, and of the steps' parts."""
         total = max(sum(self.seconds.values()), 1e-9)
-        seconds = self.seconds | {name: value for name, value in self.parts.collect().items() if value}
+        seconds = self.seconds | {name: value for name, value in self.times.collect().items() if value}
         return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in seconds.items()}}
 
     def logs(self, step: int) -> bool:
@@ -119,26 +186,25 @@ class Loop:
             self.saved = self.fabric.broadcast(self.saved)
         if not (saved := self.saved.get(self.name)):
             return 0
-        self.restore(saved["state"])
+        for name, part in self.parts.items():
+            part.load_state_dict(saved["parts"][name])
         set_random_state(saved["random"])
         self.history, self.sums, self.counts = saved["history"], saved["sums"], saved["counts"]
-        self.seconds, self.parts.seconds = saved["seconds"], saved["parts"]
-        if self.guards:
-            self.guards.load_state_dict(saved["guards"])
-        if self.run:  # a run of its own: it shows the whole curve
+        self.seconds, self.times.seconds = saved["seconds"], saved["times"]
+        if self.tracker:  # a run of its own: it shows the whole curve
             for row in self.history:
-                self.run.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+                self.tracker.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
         if self.leads:
             print(f"{self.name}: continuing at step {saved['step']} of {self.steps}", flush=True)
         return saved["step"]
 
     def __iter__(self) -> Iterator[int]:
-        start = self.started = self.done = self._restore()
+        start = self.done = self._restore()
         validate_every = max(1, self.steps // 10)
         with Progress(self.steps, self.name, "steps", start) if self.leads else nullcontext() as progress:
             for step in range(start, self.steps):
                 began, waited = time.perf_counter(), self.seconds["data"]
-                with collecting(self.parts):
+                with collecting(self.times):
                     yield step
                 ended = time.perf_counter()
                 self.seconds["steps"] += ended - began - (self.seconds["data"] - waited)
@@ -147,16 +213,16 @@ class Loop:
                 if progress:
                     progress.update(note=note)
                 if self.leads and self.validate and (done % validate_every == 0 or done == self.steps):
-                    self._record(done, self.validate())
+                    self._record(done, self.validate(done))
                 self._leave_if_asked(step)
-                if done % self.checkpoint_every == 0 and done < self.steps and not (self.guards and self.guards.suspicious):
+                if done % self.checkpoint_every == 0 and done < self.steps and not self.hold():
                     self._save(done)
                 self.seconds["rest"] += time.perf_counter() - ended
         if self.steps > start and self.leads:
             shares = self.shares()
             print(f"{self.name}: {_speed(shares)}", flush=True)
-            if self.run:
-                self.run.metrics({f"{self.name}/{name}": value for name, value in shares.items()})
+            if self.tracker:
+                self.tracker.metrics({f"{self.name}/{name}": value for name, value in shares.items()})
         self._save(self.steps)
 
     def _leave_if_asked(self, step: int) -> None:
@@ -173,8 +239,8 @@ class Loop:
 
     def _record(self, step: int, figures: dict[str, float]) -> None:
         self.history.append({"step": step, **figures})
-        if self.run:
-            self.run.log(step, figures)
+        if self.tracker:
+            self.tracker.log(step, figures)
 
     def _save(self, step: int) -> None:
         sums = average(self.fabric, self.sums) if self.fabric else self.sums
@@ -183,14 +249,13 @@ class Loop:
             return
         self.saved[self.name] = {
             "step": step,
-            "state": self.state(),
-            "guards": self.guards.state_dict() if self.guards else {},
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "random": random_state(),  # what dropout draws from
             "history": self.history,
             "sums": sums,
             "counts": self.counts,
             "seconds": self.seconds,
-            "parts": self.parts.collect(),
+            "times": self.times.collect(),
         }
         self.scratch.save(self.saved)
 
@@ -208,9 +273,6 @@ class Loop:
         self._check(means, step)
         self.sums, self.counts, self.recent = {}, {}, []
         self._record(step, means)
-        if self.guards:
-            with self._together():
-                self.guards.watch(step, means)
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
@@ -221,22 +283,12 @@ class Loop:
         when, name, value = next(
             (when, name, float(x)) for when, found in known for name, x in found.items() if not math.isfinite(float(x))
         )
-        with self._together():
+        with self.run.together():
             raise RetimbreError(
                 f"{self.name}: {name} is {value} {when}, so the training has diverged: lower its learning rates in params.yaml."
             )
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Around what all processes raise alike: the first says it, the others end."""
-        try:
-            yield
-        except RetimbreError:
-            if self.leads:
-                raise
-            raise SystemExit(0) from None
-
-    def curves(self) -> list[dict[str, float]]:
+    def curves(self) -> History:
         """History as rows, one per step (losses and validation figures joined)."""
         rows: dict[float, dict[str, float]] = {}
         for row in self.history:
@@ -254,7 +306,7 @@ def _speed(shares: dict[str, float]) -> str:
     return f"{shares['speed/steps_per_s']:.1f} steps/s; {text['data']}, {text['steps']}, {text['rest']} of the time"
 
 
-def write_history(path: Any, rows: list[dict[str, float]]) -> None:
+def write_history(path: Path, rows: History) -> None:
     """Write rows as CSV, one column per name, empty where a step has no value."""
     names = ["step", *sorted({name for row in rows for name in row} - {"step"})]
     lines = [",".join(names)]

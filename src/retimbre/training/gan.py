@@ -1,4 +1,4 @@
-"""Losses and the replay pool of the CycleGAN and of pix2pix.
+"""Losses, penalty and replay pool of adversarial trainings.
 
 Adversarial losses take a discriminator's score map (any shape) and return a scalar; ``Adversarial`` averages them over
 several networks. Sources: least squares, Mao et al. 2017; non-saturating, Goodfellow et al. 2014; hinge, Lim and Ye
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retimbre.nn.spectral.discriminators import Discriminator
+from retimbre.audio.chroma import pitch_class_fold
 
 
 def lsgan_generator(fake: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Adversarial:
         return mean([self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in zip(real, fake, strict=True)])
 
 
-def gradient_penalty(discriminator: Discriminator, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None) -> Tensor:
+def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None) -> Tensor:
     """Mean of (|gradient of D at an interpolate| - 1)^2, differentiable by D's parameters (double backward).
 
     ``share`` (B,) in 0..1, random: how much of each interpolate is real; ``fake`` (B, F, T) is fresh, never from a pool.
@@ -126,12 +126,11 @@ class PitchClassLevels(nn.Module):
     floor stays there.
     """
 
-    def __init__(self, bins: int, bins_per_octave: int, range_db: float):
+    def __init__(self, frequencies_hz: np.ndarray, range_db: float):
         super().__init__()
         self.range_db = range_db
         # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to it.
-        classes = torch.floor(torch.arange(bins) * 12 / bins_per_octave + 0.5).long() % 12
-        self.register_buffer("fold", F.one_hot(classes, 12).T.float())  # (12, F)
+        self.register_buffer("fold", torch.from_numpy(pitch_class_fold(frequencies_hz, nearest=True)).float())  # (12, F)
 
     def forward(self, z: Tensor) -> Tensor:
         energy = self.fold @ 10 ** ((z.float() - 1) * self.range_db / 20)  # z = 1 is 0 dB, -1 the floor

@@ -2,7 +2,7 @@
 
 The losses do not tell. Published systems of this family muted their output, copied their input or gave every input the same
 output while their losses looked well, and a discriminator that wins every time (or never) teaches the generators nothing.
-Every log point measures one batch (and another crop beside a single one, which has nothing to differ from):
+Every 20 steps one batch is measured (and another crop beside a single one, which has nothing to differ from):
 
 * ``guard/level_db_ab``: power of the outputs against the inputs', in dB. *Mute*: far under zero; recordings are levelled alike.
 * ``guard/change_db_ab``: mean absolute change. *Identity*: nothing is changed although the discriminator sees through it.
@@ -11,8 +11,8 @@ Every log point measures one batch (and another crop beside a single one, which 
 * ``guard/wins_b``: how often discriminator b scores a real crop above a generated one, over all pairs of the batch: 1 it always
   tells them apart, 0.5 chance. A threshold-free accuracy, the same for every adversarial loss.
 
-A collapse that lasts is an error (``model.guard_action: stop``) or a warning (``warn``). A discriminator that wins or guesses for
-long is only a warning, because trainings recover from both; ``model.guard_balance`` slows down one that wins.
+A collapse that lasts is an error (``guard_action: stop``) or a warning (``warn``). A discriminator that wins or guesses for
+long is only a warning, because trainings recover from both; ``guard_balance`` slows down one that wins.
 """
 
 import sys
@@ -35,15 +35,15 @@ BALANCED_RATE = 0.1
 
 WARM_UP = 0.05  # of the steps, in which nothing counts: untrained generators may change nothing
 PATIENCE = {"mute": 0.05, "one output": 0.05, "identity": 0.1}  # of the steps for which a collapse must last ...
-FEWEST = 5  # ... but at least so many log points: batches are small, and excursions end by themselves
+FEWEST = 5  # ... but at least so many looks: batches are small, and excursions end by themselves
 SPAN = 0.2  # of the steps, over which a discriminator's wins are averaged
 
 ADVICE = {
-    "mute": "raise model.lambda_cycle, set model.change_limit (0.7), or lower model.learning_rate_generator",
-    "identity": "lower model.lambda_cycle and model.lambda_identity, or raise model.learning_rate_generator",
-    "one output": "raise model.lambda_cycle, set model.change_limit (0.7), or lower model.learning_rate_discriminator",
-    "wins": "lower model.learning_rate_discriminator, or set model.guard_balance",
-    "chance": "raise model.learning_rate_discriminator or model.discriminator_channels",
+    "mute": "raise {section}.lambda_cycle, set {section}.change_limit (0.7), or lower {section}.learning_rate_generator",
+    "identity": "lower {section}.lambda_cycle and {section}.lambda_identity, or raise {section}.learning_rate_generator",
+    "one output": "raise {section}.lambda_cycle, set {section}.change_limit (0.7), or lower {section}.learning_rate_discriminator",
+    "wins": "lower {section}.learning_rate_discriminator, or set {section}.guard_balance",
+    "chance": "raise {section}.learning_rate_discriminator or {section}.discriminator_channels",
 }
 
 
@@ -103,21 +103,31 @@ def measure(generators: nn.ModuleDict, discriminators: nn.ModuleDict, a: Tensor,
 
 
 class Guards:
-    """Watches the figures of a training of ``steps`` steps that logs every ``log_every``; its state is a few numbers.
+    """Watches the figures of a training of ``steps`` steps, taken every ``every`` steps; its state is a few numbers.
 
-    ``action``: stop | warn. ``discriminator_rate`` is what the discriminators' learning rate is to be multiplied with:
+    ``section``: of the params, named in advice. ``action``: stop | warn. ``speaks``: False in all but the first of
+    several processes, which see the same figures. ``discriminator_rate`` is what the discriminators' learning rate is to be multiplied with:
     1, or less while ``balance`` is on and they win.
     """
 
-    def __init__(self, name: str, steps: int, log_every: int, action: str = "stop", balance: bool = False):
-        self.name, self.steps, self.action, self.balance = name, steps, action, balance
-        self.points = {kind: max(FEWEST, round(share * steps / log_every)) for kind, share in PATIENCE.items()}
-        self.span = max(FEWEST, round(SPAN * steps / log_every))
+    def __init__(
+        self,
+        name: str,
+        section: str,
+        steps: int,
+        every: int,
+        action: str = "stop",
+        balance: bool = False,
+        speaks: bool = True,
+    ):
+        self.name, self.section, self.steps = name, section, steps
+        self.action, self.balance, self.speaks = action, balance, speaks
+        self.points = {kind: max(FEWEST, round(share * steps / every)) for kind, share in PATIENCE.items()}
+        self.span = max(FEWEST, round(SPAN * steps / every))
         self.strikes: dict[str, int] = {}
         self.wins: dict[str, deque[float]] = {}
         self.warned: list[str] = []
         self.discriminator_rate = 1.0
-        self.speaks = True  # False in all but the first of several processes, which see the same figures
 
     @property
     def suspicious(self) -> bool:
@@ -125,7 +135,7 @@ class Guards:
         return self.action == "stop" and any(self.strikes.values())
 
     def watch(self, step: int, figures: Mapping[str, float]) -> None:
-        """Take the figures of the log point after ``step`` steps. Raises RetimbreError for a collapse that lasts."""
+        """Take the figures after ``step`` steps. Raises RetimbreError for a collapse that lasts."""
         for name in ("a", "b"):
             if (value := figures.get(f"guard/wins_{name}")) is not None:
                 self.wins.setdefault(name, deque(maxlen=self.span)).append(value)
@@ -170,8 +180,9 @@ class Guards:
             self._act(step, f"chance {name}", f"discriminator {name} is at chance ({mean:.0%} of the pairs)", ADVICE["chance"], False)
 
     def _act(self, step: int, key: str, finding: str, advice: str, stop: bool) -> None:
+        advice = advice.format(section=self.section)
         if stop:
-            raise RetimbreError(f"{self.name}: at step {step} {finding}, and has for long: {advice}; model.guard_action: warn goes on.")
+            raise RetimbreError(f"{self.name}: at step {step} {finding}, and has for long: {advice}; {self.section}.guard_action: warn goes on.")
         if key not in self.warned:
             self.warned.append(key)
             if self.speaks:

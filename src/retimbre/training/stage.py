@@ -1,23 +1,91 @@
-"""What the scripts of the training stages share."""
+"""The ritual of a training stage: devices, seeds, checkpoint, MLflow, outputs.
+
+    train("cyclegan", values, inputs, "retimbre.systems.cyclegan.train", p.seed, p.machine, precision, fit, Outputs(...))
+
+One of several processes computes its share; the first does all the rest.
+"""
 
 import json
-import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from retimbre.provenance import training_key
+from retimbre.section import Machine
+from retimbre.tracking import stage_run
+from retimbre.training.checkpoint import Scratch
+from retimbre.training.devices import make_fabric, seed_everything, set_threads
+from retimbre.training.fit import History, Run, write_history
 
 
-def loaded_sources() -> list[Path]:
-    """This project's source files that the running program has imported, in a fixed order."""
-    names = ("retimbre", "stages")
-    modules = (m for name, m in sorted(sys.modules.items()) if name.split(".")[0] in names)
-    return [Path(m.__file__) for m in modules if getattr(m, "__file__", None)]
+class Model(Protocol):
+    """What a training makes."""
+
+    def save(self, folder: Path) -> None: ...
 
 
-def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+Fit = Callable[[Run], tuple[Model, Mapping[str, History], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a training stage writes: the model's folder, the folder of its histories, its metrics."""
+
+    model: Path
+    plots: Path
+    metrics: Path
+
+
+def train(
+    stage: str,
+    values: Mapping[str, Any],
+    inputs: Iterable[Path],
+    module: str,
+    seed: int,
+    machine: Machine,
+    precision: str,
+    fit: Fit,
+    outputs: Outputs,
+) -> None:
+    """Run ``fit`` as a DVC stage and write what it returns: the model, histories by name, and metrics.
+
+    ``values``: the params by the names that people type; ``inputs``: files and folders that it reads; ``module``:
+    where its code is. Together they are the key of the checkpoint. Times are told to MLflow, never to the outputs.
+    """
+    set_threads()
+    seed_everything(seed)
+    fabric = make_fabric(machine.accelerator, machine.devices, precision, machine.nodes)
+    if not fabric.is_global_zero:
+        with Scratch(stage, "", writes=False) as scratch:
+            fit(Run(seed, fabric, machine, scratch))
+        return
+    key = training_key({**values, "processes": fabric.world_size}, inputs, module)
+    with Scratch(stage, key, wait=fabric.world_size == 1) as scratch, stage_run(stage, values) as tracker:
+        model, histories, metrics = fit(Run(seed, fabric, machine, scratch, tracker))
+        scratch.release_signals()
+        model.save(outputs.model)
+        for name, rows in histories.items():
+            write_history(outputs.plots / f"{name}.csv", rows)
+        write_metrics(outputs.metrics, metrics)
+        tracker.metrics(metrics)
+        for path in (*sorted(outputs.plots.glob("*.csv")), outputs.model / "config.json"):
+            tracker.artifact(path, "model" if path.suffix == ".json" else "curves")
+        scratch.finish()
+
+
+def final_losses(rows: History) -> dict[str, float]:
+    """The last logged value of everything in a history but the guards' figures, which are of single batches."""
+    return {
+        name: value for row in rows for name, value in row.items() if name != "step" and not name.startswith("guard/")
+    }
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     """Write a metrics file: sorted as given, four significant digits, without NaN (left out)."""
 
     def tidy(value: Any) -> Any:
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             return {key: tidy(item) for key, item in value.items() if item == item}
         return float(f"{value:.4g}") if isinstance(value, float) else value
 

@@ -1,0 +1,1 @@
+"""Vocoders: log-magnitude spectra to audio. One folder per trained network; ``base`` is their contract."""

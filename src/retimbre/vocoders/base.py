@@ -1,71 +1,35 @@
-"""What the parts of the vocoder have in common, and which ways from levels to audio (kinds) there are.
+"""The contract of a trained network that makes spectra audible, and what the trainings have in common."""
 
-A part is one trained network with its settings, one file each in ``data/models/vocoder``. A kind is a way from levels to audio that
-one part, perhaps with the help of others, goes. ``systems.vocoder`` puts them together.
-"""
-
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, normalise
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.params import Vocoder as VocoderParams
-from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
+from retimbre.nn.weights import reading, save_weights
+from retimbre.vocoders.params import Rendering
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A way from levels to audio. ``parts``: what must be trained, in the order of training; the last makes the audio.
-
-    ``needs_source``: the source recording; ``needs_domain``: the target instrument; ``slow``: takes so long that the
-    table hears it on a few pieces only.
-    """
-
-    parts: tuple[str, ...]
-    needs_source: bool = False
-    needs_domain: bool = False
-    slow: bool = False
-
-
-KINDS: dict[str, Kind] = {
-    "source_phase": Kind(("inverter",), needs_source=True),
-    "griffin_lim": Kind(("inverter",)),
-    "istft": Kind(("inverter", "istft")),
-    "wavenet": Kind(("wavenet",), needs_domain=True, slow=True),
-    "wavenet_excited": Kind(("inverter", "excited"), needs_domain=True),
-}
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a part is trained with; ``settings``: the vocoder's configuration as far as it is known before (domains, features ...)."""
-
-    audio: PackedAudio
-    features: PackedFeatures
-    params: VocoderParams
-    seed: int
-    scratch: Scratch
-    run: StageRun
-    settings: dict[str, Any]
+GAIN_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
 
 
 @dataclass(frozen=True)
 class Request:
-    """Audio that is wanted of a part: ``length`` (N) samples from levels (F, T) in dB, T = N // hop + 1.
+    """Audio that is wanted: ``length`` (N) samples from a spectrum (F, T) in dB, T = N // hop + 1.
 
-    ``source`` (N,): the recording whose levels were changed; ``before`` (M,): the first M samples as they were made already,
-    which kinds that draw or continue phases go on from.
+    ``source`` (N,): the recording whose spectrum was changed; ``before`` (M,): the first M samples as they were made
+    already, which kinds that draw or continue phases go on from.
     """
 
     kind: str
-    level_db: np.ndarray
+    spectrum_db: np.ndarray
     length: int
     domain: str
     source: np.ndarray | None = None
@@ -73,45 +37,51 @@ class Request:
     before: np.ndarray | None = None
 
 
-class Part(ABC):
-    """One trained network of the vocoder. ``config``: the vocoder's whole configuration; ``parts``: those trained before this one.
-
-    Subclasses say how it is built (``build``), trained (``fit``) and used (``synthesise``).
+class Renderer(ABC):
+    """One trained network that makes audio. ``config``: what ``config.json`` holds; ``below``: what it starts from;
+    ``rendering``: how it is used. Subclasses say how the network is built and used; ``train.py`` beside them trains it.
     """
 
-    name: ClassVar[str]  # of its weights' file and of its entry in the configuration
-    hears: ClassVar[bool] = False  # whether it predicts samples with another part's waveform of the same levels in its ear
+    name: ClassVar[str]  # of its folder, its weights' file and its options in the configuration
+    hears: ClassVar[bool] = False  # whether it predicts samples with another network's waveform of the same spectrum in its ear
 
-    def __init__(self, network: nn.Module | None, config: dict[str, Any], parts: Mapping[str, "Part"]):
+    def __init__(
+        self,
+        network: nn.Module | None,
+        config: dict[str, Any],
+        below: Mapping[str, "Renderer"],
+        rendering: Rendering = Rendering(),  # noqa: B008 (frozen)
+    ):
         self.network = network if network is None else network.eval()
-        self.config, self.parts = config, parts
+        self.config, self.below = config, dict(below)
         self.features = FeatureConfig.from_dict(config["features"])
         self.representation: str = config["representation"]
         self.domains: list[str] = config["domains"]
         self.top_db: float = config["top_db"]
         self.device = torch.device("cpu") if network is None else next(network.parameters()).device
+        self.settings = self.settings_of(rendering)
 
     @classmethod
     @abstractmethod
     def build(cls, config: dict[str, Any]) -> nn.Module | None:
-        """The untrained network of a stored configuration; None where the part needs no network."""
+        """The untrained network of a stored configuration; None where none is needed."""
 
     @classmethod
     @abstractmethod
-    def fit(cls, training: Training, parts: Mapping[str, "Part"]) -> tuple[nn.Module | None, dict[str, Any], list[dict[str, float]]]:
-        """The trained network (on the CPU), what it adds to the configuration, and the curves of its training."""
+    def settings_of(cls, rendering: Rendering) -> Any:
+        """What of ``rendering`` changes its audio."""
 
     @abstractmethod
     def synthesise(self, wanted: Request) -> np.ndarray:
         """Audio (N,) as wanted."""
 
     def nll_bits(
-        self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+        self, audio: np.ndarray, spectrum_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
     ) -> float | None:
-        """Bits per sample of audio (frames * hop_length,) given levels (F, frames + 1) in dB, as far as a part predicts samples.
+        """Bits per sample of audio (frames * hop_length,) given a spectrum (F, frames + 1) in dB, where samples are predicted.
 
-        ``own_db``: the audio's own levels, which those given are a change of. ``heard_db``: the levels whose waveform is heard, of a part
-        that hears one (None: those given).
+        ``own_db``: the audio's own spectrum, which the given one is a change of. ``heard_db``: the one whose waveform
+        is heard, by a network that hears one (None: the one given).
         """
         return None
 
@@ -120,17 +90,39 @@ class Part(ABC):
         """Number of trained parameters."""
         return 0 if self.network is None else sum(p.numel() for p in self.network.parameters())
 
-    def normalised(self, level_db: np.ndarray) -> torch.Tensor:
-        """Levels (F, T) in dB to -1..1 (1, F, T) on the network's device."""
-        z = normalise(torch.from_numpy(np.ascontiguousarray(level_db, np.float32)), self.top_db, self.features.range_db)
+    def normalised(self, spectrum_db: np.ndarray) -> torch.Tensor:
+        """Spectrum (F, T) in dB to -1..1 (1, F, T) on the network's device."""
+        z = normalise(torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)), self.top_db, self.features.range_db)
         return z[None].to(self.device)
 
-    def clipped(self, level_db: np.ndarray) -> torch.Tensor:
-        """Levels (F, T) in dB kept within the range that networks were trained on: (1, F, T) on the CPU."""
-        levels = torch.from_numpy(np.ascontiguousarray(level_db, np.float32))
-        return levels.clamp(self.top_db - self.features.range_db, self.top_db)[None]
+    def clipped(self, spectrum_db: np.ndarray) -> torch.Tensor:
+        """Spectrum (F, T) in dB kept within the range that networks were trained on: (1, F, T) on the CPU."""
+        spectrum = torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32))
+        return spectrum.clamp(self.top_db - self.features.range_db, self.top_db)[None]
 
-    def state(self) -> Any:
-        """What the outputs depend on beside the code: the settings and the weights, of this part and of those before it."""
-        settings = {name: value for name, value in self.config.items() if name not in ("kind", "kinds")}
-        return [settings, self.network, *(part.network for part in self.parts.values())]
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.network is not None:
+            save_weights(folder / f"{self.name}.safetensors", self.network)
+        (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, below: Mapping[str, "Renderer"], rendering: Rendering) -> Self:
+        """Read what ``save`` wrote. Raises RetimbreError when it is not there."""
+        with reading(folder, cls.name, f"vocoder@{cls.name}"):
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            network = cls.build(config)
+            if network is not None:
+                network.load_state_dict(load_file(folder / f"{cls.name}.safetensors"))
+        return cls(network, config, below, rendering)
+
+
+def base_config(audio: PackedAudio, features: PackedFeatures, representation: str) -> dict[str, Any]:
+    """What every network's configuration says of its data."""
+    return {
+        "domains": features.domains,
+        "rms": audio.config["rms"],
+        "representation": representation,
+        "features": features.config.to_dict(),
+        "top_db": features.statistics[representation]["top_db"],
+    }

@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 BANDS = 8  # of the temporal discriminator
 
 
-class Judge(nn.Module, ABC):
+class SpectrumDiscriminator(nn.Module, ABC):
     """A stack of stages on one or more spectra (B, F, T) that returns the activations of all of them.
 
     Subclasses say in ``build`` which stages there are: ``bins`` is F, ``c`` the number of channels, ``inputs`` that of the
@@ -62,7 +62,7 @@ class Judge(nn.Module, ABC):
         return activations[1:]
 
 
-class FullSpectrum(Judge):
+class FullSpectrum(SpectrumDiscriminator):
     """Three halvings, then one layer that sees every frequency and 3 places in time at once: partials of a note are
     judged together. Scores (B, 1, 1, T / 8).
     """
@@ -88,7 +88,7 @@ class Patch(FullSpectrum):
         return 1
 
 
-class Conv1d(Judge):
+class Conv1d(SpectrumDiscriminator):
     """Frequency bins as channels, four dilated layers over 31 frames. Scores (B, 1, 1, T).
 
     The dissertation's kernel, depth and field; its channels are 1024 and more, and it did not converge there.
@@ -112,7 +112,7 @@ class PoolOverTime(nn.Module):
         return torch.cat([x.mean(-1, keepdim=True), x.amax(-1, keepdim=True)], 1)
 
 
-class Spectrogram(Judge):
+class Spectrogram(SpectrumDiscriminator):
     """One score for the whole crop, all bins and all frames (B, 1, 1, 1), as TimbreTron asks for; the layers are ours.
 
     Four halvings, a layer over every frequency, and the mean and maximum over time before the last two layers: crops
@@ -132,7 +132,7 @@ class Spectrogram(Judge):
         ]
 
 
-class Temporal(Judge):
+class Temporal(SpectrumDiscriminator):
     """Attack, decay and vibrato: the course of the mean level in each of 8 bands, without its mean over the crop, so
     that the static spectrum cannot tell the domains apart. All bands share their weights; a third input channel says
     which it is. Scores (B, 1, 8, T / 4), each of 34 frames.
@@ -155,7 +155,7 @@ class Temporal(Judge):
         return torch.cat([super().picture(course), place.expand_as(bands)[:, None]], 1)  # (B, 3, bands, T)
 
 
-JUDGES: dict[str, type[Judge]] = {
+DISCRIMINATORS: dict[str, type[SpectrumDiscriminator]] = {
     "full_spectrum": FullSpectrum,
     "patch": Patch,
     "conv1d": Conv1d,
@@ -165,7 +165,7 @@ JUDGES: dict[str, type[Judge]] = {
 
 
 class Discriminator(nn.Module):
-    """One network, or several that judge together: every kind named in ``kinds``, at every one of ``scales``.
+    """One network, or several that are asked together: every kind named in ``kinds``, at every one of ``scales``.
 
     At scale s the spectra are averaged over 2^s bins and frames. A ``conditional`` one (pix2pix) sees the source too.
     """
@@ -181,17 +181,17 @@ class Discriminator(nn.Module):
     ):
         super().__init__()
         self.conditional, self.kinds = conditional, [kinds] if isinstance(kinds, str) else list(kinds)
-        self.judges = nn.ModuleList(
-            nn.ModuleList(JUDGES[kind](-(-bins // 2**scale), channels, 1 + conditional, spectral_norm) for kind in self.kinds)
+        self.networks = nn.ModuleList(
+            nn.ModuleList(DISCRIMINATORS[kind](-(-bins // 2**scale), channels, 1 + conditional, spectral_norm) for kind in self.kinds)
             for scale in range(scales)
         )
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> list[list[Tensor]]:
         """Spectra (B, F, T), and what they were made from if conditional; one list of activations per network."""
         spectra = [x, source] if self.conditional else [x]
-        judgements = []
-        for scale, judges in enumerate(self.judges):
+        found = []
+        for scale, networks in enumerate(self.networks):
             if scale:
                 spectra = [F.avg_pool2d(spectrum, 2, ceil_mode=True) for spectrum in spectra]
-            judgements += [judge(*spectra) for judge in judges]
-        return judgements
+            found += [network(*spectra) for network in networks]
+        return found

@@ -1,8 +1,8 @@
 """Generators of the CycleGAN and of pix2pix on log-magnitude spectra.
 
 Conventions: a generator takes and returns spectra of shape (B, F, T) in -1..1 (the range of
-``audio.features.normalise``), any T. Its body is one of ``models.resnet``, ``models.unet`` and
-``models.dissertation``; this file holds what all have in common: how the body's output becomes a spectrum.
+``audio.features.normalise``), any T. Its body is one of ``nn.spectral.resnet``, ``unet`` and
+``yoon2019``; this file holds what all have in common: how the body's output becomes a spectrum.
 
 The bounded change and the start at the domains' mean difference are this project's: without the bound a strong
 discriminator drives the generators to a collapse that fools it, and without the start most of a short training is
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from retimbre.nn.spectral.resnet import ResNet1d, ResNet2d
 from retimbre.nn.spectral.unet import UNet
-from retimbre.nn.spectral.yoon2019 import Dissertation
+from retimbre.nn.spectral.yoon2019 import Yoon2019
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GeneratorConfig:
     """
 
     bins: int
-    kind: Literal["resnet1d", "resnet2d", "unet", "dissertation"] = "resnet1d"
+    kind: Literal["resnet1d", "resnet2d", "unet", "yoon2019"] = "resnet1d"
     channels: int = 128
     blocks: int = 4
     change_limit: float = 0.7
@@ -42,7 +42,7 @@ def make_body(config: GeneratorConfig) -> nn.Module:
     """The network (B, F, T) -> (B, F, T) that a configuration names."""
     if config.kind == "resnet1d":
         return ResNet1d(config.bins, config.channels, config.blocks)
-    body = {"resnet2d": ResNet2d, "unet": UNet, "dissertation": Dissertation}[config.kind]
+    body = {"resnet2d": ResNet2d, "unet": UNet, "yoon2019": Yoon2019}[config.kind]
     return body(config.bins, config.channels, config.blocks, config.upsampling)
 
 

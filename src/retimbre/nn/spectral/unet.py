@@ -1,4 +1,4 @@
-"""The U-Net body of pix2pix on the spectrum as a picture. ``context`` and ``stride`` as in ``models.resnet``."""
+"""The U-Net body of pix2pix on the spectrum as a picture. ``context`` and ``stride`` as in ``nn.spectral.resnet``."""
 
 import torch
 from torch import Tensor, nn

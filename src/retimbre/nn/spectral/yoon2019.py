@@ -1,4 +1,4 @@
-"""The dissertation's generator body. ``context`` and ``stride`` as in ``models.resnet``."""
+"""The dissertation's generator body. ``context`` and ``stride`` as in ``nn.spectral.resnet``."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from retimbre.nn.spectral.resnet import ResidualBlock2d, picture
 
 
-class Dissertation(nn.Module):
+class Yoon2019(nn.Module):
     """The encoder of the dissertation that this project starts from (Yoon 2019, "The Encoder").
 
     Known from its text: three strided convolutions, 4 high where the height is even and 3 where it is odd, likewise in

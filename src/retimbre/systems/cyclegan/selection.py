@@ -30,40 +30,18 @@ import torch
 from scipy.fft import dctn
 from torch import nn
 
+from retimbre.audio.chroma import chroma_correlation, pitch_class_fold
+from retimbre.audio.distances import frechet_distance, log_spectral_distance
 from retimbre.audio.equaliser import Equaliser
-from retimbre.audio.features import magnitude, normalise
+from retimbre.audio.features import normalise
 from retimbre.datasets.packed.format import Excerpt, PackedFeatures
 
-Transfer = Callable[[np.ndarray, str], np.ndarray]  # levels (F, T) in dB of one domain, name of the other -> its levels
+Transfer = Callable[[np.ndarray, str], np.ndarray]  # spectrum (F, T) in dB of one domain, name of the other -> its spectrum
 
 CONTENT_RATIO = 0.9  # of the true target's chroma likeness (without pairs, of the equalised source's): the notes count as kept
 WINDOW, HOP = 16, 4  # frames of a window: long enough for an attack and the beginning of its decay
 TIME_COEFFICIENTS, BIN_COEFFICIENTS = 4, 16  # of the window's cosine transform: its shape, not each partial's place
 LONGEST_S = 240.0  # of each domain: ten validations must not take as long as the training
-ACTIVE_RANGE_DB = 40.0  # frames further below the loudest have no harmony to compare
-LOWEST_HZ = 30.0  # bins below sound no note
-
-
-def pitch_classes(frequencies_hz: np.ndarray) -> np.ndarray:
-    """(12, F): 1 where a bin belongs to a pitch class. Classes begin at the lowest bin that sounds a note."""
-    audible = frequencies_hz > LOWEST_HZ
-    semitones = 12 * np.log2(np.maximum(frequencies_hz, LOWEST_HZ) / frequencies_hz[audible][0])
-    classes = np.floor(semitones + 1e-6).astype(int) % 12
-    return ((classes == np.arange(12)[:, None]) & audible).astype(np.float64)
-
-
-def chroma_likeness(output_db: np.ndarray, source_db: np.ndarray, classes: np.ndarray) -> float:
-    """Correlation over the pitch classes of output and source (F, T) in dB, mean over the source's sounding frames.
-
-    A frame in which the output is silent counts 0.
-    """
-    peak = source_db.max(0)
-    least = peak.max() - ACTIVE_RANGE_DB
-    sounding = peak >= least
-    a, b = (classes @ magnitude(x[:, sounding].astype(np.float64)) for x in (output_db, source_db))
-    a, b = a - a.mean(0), b - b.mean(0)
-    likeness = (a * b).sum(0) / (np.sqrt((a**2).sum(0) * (b**2).sum(0)) + 1e-9)
-    return float(np.where(output_db[:, sounding].max(0) >= least, likeness, 0.0).mean())
 
 
 def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> np.ndarray:
@@ -77,20 +55,6 @@ def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> n
         coefficients = dctn(windows, axes=(1, 2), norm="ortho")[:, :BIN_COEFFICIENTS, :TIME_COEFFICIENTS]
         shapes.append(coefficients.reshape(len(coefficients), -1))
     return np.concatenate(shapes)
-
-
-def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of the normal distributions fitted to the rows of ``x`` and ``y``."""
-    s_x, s_y = (np.einsum("ni,nj->ij", v, v) / max(len(v) - 1, 1) for v in (x - x.mean(0), y - y.mean(0)))
-    values, vectors = np.linalg.eigh(s_x)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ s_y @ root).clip(0)).sum()
-    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s_x) + np.trace(s_y) - 2 * cross)
-
-
-def log_spectral_distance(output_db: np.ndarray, true_db: np.ndarray) -> float:
-    """Root mean square over bins per frame, mean over frames, in dB; levels (F, T), clipped to one range before."""
-    return float(np.sqrt(((output_db - true_db) ** 2).mean(0)).mean())
 
 
 @dataclass
@@ -111,7 +75,7 @@ class Validation:
     def __init__(self, features: PackedFeatures, representation: str, domains: list[str], split: str = "validation"):
         statistics, self.range_db = features.statistics[representation], features.config.range_db
         self.top_db: float = statistics["top_db"]
-        self.classes = pitch_classes(features.config.frequencies_hz(representation))
+        self.fold = pitch_class_fold(features.config.frequencies_hz(representation))
         most = int(LONGEST_S * features.config.sample_rate / features.config.hop_length)
         first, second = (features.excerpts(domain=domain, split=split) for domain in domains[:2])
         pairs = paired_excerpts(first, second)
@@ -144,7 +108,7 @@ class Validation:
         )
 
     def _chroma(self, outputs: list[np.ndarray], sources: list[np.ndarray]) -> float:
-        return float(np.mean([chroma_likeness(o, s, self.classes) for o, s in zip(outputs, sources, strict=True)]))
+        return float(np.mean([chroma_correlation(o, s, self.fold) for o, s in zip(outputs, sources, strict=True)]))
 
     def _style(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
         return frechet_distance(*(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references)))
@@ -193,10 +157,11 @@ def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[E
 
 
 class Selection:
-    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best."""
+    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best, of the
+    params' ``parameter``."""
 
-    def __init__(self, rule: str, network: nn.Module):
-        self.rule, self.network = rule, network
+    def __init__(self, rule: str, network: nn.Module, parameter: str):
+        self.rule, self.network, self.parameter = rule, network, parameter
         self.step, self.score = 0, float("inf")
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -218,7 +183,7 @@ class Selection:
             return {}
         if not self.weights:
             share = f"{CONTENT_RATIO:.0%} of the true target's harmony"
-            print(f"warning: model.select is best, but no step kept {share}: the last one is taken.", file=sys.stderr, flush=True)
+            print(f"warning: {self.parameter} is best, but no step kept {share}: the last one is taken.", file=sys.stderr, flush=True)
             return {}
         self.network.load_state_dict(self.weights)
         return {"selection/step": self.step, "selection/score": self.score}

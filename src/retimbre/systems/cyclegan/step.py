@@ -1,18 +1,19 @@
-"""What the trainings against discriminators share: one step for the generators, then one or more for the discriminators.
+"""Training step of spectral generators against discriminators: the CycleGAN's, and the base that pix2pix builds on.
 
-It reads like the papers: forward, freeze D, step G, unfreeze, step D. Every loss has one slash-name, used here, in
+One step for the generators, then one or more for the discriminators. It reads like the papers: forward, freeze D, step G, unfreeze, step D. Every loss has one slash-name, used here, in
 MLflow, in the history file and in ``metrics/``; each is weighted in one place, by the lambdas.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from retimbre.systems.cyclegan.params import Adversarial as Knobs
+from retimbre.systems.cyclegan.params import Params
 from retimbre.training.averages import Ema
 from retimbre.training.gan import Adversarial, ReplayPool, feature_matching, gradient_penalty, mean
 from retimbre.training.processes import average_gradients, gather, own_share
@@ -24,31 +25,6 @@ if TYPE_CHECKING:
 DOMAINS = (("a", 11), ("b", 12))  # and the streams of their pools' random numbers
 INTERPOLATES = {"a": 13, "b": 14}  # streams of the gradient penalty's
 NOISE = 15  # stream of what is added to what discriminators see
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """The knobs of ``model`` in params.yaml that a step reads; see the comments there."""
-
-    steps: int
-    gan_loss: str
-    lambda_adversarial: float
-    lambda_cycle: float
-    lambda_identity: float
-    identity_until: float
-    pool_size: int
-    learning_rate_generator: float
-    learning_rate_discriminator: float
-    adam_beta1: float
-    decay_from: float
-    ema_decay: float
-    label_smoothing: float = 0
-    lambda_feature_matching: float = 0
-    lambda_content: float = 0
-    lambda_gradient_penalty: float = 0
-    lambda_l1: float = 100
-    ema_warmup: float = 9
-    discriminator_noise: float = 0
 
 
 def rate_factor(share_done: float, decay_from: float) -> float:
@@ -63,7 +39,8 @@ class AdversarialTrainer(ABC):
     generators: everything that a training is. What the generators learn beside fooling the discriminators, the
     subclasses say in ``generator_losses`` and ``lambdas``.
 
-    ``content``, needed if ``lambda_content`` is above 0, maps spectra to what must not change (``losses.PitchClassLevels``).
+    ``p``: the section of the params; ``pool_size``: generated examples that are kept for the discriminators. ``content``,
+    needed if ``lambda_content`` is above 0, maps spectra to what must not change (``training.gan.PitchClassLevels``).
     """
 
     conditional = False  # whether discriminators see what an example was made from; then batches are pairs
@@ -72,35 +49,37 @@ class AdversarialTrainer(ABC):
         self,
         generators: nn.ModuleDict,
         discriminators: nn.ModuleDict,
-        config: TrainingConfig,
+        p: Knobs,
         fabric: "Fabric",
         seed: int,
         content: nn.Module | None = None,
     ):
-        self.config, self.fabric, self.seed = config, fabric, seed
+        self.p, self.fabric, self.seed = p, fabric, seed
         self.generators, self.discriminators = generators.to(fabric.device), discriminators.to(fabric.device)
-        betas = (config.adam_beta1, 0.999)
-        self.optimiser_g = torch.optim.Adam(self.generators.parameters(), config.learning_rate_generator, betas, fused=True)
-        self.optimiser_d = torch.optim.Adam(self.discriminators.parameters(), config.learning_rate_discriminator, betas, fused=True)
-        self.ema = Ema(self.generators, config.ema_decay, config.ema_warmup)
+        self.networks = [*self.generators.values(), *self.discriminators.values()]
+        betas = (p.adam_beta1, 0.999)
+        self.optimiser_g = torch.optim.Adam(self.generators.parameters(), p.learning_rate_generator, betas, fused=True)
+        self.optimiser_d = torch.optim.Adam(self.discriminators.parameters(), p.learning_rate_discriminator, betas, fused=True)
+        self.ema = Ema(self.generators, p.ema_decay, p.ema_warmup)
         self.pools = {name: ReplayPool(self.pool_size, seed, stream) for name, stream in DOMAINS}
-        self.adversarial = Adversarial(config.gan_loss, config.label_smoothing)
+        self.adversarial = Adversarial(p.gan_loss, p.label_smoothing)
         self.content = content.to(fabric.device) if content else None
         self.noise = torch.Generator()  # of the discriminators' noise, seeded anew by every step: no state to save
         self.discriminator_rate = 1.0  # factor of the discriminators' learning rate, for guards that slow them down
 
     @property
     def pool_size(self) -> int:
-        return self.config.pool_size
+        """Generated examples kept for the discriminators; 0: none."""
+        return 0
 
     def lambdas(self, step: int) -> dict[str, float]:
         """Weights of all losses at ``step``."""
-        c = self.config
+        p = self.p
         return {
-            "loss/adversarial": c.lambda_adversarial,
-            "loss/feature_matching": c.lambda_feature_matching,
-            "loss/content": c.lambda_content,
-            "loss/gradient_penalty": c.lambda_gradient_penalty,
+            "loss/adversarial": p.lambda_adversarial,
+            "loss/feature_matching": p.lambda_feature_matching,
+            "loss/content": p.lambda_content,
+            "loss/gradient_penalty": p.lambda_gradient_penalty,
         }
 
     @abstractmethod
@@ -114,10 +93,10 @@ class AdversarialTrainer(ABC):
 
         ``more`` crops: the discriminators take another step on each pair of them (with fresh fakes) before the next step of all.
         """
-        c, g = self.config, self.generators
-        factor = rate_factor(step / c.steps, c.decay_from)
-        self.optimiser_g.param_groups[0]["lr"] = c.learning_rate_generator * factor
-        self.optimiser_d.param_groups[0]["lr"] = c.learning_rate_discriminator * factor * self.discriminator_rate
+        p, g = self.p, self.generators
+        factor = rate_factor(step / p.steps, p.decay_from)
+        self.optimiser_g.param_groups[0]["lr"] = p.learning_rate_generator * factor
+        self.optimiser_d.param_groups[0]["lr"] = p.learning_rate_discriminator * factor * self.discriminator_rate
         lambdas = self.lambdas(step)
         self.noise.manual_seed(int(np.random.SeedSequence([self.seed, NOISE, step]).generate_state(1)[0]))
 
@@ -139,13 +118,13 @@ class AdversarialTrainer(ABC):
         d.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
             fake_b, fake_a = g["ab"](a), g["ba"](b)
-            judged_b, judged_a = self._judge("b", fake_b, a), self._judge("a", fake_a, b)
-            losses = {"loss/adversarial": self.adversarial.generator(judged_b) + self.adversarial.generator(judged_a)}
+            seen_b, seen_a = self._activations("b", fake_b, a), self._activations("a", fake_a, b)
+            losses = {"loss/adversarial": self.adversarial.generator(seen_b) + self.adversarial.generator(seen_a)}
             losses |= self.generator_losses(a, b, fake_a, fake_b, lambdas)
             if lambdas["loss/feature_matching"] > 0:
                 with torch.no_grad():
-                    real_b, real_a = self._judge("b", b, a), self._judge("a", a, b)
-                of_a, of_b = feature_matching(real_a, judged_a, self.conditional), feature_matching(real_b, judged_b, self.conditional)
+                    real_b, real_a = self._activations("b", b, a), self._activations("a", a, b)
+                of_a, of_b = feature_matching(real_a, seen_a, self.conditional), feature_matching(real_b, seen_b, self.conditional)
                 losses["loss/feature_matching"] = of_b + of_a
             if lambdas["loss/content"] > 0:
                 assert self.content is not None
@@ -163,9 +142,9 @@ class AdversarialTrainer(ABC):
         fake_a, fake_b = fake_a.detach(), fake_b.detach()
         old_b, old_a = self._pooled("b", fake_b, step, draw), self._pooled("a", fake_a, step, draw)
         with part("forward"), self.fabric.autocast():
-            real_b, judged_b = self._judge("b", b, a), self._judge("b", old_b, a)
-            loss = self.adversarial.discriminator(real_b, judged_b)
-            loss = loss + self.adversarial.discriminator(self._judge("a", a, b), self._judge("a", old_a, b))
+            real_b, seen_b = self._activations("b", b, a), self._activations("b", old_b, a)
+            loss = self.adversarial.discriminator(real_b, seen_b)
+            loss = loss + self.adversarial.discriminator(self._activations("a", a, b), self._activations("a", old_a, b))
         total, figures = loss, {}
         if lambdas["loss/gradient_penalty"] > 0:  # in full precision: squares of small gradients
             with part("forward"):
@@ -178,19 +157,19 @@ class AdversarialTrainer(ABC):
         figures["loss/discriminator"] = loss / 2  # per discriminator: 0.25 is chance for least squares
         # Mean scores of b's alone, as ``generator/change`` is that of ab: the guards watch both.
         figures["discriminator/real"] = mean([activations[-1].mean() for activations in real_b])
-        figures["discriminator/fake"] = mean([activations[-1].mean() for activations in judged_b])
+        figures["discriminator/fake"] = mean([activations[-1].mean() for activations in seen_b])
         return figures
 
-    def _judge(self, domain: str, x: Tensor, source: Tensor) -> list[list[Tensor]]:
+    def _activations(self, domain: str, x: Tensor, source: Tensor) -> list[list[Tensor]]:
         """Activations of the discriminator of a domain; ``source`` is what ``x`` was made from, or its pair.
 
         Noise (Arjovsky and Bottou 2017) hides differences finer than itself, which discriminators would win by and
         generators would answer with texture.
         """
-        if self.config.discriminator_noise:
+        if self.p.discriminator_noise:
             shape = (len(x) * self.fabric.world_size, *x.shape[1:])
             drawn = own_share(self.fabric, torch.randn(shape, generator=self.noise))
-            x = x + self.config.discriminator_noise * drawn.to(x.device)
+            x = x + self.p.discriminator_noise * drawn.to(x.device)
         return self.discriminators[domain](x, source if self.conditional else None)
 
     def _penalty(self, domain: str, real: Tensor, fake: Tensor, source: Tensor, step: int, draw: int) -> Tensor:
@@ -230,3 +209,25 @@ class AdversarialTrainer(ABC):
         self.optimiser_d.load_state_dict(state["optimiser_d"])
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name])
+
+
+class CycleGanTrainer(AdversarialTrainer):
+    """Unpaired (Zhu et al. 2017), with TimbreTron's identity loss that falls linearly to zero: come back after a round
+    trip, and leave the target domain alone.
+    """
+
+    @property
+    def pool_size(self) -> int:
+        return self.p.pool_size
+
+    def lambdas(self, step: int) -> dict[str, float]:
+        p: Params = self.p
+        identity_left = max(0.0, 1 - step / (p.identity_until * p.steps)) if p.identity_until else 0.0
+        return super().lambdas(step) | {"loss/cycle": p.lambda_cycle, "loss/identity": p.lambda_identity * identity_left}
+
+    def generator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]) -> dict[str, Tensor]:
+        g = self.generators
+        losses = {"loss/cycle": (g["ba"](fake_b) - a).abs().mean() + (g["ab"](fake_a) - b).abs().mean()}
+        if lambdas["loss/identity"] > 0:
+            losses["loss/identity"] = (g["ab"](b) - b).abs().mean() + (g["ba"](a) - a).abs().mean()
+        return losses

@@ -1,26 +1,33 @@
-"""pix2pix on log-magnitude spectra (Isola et al. 2017): what the CycleGAN's networks reach when they are shown pairs.
-
-Both directions are trained at once, on training pieces that the two instruments play sample-aligned; the result is a
-``CycleGan``: saved, loaded, evaluated and used as one.
-"""
-
-from typing import TYPE_CHECKING
+"""Training of pix2pix: both directions at once, on training pieces that the two instruments play sample-aligned."""
 
 from torch import Tensor
 
 from retimbre.datasets.packed.crops import FeatureCrops
+from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.params import Model
-from retimbre.systems.cyclegan.system import CycleGan, prepare, train
-from retimbre.systems.pix2pix.step import Pix2PixTrainer
-from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import make_fabric
+from retimbre.systems.cyclegan.step import AdversarialTrainer
+from retimbre.systems.cyclegan.system import Change
+from retimbre.systems.cyclegan.train import prepare, train
+from retimbre.systems.pix2pix.params import Params
+from retimbre.training.fit import History, Run
 from retimbre.training.processes import check_batch
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
+class Pix2PixTrainer(AdversarialTrainer):
+    """L1 to the true target; discriminators that see the source too, and no pool, since an older example has another
+    source. Crops ``a`` and ``b`` of a step are the same places of two performances of the same notes.
+    """
+
+    conditional = True
+
+    def lambdas(self, step: int) -> dict[str, float]:
+        return super().lambdas(step) | {"loss/l1": self.p.lambda_l1}
+
+    def generator_losses(
+        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]
+    ) -> dict[str, Tensor]:
+        return {"loss/l1": (fake_b - b).abs().mean() + (fake_a - a).abs().mean()}
 
 
 class PairedCrops:
@@ -30,31 +37,27 @@ class PairedCrops:
     Raises RetimbreError when the training splits are not paired.
     """
 
-    def __init__(self, features: PackedFeatures, p: Model, seed: int, part: tuple[int, int] = (0, 1)):
-        domains = features.domains[:2]
+    def __init__(self, features: PackedFeatures, p: Params, seed: int, part: tuple[int, int] = (0, 1)):
+        domains, size = features.domains[:2], (p.crop_frames, p.batch_size, seed)
         self.crops = [
-            FeatureCrops(features, p.representation, domain, "train", p.crop_frames, p.batch_size, seed, 0, part, "model.crop_frames")
+            FeatureCrops(features, p.representation, domain, "train", *size, 0, part, f"{p.section}.crop_frames")
             for domain in domains
         ]
-        first, second = ([(e.piece, e.performance, e.length) for e in crops.positions.excerpts] for crops in self.crops)
+        first, second = ([(e.piece, e.performance, e.length) for e in c.positions.excerpts] for c in self.crops)
         if first != second or not all(performance for _, performance, _ in first):
             raise RetimbreError(
-                f"the training pieces of {domains[0]} and {domains[1]} are not the same performances: set dataset.paired_training to true "
-                "and run `dvc repro`, or set model.method to cyclegan."
+                f"the training pieces of {domains[0]} and {domains[1]} are not the same performances: "
+                "set dataset.paired_training to true and run `dvc repro`."
             )
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Batch ``number``, or this process's share of it: levels (B, F, T) of both domains in dB."""
-        a, b = self.crops
-        return a.batch(number), b.batch(number)
+    def batch(self, number: int) -> list[Tensor]:
+        """Batch ``number``, or this process's share of it: spectra (B, F, T) of both domains in dB."""
+        return [c.batch(number) for c in self.crops]
 
 
-def fit(
-    features: PackedFeatures, p: Model, seed: int, scratch: Scratch | None, run: StageRun | None, fabric: "Fabric | None" = None
-) -> tuple[CycleGan, list[dict[str, float]]]:
-    """As ``cyclegan.fit``, on pairs. Raises RetimbreError when the training split has none."""
-    fabric = fabric or make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
-    check_batch(p.batch_size, fabric, "model.batch_size")
-    crops = PairedCrops(features, p, seed, (fabric.global_rank, fabric.world_size))
-    trainer, model = prepare(Pix2PixTrainer, features, p, seed, fabric)
-    return model, train("pix2pix", trainer, model, crops.batch, features, p, scratch, run)
+def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:
+    """As the CycleGAN's, on pairs. Raises RetimbreError when the training split has none."""
+    check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
+    crops = PairedCrops(data.features, p, run.seed, (run.fabric.global_rank, run.fabric.world_size))
+    trainer, change = prepare(Pix2PixTrainer, data.features, p, run)
+    return change, train("pix2pix", trainer, change, crops.batch, data.features, p, run)

@@ -1,13 +1,15 @@
 """A WaveNet that hears an excitation: a waveform made from the same levels, already in tune and in time.
 
-Levels alone teach a small WaveNet loudness and colour, hardly pitch. Here it predicts what must be added to an excitation (the
-spectral inverter's waveform, phases by Griffin-Lim) to become the recording, so the notes are there from the first step. This is the
-source of a neural source-filter model (Wang, Takaki and Yamagishi 2019) in an autoregressive network; that the target must be put in phase
-with the excitation first (``systems.excited``) was found here: without it the network ignores the waveform, whose phases are invented.
+Levels alone teach a small WaveNet loudness and colour, hardly pitch. Here it predicts what must be added to
+an excitation (the spectral inverter's waveform, phases by Griffin-Lim) to become the recording, so the
+notes are there from the first step. This is the source of a neural source-filter model (Wang, Takaki and
+Yamagishi 2019) in an autoregressive network; that the target must be put in phase with the excitation first
+(``systems.excited``) was found here: without it the network ignores the waveform, whose phases are
+invented.
 
-The distribution of a sample is a mixture of logistics around the excitation's own sample. Scales are relative to the excitation's
-level nearby, and means to the scales, so soft and loud passages look alike. Axis letters as in ``models.wavenet``; C features of
-the excitation, K logistics.
+The distribution of a sample is a mixture of logistics around the excitation's own sample. Scales are
+relative to the excitation's level nearby, and means to the scales, so soft and loud passages look alike.
+Axis letters as in ``models.wavenet``; C features of the excitation, K logistics.
 """
 
 import math
@@ -52,7 +54,8 @@ class ExcitedWaveNet(WaveNet):
     def excite(self, excitation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the excitation (B, N + 2 MARGIN) adds to the first layer's input (B, N, R) and to the skip sum (B, N, S).
 
-        And its level (B, N + 1): root mean square around each sample, beginning with the sample before the first.
+        And its level (B, N + 1): root mean square around each sample, beginning with the sample before the
+        first.
         """
         power = nnf.avg_pool1d(excitation.square()[:, None], 2 * RADIUS + 1, 1)[:, 0]
         level = (power + SILENCE).sqrt()[:, FUTURE - PAST :]  # of all samples that the window reaches: B, N + PAST + FUTURE
@@ -68,9 +71,10 @@ class ExcitedWaveNet(WaveNet):
     def forward(self, residuals: Tensor, excitation: Tensor, features: Tensor, domain: Tensor, start: int = 0) -> Tensor:  # type: ignore[override]
         """Parameters (B, N, 3 K) of the residuals' mixtures.
 
-        ``residuals`` (B, N) are those of the PREVIOUS samples (``previous`` makes them), ``excitation`` (B, N + 2 MARGIN) reaches
-        MARGIN samples further on both sides (zeros beyond the ends of a signal), ``features`` (B, F, T) and ``domain`` (B,) as in
-        ``WaveNet``. ``start``: the sample at which these begin, a multiple of ``config.hold_length``.
+        ``residuals`` (B, N) are those of the PREVIOUS samples (``previous`` makes them), ``excitation`` (B,
+        N + 2 MARGIN) reaches MARGIN samples further on both sides (zeros beyond the ends of a signal),
+        ``features`` (B, F, T) and ``domain`` (B,) as in ``WaveNet``. ``start``: the sample at which these
+        begin, a multiple of ``config.hold_length``.
         """
         c = self.config
         B, N = residuals.shape
@@ -123,7 +127,8 @@ def residual_bits(parameters: Tensor, residuals: Tensor) -> Tensor:
 def code_bits(parameters: Tensor, samples: Tensor, excitation: Tensor) -> Tensor:
     """Bits (B, N) of the 8-bit mu-law codes of ``samples``, given the excitation at them: the unit of every WaveNet.
 
-    With another excitation (a semitone up) the same samples are asked for, so differences are those of one likelihood.
+    With another excitation (a semitone up) the same samples are asked for, so differences are those of one
+    likelihood.
     """
     edges = mixture.mu_law_edges().to(samples.device)
     cell = mixture.mu_law_encode(samples)

@@ -1,13 +1,26 @@
-"""One training step of the WaveNet with an excitation."""
+"""Training of the WaveNet with an excitation: the segments that it learns from, and its step."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from retimbre.datasets.packed.crops import AudioFeatureCrops
+from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.progress import Progress
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
+from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
+from retimbre.training.trainer import CosineTrainer
+from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
-from retimbre.vocoders.steps import Trainer
+from retimbre.vocoders.excited.params import Params
+from retimbre.vocoders.excited.vocoder import ExcitedVocoder, align
+from retimbre.vocoders.wavenet.train import GRADIENT_NORM, mean_and_std, shape_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
@@ -17,17 +30,26 @@ FLOOR = 2e-6  # of full scale times n_fft: log spectra ignore what lies below, a
 ALONE_WEIGHT = 0.25  # of the likelihood of crops that are heard without their own past
 
 
-class ExcitedTrainer(Trainer):
+class Examples(NamedTuple):
+    """Segments to train on: pre-emphasised target and excitation (n, N), levels (n, F, T), T = N / hop + 1, domains (n,)."""
+
+    samples: np.ndarray
+    excitation: np.ndarray
+    level_db: np.ndarray
+    domain: np.ndarray
+
+
+class ExcitedTrainer(CosineTrainer):
     """Half of a batch learns to sample, the other half to be right without sampling.
 
     One half hears its true past: the likelihood of a WaveNet. The other hears the excitation alone, as at temperature 0, where
-    the expected sample is the output. There log spectra are compared (``lambda_spectral``, bits per dB), because a mean square
+    the expected sample is the output. There log spectra are compared (``p.lambda_spectral``, bits per dB), because a mean square
     alone would only make uncertain bands quieter.
     """
 
-    def __init__(self, network: ExcitedWaveNet, steps: int, learning_rate: float, lambda_spectral: float, fabric: "Fabric"):
-        super().__init__("wavenet", network, steps, learning_rate, fabric)
-        self.lambda_spectral = lambda_spectral
+    def __init__(self, network: ExcitedWaveNet, p: Params, fabric: "Fabric"):
+        super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
+        self.lambda_spectral = p.lambda_spectral
 
     def step(self, samples: Tensor, excitation: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
         """``samples`` (B, N) and ``excitation`` (B, N + 2 MARGIN) pre-emphasised, ``level_db`` (B, F, T) clipped, ``domain`` (B,)."""
@@ -66,3 +88,64 @@ def log_spectral_distance(a: Tensor, b: Tensor) -> Tensor:
         ]
         distances.append((levels[0] - levels[1]).abs().mean())
     return torch.stack(distances).mean()
+
+
+def segment_frames(features: PackedFeatures, p: Params) -> int:
+    """``p.segment_frames``, or fewer: recordings that hold a segment make up half of every domain's material at least."""
+    fit = []
+    for domain in features.domains:
+        lengths = np.sort([excerpt.length for excerpt in features.excerpts(domain=domain, split="train")])
+        fit.append(int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)]) - 1)
+    return max(p.least_segment_frames(features.config.hop_length), min(p.segment_frames, *fit))
+
+
+def prepare(vocoder: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, p: Params, seed: int) -> Examples:
+    """Excitations and aligned targets of ``p.minutes`` of the training split, drawn at random; domains take equal shares."""
+    config, frames = features.config, segment_frames(features, p)
+    crops = AudioFeatureCrops(audio, features, [vocoder.representation], features.domains, "train", frames, 1, seed, 60, "vocoder.excited.crop_frames")
+    count = max(1, round(p.minutes * 60 * config.sample_rate / (frames * config.hop_length)))
+    rows = []
+    with Progress(count, "excitations", "segments") as progress:
+        for i in range(count):
+            batch = crops.batch(i)
+            x, levels = batch["audio"][0].numpy(), batch[vocoder.representation][0].numpy()
+            excitation = vocoder.excitation(levels, len(x))
+            target = align(x, excitation, config, p.iterations)
+            rows.append((vocoder.emphasised(target), vocoder.emphasised(excitation), vocoder.clipped(levels)[0].numpy(), batch["domain"][0].numpy()))
+            progress.update()
+    return Examples(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def crops_of(examples: Examples, frames: int, hop: int, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Batch number ``step``, as ``ExcitedTrainer.step`` takes it; it depends on the step alone."""
+    rng = np.random.default_rng([seed, 61, step])
+    edge = -(-MARGIN // hop)  # frames of excitation before and after a crop
+    rows = rng.integers(len(examples.domain), size=batch_size)
+    starts = rng.integers(edge, examples.level_db.shape[-1] - frames - edge, size=batch_size)
+    N = frames * hop
+    samples = np.stack([examples.samples[row, s * hop : s * hop + N] for row, s in zip(rows, starts, strict=True)])
+    around = [examples.excitation[row, s * hop - MARGIN : s * hop + N + MARGIN] for row, s in zip(rows, starts, strict=True)]
+    levels = np.stack([examples.level_db[row, :, s : s + frames + 1] for row, s in zip(rows, starts, strict=True)])
+    return tuple(torch.from_numpy(x) for x in (samples, np.stack(around), levels, examples.domain[rows]))
+
+
+def fit(
+    data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
+) -> tuple[ExcitedVocoder, History]:
+    """Train on segments of every domain's training split. What is prepared depends on the seed alone: a restart makes it again."""
+    check_batch(p.batch_size, run.fabric, "vocoder.excited.batch_size", 2)  # halves of a batch learn different things
+    features, hop = data.features, data.features.config.hop_length
+    torch.manual_seed(run.seed)
+    shape = shape_of(features, representation, p, input="scalar", output="mol")
+    network = ExcitedWaveNet(shape, *mean_and_std(features, representation))
+    options = {"excited": shape.to_dict(), "iterations": p.iterations, "preemphasis": p.preemphasis, "gain": p.gain}
+    vocoder = ExcitedVocoder(network, base_config(data.audio, features, representation) | options, below)
+    examples = prepare(vocoder, data.audio, features, p, run.seed)
+    trainer = ExcitedTrainer(network, p, run.fabric)
+
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return crops_of(examples, p.crop_frames, hop, p.batch_size, run.seed, step)
+
+    history = fit_network("excited", p.steps, trainer, draw, run)
+    network.cpu().eval()
+    return vocoder, history

@@ -8,12 +8,9 @@ elsewhere (``audio.spectral``: SPSI and Griffin-Lim, or the source recording's o
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-FLOOR_DB = -60.0  # the losses ignore what lies below: 60 dB under a magnitude of 1
-CEILING_DB = 60.0  # more than any window of audio has
+from retimbre.nn.convnext import FLOOR_DB, ConvNeXtBlock
 
 
 @dataclass(frozen=True)
@@ -27,22 +24,6 @@ class InverterConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over 7 frames, then a per-frame MLP, added to the input."""
-
-    def __init__(self, channels: int, expansion: int = 3):
-        super().__init__()
-        self.depthwise = nn.Conv1d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = nn.LayerNorm(channels)
-        self.expand = nn.Linear(channels, channels * expansion)
-        self.contract = nn.Linear(channels * expansion, channels)
-        self.scale = nn.Parameter(torch.full((channels,), 0.2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(self.depthwise(x).transpose(1, 2))  # (B, T, C)
-        return x + (self.scale * self.contract(F.gelu(self.expand(h)))).transpose(1, 2)  # (B, C, T)
 
 
 class SpectralInverter(nn.Module):
@@ -66,24 +47,3 @@ class SpectralInverter(nn.Module):
 def inverter_loss(predicted_db: Tensor, target_db: Tensor) -> Tensor:
     """Mean absolute difference in dB, both floored at ``FLOOR_DB``; shapes (B, K, T)."""
     return (predicted_db.clamp(min=FLOOR_DB) - target_db.clamp(min=FLOOR_DB)).abs().mean()
-
-
-class BandDistance(nn.Module):
-    """Log-spectral distance of mel bands in dB: root mean square over a crop's frames, mean over bands.
-
-    The mean absolute difference makes every bin its median: right between partials, too low and too wide for the partials, which are
-    few. Power summed over a band is ruled by them. ``filters`` (M, K): mel filters of the STFT that is predicted.
-    """
-
-    def __init__(self, filters: Tensor):
-        super().__init__()
-        self.register_buffer("filters", filters, persistent=False)
-
-    def _level_db(self, stft_db: Tensor) -> Tensor:
-        power = 10.0 ** (stft_db.float().clamp(max=CEILING_DB) / 10)  # an untrained network may say anything
-        with torch.autocast(power.device.type, enabled=False):
-            return 10 * torch.log10(self.filters @ power + 10.0 ** (FLOOR_DB / 10))
-
-    def forward(self, predicted_db: Tensor, target_db: Tensor) -> Tensor:
-        difference = self._level_db(predicted_db) - self._level_db(target_db)  # (B, M, T)
-        return (difference.square().mean(2) + 1e-3).sqrt().mean()

@@ -1,5 +1,6 @@
-"""One training step of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has one."""
+"""Training of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has one."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,13 +9,20 @@ from torch import Tensor, nn
 
 from retimbre.audio.features import decibels, normalise
 from retimbre.audio.spectral import mel_filters, stft
+from retimbre.datasets.packed.crops import AudioFeatureCrops
+from retimbre.datasets.packed.data import Data
+from retimbre.nn.convnext import FLOOR_DB, BandDistance
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
 from retimbre.training.gan import hinge_discriminator, hinge_generator
-from retimbre.training.processes import average_gradients, own_share
+from retimbre.training.processes import average_gradients, check_batch, own_share
 from retimbre.training.timing import part
-from retimbre.vocoders.inverter.network import FLOOR_DB, BandDistance
+from retimbre.training.trainer import cosine_rate
+from retimbre.vocoders.base import GAIN_DB, Renderer, base_config
 from retimbre.vocoders.istft.discriminators import MultiResolution, feature_matching
-from retimbre.vocoders.istft.network import IstftNet
-from retimbre.vocoders.steps import LEVEL_CHANGE_DB, cosine_rate
+from retimbre.vocoders.istft.network import IstftConfig, IstftNet
+from retimbre.vocoders.istft.params import Params
+from retimbre.vocoders.istft.vocoder import IstftVocoder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
@@ -25,6 +33,7 @@ EDGE_S = 0.064  # of a crop's ends, which are unlike what lies inside a recordin
 BANDS, BAND_WINDOW, BAND_WEIGHT = 80, (2048, 512), 0.1  # mel bands; samples of window and hop; per dB
 LEVELS_RATE = 5  # times the learning rate, while levels alone are fitted
 GRADIENT_NORM = {"network": 1.0, "discriminators": 10.0}
+MAGNITUDE_SHARE = 0.4  # of the steps, which fit magnitudes alone where there is no inverter to start from
 
 
 def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -38,7 +47,7 @@ def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class IstftTrainer:
-    """The network, its optimiser, and those of the discriminators if ``lambda_adversarial`` is above 0; ``state_dict`` is complete.
+    """The network, its optimiser, and those of the discriminators if ``p.adversarial``; ``state_dict`` is complete.
 
     The first ``magnitude_share`` of the steps fits levels alone, which is quick, the rest the audio. A network that begins
     with the inverter's weights needs none of that.
@@ -47,32 +56,33 @@ class IstftTrainer:
     def __init__(
         self,
         network: IstftNet,
-        steps: int,
-        learning_rate: float,
+        p: Params,
         fabric: "Fabric",
         top_db: float,
         range_db: float,
         sample_rate: int,
         seed: int,
         magnitude_share: float = 0.0,
-        lambda_adversarial: float = 0.0,
-        lambda_feature_matching: float = 0.0,
     ):
-        self.steps, self.learning_rate, self.fabric, self.seed = steps, learning_rate, fabric, seed
-        self.top_db, self.range_db, self.first_audio_step = top_db, range_db, round(magnitude_share * steps)
+        self.steps, self.learning_rate, self.fabric, self.seed = p.steps, p.learning_rate, fabric, seed
+        self.top_db, self.range_db, self.first_audio_step = top_db, range_db, round(magnitude_share * p.steps)
         hop = network.config.hop_length
         self.edge = max(1, round(EDGE_S * sample_rate / hop))  # frames
         self.weights = {"convergence": 1.0, "log_magnitude": 1.0, "band_lsd_db": BAND_WEIGHT}
-        self.weights |= {"adversarial": lambda_adversarial, "matching": lambda_feature_matching}
+        self.weights |= {"adversarial": p.lambda_adversarial, "matching": p.lambda_feature_matching}
         self.band_distance = BandDistance(mel_filters(sample_rate, BAND_WINDOW[0], BANDS)).to(fabric.device)
         self.nets = nn.ModuleDict({"network": network.to(fabric.device).train()})
-        if lambda_adversarial > 0:
+        if p.adversarial:
             self.nets["discriminators"] = MultiResolution().to(fabric.device).train()
         betas = {"network": (0.9, 0.98), "discriminators": (0.8, 0.99)}
         self.optimisers = {
-            name: torch.optim.AdamW(net.parameters(), learning_rate, betas=betas[name], weight_decay=1e-3, fused=True)
+            name: torch.optim.AdamW(net.parameters(), p.learning_rate, betas=betas[name], weight_decay=1e-3, fused=True)
             for name, net in self.nets.items()
         }
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return list(self.nets.values())
 
     @property
     def network(self) -> IstftNet:
@@ -107,7 +117,7 @@ class IstftTrainer:
     def step(self, level_db: Tensor, audio: Tensor, step: int) -> dict[str, Tensor]:
         """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain per crop."""
         rng = np.random.default_rng([self.seed, 22, step])
-        change = torch.from_numpy(rng.uniform(*LEVEL_CHANGE_DB, (len(audio), 1)).astype(np.float32))
+        change = torch.from_numpy(rng.uniform(*GAIN_DB, (len(audio), 1)).astype(np.float32))
         # Random phases to start from, as partials have in the midst of a piece: all at zero they would meet again and again,
         # and what was learnt of that would be wrong but for beginnings.
         phase = torch.from_numpy(rng.uniform(-np.pi, np.pi, (len(audio), self.network.config.n_fft // 2 + 1, 1)).astype(np.float32))
@@ -151,3 +161,28 @@ class IstftTrainer:
             adversarial = torch.stack([hinge_generator(score) for score in scores]).mean()
         judge.requires_grad_(True)
         return {"adversarial": adversarial, "matching": feature_matching(features, true), "discriminators": told_apart}
+
+
+def fit(
+    data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
+) -> tuple[IstftVocoder, History]:
+    """Train on every domain's training split: spectra to audio, from the inverter's weights on where it has any."""
+    config, features, c = base_config(data.audio, data.features, representation), data.features, data.features.config
+    inverter = below["inverter"].network
+    check_batch(p.batch_size, run.fabric, "vocoder.istft.batch_size")
+    size = (p.crop_frames, p.batch_size, run.seed, 50, "vocoder.istft.crop_frames")
+    crops = AudioFeatureCrops(data.audio, features, [representation], features.domains, "train", *size)
+    torch.manual_seed(run.seed)
+    shape = IstftConfig(c.bins(representation), c.hop_length, p.n_fft, p.channels, p.blocks, p.projections)
+    network = IstftNet(shape)
+    if inverter is not None:
+        network.start_at(inverter)
+    share = 0.0 if inverter is not None else MAGNITUDE_SHARE
+    trainer = IstftTrainer(network, p, run.fabric, config["top_db"], c.range_db, c.sample_rate, run.seed, share)
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        batch = crops.batch(step)
+        return batch[representation], batch["audio"]
+
+    history = fit_network("istft", p.steps, trainer, draw, run)
+    return IstftVocoder(trainer.network.cpu(), config | {"istft": shape.to_dict()}, below), history

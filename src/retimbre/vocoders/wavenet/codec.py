@@ -61,8 +61,7 @@ class Codec:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Codec":
         """From a vocoder's stored configuration."""
-        pcm = config["wavenet"].get("output", "softmax") == "mol"
-        return cls(config["wavenet_preemphasis"], config["wavenet_gain"], pcm, config.get("wavenet_reverse", False))
+        return cls(config["preemphasis"], config["gain"], config["wavenet"]["output"] == "mol", config["reverse"])
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Audio (..., N) in the network's direction to codes, int64."""

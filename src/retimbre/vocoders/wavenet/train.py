@@ -1,24 +1,34 @@
-"""Training of the WaveNet vocoder: crops that can be heard, the network of the params, its loop."""
+"""Training of the WaveNet vocoder: crops that can be heard, the network of the params, its step."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig
-from retimbre.params import Vocoder as VocoderParams
-from retimbre.tracking import StageRun
-from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import compiled, make_fabric
-from retimbre.training.fit import Loop
+from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, likelihoods, shift_right
+from retimbre.training.averages import Ema
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
-from retimbre.vocoders.steps import WaveNetTrainer
+from retimbre.training.timing import part
+from retimbre.training.trainer import CosineTrainer
+from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.wavenet.codec import Codec, backwards, encode_audio
+from retimbre.vocoders.wavenet.params import Params, Size
+from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 
-CROP = "vocoder.wavenet_crop_frames"
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
 REDRAWS = 8  # tries to replace a silent crop; after them it stays, so that a silent data set can be trained on too
 ANOTHER = 1 << 40  # steps between the batches that replacements are taken from: no training is that long
+GRADIENT_NORM = 1.0  # the loss is in nats
 
 
 def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dict[str, torch.Tensor]:
@@ -37,19 +47,20 @@ def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dic
     return batch
 
 
-def shape_of(features: PackedFeatures, p: VocoderParams, **choices: str | int) -> WaveNetConfig:
-    """The sizes that every WaveNet of the params has, and ``choices``."""
+def shape_of(features: PackedFeatures, representation: str, p: Size, **choices: str | int) -> WaveNetConfig:
+    """The network of a section: the sizes that every WaveNet has, and ``choices``."""
     return WaveNetConfig(
-        feature_bins=features.config.bins(p.representation),
+        feature_bins=features.config.bins(representation),
         hop_length=features.config.hop_length,
         n_domains=len(features.domains),
-        layers=p.wavenet_layers,
-        layers_per_stack=p.wavenet_layers_per_stack,
-        kernel=p.wavenet_kernel,
-        residual_channels=p.wavenet_residual_channels,
-        skip_channels=p.wavenet_skip_channels,
-        conditioning_channels=p.wavenet_conditioning_channels,
-        upsampling=p.wavenet_upsampling,
+        layers=p.layers,
+        layers_per_stack=p.layers_per_stack,
+        kernel=p.kernel,
+        residual_channels=p.residual_channels,
+        skip_channels=p.skip_channels,
+        conditioning_channels=p.conditioning_channels,
+        mixtures=p.mixtures,
+        upsampling=p.upsampling,
         **choices,
     )
 
@@ -61,38 +72,62 @@ def mean_and_std(features: PackedFeatures, representation: str) -> tuple[torch.T
     return mean, std
 
 
-def fit_wavenet(
-    audio: PackedAudio, features: PackedFeatures, p: VocoderParams, seed: int, scratch: Scratch, run: StageRun
-) -> tuple[WaveNet, list[dict[str, float]]]:
-    """Train on every domain's training split: samples given the levels and the domain."""
-    fabric = make_fabric(p.accelerator, p.devices, p.precision, p.nodes)
-    check_batch(p.wavenet_batch_size, fabric, "vocoder.wavenet_batch_size")
-    config: FeatureConfig = features.config
-    statistics = features.statistics[p.representation]
-    size = p.wavenet_crop_frames, p.wavenet_batch_size
-    crops = AudioFeatureCrops(audio, features, [p.representation], features.domains, "train", *size, seed, 40, CROP)
+class WaveNetTrainer(CosineTrainer):
+    """``p.ema_decay`` above 0 keeps an average of the weights (``result``), which is what is used then."""
 
-    codec = Codec(p.wavenet_preemphasis, p.wavenet_gain, p.wavenet_output == "mol", p.wavenet_reverse)
-    low_db = statistics["top_db"] - config.range_db
+    def __init__(self, network: WaveNet, p: Params, fabric: "Fabric"):
+        super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
+        self.ema = Ema(self.network, p.ema_decay) if p.ema_decay else None
 
-    def draw(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        batch = audible_batch(crops, step, p.wavenet_silence_db)
-        codes, level_db = codec.example(batch["audio"].numpy(), batch[p.representation].clamp(low_db, statistics["top_db"]))
-        return codes, level_db, batch["domain"]
+    @property
+    def result(self) -> WaveNet:
+        return self.ema.module if self.ema else self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"ema": self.ema.module.state_dict()} if self.ema else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+
+    def step(self, codes: Tensor, level_db: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
+        codes, level_db, domain = self.own(codes, level_db, domain)
+        with part("forward"), self.fabric.autocast():
+            outputs = self.network(shift_right(codes, self.network.config.silence), level_db, domain)
+            loss, of_codes = likelihoods(self.network, outputs, codes)
+        self.descend(loss, step)
+        if self.ema:
+            self.ema.update(self.network, step)
+        bits = {"wavenet/nll_bits": of_codes.detach() / math.log(2)}
+        return bits if loss is of_codes else bits | {"wavenet/nll_bits_16": loss.detach() / math.log(2)}
+
+
+def fit(
+    data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
+) -> tuple[WaveNetVocoder, History]:
+    """Train on every domain's training split: samples given the spectrum and the domain."""
+    check_batch(p.batch_size, run.fabric, "vocoder.wavenet.batch_size")
+    features, config = data.features, base_config(data.audio, data.features, representation)
+    top_db, low_db = config["top_db"], config["top_db"] - features.config.range_db
+    size = (p.crop_frames, p.batch_size, run.seed, 40, "vocoder.wavenet.crop_frames")
+    crops = AudioFeatureCrops(data.audio, features, [representation], features.domains, "train", *size)
+    codec = Codec(p.preemphasis, p.gain, p.output == "mol", p.reverse)
+
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        batch = audible_batch(crops, step, p.silence_db)
+        codes, spectrum_db = codec.example(batch["audio"].numpy(), batch[representation].clamp(low_db, top_db))
+        return codes, spectrum_db, batch["domain"]
 
     # The output starts as the codes' overall distribution, counted on crops that are not trained on yet.
-    counted = [crops.batch(step)["audio"].numpy() for step in range(p.wavenet_steps, p.wavenet_steps + 32)]
-    codes = [encode_audio(backwards(x) if p.wavenet_reverse else x, p.wavenet_preemphasis, p.wavenet_gain).ravel() for x in counted]
+    counted = [crops.batch(step)["audio"].numpy() for step in range(p.steps, p.steps + 32)]
+    codes = [encode_audio(backwards(x) if p.reverse else x, p.preemphasis, p.gain).ravel() for x in counted]
     histogram = torch.from_numpy(np.bincount(np.concatenate(codes), minlength=CODES))
-    torch.manual_seed(seed)
-    names = ("input", "output", "mixtures", "context_layers", "context_channels")
-    shape = shape_of(features, p, **{name: getattr(p, f"wavenet_{name}") for name in names})
-    network = WaveNet(shape, *mean_and_std(features, p.representation), histogram)
-    trainer = WaveNetTrainer(network, p.wavenet_steps, p.wavenet_learning_rate, fabric, p.wavenet_ema_decay)
-    states = trainer.state_dict, trainer.load_state_dict
-    loop = Loop("wavenet", p.wavenet_steps, scratch, run, *states, None, p.log_every, p.checkpoint_every, fabric=fabric)
-    batch = loop.ahead(draw)
-    with compiled(p.compile, network):
-        for step in loop:
-            loop.add(trainer.step(*batch(step), step))
-    return trainer.result, loop.curves()
+    torch.manual_seed(run.seed)
+    names = ("input", "output", "context_layers", "context_channels")
+    shape = shape_of(features, representation, p, **{name: getattr(p, name) for name in names})
+    network = WaveNet(shape, *mean_and_std(features, representation), histogram)
+    trainer = WaveNetTrainer(network, p, run.fabric)
+    history = fit_network("wavenet", p.steps, trainer, draw, run)
+    options = {"wavenet": shape.to_dict(), "preemphasis": p.preemphasis, "gain": p.gain, "reverse": p.reverse}
+    return WaveNetVocoder(trainer.result.cpu(), config | options, below), history

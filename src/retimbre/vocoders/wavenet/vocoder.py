@@ -1,7 +1,7 @@
-"""Levels and instrument to samples: the conditional WaveNet, TimbreTron's own vocoder.
+"""Spectrum and instrument to samples: the conditional WaveNet, TimbreTron's own vocoder.
 
 It predicts codes of pre-emphasised audio, one sample at a time, and needs a long training. TimbreTron's two tricks are switches: time may
-run backwards (``wavenet_codec``), and several continuations may be tried and the one kept whose levels are nearest (``wavenet_beams``).
+run backwards (``codec``), and several continuations may be tried and the one kept whose levels are nearest (``beams``).
 """
 
 import math
@@ -12,28 +12,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retimbre.nn.generation import long
 from retimbre.nn.generation.beam import beam_search
 from retimbre.nn.generation.sampler import State, forced_logits, generate
-from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig, shift_right
-from retimbre.vocoders.base import Part, Request, Training
-from retimbre.vocoders.steps import likelihoods
+from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig, likelihoods, shift_right
+from retimbre.vocoders.base import Renderer, Request
+from retimbre.vocoders.params import Rendering, Sampling
 from retimbre.vocoders.wavenet.beams import LevelCost
-from retimbre.vocoders.wavenet.codec import Codec, backwards_levels, decode_audio, encode_audio, forwards
-from retimbre.vocoders.wavenet.train import fit_wavenet
-
-__all__ = ["WaveNetVocoder", "decode_audio", "encode_audio", "fit_wavenet"]
-
-SETTINGS = ("preemphasis", "gain", "temperature", "reverse", "beams", "beam_step")  # of sampling, kept with the weights
+from retimbre.vocoders.wavenet.codec import Codec, backwards_levels, forwards
+from retimbre.vocoders.wavenet.joining import FADE, SEARCH, crossing, warm_up_frames
 
 
-class WaveNetVocoder(Part):
+class WaveNetVocoder(Renderer):
     """Audio sampled from the conditional WaveNet."""
 
     name = "wavenet"
 
-    def __init__(self, network: nn.Module | None, config: dict[str, Any], parts: Mapping[str, Part]):
-        super().__init__(network, config, parts)
+    def __init__(
+        self,
+        network: nn.Module | None,
+        config: dict[str, Any],
+        below: Mapping[str, Renderer],
+        rendering: Rendering = Rendering(),  # noqa: B008 (frozen)
+    ):
+        super().__init__(network, config, below, rendering)
         self.codec = Codec.of(config)
 
     @classmethod
@@ -41,11 +42,8 @@ class WaveNetVocoder(Part):
         return WaveNet(WaveNetConfig(**config["wavenet"]))
 
     @classmethod
-    def fit(cls, training: Training, parts: Mapping[str, Part]) -> tuple[nn.Module, dict[str, Any], list[dict[str, float]]]:
-        p = training.params
-        network, curves = fit_wavenet(training.audio, training.features, p, training.seed, training.scratch, training.run)
-        settings = {f"wavenet_{name}": getattr(p, f"wavenet_{name}") for name in SETTINGS}
-        return network.cpu(), {"wavenet": network.config.to_dict(), **settings}, curves
+    def settings_of(cls, rendering: Rendering) -> Sampling:
+        return rendering.wavenet
 
     def wavenet(
         self,
@@ -62,11 +60,11 @@ class WaveNetVocoder(Part):
 
         ``before`` (M,): the first M samples as they were made already. Sampling goes on where they end; backwards it ends where they begin,
         and the two are joined at a place near their end where they are most alike. ``temperature``, ``beams`` and ``beam_step``: else those
-        that the vocoder was trained with.
+        of the params.
         """
-        temperature = self.config["wavenet_temperature"] if temperature is None else temperature
-        beams = self.config.get("wavenet_beams", 1) if beams is None else beams
-        beam_step = self.config.get("wavenet_beam_step", 1024) if beam_step is None else beam_step
+        temperature = self.settings.temperature if temperature is None else temperature
+        beams = self.settings.beams if beams is None else beams
+        beam_step = self.settings.beam_step if beam_step is None else beam_step
         levels, index = self.clipped(level_db)[0], self.domains.index(domain)
         if not self.codec.reverse:
             made = None if before is None or not len(before) else self.codec.encode(before[:length])
@@ -98,13 +96,13 @@ class WaveNetVocoder(Part):
 
         Nothing is joined where ``before`` is too short: what comes next cross-fades anyway.
         """
-        stop = min(len(before), len(audio)) - long.warm_up_frames(self.network.config) * self.features.hop_length
-        first = max(stop - long.SEARCH, len(before) // 2)
-        if stop - first < long.FADE:
+        stop = min(len(before), len(audio)) - warm_up_frames(self.network.config) * self.features.hop_length
+        first = max(stop - SEARCH, len(before) // 2)
+        if stop - first < FADE:
             return audio
-        at, faded = long.crossing(before[first:stop].astype(np.float32), audio[first:stop])
+        at, faded = crossing(before[first:stop].astype(np.float32), audio[first:stop])
         cut = first + at
-        return np.concatenate([before[:cut], faded, audio[cut + long.FADE :]]).astype(np.float32)
+        return np.concatenate([before[:cut], faded, audio[cut + FADE :]]).astype(np.float32)
 
     @torch.no_grad()
     def nll_bits(
@@ -116,4 +114,4 @@ class WaveNetVocoder(Part):
         return likelihoods(self.network, outputs, codes[None])[1].item() / math.log(2)
 
     def synthesise(self, wanted: Request) -> np.ndarray:
-        return self.wavenet(wanted.level_db, wanted.domain, wanted.length, wanted.seed, before=wanted.before)
+        return self.wavenet(wanted.spectrum_db, wanted.domain, wanted.length, wanted.seed, before=wanted.before)

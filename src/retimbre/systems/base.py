@@ -1,0 +1,165 @@
+"""The contract of a transfer system: a recording in, the same music on another instrument out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
+from retimbre.errors import RetimbreError
+
+if TYPE_CHECKING:
+    from retimbre.vocoders.catalogue import Vocoder
+
+RMS = 0.1  # level, full scale 1, of what systems hear where their training says nothing else
+
+
+class System(Protocol):
+    """Audio to the same music on another instrument; objects can be pickled and sent to other processes.
+
+    ``transfer`` is what a system is; recordings of any length, rate and level go through :mod:`.streaming`, which
+    calls it. What else a class may have is in :class:`Streams` and :class:`Spectral`.
+    """
+
+    name: str
+    sample_rate: int  # Hz of the audio that transfer takes and returns
+    rms: float  # root mean square, full scale 1, of the audio that transfer takes
+    targets: list[str]  # instruments it can be asked for
+    sources: list[str] | None  # instruments it was trained to hear; None: any
+    slow: bool  # heard on few test pieces
+
+    def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
+        """Mono audio (N,) float32 to (N,) float32 of any level; the same seed gives the same samples."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """What a system adds whose chunks shall join as if the recording had been one piece."""
+
+    def chunking(self, to: str) -> tuple[int, int]:
+        """Samples of context that a chunk's middle depends on, and of the grid on which chunks must start."""
+        ...
+
+    def continued(self, audio: np.ndarray, to: str, seed: int, before: np.ndarray | None) -> np.ndarray:
+        """``transfer`` of a chunk; ``before`` (M,): its first M samples as they were made already, to be gone on from."""
+        ...
+
+
+class Model(Protocol):
+    """What a training makes and ``data/models/<name>/`` holds: safetensors and a ``config.json`` that is enough."""
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> "Model": ...
+
+
+@runtime_checkable
+class Change(Protocol):
+    """A change of log-magnitude spectra: what spectral systems train and store. With a vocoder it is a system."""
+
+    features: FeatureConfig
+    representation: str
+    top_db: float
+    targets: list[str]
+    sources: list[str] | None
+
+    def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
+        ...
+
+    def context(self, to: str) -> int:
+        """Frames on each side that a frame of the output may depend on."""
+        ...
+
+    def stride(self, to: str) -> int:
+        """Frames of the grid on which chunks must start to come out as the whole does."""
+        ...
+
+
+def check_target(to: str, targets: list[str]) -> None:
+    """Raise RetimbreError, naming the choice, unless ``to`` is one of ``targets``."""
+    if to not in targets:
+        raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
+
+
+_extractors: dict[FeatureConfig, FeatureExtractor] = {}
+
+
+@torch.no_grad()
+def spectrum_of(audio: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
+    """Spectrum in dB (F, T) of audio (N,). One extractor per process: building its filters takes as long as using them."""
+    if config not in _extractors:
+        _extractors[config] = FeatureExtractor(config)
+    x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]
+    return decibels(_extractors[config](x, representation))[0].numpy()
+
+
+LONGEST_WINDOW_S = 2.1  # of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """A change of spectra and a vocoder: a :class:`System` that :class:`Streams`."""
+
+    name: str
+    change: Any
+    vocoder: "Vocoder"
+
+    def __post_init__(self):
+        if self.change.features != self.vocoder.features or self.change.representation != self.vocoder.representation:
+            raise RetimbreError(
+                f"data/models/{self.name} and data/models/vocoder were trained on different features: "
+                "run `dvc repro` to make them agree."
+            )
+
+    @property
+    def sample_rate(self) -> int:
+        return self.change.features.sample_rate
+
+    @property
+    def rms(self) -> float:
+        return self.vocoder.rms
+
+    @property
+    def targets(self) -> list[str]:
+        return self.change.targets
+
+    @property
+    def sources(self) -> list[str] | None:
+        return self.change.sources
+
+    @property
+    def slow(self) -> bool:
+        return self.vocoder.slow
+
+    def spectrum(self, audio: np.ndarray, to: str) -> np.ndarray:
+        """What is made audible: the changed spectrum in dB (F, T) of audio (N,)."""
+        return self.change.transfer(spectrum_of(audio, self.change.features, self.change.representation), to)
+
+    def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
+        return self.continued(audio, to, seed, None)
+
+    def continued(self, audio: np.ndarray, to: str, seed: int, before: np.ndarray | None) -> np.ndarray:
+        spectrum_db = self.spectrum(audio, to)
+        return self.vocoder.synthesise(spectrum_db, len(audio), to, source=audio, seed=seed, before=before)
+
+    def chunking(self, to: str) -> tuple[int, int]:
+        f = self.change.features
+        window_s = max(LONGEST_WINDOW_S, f.longest_window_s)
+        context = self.change.context(to) * f.hop_length + round(window_s / 2 * f.sample_rate)
+        return context, self.change.stride(to) * f.hop_length
+
+
+@runtime_checkable
+class Coded(Protocol):
+    """A system with a content code, which the control ``scrambled`` replaces by another piece's."""
+
+    def encode(self, audio: np.ndarray) -> Any: ...
+
+    def decode(self, code: Any, to: str, seed: int = 0) -> np.ndarray: ...
+
+

@@ -1,0 +1,157 @@
+"""Systems by name: every folder of this room that has a ``params.py`` is one, and nothing else need be edited.
+
+A system's folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (its section of
+the params, ``Params``), ``train.py`` (``fit(data, p, run) -> (model, history)``) and ``system.py`` (what is stored and
+used: ``Change`` of spectra, or ``System`` of audio; neither imports a training).
+
+A section of ``params.yaml`` with ``kind: NAME`` is a system of its own under the section's name: the same code, other
+values.
+"""
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import retimbre.systems
+from retimbre.errors import RetimbreError
+
+if TYPE_CHECKING:
+    from retimbre.section import Section
+    from retimbre.systems.base import System
+    from retimbre.vocoders.catalogue import Vocoder
+    from retimbre.vocoders.params import Rendering
+
+DEFAULTS = ("cyclegan",)  # always trained, by a stage of their own; the first that is trained and knows the target is used
+MODELS = Path("data/models")
+NOT_SYSTEMS = {"vocoder", "classifier"}  # folders of data/models
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of all systems whose code is here, the default ones first."""
+    found = [
+        module.name
+        for module in pkgutil.iter_modules(retimbre.systems.__path__)
+        if module.ispkg and importlib.util.find_spec(f"retimbre.systems.{module.name}.params")
+    ]
+    found = [name for name in found if name != "baselines"]
+    return tuple(sorted(found, key=lambda name: (DEFAULTS.index(name) if name in DEFAULTS else len(DEFAULTS), name)))
+
+
+def _part(name: str, part: str) -> Any:
+    """A module of a system's folder. Raises RetimbreError for a name that is no system."""
+    if name not in names():
+        raise RetimbreError(f"{name!r} is not a system: choose {', '.join(names())}.")
+    return importlib.import_module(f"retimbre.systems.{name}{'.' if part else ''}{part}")
+
+
+def about(name: str) -> str:
+    """One sentence on a system: the first line of its folder's docstring."""
+    return (_part(name, "").__doc__ or "").strip().partition("\n")[0]
+
+
+# ----------------------------------------------------------------------------------------- params
+
+
+def section_name(name: str) -> str:
+    """The section of the params that a system is trained by: its own name, but for the few that say another."""
+    return getattr(_part(name, "params").Params, "section", name) if name in names() else name
+
+
+def sections(given: Mapping[str, Any]) -> dict[str, type["Section"]]:
+    """Classes of the sections of all systems, by the sections' names; ``given``: sections that may be configurations."""
+    found = {section_name(name): _part(name, "params").Params for name in names()}
+    for section, values in given.items():
+        if isinstance(values, Mapping) and (kind := values.get("kind")) in names() and section not in found:
+            annotations = {"kind": Literal[kind], "section": ClassVar[str]}
+            members = {"__annotations__": annotations, "section": section, "__module__": __name__}
+            found[section] = type(section, (_part(kind, "params").Params,), members)
+    return found
+
+
+def kind_of(name: str, p: Any) -> str:
+    """The system whose code a name runs: what its section's ``kind`` says, else itself."""
+    return getattr(p, "kind", name)
+
+
+def needs_pairs(name: str, p: Any) -> bool:
+    """Whether a system learns from pairs of performances."""
+    return getattr(type(p), "needs_pairs", False)
+
+
+# ------------------------------------------------------------------------------ training and use
+
+
+def trainer(name: str, p: Any) -> Any:
+    """``fit`` of a system, and the name of the module that it is in."""
+    module = _part(kind_of(name, p), "train")
+    return module.fit, module.__name__
+
+
+def store(name: str, p: Any, model: Any, folder: Path) -> None:
+    """Save a model with the name of the code that reads it."""
+    model.save(folder)
+    path = folder / "config.json"
+    config = {"system": kind_of(name, p), **json.loads(path.read_text(encoding="utf-8"))}
+    path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def load(
+    name: str, models: Path = MODELS, vocoder: "Vocoder | str | None" = None, rendering: "Rendering | None" = None
+) -> "System":
+    """A trained system. A spectral one is heard through ``vocoder``: one, or the kind of one of ``models`` (None: the
+    default of ``rendering``).
+
+    Raises RetimbreError when it is not trained, or damaged.
+    """
+    from retimbre.nn.weights import reading
+    from retimbre.systems.base import Spectral
+
+    folder = models / name
+    with reading(folder, name):
+        code = json.loads((folder / "config.json").read_text(encoding="utf-8"))["system"]
+    module = _part(code, "system")
+    if hasattr(module, "System"):
+        return module.System.load(folder)
+    if vocoder is None or isinstance(vocoder, str):
+        from retimbre.vocoders.catalogue import Vocoders
+        from retimbre.vocoders.params import Rendering
+
+        vocoder = Vocoders.load(models / "vocoder", rendering or Rendering()).by(vocoder)
+    return Spectral(name, module.Change.load(folder), vocoder)
+
+
+def trained(models: Path = MODELS) -> list[str]:
+    """Names of the systems that ``models`` holds, in the order in which one is chosen."""
+    if not models.is_dir():
+        return []
+    found = sorted(path.parent.name for path in models.glob("*/config.json") if path.parent.name not in NOT_SYSTEMS)
+    return [*(name for name in DEFAULTS if name in found), *(name for name in found if name not in DEFAULTS)]
+
+
+def targets_of(name: str, models: Path = MODELS) -> list[str]:
+    """Instruments that a trained system can be asked for, without loading it."""
+    config = json.loads((models / name / "config.json").read_text(encoding="utf-8"))
+    return config.get("targets", config.get("domains", []))
+
+
+def choose(to: str, models: Path = MODELS) -> str:
+    """The first trained system that knows the target. Raises RetimbreError when there is none."""
+    if not models.is_dir():
+        raise RetimbreError(
+            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's root, "
+            "or give --models FOLDER."
+        )
+    found = trained(models)
+    if not found:
+        raise RetimbreError(f"{models} has no trained system: train one with `dvc repro`, or fetch it with `dvc pull`.")
+    for name in found:
+        if to in targets_of(name, models):
+            return name
+    known = dict.fromkeys(target for name in found for target in targets_of(name, models))
+    raise RetimbreError(f"{to!r} is no instrument of the trained systems: choose {', '.join(known)}.")

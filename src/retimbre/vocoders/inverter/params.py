@@ -1,0 +1,18 @@
+"""Section ``vocoder.inverter``: the spectral inverter's training."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from retimbre.section import Count, NonNegative, Positive, Precision, Section
+
+
+class Params(Section):
+    channels: Count
+    blocks: Count
+    steps: Count
+    batch_size: Count
+    crop_frames: Annotated[int, Field(ge=8)]
+    learning_rate: Positive
+    band_weight: NonNegative
+    precision: Precision

@@ -1,0 +1,49 @@
+"""Section ``vocoder.wavenet``: the WaveNet's training."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from retimbre.section import Count, Positive, Precision, Section
+
+
+class Size(Section):
+    """Sizes, companding and schedule of every conditional WaveNet."""
+
+    layers: Count
+    layers_per_stack: Annotated[int, Field(ge=1, le=14)]
+    kernel: Literal[2, 3]
+    residual_channels: Annotated[int, Field(ge=4)]
+    skip_channels: Count
+    conditioning_channels: Count
+    mixtures: Count
+    upsampling: Literal["nearest", "linear", "transposed"]
+    preemphasis: Annotated[float, Field(ge=0, lt=1)]
+    gain: Positive
+    steps: Count
+    batch_size: Count
+    crop_frames: Count
+    learning_rate: Positive
+    precision: Precision
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of the past that an output depends on."""
+        dilations = (2 ** (layer % self.layers_per_stack) for layer in range(self.layers))
+        return 1 + (self.kernel - 1) * sum(dilations)
+
+
+class Params(Size):
+    input: Literal["codes", "scalar"]
+    output: Literal["softmax", "mol"]
+    context_layers: Annotated[int, Field(ge=0, le=14)]
+    context_channels: Count
+    reverse: bool
+    silence_db: Annotated[float, Field(ge=-200, le=0)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _mixture(self) -> "Params":
+        if self.output == "mol" and self.input != "scalar":
+            raise ValueError("vocoder.wavenet.output mol needs vocoder.wavenet.input scalar: 65536 codes have no embedding")
+        return self
