@@ -1,9 +1,9 @@
-"""The generation loop in C++ (``wavenet.cpp``) behind a C ABI: optional, several times as fast as numba, with
-weights in float32 or bfloat16.
+"""The generation loop in C++ (``wavenet.cpp``) behind a C ABI: optional, three times as fast as numba.
 
-Built with g++ (or the compiler in CXX) on first use into ``$XDG_CACHE_HOME/retimbre`` (``~/.cache/retimbre``), under a name that
-holds the source, the flags and the processor, so that a home folder shared by different machines is safe. Before it is used, it is
-checked against the torch reference; whatever goes wrong costs one printed sentence and numba takes over.
+Built with g++ (or the compiler in CXX) on first use into ``$XDG_CACHE_HOME/retimbre``
+(``~/.cache/retimbre``), under a name that holds the source, the flags and the processor, so that a home
+folder shared by different machines is safe. Before it is used, it is checked against the eager step;
+whatever goes wrong costs one printed sentence and numba takes over.
 """
 
 import ctypes
@@ -14,26 +14,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from retimbre.nn.generation.stream import KINDS
+from retimbre.nn.generation import eager
+from retimbre.nn.generation.job import Job
+from retimbre.nn.generation.weights import pack
+from retimbre.nn.wavenet.network import WaveNet
+from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 
 SOURCE = Path(__file__).with_name("wavenet.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")  # no -ffast-math: it
-# would switch the whole process to flush-to-zero when the library is loaded
-TOLERANCE = 1e-4  # of logits against the reference
+# No -ffast-math: it would switch the whole process to flush-to-zero when the library is loaded.
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+TOLERANCE = 1e-4  # of logits against the eager step's
 
-FLOAT, INT64, BYTE = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p  # pointers to arrays
+FLOAT = INT64 = BYTE = ctypes.c_void_p  # pointers to arrays
 
 
 class _Net(ctypes.Structure):
     _fields_ = [
         *((name, FLOAT) for name in ("embedding", "output_bias", "skip_bias", "hidden_bias", "head_bias")),
-        ("stream", BYTE),
+        ("stream", FLOAT),
         ("dilations", INT64),
         ("offsets", INT64),
         *((name, ctypes.c_int32) for name in ("layers", "kernel", "R", "S")),
@@ -55,14 +60,14 @@ class _Job(ctypes.Structure):
     ]
 
 
-def run_job(job) -> None:
-    """Advance the streams of a ``sampler.Job``, in place; needs ``available()``."""
+def run_job(job: Job) -> None:
+    """Advance all streams, in place; needs ``available()``."""
     _run(_library(), job)
 
 
 @cache
 def available() -> bool:
-    """Whether the kernel could be built and agrees with the reference; says why not on stderr, once."""
+    """Whether the kernel could be built and agrees with the eager step; says why not on stderr, once."""
     try:
         _check(_library())
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
@@ -78,16 +83,16 @@ def _library() -> ctypes.CDLL:
     compiler = os.environ.get("CXX") or shutil.which("g++")
     if not compiler:
         raise RuntimeError("there is no g++")
-    key = hashlib.sha256(SOURCE.read_bytes() + repr((compiler, FLAGS, _processor())).encode()).hexdigest()[:16]
+    made_from = SOURCE.read_bytes() + repr((compiler, FLAGS, _processor())).encode()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retimbre"
-    path = folder / f"wavenet-{key}.so"
+    path = folder / f"wavenet-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:  # then one rename: a half-written library is never loaded
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
             built = Path(scratch) / path.name
             command = [compiler, *FLAGS, "-o", str(built), str(SOURCE)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-            os.replace(built, path)
+            os.replace(built, path)  # one rename: a half-written library is never loaded
     library = ctypes.CDLL(str(path))
     library.retimbre_wavenet_run.restype = None
     return library
@@ -97,12 +102,13 @@ def _processor() -> str:
     """What -march=native depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return "".join(line for line in lines[:40] if line.startswith(("model name", "flags", "Features", "CPU part")))
+        telling = ("model name", "flags", "Features", "CPU part")
+        return "".join(line for line in lines[:40] if line.startswith(telling))
     except OSError:
         return platform.processor() + platform.machine()
 
 
-def _run(library: ctypes.CDLL, job) -> None:
+def _run(library: ctypes.CDLL, job: Job) -> None:
     p = job.packed
 
     def at(array: np.ndarray) -> int | None:
@@ -121,9 +127,9 @@ def _run(library: ctypes.CDLL, job) -> None:
         S=p.skip_bias.shape[0],
         residual_scale=p.residual_scale,
     )
-    arrays = {name: at(getattr(job, name)) for name in ("ring", "code", "conditioning", "uniforms", "forced", "codes", "logits")}
+    arrays = ("ring", "code", "conditioning", "uniforms", "forced", "codes", "logits")
     call = _Job(
-        **arrays,
+        **{name: at(getattr(job, name)) for name in arrays},
         position=job.position,
         first_segment=job.first_segment,
         segments=job.conditioning.shape[1],
@@ -131,25 +137,39 @@ def _run(library: ctypes.CDLL, job) -> None:
         n=job.codes.shape[1],
         inverse_temperature=job.inverse_temperature,
     )
-    streams, bfloat16 = ctypes.c_int64(len(job.code)), ctypes.c_int32(p.kind == "bfloat16")
-    library.retimbre_wavenet_run(ctypes.byref(net), ctypes.byref(call), streams, bfloat16)
+    library.retimbre_wavenet_run(ctypes.byref(net), ctypes.byref(call), ctypes.c_int64(len(job.code)))
 
 
 def _check(library: ctypes.CDLL) -> None:
-    """Compare a small network's forced logits with the reference: seven streams use every tile size, both kernels every ring."""
-    from retimbre.nn.generation.sampler import forced_logits
-    from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
+    """Compare a small network's forced logits with the eager step's.
 
-    random = np.random.default_rng(0)
-    codes = random.integers(0, 256, (7, 48), dtype=np.uint8)
-    features = random.standard_normal((7, 4, 4), dtype=np.float32)
+    Seven streams use every tile size, both kernels every ring.
+    """
+    random, B, n, segments = np.random.default_rng(0), 7, 48, 12
+    sizes = {"layers": 5, "layers_per_stack": 4, "residual_channels": 44, "skip_channels": 20}
     for kernel in (2, 3):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(kernel)
-            model = WaveNet(WaveNetConfig(4, 16, 2, layers=5, layers_per_stack=4, kernel=kernel, residual_channels=44, skip_channels=20))
-        for kind in KINDS:
-            reference = forced_logits(model, features, 1, codes, route="eager", weights=kind)
-            logits = forced_logits(model, features, 1, codes, route=lambda job: _run(library, job), weights=kind)
-            difference = np.abs(logits - reference).max()
-            if not difference <= TOLERANCE:
-                raise RuntimeError(f"its logits with {kind} weights differ from the reference by {difference:.2g}")
+            packed = pack(WaveNet(WaveNetConfig(4, 16, 2, kernel=kernel, **sizes)))
+        gates = (B, segments, packed.layers, 2 * packed.residual_channels)
+        job = Job(
+            packed=packed,
+            ring=np.zeros((B, packed.ring_rows, packed.residual_channels), np.float32),
+            code=np.full(B, CODES // 2),
+            position=0,
+            conditioning=random.standard_normal(gates, dtype=np.float32),
+            first_segment=0,
+            hold_length=n // segments,
+            uniforms=np.zeros((B, n), np.float32),
+            inverse_temperature=1.0,
+            forced=random.integers(0, CODES, (B, n), dtype=np.uint8),
+            codes=np.empty((B, n), np.uint8),
+            logits=np.empty((B, n, CODES), np.float32),
+        )
+        written = ("ring", "code", "codes", "logits")
+        reference = replace(job, **{name: getattr(job, name).copy() for name in written})
+        eager.run_job(eager.EagerStep(packed, torch.device("cpu")), reference)
+        _run(library, job)
+        difference = np.abs(job.logits - reference.logits).max()
+        if not difference <= TOLERANCE:
+            raise RuntimeError(f"its logits differ from the eager step's by {difference:.2g}")

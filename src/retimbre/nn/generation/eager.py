@@ -5,20 +5,23 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from retimbre.nn.generation.job import Job
 from retimbre.nn.generation.weights import PackedWeights
 from retimbre.nn.wavenet import mixture
 
 
 class EagerStep:
-    """One sample for B streams with cached states (Le Paine et al. 2016, "Fast Wavenet Generation Algorithm").
+    """One sample for B streams with cached states (Le Paine et al. 2016, "Fast Wavenet Generation").
 
-    A step this small is bound by the number of operations, so: the past taps of all layers are one batched product, the skip sum is
-    one product, and sigmoid(v) = (1 + tanh(v / 2)) / 2 makes the gate one tanh and one multiply-add (the factors are in the weights).
-    What remains in the loop over layers are five operations into buffers that are made once.
+    A step this small is bound by the number of operations, so: the past taps of all layers are one batched
+    product, the skip sum is one product, and sigmoid(v) = (1 + tanh(v / 2)) / 2 makes the gate one tanh and
+    one multiply-add (the factors are in the weights). What remains in the loop over layers are five
+    operations into buffers that are made once.
     """
 
     def __init__(self, packed: PackedWeights, device: torch.device):
-        moved = {f.name: getattr(packed, f.name).to(device) for f in fields(packed) if isinstance(getattr(packed, f.name), Tensor)}
+        tensors = {f.name: getattr(packed, f.name) for f in fields(packed)}
+        moved = {name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)}
         L, R = packed.layers, packed.residual_channels
         past_rows = (packed.kernel - 1) * R
         self.packed, self.device = packed, device
@@ -46,10 +49,12 @@ class EagerStep:
         self.h = torch.zeros(L, B, 2 * R, device=self.device)
         self.gated = torch.zeros(B, L * R, device=self.device)
         self.t = torch.zeros(B, 2 * R, device=self.device)
-        self.views = list(zip(self.x, self.h, self.gated.split(R, 1), self.now, self.residual, self.residual_bias, strict=True))
+        g = self.gated.split(R, 1)
+        self.views = list(zip(self.x, self.h, g, self.now, self.residual, self.residual_bias, strict=True))
 
     def __call__(self, code: Tensor, time: Tensor, conditioning: Tensor, ring: Tensor) -> Tensor:
-        """code (B,), time (), conditioning (B, L, 2 R) times ``halves``, ring (B, rows, R), which is updated -> (B, O)."""
+        """code (B,), time (), conditioning (B, L, 2 R) times ``halves``, ring (B, rows, R), which is updated
+        -> outputs of the head (B, O)."""
         L, B = self.packed.layers, code.shape[0]
         if self.streams != B:
             self._make_buffers(B)
@@ -62,17 +67,19 @@ class EagerStep:
             torch.tanh(h.addmm_(x, now), out=self.t)
             torch.addcmul(filtered, filtered, gate, out=g)  # 2 tanh(f) sigmoid(v)
             if layer < L - 1:
-                torch.add(bias, x, alpha=self.packed.residual_scale, out=self.x[layer + 1]).addmm_(g, residual)
+                following = torch.add(bias, x, alpha=self.packed.residual_scale, out=self.x[layer + 1])
+                following.addmm_(g, residual)
         ring.index_copy_(1, self.offsets + (time & self.masks), self.x.transpose(0, 1))
         skip = torch.addmm(self.skip_bias, self.gated, self.skip).relu_()
-        return torch.addmm(self.head_bias, torch.addmm(self.hidden_bias, skip, self.hidden).relu_(), self.head)
+        hidden = torch.addmm(self.hidden_bias, skip, self.hidden).relu_()
+        return torch.addmm(self.head_bias, hidden, self.head)
 
     def draw(self, outputs: Tensor, inverse_temperature: float | Tensor, uniforms: Tensor) -> Tensor:
         """Outputs of the head (B, O) -> codes (B,)."""
         return (mixture.draw if self.packed.mixtures else pick)(outputs, inverse_temperature, uniforms)
 
 
-def pick(logits: Tensor, inverse_temperature: float, uniforms: Tensor) -> Tensor:
+def pick(logits: Tensor, inverse_temperature: float | Tensor, uniforms: Tensor) -> Tensor:
     """Inverse-CDF sampling of logits (B, 256) with given uniforms (B,) -> codes (B,)."""
     p = torch.exp((logits - logits.amax(-1, keepdim=True)) * inverse_temperature)
     below = p.cumsum(-1)
@@ -80,37 +87,26 @@ def pick(logits: Tensor, inverse_temperature: float, uniforms: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def run(
-    step: EagerStep,
-    ring: Tensor,
-    code: Tensor,
-    position: int,
-    conditioning: Tensor,
-    first_segment: int,
-    hold_length: int,
-    uniforms: Tensor,
-    inverse_temperature: float,
-    forced: Tensor | None,
-    codes: Tensor,
-    logits: Tensor | None,
-) -> None:
-    """Advance all streams by n samples, in place; shapes as in ``sampler.Job``. Arrays live on the CPU, the loop on the step's device."""
+def run_job(step: EagerStep, job: Job) -> None:
+    """Advance all streams, in place; the loop runs on the step's device."""
     device = step.device
-    working_ring, current = ring.to(device), code.to(device)
-    conditioning, uniforms = conditioning.to(device) * step.halves, uniforms.to(device)
-    forced = None if forced is None else forced.to(device, torch.int64)
-    drawn = torch.empty(codes.shape, dtype=codes.dtype, device=device)
-    times = torch.arange(position, position + codes.shape[1], device=device)
-    for i in range(codes.shape[1]):
-        segment = (position + i) // hold_length - first_segment
-        z = step(current, times[i], conditioning[:, segment], working_ring)
-        current = step.draw(z, inverse_temperature, uniforms[:, i])
+    ring, current, uniforms, forced = (
+        torch.from_numpy(array).to(device) for array in (job.ring, job.code, job.uniforms, job.forced)
+    )
+    forced = forced.to(torch.int64)
+    conditioning = torch.from_numpy(job.conditioning).to(device) * step.halves
+    drawn = torch.empty(job.codes.shape, dtype=torch.int64, device=device)
+    times = torch.arange(job.position, job.position + job.codes.shape[1], device=device)
+    logits = torch.from_numpy(job.logits)
+    for i in range(job.codes.shape[1]):
+        segment = (job.position + i) // job.hold_length - job.first_segment
+        z = step(current, times[i], conditioning[:, segment], ring)
+        current = step.draw(z, job.inverse_temperature, uniforms[:, i])
         drawn[:, i] = current
-        if logits is not None:
+        if logits.shape[1]:
             logits[:, i] = z
-        if forced is not None:
+        if forced.shape[1]:
             current = forced[:, i]
-    codes.copy_(drawn)
-    code.copy_(current)
-    if device.type != "cpu":
-        ring.copy_(working_ring)
+    job.codes[:] = drawn.cpu().numpy()
+    job.code[:] = current.cpu().numpy()
+    job.ring[:] = ring.cpu().numpy()

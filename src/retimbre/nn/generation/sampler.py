@@ -1,63 +1,64 @@
 """Draw codes from a WaveNet, in one go or in chunks with carried state, by one of several routes.
 
-Every route reads the same packed weights and the same state and draws by the inverse CDF of given uniforms, so all of them give
-the same codes (up to a draw that falls within rounding, about 1e-6, of the edge between two codes).
+Every route reads the same packed weights and the same state and draws by the inverse CDF of given uniforms,
+so all of them give the same codes (up to a draw that falls within rounding, about 1e-6, of the edge between
+two codes). What each is for (one stream on one core, 20 layers of 64 channels, benchmarks/results.md):
+
+- ``numba``, the default on a CPU: 13,000 samples/s, five times the eager step, without a build tool.
+- ``cpp``: 40,000 samples/s, the only route that is faster than real time (16,000) at this size. It needs g++
+  and is never chosen by itself: what a seed gives does not depend on whether a compiler is installed.
+- ``cuda``, the default on a GPU: the eager step as one CUDA graph.
+- ``eager``: plain torch, which the others are checked against; for any other device.
 """
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.generation.stream import rounded
+from retimbre.nn.generation import cpp_kernel, eager, numba_kernel
+from retimbre.nn.generation.cuda import GraphedStep
+from retimbre.nn.generation.job import Job
 from retimbre.nn.generation.weights import PackedWeights, pack
-from retimbre.nn.wavenet.network import SEGMENTS_PER_FRAME, WaveNet, check_features
+from retimbre.nn.wavenet.network import WaveNet, check_features
+from retimbre.nn.wavenet.options import SEGMENTS_PER_FRAME
 
-ROUTES = ("auto", "numba", "cpp", "eager", "cuda")
-BLOCK_FRAMES = 64  # conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length
+# Conditioning is computed for this many frames at a time, on a fixed grid: memory does not grow with length.
+BLOCK_FRAMES = 64
 MAX_TILE = 8  # streams that one thread advances together, sharing every weight that it reads
 
 
 class State:
-    """What is carried from chunk to chunk: the rings of past layer inputs, the last code, the position, the random generator.
+    """What is carried from chunk to chunk: rings of past layer inputs, last code, position, generator.
 
-    ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's entropy. The model's
-    weights are packed once, here, as "float32" or "bfloat16" (see ``stream``); ``copy`` gives an independent state (a branch point),
-    ``take`` one whose streams go on from chosen streams of this one.
+    ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's
+    entropy. The model's weights are packed once, here; ``take`` branches off.
     """
 
-    def __init__(self, model: WaveNet, streams: int, seed: int | None = None, weights: str = "float32"):
-        self.packed: PackedWeights = rounded(pack(model), weights)
+    def __init__(self, model: WaveNet, streams: int, seed: int | None = None):
+        self.packed: PackedWeights = pack(model)
         self.ring = np.zeros((streams, self.packed.ring_rows, self.packed.residual_channels), np.float32)
         self.code = np.full(streams, model.config.silence, np.int64)
         self.position = 0  # samples generated so far
         self.random = np.random.default_rng(seed)
-        self.past = np.zeros((streams, 0), np.int64)  # inputs that a context stack still has to see, from the edge of a segment
+        self.past = np.zeros((streams, 0), np.int64)  # inputs for a context stack, from a segment's edge on
         self._context: tuple[int, Tensor] | None = None  # (segment, what the stack adds to its gates)
-        self._block: tuple[tuple[int, int], np.ndarray] | None = None  # ((block number, frames), conditioning)
-        self._step = None  # the eager route's weights on its device
-        self._graphed = None  # the same with the buffers and the graph of the cuda route
+        self._block: tuple[tuple[int, int], np.ndarray] | None = None  # ((block, frames), conditioning)
+        self._step: eager.EagerStep | None = None  # the weights on the eager route's device
+        self._graphed: GraphedStep | bool | None = None  # the cuda route's step; False: it failed
 
     @property
     def streams(self) -> int:
         return len(self.code)
 
-    def copy(self) -> "State":
-        other = object.__new__(State)
-        other.__dict__.update(self.__dict__)
-        other.ring, other.code = self.ring.copy(), self.code.copy()  # all else is replaced when it changes, never written to
-        other.random = np.random.default_rng()
-        other.random.bit_generator.state = self.random.bit_generator.state
-        return other
-
     def take(self, rows: np.ndarray) -> "State":
         """A state of ``len(rows)`` streams, stream i going on from this one's stream ``rows[i]``.
 
-        The random generator is shared. All streams must have the same features and domain.
+        The random generator is shared. All streams must have the same features and domain, or stay in their
+        rows.
         """
         other = object.__new__(State)
         other.__dict__.update(self.__dict__)
@@ -67,29 +68,6 @@ class State:
         if len(rows) != self.streams:
             other._block, other._graphed = None, None  # made for another number of streams
         return other
-
-
-@dataclass
-class Job:
-    """n samples of B streams within one conditioning block."""
-
-    packed: PackedWeights
-    ring: np.ndarray  # (B, rows, R) float32, updated
-    code: np.ndarray  # (B,) int64, updated
-    position: int  # of the first sample
-    conditioning: np.ndarray  # (B, M, L, 2 R) float32
-    first_segment: int  # the segment that conditioning[:, 0] belongs to
-    hold_length: int  # samples per segment
-    uniforms: np.ndarray  # (B, n) float32 in [0, 1)
-    inverse_temperature: float
-    forced: np.ndarray  # (B, n) uint8 (uint16 with a mixture of logistics), or (B, 0): draw freely
-    codes: np.ndarray  # (B, n), same type, written
-    logits: np.ndarray  # (B, n, O) float32, written, or (B, 0, O)
-
-    def streams(self, start: int, stop: int) -> "Job":
-        """The same job for some of the streams; the arrays are views."""
-        cut = {name: getattr(self, name)[start:stop] for name in ("ring", "code", "conditioning", "uniforms", "forced", "codes", "logits")}
-        return Job(**{**self.__dict__, **cut})
 
 
 def generate(
@@ -103,24 +81,23 @@ def generate(
     route: str = "auto",
     threads: int = 1,
     state: State | None = None,
-    weights: str = "float32",
 ) -> np.ndarray:
-    """Draw codes (B, length): of mu-law, uint8; of 16-bit audio, uint16, where the network's output is a mixture of logistics.
+    """Codes (B, length), drawn: mu-law, uint8; 16-bit, uint16, where the output is a mixture of logistics.
 
-    ``features`` (B, F, T) in dB (un-normalised: the model normalises), frame t centred on sample t * hop_length; ``domain`` (B,)
-    or one for all. ``length`` None generates (T - 1) * hop_length samples. ``uniforms`` (B, length) in [0, 1) fixes the draws,
-    else they come from ``seed`` (None: the system's entropy). ``temperature`` > 0 divides the logits.
+    ``features`` (B, F, T) in dB (the model normalises), frame t centred on sample t * hop_length;
+    ``domain`` (B,) or one for all. ``length`` None generates (T - 1) * hop_length samples. ``uniforms`` (B,
+    length) in [0, 1) fixes the draws, else they come from ``seed`` (None: the system's entropy).
+    ``temperature`` > 0 divides the logits.
 
-    With ``state`` (see ``State``) the generation goes on where that state stands, and the state is updated; ``features`` are always
-    those of the whole signal from sample 0. Chunks of any sizes give the same codes as one call.
+    With ``state`` (see ``State``) the generation goes on where that state stands, and the state is updated;
+    ``features`` are always those of the whole signal from sample 0. Chunks of any sizes give the same codes
+    as one call.
 
-    ``route``: "numba" (default on a CPU), "cpp" (faster, needs g++, falls back to numba), "eager" (torch, any device), "cuda" (the
-    eager step as a CUDA graph, default on a GPU; falls back to numba for a model that is not on one, to eager where it cannot be recorded).
-    A mixture of logistics is not drawn by "cpp", which refuses.
-    ``threads`` share the streams. ``weights`` "bfloat16" rounds the matrices, for speed on the C++ route; a ``state`` has its own.
+    ``route``: auto or one of ``ROUTES`` (see the module). cpp falls back to numba where it cannot be built,
+    cuda to eager where the step cannot be recorded, each with a sentence. ``threads`` share the streams.
     Raises RetimbreError for shapes, lengths, temperatures or routes that cannot work.
     """
-    return _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, weights, None, False)[0]
+    return _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, None)[0]
 
 
 def forced_logits(
@@ -129,45 +106,44 @@ def forced_logits(
     domain: Tensor | np.ndarray | int,
     codes: Tensor | np.ndarray,
     route: str = "auto",
-    threads: int = 1,
     state: State | None = None,
-    weights: str = "float32",
 ) -> np.ndarray:
-    """Outputs (B, N, O) of the cached loop, logits of 256 codes or a mixture's parameters, when it is fed ``codes`` (B, N).
+    """Outputs (B, N, O) of the cached loop, logits or a mixture's parameters, fed with ``codes`` (B, N).
 
-    Equal to ``model(shift_right(codes, silence), features, domain)`` for a fresh state; a carried state goes on from there.
+    Equal to ``model(shift_right(codes, silence), features, domain)`` for a fresh state; a carried state
+    goes on from there.
     """
     codes = np.asarray(codes)
     zeros = np.zeros(codes.shape, np.float32)
-    return _run(model, features, domain, codes.shape[1], 1.0, zeros, None, route, threads, state, weights, codes, True)[1]
+    return _run(model, features, domain, codes.shape[1], 1.0, zeros, None, route, 1, state, codes)[1]
 
 
 @torch.no_grad()
-def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, weights, forced, want_logits):
+def _run(model, features, domain, length, temperature, uniforms, seed, route, threads, state, forced):
+    """Codes (B, length) and outputs (B, length, O), the latter if codes are ``forced``."""
     config = model.config
     device = model.feature_mean_db.device
     features = torch.as_tensor(features).to(device)
-    if features.dim() != 3:
-        raise RetimbreError(f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {tuple(features.shape)}.")
-    B, T = features.shape[0], features.shape[2]
-    domain = torch.as_tensor(domain, device=device, dtype=torch.int64).reshape(-1).expand(B)
-    if state is None:
-        state = State(model, B, seed, weights)
+    B, T = features.shape[0], features.shape[-1]
+    state = State(model, B, seed) if state is None else state
     length = (T - 1) * config.hop_length - state.position if length is None else length
     check_features(config, features, state.position + length)
+    domain = torch.as_tensor(domain, device=device, dtype=torch.int64).reshape(-1).expand(B)
     _check(config, domain, length, temperature, uniforms, threads, state, B)
     advance = _route(route, device, state.packed)
 
     kind = np.uint8 if config.output == "softmax" else np.uint16
+    forced = None if forced is None else forced.astype(kind)
     codes = np.empty((B, length), kind)
-    logits = np.empty((B, length if want_logits else 0, config.outputs), np.float32)
+    logits = np.empty((B, 0 if forced is None else length, config.outputs), np.float32)
     block_length = BLOCK_FRAMES * config.hop_length
     done = 0
     while done < length:
         block = state.position // block_length
         n = min((block + 1) * block_length - state.position, length - done)
-        conditioning, first_segment = _conditioning(model, features, domain, state, block), block * BLOCK_FRAMES * SEGMENTS_PER_FRAME
-        if model.context is not None:  # one segment at a time: the next one's conditioning depends on its samples
+        conditioning = _conditioning(model, features, domain, state, block)
+        first_segment = block * BLOCK_FRAMES * SEGMENTS_PER_FRAME
+        if model.context is not None:  # by segment: the next one's conditioning depends on its samples
             segment = state.position // config.hold_length
             n = min(n, (segment + 1) * config.hold_length - state.position)
             conditioning = conditioning[:, segment - first_segment, None] + _context(model, state, segment)
@@ -187,15 +163,14 @@ def _run(model, features, domain, length, temperature, uniforms, seed, route, th
             hold_length=config.hold_length,
             uniforms=drawn,
             inverse_temperature=1.0 / temperature,
-            forced=np.empty((B, 0), kind) if forced is None else np.ascontiguousarray(forced[:, now], dtype=kind),
+            forced=np.empty((B, 0), kind) if forced is None else np.ascontiguousarray(forced[:, now]),
             codes=np.empty((B, n), kind),
-            logits=np.empty((B, n if want_logits else 0, config.outputs), np.float32),
+            logits=np.empty((B, 0 if forced is None else n, config.outputs), np.float32),
         )
         before = state.code.copy()
         advance(job, threads, state, device)
         codes[:, now] = job.codes
-        if want_logits:
-            logits[:, now] = job.logits
+        logits[:, now] = job.logits
         state.position += n
         done += n
         if model.context is not None:
@@ -208,11 +183,11 @@ def _check(config, domain, length, temperature, uniforms, threads, state, B) -> 
     if length < 1:
         raise RetimbreError(f"the number of samples to generate must be at least 1, not {length}.")
     if not temperature > 0:
-        raise RetimbreError(f"vocoder.wavenet_temperature must be greater than 0, not {temperature}.")
+        raise RetimbreError(f"the temperature of the sampling must be greater than 0, not {temperature}.")
     if threads < 1:
         raise RetimbreError(f"the number of generation threads must be at least 1, not {threads}.")
     if state.streams != B:
-        raise RetimbreError(f"the generation state holds {state.streams} streams, but features for {B} were given.")
+        raise RetimbreError(f"the generation state holds {state.streams} streams, but features are of {B}.")
     if uniforms is not None and uniforms.shape != (B, length):
         raise RetimbreError(f"uniforms must have the shape {(B, length)}, not {tuple(uniforms.shape)}.")
     if int(domain.min()) < 0 or int(domain.max()) >= config.n_domains:
@@ -220,15 +195,14 @@ def _check(config, domain, length, temperature, uniforms, threads, state, B) -> 
 
 
 def _conditioning(model: WaveNet, features: Tensor, domain: Tensor, state: State, block: int) -> np.ndarray:
-    """Gate inputs of one block of frames, (B, M, L, 2 R); the last one is kept, for streaming in small chunks."""
+    """Gate inputs of one block of frames, (B, M, L, 2 R); the last is kept, for small chunks."""
     T = features.shape[2]
     if state._block is None or state._block[0] != (block, T):
-        start = block * BLOCK_FRAMES
-        stop = min(start + BLOCK_FRAMES, T)
-        h = model.segments(features, domain, start * SEGMENTS_PER_FRAME, stop * SEGMENTS_PER_FRAME).cpu().float()
+        frames = block * BLOCK_FRAMES, min((block + 1) * BLOCK_FRAMES, T)
+        h = model.segments(features, domain, *(SEGMENTS_PER_FRAME * frame for frame in frames)).cpu().float()
         p = state.packed
-        gates = torch.matmul(h, p.projection).add_(p.projection_bias).view(*h.shape[:2], p.layers, 2 * p.residual_channels)
-        state._block = ((block, T), gates.numpy())
+        gates = torch.matmul(h, p.projection).add_(p.projection_bias)
+        state._block = ((block, T), gates.view(*h.shape[:2], p.layers, 2 * p.residual_channels).numpy())
     return state._block[1]
 
 
@@ -246,28 +220,8 @@ def _context(model: WaveNet, state: State, segment: int) -> np.ndarray:
     return state._context[1].view(-1, 1, p.layers, 2 * p.residual_channels).numpy()
 
 
-def _route(name, device: torch.device, packed: PackedWeights):
-    if callable(name):  # a kernel under test
-        return _tiled(name)
-    if name not in ROUTES:
-        raise RetimbreError(f"the generation route must be one of {', '.join(ROUTES)}, not {name}.")
-    if name == "cpp" and packed.mixtures:
-        raise RetimbreError("the generation route cpp draws 8-bit codes only: choose numba or eager with vocoder.wavenet_output mol.")
-    if name == "auto":
-        name = {"cpu": "numba", "cuda": "cuda"}.get(device.type, "eager")
-    if name == "cpp":
-        from retimbre.nn.generation import cpp_kernel
-
-        return _tiled(cpp_kernel.run_job) if cpp_kernel.available() else _tiled(_run_numba)
-    if name == "cuda" and device.type == "cuda":
-        return _run_cuda
-    if name == "cuda":
-        print("The generation route cuda is not used (the model is not on a GPU); numba takes over.", file=sys.stderr)
-    return _run_eager if name == "eager" else _tiled(_run_numba)
-
-
 def _tiled(run_job):
-    """Streams are dealt to the threads in tiles; kernels release the GIL."""
+    """A kernel's route: streams are dealt to the threads in tiles; kernels release the GIL."""
 
     def advance(job: Job, threads: int, state: State, device: torch.device) -> None:
         B = len(job.code)
@@ -283,54 +237,48 @@ def _tiled(run_job):
     return advance
 
 
-def _run_numba(job: Job) -> None:
-    from retimbre.nn.generation.numba_kernel import run_streams  # compiled on first use, not on import
-
-    p = job.packed
-    matrices = (p.embedding, p.gate, p.output, p.output_bias, p.skip_bias, p.hidden, p.hidden_bias, p.head, p.head_bias)
-    run_streams(
-        *(m.numpy() for m in matrices), p.dilations, p.offsets, np.float32(p.residual_scale), p.mixtures, job.ring, job.code, job.position,
-        job.conditioning, job.first_segment, job.hold_length, job.uniforms, np.float32(job.inverse_temperature), job.forced,
-        job.codes, job.logits,
-    )  # fmt: skip
-
-
-def _run_eager(job: Job, threads: int, state: State, device: torch.device) -> None:
-    from retimbre.nn.generation import eager
-
-    eager.run(_eager_step(state, device), *_tensors(job))
-
-
-def _run_cuda(job: Job, threads: int, state: State, device: torch.device) -> None:
-    from retimbre.nn.generation.cuda import GraphedStep
-
-    try:
-        if state._graphed is None:  # False: it failed before
-            graphed = GraphedStep(_eager_step(state, device), torch.from_numpy(job.ring), BLOCK_FRAMES * SEGMENTS_PER_FRAME)
-            graphed.capture()
-            state._graphed = graphed
-    except RuntimeError as error:  # torch's own: out of memory, or a driver that cannot record
-        print(f"The step is not run as a CUDA graph ({str(error).splitlines()[0]}); eager takes over.", file=sys.stderr)
-        state._graphed = False
-    if state._graphed:
-        state._graphed.run(*_tensors(job))
-    else:
-        _run_eager(job, threads, state, device)
-
-
-def _eager_step(state: State, device: torch.device):
-    from retimbre.nn.generation import eager
-
+def _eager_step(state: State, device: torch.device) -> eager.EagerStep:
     if state._step is None or state._step.device != device:
         state._step = eager.EagerStep(state.packed, device)
     return state._step
 
 
-def _tensors(job: Job) -> tuple:
-    """A job as the torch routes take it, see ``eager.run``."""
-    return (
-        torch.from_numpy(job.ring), torch.from_numpy(job.code), job.position, torch.from_numpy(job.conditioning),
-        job.first_segment, job.hold_length, torch.from_numpy(job.uniforms), job.inverse_temperature,
-        torch.from_numpy(job.forced) if job.forced.shape[1] else None, torch.from_numpy(job.codes),
-        torch.from_numpy(job.logits) if job.logits.shape[1] else None,
-    )  # fmt: skip
+def _eager(job: Job, threads: int, state: State, device: torch.device) -> None:
+    eager.run_job(_eager_step(state, device), job)
+
+
+def _graphed(job: Job, threads: int, state: State, device: torch.device) -> None:
+    try:
+        if state._graphed is None:
+            segments = BLOCK_FRAMES * SEGMENTS_PER_FRAME
+            graphed = GraphedStep(_eager_step(state, device), state.streams, segments)
+            graphed.capture()
+            state._graphed = graphed
+    except RuntimeError as error:  # torch's own: out of memory, or a driver that cannot record
+        reason = str(error).splitlines()[0]
+        print(f"The step is not run as a CUDA graph ({reason}); eager takes over.", file=sys.stderr)
+        state._graphed = False
+    if state._graphed:
+        state._graphed.run_job(job)
+    else:
+        _eager(job, threads, state, device)
+
+
+ROUTES = {
+    "numba": _tiled(numba_kernel.run_job),
+    "cpp": _tiled(cpp_kernel.run_job),
+    "eager": _eager,
+    "cuda": _graphed,
+}
+
+
+def _route(name: str, device: torch.device, packed: PackedWeights):
+    if name == "auto":
+        name = {"cpu": "numba", "cuda": "cuda"}.get(device.type, "eager")
+    if name not in ROUTES:
+        raise RetimbreError(f"the generation route must be auto or one of {', '.join(ROUTES)}, not {name}.")
+    if name == "cuda" and device.type != "cuda":
+        raise RetimbreError("the generation route cuda needs a model on a GPU: use numba.")
+    if name == "cpp" and packed.mixtures:
+        raise RetimbreError("the generation route cpp draws 8-bit codes: use numba for output mol.")
+    return ROUTES["numba" if name == "cpp" and not cpp_kernel.available() else name]

@@ -1,6 +1,6 @@
 // The WaveNet generation loop, vectorised by GCC/Clang vector extensions: no intrinsics, no dependency.
-// Channels are padded to multiples of 16 (weights.py); the output channel is the vector index. The matrices come as one stream of
-// float32 or bfloat16 (stream.py); everything else, and all arithmetic, is float32.
+// Channels are padded to multiples of 16, and the matrices come as one stream (weights.py); the output
+// channel is the vector index. All is float32.
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -13,7 +13,6 @@ constexpr int W = 8;
 typedef float vec __attribute__((vector_size(4 * W)));
 typedef float vec_unaligned __attribute__((vector_size(4 * W), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(4 * W)));
-typedef int32_t ivec_unaligned __attribute__((vector_size(4 * W), aligned(4)));
 static inline vec load(const float* p) { return (vec) * (const vec_unaligned*)p; }
 static inline void store(float* p, vec v) { *(vec_unaligned*)p = (vec_unaligned)v; }
 static inline vec at_most(vec a, vec b) { return a < b ? a : b; }
@@ -58,29 +57,15 @@ static inline vec exp_of(vec x) {
   return p * (vec)((n + 127) << 23);
 }
 
-// How the weights of two neighbouring rows (k even) of one vector of columns become floats. In memory every product's matrix is cut
-// into panels of at most PANEL columns, rows of a panel follow each other, and the products lie in the order in which a step needs
-// them: a step reads its weights once, front to back (see stream.py).
+// In memory every product's matrix is cut into panels of at most PANEL columns, rows of a panel follow each
+// other, and the products lie in the order in which a step needs them: it reads its weights front to back.
 constexpr int PANEL = 128;
-struct Float32 {
-  typedef float stored;
-  static inline void two_rows(const stored* w, int k, int width, vec& a, vec& b) {
-    a = load(w + k * width), b = load(w + (k + 1) * width);
-  }
-  static inline const stored* after(const stored* w, int rows, int width) { return w + rows * width; }
-};
-struct Bfloat16 {  // 32 bits hold the upper halves of row k's float (below) and of row k + 1's (above)
-  typedef int32_t stored;
-  static inline void two_rows(const stored* w, int k, int width, vec& a, vec& b) {
-    const ivec pair = *(const ivec_unaligned*)(w + k / 2 * width);
-    a = (vec)(pair << 16), b = (vec)(pair & (int32_t)0xffff0000);
-  }
-  static inline const stored* after(const stored* w, int rows, int width) { return w + rows / 2 * width; }
-};
-// y[b] += x[b] w for NB streams and NV vectors of columns; every weight is loaded once for all streams. With few
-// accumulators even and odd rows have their own, so that additions do not wait for each other.
-template <int NB, int NV, class Kind>
-static inline void add_columns(float* const* y, const float* const* x, int rows, const typename Kind::stored* w, int width, int at) {
+
+// y[b] += x[b] w for NB streams and NV vectors of columns; every weight is loaded once for all streams. With
+// few accumulators even and odd rows have their own, so that additions do not wait for each other.
+template <int NB, int NV>
+static inline void add_columns(float* const* y, const float* const* x, int rows, const float* w, int width,
+                               int at) {
   constexpr int PARTS = NB * NV <= 4 ? 2 : 1;
   vec sum[PARTS][NB][NV];
   for (int p = 0; p < PARTS; ++p)
@@ -91,8 +76,7 @@ static inline void add_columns(float* const* y, const float* const* x, int rows,
     float now[NB][2];
     for (int b = 0; b < NB; ++b) now[b][0] = x[b][k], now[b][1] = x[b][k + 1];
     for (int v = 0; v < NV; ++v) {
-      vec even, odd;
-      Kind::two_rows(w + W * v, k, width, even, odd);
+      const vec even = load(w + W * v + k * width), odd = load(w + W * v + (k + 1) * width);
       for (int b = 0; b < NB; ++b) {
         sum[0][b][v] += even * now[b][0];
         sum[PARTS - 1][b][v] += odd * now[b][1];
@@ -100,12 +84,14 @@ static inline void add_columns(float* const* y, const float* const* x, int rows,
     }
   }
   for (int b = 0; b < NB; ++b)
-    for (int v = 0; v < NV; ++v) store(y[b] + at + W * v, PARTS == 2 ? sum[0][b][v] + sum[PARTS - 1][b][v] : sum[0][b][v]);
+    for (int v = 0; v < NV; ++v)
+      store(y[b] + at + W * v, PARTS == 2 ? sum[0][b][v] + sum[PARTS - 1][b][v] : sum[0][b][v]);
 }
 
 // y[b][:columns] += x[b] w; then w points at the next product.
-template <int NB, class Kind>
-static inline void add_product(float* const* y, const float* const* x, int rows, int columns, const typename Kind::stored*& w) {
+template <int NB>
+static inline void add_product(float* const* y, const float* const* x, int rows, int columns,
+                               const float*& w) {
   constexpr int WIDE = NB == 1 ? 8 : NB == 2 ? (W == 16 ? 8 : 4) : (W == 16 ? 4 : 2);
   float* shifted[NB];
   for (int done = 0, width = PANEL; done < columns; done += width) {
@@ -113,13 +99,13 @@ static inline void add_product(float* const* y, const float* const* x, int rows,
     for (int b = 0; b < NB; ++b) shifted[b] = y[b] + done;
     int at = 0;
 #define COLUMNS(NV) \
-  for (; width - at >= NV * W; at += NV * W) add_columns<NB, NV, Kind>(shifted, x, rows, w, width, at);
+  for (; width - at >= NV * W; at += NV * W) add_columns<NB, NV>(shifted, x, rows, w, width, at);
     COLUMNS(WIDE)
     if (WIDE > 4) COLUMNS(4)
     if (WIDE > 2) COLUMNS(2)
     COLUMNS(1)
 #undef COLUMNS
-    w = Kind::after(w, rows, width);
+    w += rows * width;
   }
 }
 
@@ -147,7 +133,7 @@ static int pick(const float* logits, float inverse_temperature, float uniform) {
 
 struct Net {
   const float *embedding, *output_bias, *skip_bias, *hidden_bias, *head_bias;
-  const void* stream;  // per layer: gate, output (of the last layer only the skip columns); then hidden, head
+  const float* stream;  // per layer: gate, output (of the last the skip columns alone); then hidden, head
   const int64_t *dilations, *offsets;
   int32_t layers, kernel, R, S;
   float residual_scale;
@@ -164,7 +150,7 @@ struct Job {
   float inverse_temperature;
 };
 
-template <int NB, class Kind>
+template <int NB>
 static void run(const Net& net, const Job& job, int64_t first) {
   const int R = net.R, S = net.S, G = 2 * R, taps = net.kernel - 1, L = net.layers;
   const int64_t rows = net.offsets[L];
@@ -173,12 +159,13 @@ static void run(const Net& net, const Job& job, int64_t first) {
   const auto take = [&](int n) { float* p = next; next += n; return p; };
   float *x[NB], *h[NB], *g[NB], *y[NB], *sum[NB], *skip[NB], *hidden[NB], *z[NB], *ring[NB];
   for (int b = 0; b < NB; ++b) {
-    x[b] = take(net.kernel * R), h[b] = take(G), g[b] = take(R), y[b] = take(R + S), skip[b] = take(S), hidden[b] = take(S), z[b] = take(CODES);
+    x[b] = take(net.kernel * R), h[b] = take(G), g[b] = take(R), y[b] = take(R + S);
+    skip[b] = take(S), hidden[b] = take(S), z[b] = take(CODES);
     sum[b] = y[b] + R;
     ring[b] = job.ring + (size_t)(first + b) * rows * R;
   }
   for (int64_t i = 0; i < job.n; ++i) {
-    const typename Kind::stored* weights = (const typename Kind::stored*)net.stream;
+    const float* weights = net.stream;
     const int64_t t = job.position + i, segment = t / job.hold_length - job.first_segment;
     for (int l = 0; l < L; ++l)  // what the layers will read of the past, most of it long out of the caches
       for (int b = 0; b < NB; ++b)
@@ -194,12 +181,14 @@ static void run(const Net& net, const Job& job, int64_t first) {
       const int64_t d = net.dilations[l], mask = taps * d - 1;
       for (int b = 0; b < NB; ++b) {
         float* layer_ring = ring[b] + net.offsets[l] * R;
-        for (int k = 0; k < taps; ++k) memcpy(x[b] + k * R, layer_ring + ((t - (taps - k) * d) & mask) * R, 4 * R);
+        for (int k = 0; k < taps; ++k)
+          memcpy(x[b] + k * R, layer_ring + ((t - (taps - k) * d) & mask) * R, 4 * R);
         memcpy(x[b] + taps * R, y[b], 4 * R);
         memcpy(layer_ring + (t & mask) * R, y[b], 4 * R);
-        memcpy(h[b], job.conditioning + ((size_t)((first + b) * job.segments + segment) * L + l) * G, 4 * G);
+        const size_t gates = (size_t)((first + b) * job.segments + segment) * L + l;
+        memcpy(h[b], job.conditioning + gates * G, 4 * G);
       }
-      add_product<NB, Kind>(h, x, net.kernel * R, G, weights);
+      add_product<NB>(h, x, net.kernel * R, G, weights);
       const float* bias = net.output_bias + (size_t)l * R;
       for (int b = 0; b < NB; ++b)
         for (int j = 0; j < R; j += W) {
@@ -207,19 +196,19 @@ static void run(const Net& net, const Job& job, int64_t first) {
           store(y[b] + j, load(y[b] + j) * net.residual_scale + load(bias + j));
         }
       if (l < L - 1)
-        add_product<NB, Kind>(y, g, R, R + S, weights);
+        add_product<NB>(y, g, R, R + S, weights);
       else  // the last residual output would go nowhere
-        add_product<NB, Kind>(sum, g, R, S, weights);
+        add_product<NB>(sum, g, R, S, weights);
     }
     for (int b = 0; b < NB; ++b) {
       for (int j = 0; j < S; j += W) store(skip[b] + j, at_least(load(y[b] + R + j), vec{}));
       memcpy(hidden[b], net.hidden_bias, 4 * S);
       memcpy(z[b], net.head_bias, 4 * CODES);
     }
-    add_product<NB, Kind>(hidden, skip, S, S, weights);
+    add_product<NB>(hidden, skip, S, S, weights);
     for (int b = 0; b < NB; ++b)
       for (int j = 0; j < S; j += W) store(hidden[b] + j, at_least(load(hidden[b] + j), vec{}));
-    add_product<NB, Kind>(z, hidden, S, CODES, weights);
+    add_product<NB>(z, hidden, S, CODES, weights);
     for (int b = 0; b < NB; ++b) {
       const size_t at = (size_t)(first + b) * job.n + i;
       const int drawn = pick(z[b], job.inverse_temperature, job.uniforms[at]);
@@ -230,17 +219,9 @@ static void run(const Net& net, const Job& job, int64_t first) {
   }
 }
 
-template <class Kind>
-static void run_all(const Net& net, const Job& job, int64_t streams) {
+extern "C" void retimbre_wavenet_run(const Net* net, const Job* job, int64_t streams) {
   int64_t b = 0;
-  for (; b + 4 <= streams; b += 4) run<4, Kind>(net, job, b);
-  for (; b + 2 <= streams; b += 2) run<2, Kind>(net, job, b);
-  for (; b < streams; ++b) run<1, Kind>(net, job, b);
-}
-
-extern "C" void retimbre_wavenet_run(const Net* net, const Job* job, int64_t streams, int32_t bfloat16) {
-  if (bfloat16)
-    run_all<Bfloat16>(*net, *job, streams);
-  else
-    run_all<Float32>(*net, *job, streams);
+  for (; b + 4 <= streams; b += 4) run<4>(*net, *job, b);
+  for (; b + 2 <= streams; b += 2) run<2>(*net, *job, b);
+  for (; b < streams; ++b) run<1>(*net, *job, b);
 }

@@ -1,10 +1,12 @@
 """A WaveNet's weights as contiguous float32 matrices, shared by every generation route.
 
-Channel counts are padded with zeros to multiples of 16 (a padded channel stays exactly zero through the gate), so that kernels
-need no remainder loops; the constant scales of the residual and skip paths are folded into the matrices.
+Channel counts are padded with zeros to multiples of 16 (a padded channel stays exactly zero through the
+gate), so that kernels need no remainder loops; the constant scales of the residual and skip paths are
+folded into the matrices.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +17,13 @@ from torch import Tensor
 from retimbre.nn.wavenet.network import WaveNet
 
 MULTIPLE = 16  # floats in the widest vector register
+PANEL = 128  # columns, as in wavenet.cpp
+ALIGNMENT = 64  # bytes: one cache line
 
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """All arrays are CPU tensors, float32, C-contiguous, input-major (the output channel is the fastest axis)."""
+    """CPU tensors, float32, C-contiguous, input-major (the output channel is the fastest axis)."""
 
     embedding: Tensor  # (codes, R): the first layer's input for every code that a sample can have
     gate: Tensor  # (L, K R, 2 R): rows [oldest tap ... newest], columns [filter, gate]
@@ -33,18 +37,10 @@ class PackedWeights:
     projection: Tensor  # (H, L 2 R): conditioning segment -> gates of all layers
     projection_bias: Tensor  # (L 2 R,)
     dilations: np.ndarray  # (L,) int64
-    offsets: np.ndarray  # (L + 1,) int64: rows of each layer's ring; ring l has (K - 1) * dilation rows, a power of two
+    offsets: np.ndarray  # (L + 1,) int64: rows of each layer's ring: (K - 1) * dilation, a power of two
     kernel: int
     residual_scale: float
     mixtures: int = 0  # components of a mixture of logistics on 65536 codes; 0: a softmax over 256 codes
-    kind: str = "float32"  # what the matrices were rounded to, see stream.py
-
-    @cached_property
-    def stream(self) -> np.ndarray:
-        """The matrices as ``wavenet.cpp`` reads them."""
-        from retimbre.nn.generation.stream import weight_stream
-
-        return weight_stream(self)
 
     @property
     def layers(self) -> int:
@@ -57,6 +53,36 @@ class PackedWeights:
     @property
     def ring_rows(self) -> int:
         return int(self.offsets[-1])
+
+    def products(self) -> Iterator[Tensor]:
+        """Matrices of a step in the order of use, of the last layer's output the skip columns alone."""
+        for layer in range(self.layers):
+            yield self.gate[layer]
+            last = layer == self.layers - 1
+            yield self.output[layer][:, self.residual_channels :] if last else self.output[layer]
+        yield self.hidden
+        yield self.head
+
+    @cached_property
+    def stream(self) -> np.ndarray:
+        """The matrices as one stream of float32, as ``wavenet.cpp`` reads them; it begins on a cache line.
+
+        A step with one stream of audio is bound by reading the weights, so they are cut into panels of at
+        most 128 columns whose rows follow each other, without gaps from the first layer's gate to the
+        output.
+        """
+        parts = []
+        for matrix in self.products():
+            start, columns, width = 0, matrix.shape[1], PANEL
+            while start < columns:
+                while width > columns - start:
+                    width //= 2
+                parts.append(matrix[:, start : start + width].numpy().ravel())
+                start += width
+        size = sum(len(part) for part in parts)
+        space = np.empty(size + ALIGNMENT // 4, np.float32)
+        offset = -space.ctypes.data % ALIGNMENT // 4
+        return np.concatenate(parts, out=space[offset : offset + size])
 
 
 def pack(model: WaveNet) -> PackedWeights:

@@ -1,8 +1,9 @@
 """A context stack: a narrow WaveNet with a long field, at segment rate, that conditions the main one.
 
-Van den Oord et al. 2016, section 2.6: it sees a long part of the past with few units and at a lower rate. Here a segment of samples
-becomes one vector (a strided convolution), so one step of the stack is one conditioning segment, and the main network's generation
-loop does not change: what the stack says is part of the conditioning that a segment is held for.
+Van den Oord et al. 2016, section 2.6: it sees a long part of the past with few units and at a lower rate.
+Here a segment of samples becomes one vector (a strided convolution), so one step of the stack is one
+conditioning segment, and the main network's generation loop does not change: what the stack says is part of
+the conditioning that a segment is held for.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ContextStack(nn.Module):
-    """Past segments to a conditioning vector each: dilations 1, 2, 4 ... segments, kernel 2, gated, residual, skip.
+    """Past segments to a conditioning vector each: dilations 1, 2, 4 ... segments, kernel 2, gated, skips.
 
     ``samples`` per segment; ``channels`` C of the stack; ``out`` H channels of the conditioning.
     """
@@ -27,10 +28,10 @@ class ContextStack(nn.Module):
         self.residual = nn.Parameter(torch.randn(layers, C, C) / math.sqrt(C))
         self.skip = nn.Linear(layers * C, out)
 
-    def forward(self, levels: Tensor) -> Tensor:
-        """Companded amplitudes (B, M, samples) of M segments -> (B, M, H); output m has seen segments 0..m."""
-        M = levels.shape[1]
-        x = self.input(levels)  # B, M, C
+    def forward(self, amplitudes: Tensor) -> Tensor:
+        """Companded amplitudes (B, M, samples) -> (B, M, H); output m has seen segments 0..m."""
+        M = amplitudes.shape[1]
+        x = self.input(amplitudes)  # B, M, C
         gated = []
         for layer, (gate_weight, gate_bias) in enumerate(zip(self.gate_weight, self.gate_bias, strict=True)):
             past = nnf.pad(x, (0, 0, 2**layer, 0))[:, :M]

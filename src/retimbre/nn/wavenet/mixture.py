@@ -1,11 +1,15 @@
-"""Discretised mixture of logistics: the distribution of a 16-bit sample (Salimans et al. 2017, PixelCNN++; van den Oord et al. 2018).
+"""Discretised mixture of logistics: the distribution of a 16-bit sample.
 
-A sample's value v (code k at (k - 32768) / 32768) has the mass that the mixture gives to the cell of width 1 / 32768 around it; the lowest
-and the highest cell reach to infinity, so the masses add up to one. Parameters (..., 3 K) are K weights (logits), K means and K log
-scales. Masses are computed without cancellation: sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
+Salimans et al. 2017 (PixelCNN++), van den Oord et al. 2018 (Parallel WaveNet).
 
-Likelihoods on the 16-bit grid and on 256 mu-law codes are not the same unit. ``log_mass`` with ``code_cells`` gives the mass
-that the mixture puts into each of the 256 cells: those bits are comparable with a softmax's.
+A sample's value v (code k at (k - 32768) / 32768) has the mass that the mixture gives to the cell of width
+1 / 32768 around it; the lowest and the highest cell reach to infinity, so the masses add up to one.
+Parameters (..., 3 K) are K weights (logits), K means and K log scales. Masses are computed without
+cancellation: sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
+
+Likelihoods on the 16-bit grid and on 256 mu-law codes are not the same unit. ``log_mass`` with
+``code_cells`` gives the mass that the mixture puts into each of the 256 cells: those bits are comparable
+with a softmax's.
 """
 
 import math
@@ -64,7 +68,7 @@ def code_cells(codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def start(histogram: Tensor | None, mixtures: int) -> Tensor:
-    """Parameters (3 K,) of a mixture like the overall distribution, given as counts of mu-law codes (256,): components at its quantiles."""
+    """Parameters (3 K,) of a mixture like counts of mu-law codes (256,): components at its quantiles."""
     p = torch.ones(CODES) if histogram is None else torch.as_tensor(histogram, dtype=torch.float32) + 1
     edges = mu_law_edges().clamp(-1.0, 1.0)
     cdf = torch.cat([torch.zeros(1), torch.cumsum(p / p.sum(), 0)])
@@ -79,8 +83,8 @@ def start(histogram: Tensor | None, mixtures: int) -> Tensor:
 def draw(parameters: Tensor, inverse_temperature: float | Tensor, uniforms: Tensor) -> Tensor:
     """Codes 0..65535 (B,) from parameters (B, 3 K) and one uniform each (B,).
 
-    The uniform picks the component, and where it lies within that component's share is the uniform of the logistic. A temperature
-    divides the weights' logits and multiplies the scales.
+    The uniform picks the component, and where it lies within that component's share is the uniform of the
+    logistic. A temperature divides the weights' logits and multiplies the scales.
     """
     log_weights, means, log_scales = split(parameters)
     p = torch.exp((log_weights - log_weights.amax(-1, keepdim=True)) * inverse_temperature)

@@ -1,11 +1,12 @@
 """WaveNet: a causal network that predicts the next sample of a waveform, conditioned on frames and a domain.
 
-After van den Oord et al. 2016 ("WaveNet: A Generative Model for Raw Audio": dilated causal stacks, gated units, residual
-and skip connections, local and global conditioning) with the conditioning at frame rate of Engel et al. 2017 and
-Mor et al. 2018. Axis letters: B batch, F feature bins, T frames, N samples, M conditioning segments, H conditioning
-channels, L layers, K kernel, R residual channels, S skip channels, O outputs of the head.
+After van den Oord et al. 2016 ("WaveNet: A Generative Model for Raw Audio": dilated causal stacks, gated
+units, residual and skip connections, local and global conditioning) with the conditioning at frame rate of
+Engel et al. 2017 and Mor et al. 2018. Axis letters: B batch, F feature bins, T frames, N samples, M
+conditioning segments, H conditioning channels, L layers, K kernel, R residual channels, S skip channels, O
+outputs of the head.
 
-Generation with cached states is in ``retimbre.models.generation``.
+Generation with cached states is in ``retimbre.nn.generation``.
 """
 
 import math
@@ -20,15 +21,13 @@ from retimbre.nn.wavenet import mixture, upsampling
 from retimbre.nn.wavenet.context_stack import ContextStack
 from retimbre.nn.wavenet.options import CODES, CONTEXT_FRAMES, SEGMENTS_PER_FRAME, SILENCE, WaveNetConfig
 
-__all__ = ["CODES", "CONTEXT_FRAMES", "SEGMENTS_PER_FRAME", "SILENCE", "WaveNet", "WaveNetConfig", "check_features", "shift_right"]
-
 
 class WaveNet(nn.Module):
-    """The distribution of the next sample: logits of its mu-law code, or the parameters of a mixture of logistics.
+    """Distribution of the next sample: logits of its mu-law code, or parameters of a mixture of logistics.
 
-    ``mean_db`` and ``std_db`` (F,) normalise the features; they are buffers, so they are saved with the weights and
-    inference cannot forget them. ``code_histogram`` (256,) counts of the training codes start the output bias, which
-    saves the first steps (7.3 instead of 8 bits on music).
+    ``mean_db`` and ``std_db`` (F,) normalise the features; they are buffers, so they are saved with the
+    weights and inference cannot forget them. ``code_histogram`` (256,) counts of the training codes start
+    the output bias, which saves the first steps (7.3 instead of 8 bits on music).
     """
 
     def __init__(
@@ -45,22 +44,25 @@ class WaveNet(nn.Module):
         mean = torch.zeros(F) if mean_db is None else torch.as_tensor(mean_db, dtype=torch.float32)
         std = torch.ones(F) if std_db is None else torch.as_tensor(std_db, dtype=torch.float32)
         if mean.shape != (F,) or std.shape != (F,):
-            raise RetimbreError(f"the WaveNet's feature statistics must have {F} values, not {tuple(mean.shape)} and {tuple(std.shape)}.")
+            shapes = f"{tuple(mean.shape)} and {tuple(std.shape)}"
+            raise RetimbreError(f"the WaveNet's feature statistics must have {F} values, not {shapes}.")
         self.register_buffer("feature_mean_db", mean.clone())
-        self.register_buffer("feature_std_db", std.clamp(min=1.0 if std_db is not None else 0.0))  # a bin that never moves stays small
+        self.register_buffer("feature_std_db", std.clamp(min=1.0))  # a bin that never moves stays small
 
         self.conditioning_in = nn.Conv1d(F, H, 5, padding=2)
         self.conditioning_out = nn.Conv1d(H, H, 3, padding=1)
         self.domain_embedding = nn.Embedding(config.n_domains, H)
         self.conditioning_projection = nn.Linear(H, L * 2 * R)  # its bias is the bias of the gates
 
-        # From the code of the last sample to the first layer: a row each, or the companded amplitude times one row.
+        # From the code of the last sample to the first layer: a row each, or the companded amplitude times
+        # one row.
         if config.input == "codes":
             self.embedding = nn.Embedding(CODES, R)
         else:
             self.amplitude = nn.Linear(1, R)
-        # Input-major matrices, so that every layer is one GEMM on (B N, channels): rows of `gate_weight` are
-        # [oldest tap ... newest tap], columns are [filter, gate]; columns of `output_weight` are [residual, skip].
+        # Input-major matrices, so that every layer is one GEMM on (B N, channels): rows of `gate_weight`
+        # are [oldest tap ... newest tap], columns are [filter, gate]; columns of `output_weight` are
+        # [residual, skip].
         self.gate_weight = nn.Parameter(torch.randn(L, K * R, 2 * R) / math.sqrt(K * R))
         self.output_weight = nn.Parameter(torch.randn(L, R, R + S) / math.sqrt(R))
         self.output_bias = nn.Parameter(torch.zeros(L, R + S))
@@ -73,22 +75,23 @@ class WaveNet(nn.Module):
             self.upsampling = {"linear": upsampling.linear, "nearest": upsampling.nearest}[config.upsampling]
         self.context = None
         if config.context_layers:
-            self.context = ContextStack(config.hold_length, config.context_layers, config.context_channels, H)
+            sizes = config.hold_length, config.context_layers, config.context_channels
+            self.context = ContextStack(*sizes, H)
 
     def _start_smooth(self, code_histogram: Tensor | None) -> None:
         """Neighbouring codes begin alike: embedding and output rows are cosines over the code axis."""
         R, S = self.config.residual_channels, self.config.skip_channels
-        level = torch.linspace(-1, 1, CODES)[:, None]  # companded amplitude of each code
-        linear = torch.sign(level) * torch.expm1(level.abs() * math.log1p(CODES - 1)) / (CODES - 1)
+        a = torch.linspace(-1, 1, CODES)[:, None]  # companded amplitude of each code
+        linear = torch.sign(a) * torch.expm1(a.abs() * math.log1p(CODES - 1)) / (CODES - 1)
         with torch.no_grad():
             self.domain_embedding.weight.mul_(0.3)
             if self.config.input == "codes":
-                self.embedding.weight.copy_(torch.cat([2 * level, 6 * linear, _cosines(level, R - 2, 6.0)], 1))
+                self.embedding.weight.copy_(torch.cat([2 * a, 6 * linear, _cosines(a, R - 2, 6.0)], 1))
             if self.config.output == "mol":
                 self.head_output.weight.mul_(0.1)
                 self.head_output.bias.copy_(mixture.start(code_histogram, self.config.mixtures))
                 return
-            self.head_output.weight.copy_(_cosines(level, S, 24.0) * (1.5 / math.sqrt(S)))
+            self.head_output.weight.copy_(_cosines(a, S, 24.0) * (1.5 / math.sqrt(S)))
             self.head_output.bias.zero_()
             if code_histogram is not None:
                 counts = torch.as_tensor(code_histogram, dtype=torch.float32) + 1
@@ -102,25 +105,24 @@ class WaveNet(nn.Module):
     def skip_scale(self) -> float:
         return 2 / math.sqrt(self.config.layers)
 
-    def receptive_field(self) -> int:
-        return self.config.receptive_field()
-
     def segments(self, features: Tensor, domain: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Conditioning segments ``start:stop`` of features in dB (B, F, T) and domains (B,) -> (B, M, H).
 
-        Segment m lies m / 4 to (m + 1) / 4 frames after frame 0; how it is made from the frames around it: ``models.upsampling``.
-        Only the frames needed are computed, and the result does not depend on the cut. A context stack is not part of it.
+        Segment m lies m / 4 to (m + 1) / 4 frames after frame 0; how it is made from the frames around it:
+        ``upsampling``. Only the frames needed are computed, and the result does not depend on the
+        cut. A context stack is not part of it.
         """
         T = features.shape[-1]
         stop = SEGMENTS_PER_FRAME * T if stop is None else stop
         first = max(start // SEGMENTS_PER_FRAME - CONTEXT_FRAMES, 0)
         last = min((stop - 1) // SEGMENTS_PER_FRAME + 2 + CONTEXT_FRAMES, T)
-        h = (features[..., first:last].to(self.feature_mean_db.dtype) - self.feature_mean_db[:, None]) / self.feature_std_db[:, None]
+        mean, std = self.feature_mean_db[:, None], self.feature_std_db[:, None]
+        h = (features[..., first:last].to(mean.dtype) - mean) / std
         h = nnf.gelu(self.conditioning_in(h))
         h = nnf.gelu(self.conditioning_out(h)) + self.domain_embedding(domain)[:, :, None]  # B, H, frames
         return self.upsampling(h, start, stop, first, T).transpose(1, 2)  # B, M, H
 
-    def levels(self, codes: Tensor) -> Tensor:
+    def amplitudes(self, codes: Tensor) -> Tensor:
         """Companded amplitudes -1..1 of codes."""
         if self.config.output == "softmax":
             return codes.float() * (2 / (CODES - 1)) - 1
@@ -128,15 +130,16 @@ class WaveNet(nn.Module):
         return torch.sign(value) * torch.log1p(value.abs() * (CODES - 1)) / math.log(CODES)
 
     def context_of(self, codes: Tensor) -> Tensor:
-        """What the context stack adds to the conditioning after whole segments of inputs, codes (B, M * hold): (B, M, H)."""
-        return self.context(self.levels(codes).view(codes.shape[0], -1, self.config.hold_length))
+        """What the context stack adds to the conditioning after segments of codes (B, M hold): (B, M, H)."""
+        return self.context(self.amplitudes(codes).view(codes.shape[0], -1, self.config.hold_length))
 
     def forward(self, codes: Tensor, features: Tensor, domain: Tensor) -> Tensor:
         """Teacher-forced outputs: logits of 256 codes, or the mixture's parameters (``config.outputs`` O).
 
-        ``codes`` (B, N) are the codes of the PREVIOUS samples (``shift_right`` makes them), ``features`` (B, F, T) in dB with
-        frame t centred on sample t * hop_length and N <= T * hop_length, ``domain`` (B,) indices. Returns (B, N, O);
-        logits[:, n] are those of sample n. Before the first sample there are zeros, as in a fresh generation state.
+        ``codes`` (B, N) are the codes of the PREVIOUS samples (``shift_right`` makes them), ``features``
+        (B, F, T) in dB with frame t centred on sample t * hop_length and N <= T * hop_length, ``domain``
+        (B,) indices. Returns (B, N, O); logits[:, n] are those of sample n. Before the first sample there
+        are zeros, as in a fresh generation state.
         """
         c = self.config
         B, N = codes.shape
@@ -145,16 +148,19 @@ class WaveNet(nn.Module):
         codes = nnf.pad(codes, (0, M * c.hold_length - N), value=c.silence)
         h = self.segments(features, domain, 0, M)
         if self.context is not None:  # a segment knows the segments before its own
-            h = h + nnf.pad(self.context_of(codes[:, : (M - 1) * c.hold_length]), (0, 0, 1, 0)) if M > 1 else h
+            past = codes[:, : (M - 1) * c.hold_length]
+            h = h + nnf.pad(self.context_of(past), (0, 0, 1, 0)) if M > 1 else h
         segment_gates = self.conditioning_projection(h)
         return self.predict(self.input_rows(codes), segment_gates.view(B, M, c.layers, -1))[:, :N]
 
     def input_rows(self, codes: Tensor) -> Tensor:
         """The first layer's input for the previous codes (B, N) -> (B, N, R)."""
-        return self.embedding(codes) if self.config.input == "codes" else self.amplitude(self.levels(codes)[..., None])
+        if self.config.input == "codes":
+            return self.embedding(codes)
+        return self.amplitude(self.amplitudes(codes)[..., None])
 
     def predict(self, x: Tensor, segment_gates: Tensor, sample_skip: Tensor | None = None) -> Tensor:
-        """Layers and head: the first layer's input (B, M * hold, R) and gates per segment (B, M, L, 2 R) -> (B, M * hold, O).
+        """Layers and head: inputs (B, M * hold, R) of the first, gates (B, M, L, 2 R) -> (B, M * hold, O).
 
         A network with inputs at sample rate adds them here: to ``x`` and to the sum of the skip connections
         (``sample_skip``, (B, M * hold, S)).
@@ -172,11 +178,13 @@ class WaveNet(nn.Module):
             g = torch.tanh(filtered) * torch.sigmoid(gate)  # B, rows, R
             gated.append(g)
             if layer < L - 1:  # the last residual output would go nowhere
-                update = torch.addmm(self.output_bias[layer, :R], g.reshape(-1, R), self.output_weight[layer, :, :R])
+                weight, bias = self.output_weight[layer, :, :R], self.output_bias[layer, :R]
+                update = torch.addmm(bias, g.reshape(-1, R), weight)
                 x = (update.view(B, rows, R) + x) * self.residual_scale
         # The skip connections of all layers are one GEMM: sum_l g_l W_l = [g_1 ... g_L] [W_1; ...; W_L].
         skip = torch.cat(gated, -1).view(-1, L * R)
-        skip = torch.addmm(self.output_bias[:, R:].sum(0), skip, self.output_weight[:, :, R:].reshape(L * R, S))
+        weight, bias = self.output_weight[:, :, R:].reshape(L * R, S), self.output_bias[:, R:].sum(0)
+        skip = torch.addmm(bias, skip, weight)
         if sample_skip is not None:
             skip = skip + sample_skip.reshape(-1, S)
         h = self.head_hidden(nnf.relu(skip * self.skip_scale))
@@ -194,12 +202,32 @@ def shift_right(codes: Tensor, first: int = SILENCE) -> Tensor:
 def check_features(config: WaveNetConfig, features: Tensor, length: int) -> None:
     """Refuse features (B, F, T) that do not fit the network or do not cover ``length`` samples."""
     if features.dim() != 3 or features.shape[1] != config.feature_bins or features.shape[2] < 1:
-        raise RetimbreError(f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {tuple(features.shape)}.")
+        shape = tuple(features.shape)
+        raise RetimbreError(
+            f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {shape}."
+        )
     covered = features.shape[2] * config.hop_length
     if not 0 < length <= covered:
-        raise RetimbreError(f"{features.shape[2]} feature frames cover 1 to {covered} samples, not {length}.")
+        T = features.shape[2]
+        raise RetimbreError(f"{T} feature frames cover 1 to {covered} samples, not {length}.")
 
 
-def _cosines(level: Tensor, n: int, top: float) -> Tensor:
+def likelihoods(network: WaveNet, outputs: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropies in nats per sample of ``outputs`` (B, N, O): the own loss, and of mu-law codes.
+
+    ``codes`` (B, N) are those that the outputs predict.
+    They differ for a mixture of logistics alone, whose own grid has 16 bits; the second may be compared
+    between all networks.
+    """
+    if network.config.output == "softmax":
+        loss = nnf.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), codes.reshape(-1))
+        return loss, loss
+    loss = -mixture.log_mass(outputs, *mixture.pcm_cell(codes)).mean()
+    with torch.no_grad():
+        return loss, -mixture.log_mass(outputs, *mixture.code_cells(codes)).mean()
+
+
+def _cosines(amplitude: Tensor, n: int, top: float) -> Tensor:
     """n cosines of 1/4 to top/2 periods over the code axis, unit power: (256, n)."""
-    return math.sqrt(2) * torch.cos(level * torch.linspace(0.5, top, n) * math.pi + torch.arange(n) * 2.4)
+    phases = amplitude * torch.linspace(0.5, top, n) * math.pi + torch.arange(n) * 2.4
+    return math.sqrt(2) * torch.cos(phases)

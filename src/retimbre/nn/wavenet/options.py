@@ -9,16 +9,35 @@ SILENCE = 128  # the code of a zero sample
 PCM_CODES = 65536  # steps of 16-bit audio, the grid of a mixture of logistics
 SEGMENTS_PER_FRAME = 4  # the conditioning changes four times a frame
 CONTEXT_FRAMES = 3  # frames either side that the two conditioning convolutions (5 and 3 wide) look at
-CHOICES = {"input": ("codes", "scalar"), "output": ("softmax", "mol"), "upsampling": ("nearest", "linear", "transposed")}
+CHOICES = {
+    "kernel": (2, 3),
+    "input": ("codes", "scalar"),
+    "output": ("softmax", "mol"),
+    "upsampling": ("nearest", "linear", "transposed"),
+}
+# Inclusive; None: no upper limit.
+RANGES = {
+    "feature_bins": (1, None),
+    "n_domains": (1, None),
+    "layers": (1, None),
+    "layers_per_stack": (1, 14),
+    "residual_channels": (4, None),
+    "skip_channels": (1, None),
+    "conditioning_channels": (1, None),
+    "mixtures": (1, None),
+    "context_layers": (0, 14),
+    "context_channels": (1, None),
+}
 
 
 @dataclass(frozen=True)
 class WaveNetConfig:
     """What a WaveNet is built from. Raises RetimbreError when the parts cannot work together.
 
-    ``input``: "codes" (one-hot: a row of an embedding per code) or "scalar" (the companded amplitude times one row).
-    ``output``: "softmax" over 256 mu-law codes or "mol", a mixture of ``mixtures`` logistics on the grid of 16-bit audio.
-    ``upsampling``: how conditioning goes from frames to segments. ``context_layers`` above 0 adds a context stack.
+    ``input``: "codes" (one-hot: a row of an embedding per code) or "scalar" (the companded amplitude times
+    one row). ``output``: "softmax" over 256 mu-law codes or "mol", a mixture of ``mixtures`` logistics on
+    the grid of 16-bit audio. ``upsampling``: how conditioning goes from frames to segments.
+    ``context_layers`` above 0 adds a context stack.
     """
 
     feature_bins: int
@@ -38,27 +57,25 @@ class WaveNetConfig:
     context_channels: int = 16
 
     def __post_init__(self):
-        channels = ("residual_channels", "skip_channels", "conditioning_channels", "context_channels")
-        for name in ("layers", "layers_per_stack", "mixtures", *channels):
-            if getattr(self, name) < 1:
-                raise RetimbreError(f"vocoder.wavenet_{name} must be at least 1, not {getattr(self, name)}.")
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise RetimbreError(f"vocoder.wavenet_{name} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
-        if self.kernel not in (2, 3):
-            raise RetimbreError(f"vocoder.wavenet_kernel must be 2 or 3, not {self.kernel}.")
-        if self.layers_per_stack > 14:
-            raise RetimbreError(f"vocoder.wavenet_layers_per_stack must be at most 14, not {self.layers_per_stack}.")
-        if not 0 <= self.context_layers <= 14:
-            raise RetimbreError(f"vocoder.wavenet_context_layers must be 0 (no context stack) to 14, not {self.context_layers}.")
-        if self.residual_channels < 4:
-            raise RetimbreError(f"vocoder.wavenet_residual_channels must be at least 4, not {self.residual_channels}.")
+            if (value := getattr(self, name)) not in allowed:
+                raise RetimbreError(
+                    f"a WaveNet's {name} must be {' or '.join(map(str, allowed))}, not {value}."
+                )
+        for name, (least, most) in RANGES.items():
+            if (value := getattr(self, name)) < least:
+                raise RetimbreError(f"a WaveNet's {name} must be at least {least}, not {value}.")
+            if most is not None and value > most:
+                raise RetimbreError(f"a WaveNet's {name} must be at most {most}, not {value}.")
         if self.output == "mol" and self.input != "scalar":
-            raise RetimbreError("vocoder.wavenet_output mol needs vocoder.wavenet_input scalar: 65536 codes have no embedding.")
+            raise RetimbreError(
+                "a WaveNet's output mol needs the input scalar: 65536 codes have no embedding."
+            )
         if self.hop_length < SEGMENTS_PER_FRAME or self.hop_length % SEGMENTS_PER_FRAME:
-            raise RetimbreError(f"features.hop_length must be a multiple of {SEGMENTS_PER_FRAME} for the WaveNet, not {self.hop_length}.")
-        if self.feature_bins < 1 or self.n_domains < 1:
-            raise RetimbreError(f"a WaveNet needs at least one feature bin and one domain, not {self.feature_bins} and {self.n_domains}.")
+            allowed = f"a multiple of {SEGMENTS_PER_FRAME}"
+            raise RetimbreError(
+                f"features.hop_length must be {allowed} for a WaveNet, not {self.hop_length}."
+            )
 
     @property
     def codes(self) -> int:
@@ -72,7 +89,7 @@ class WaveNetConfig:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the head gives per sample: logits of the codes, or weights, means and log scales of the mixture."""
+        """Numbers that the head gives per sample: logits, or a mixture's weights, means and log scales."""
         return 3 * self.mixtures if self.output == "mol" else CODES
 
     @property
@@ -92,13 +109,14 @@ class WaveNetConfig:
     def receptive_field(self) -> int:
         """How many previous codes an output depends on (1024 for ten layers of kernel 2).
 
-        With a context stack that of the samples that see furthest: the oldest output of the first layer that they depend on is the last
-        of its segment, and was conditioned on the segments before.
+        With a context stack that of the samples that see furthest: the oldest output of the first layer
+        that they depend on is the last of its segment, and was conditioned on the segments before.
         """
         own = 1 + (self.kernel - 1) * sum(self.dilations)
         if not self.context_layers:
             return own
-        return max(own, (self.kernel - 1) * sum(self.dilations[1:]) + (self.context_segments + 1) * self.hold_length)
+        later_layers = (self.kernel - 1) * sum(self.dilations[1:])
+        return max(own, later_layers + (self.context_segments + 1) * self.hold_length)
 
     def to_dict(self) -> dict[str, int | str]:
         return asdict(self)

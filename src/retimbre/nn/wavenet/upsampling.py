@@ -1,7 +1,8 @@
 """Conditioning from frames to segments, four of which make a frame, in three published ways.
 
-Frame t is centred on segment edge 4 t, so the middle of segment m lies at (m + 1/2) / 4 frames. Segments after the last
-frame hold that frame. No way looks further than one frame to either side, so a cut of the frames gives the same segments.
+Frame t is centred on segment edge 4 t, so the middle of segment m lies at (m + 1/2) / 4 frames. Segments
+after the last frame hold that frame. No way looks further than one frame to either side, so a cut of the
+frames gives the same segments.
 """
 
 import torch
@@ -29,15 +30,15 @@ def linear(h: Tensor, start: int, stop: int, first: int, T: int) -> Tensor:
 
 
 class Transposed(nn.Module):
-    """A learned transposed convolution, each channel for itself (van den Oord et al. 2016: y = f(h)), two frames wide.
+    """Learned transposed convolution, each channel for itself, two frames wide.
 
-    It starts as the linear interpolation.
+    van den Oord et al. 2016: y = f(h). It starts as the linear interpolation.
     """
 
     def __init__(self, channels: int):
         super().__init__()
-        S = SEGMENTS_PER_FRAME
-        self.convolution = nn.ConvTranspose1d(channels, channels, 2 * S, stride=S, padding=S, groups=channels, bias=False)
+        S, each = SEGMENTS_PER_FRAME, {"groups": channels, "bias": False}
+        self.convolution = nn.ConvTranspose1d(channels, channels, 2 * S, stride=S, padding=S, **each)
         rise = (torch.arange(S) + 0.5) / S
         with torch.no_grad():
             self.convolution.weight.copy_(torch.cat([rise, rise.flip(0)]).expand_as(self.convolution.weight))
@@ -46,7 +47,8 @@ class Transposed(nn.Module):
         """Shapes as in ``linear``."""
         if first + h.shape[-1] == T:
             h = torch.cat([h, h[..., -1:]], -1)  # the last frame is held
-        return self.convolution(h)[..., start - SEGMENTS_PER_FRAME * first : stop - SEGMENTS_PER_FRAME * first]
+        cut = SEGMENTS_PER_FRAME * first
+        return self.convolution(h)[..., start - cut : stop - cut]
 
 
 def _position(start: int, stop: int, h: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
-"""A WaveNet that hears an excitation: a waveform made from the same levels, already in tune and in time.
+"""A WaveNet that hears an excitation: a waveform made from the same spectrum, already in tune and in time.
 
-Levels alone teach a small WaveNet loudness and colour, hardly pitch. Here it predicts what must be added to
-an excitation (the spectral inverter's waveform, phases by Griffin-Lim) to become the recording, so the
-notes are there from the first step. This is the source of a neural source-filter model (Wang, Takaki and
-Yamagishi 2019) in an autoregressive network; that the target must be put in phase with the excitation first
-(``systems.excited``) was found here: without it the network ignores the waveform, whose phases are
+A spectrum alone teaches a small WaveNet loudness and colour, hardly pitch. Here it predicts what must be
+added to an excitation (the spectral inverter's waveform, phases by Griffin-Lim) to become the recording, so
+the notes are there from the first step. This is the source of a neural source-filter model (Wang, Takaki
+and Yamagishi 2019) in an autoregressive network; that the target must be put in phase with the excitation
+first (``vocoder.py``) was found here: without it the network ignores the waveform, whose phases are
 invented.
 
 The distribution of a sample is a mixture of logistics around the excitation's own sample. Scales are
 relative to the excitation's level nearby, and means to the scales, so soft and loud passages look alike.
-Axis letters as in ``models.wavenet``; C features of the excitation, K logistics.
+Axis letters as in ``nn.wavenet.network``; C features of the excitation, K logistics.
 """
 
 import math
@@ -20,26 +20,29 @@ from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet import mixture
-from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, check_features
+from retimbre.nn.wavenet.network import WaveNet, check_features
+from retimbre.nn.wavenet.options import CODES, WaveNetConfig
+from retimbre.vocoders.excited.params import MARGIN
 
-PAST, FUTURE = 63, 64  # samples of the excitation before and after the predicted one that its features look at
-RADIUS = 256  # samples on either side over which the excitation's level is taken
-MARGIN = FUTURE + RADIUS  # samples of the excitation that must be known beyond both ends
+PAST, FUTURE = 63, 64  # samples of the excitation before and after the predicted one that features look at
+RADIUS = MARGIN - FUTURE  # 256 samples on either side over which the excitation's level is taken
 CHANNELS = 32  # C
-SILENCE = 1e-8  # power, 80 dB below full scale: keeps levels above zero
+SILENCE = 1e-8  # power, 80 dB below full scale: keeps the excitation's level above zero
 RELATIVE_SCALES = (-9.0, 3.0)  # natural logarithm of a logistic's scale over the excitation's level
 FEEDBACK = 2  # what the network is told of the last sample
 
 
 class ExcitedWaveNet(WaveNet):
-    """The distribution of the next residual: the recording minus the excitation, both pre-emphasised.
+    """Distribution of the next residual: the recording minus the excitation, both pre-emphasised.
 
     ``config.output`` must be "mol", ``config.input`` "scalar", without a context stack.
     """
 
     def __init__(self, config: WaveNetConfig, mean_db: Tensor | None = None, std_db: Tensor | None = None):
         if config.output != "mol" or config.input != "scalar" or config.context_layers:
-            raise RetimbreError("a WaveNet with an excitation needs scalar input, a mixture of logistics and no context stack.")
+            raise RetimbreError(
+                "a WaveNet with an excitation needs input scalar, output mol and no context stack."
+            )
         super().__init__(config, mean_db, std_db)
         R, S, K = config.residual_channels, config.skip_channels, config.mixtures
         self.amplitude = nn.Linear(FEEDBACK, R, bias=False)
@@ -49,26 +52,30 @@ class ExcitedWaveNet(WaveNet):
         with torch.no_grad():
             self.window.weight.mul_(1.5)
             self.head_output.weight[K : 2 * K] = 0  # it begins as the excitation itself
-            self.head_output.bias.copy_(torch.cat([torch.zeros(2 * K), torch.linspace(-2.0, -0.5, K) if K > 1 else torch.tensor([-1.2])]))
+            log_scales = torch.linspace(-2.0, -0.5, K) if K > 1 else torch.tensor([-1.2])
+            self.head_output.bias.copy_(torch.cat([torch.zeros(2 * K), log_scales]))
 
     def excite(self, excitation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the excitation (B, N + 2 MARGIN) adds to the first layer's input (B, N, R) and to the skip sum (B, N, S).
+        """What an excitation (B, N + 2 MARGIN) adds to first layer's input and skip sum, and its level.
 
-        And its level (B, N + 1): root mean square around each sample, beginning with the sample before the
-        first.
+        (B, N, R), (B, N, S) and (B, N + 1): root mean square around each sample, beginning with the sample
+        before the first.
         """
         power = nnf.avg_pool1d(excitation.square()[:, None], 2 * RADIUS + 1, 1)[:, 0]
-        level = (power + SILENCE).sqrt()[:, FUTURE - PAST :]  # of all samples that the window reaches: B, N + PAST + FUTURE
+        level = (power + SILENCE).sqrt()[:, FUTURE - PAST :]  # B, N + PAST + FUTURE: the window's reach
         near = excitation[:, MARGIN - PAST : -RADIUS]
         signals = torch.stack([compand(near), 0.5 * near / level, 0.3 * torch.log(level) + 1], 1)
-        h = torch.cat([nnf.gelu(self.window(signals)), signals[..., PAST:-FUTURE]], 1).transpose(1, 2)  # B, N, C + 3
+        h = torch.cat([nnf.gelu(self.window(signals)), signals[..., PAST:-FUTURE]], 1)
+        h = h.transpose(1, 2)  # B, N, C + 3
         return self.excitation_input(h), self.excitation_skip(h), level[:, PAST - 1 : -FUTURE]
 
     def input_rows(self, codes: Tensor) -> Tensor:
         """Nothing: samples are heard as they are (``feedback``), not as codes."""
         return torch.zeros(1, device=codes.device).expand(*codes.shape, self.config.residual_channels)
 
-    def forward(self, residuals: Tensor, excitation: Tensor, features: Tensor, domain: Tensor, start: int = 0) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, residuals: Tensor, excitation: Tensor, features: Tensor, domain: Tensor, start: int = 0
+    ) -> Tensor:
         """Parameters (B, N, 3 K) of the residuals' mixtures.
 
         ``residuals`` (B, N) are those of the PREVIOUS samples (``previous`` makes them), ``excitation`` (B,
@@ -79,14 +86,16 @@ class ExcitedWaveNet(WaveNet):
         c = self.config
         B, N = residuals.shape
         check_features(c, features, start + N)
-        if excitation.shape != (B, N + 2 * MARGIN):
-            raise RetimbreError(f"{N} samples need an excitation of {N + 2 * MARGIN}, not {tuple(excitation.shape)}.")
+        wide = N + 2 * MARGIN
+        if excitation.shape != (B, wide):
+            raise RetimbreError(f"{N} samples need an excitation of {wide}, not {tuple(excitation.shape)}.")
         first, stop = start // c.hold_length, math.ceil((start + N) / c.hold_length)
         missing = (stop - first) * c.hold_length - N
         residuals, excitation = nnf.pad(residuals, (0, missing)), nnf.pad(excitation, (0, missing))
         x, skip, level = self.excite(excitation)
         x = x + self.amplitude(feedback(residuals, excitation[:, MARGIN - 1 : -MARGIN - 1], level[:, :-1]))
-        gates = self.conditioning_projection(self.segments(features, domain, first, stop)).view(B, stop - first, c.layers, -1)
+        gates = self.conditioning_projection(self.segments(features, domain, first, stop))
+        gates = gates.view(B, stop - first, c.layers, -1)
         return locate(self.predict(x, gates, sample_skip=skip), level[:, 1:])[:, :N]
 
 
@@ -96,14 +105,15 @@ def compand(x: Tensor) -> Tensor:
 
 
 def feedback(residuals: Tensor, excitation: Tensor, level: Tensor) -> Tensor:
-    """What is told of samples (B, N): the companded sample and its residual, relative to the level: (B, N, 2)."""
+    """What is told of samples (B, N): companded, and their residuals relative to the level: (B, N, 2)."""
     return torch.stack([compand(excitation + residuals), torch.asinh(2 * residuals / level)], -1)
 
 
 def locate(outputs: Tensor, level: Tensor) -> Tensor:
-    """Outputs of the head (B, N, 3 K), relative to the excitation's level (B, N), as parameters that ``models.mixture`` takes."""
+    """Parameters for ``mixture`` from outputs (B, N, 3 K) that are relative to a level (B, N)."""
     weights, means, log_scales = outputs.float().chunk(3, -1)
-    log_scales = (log_scales.clamp(*RELATIVE_SCALES) + torch.log(level)[..., None]).clamp(min=mixture.LEAST_LOG_SCALE)
+    log_scales = log_scales.clamp(*RELATIVE_SCALES) + torch.log(level)[..., None]
+    log_scales = log_scales.clamp(min=mixture.LEAST_LOG_SCALE)
     return torch.cat([weights, means * torch.exp(log_scales), log_scales], -1)
 
 
@@ -125,11 +135,12 @@ def residual_bits(parameters: Tensor, residuals: Tensor) -> Tensor:
 
 
 def code_bits(parameters: Tensor, samples: Tensor, excitation: Tensor) -> Tensor:
-    """Bits (B, N) of the 8-bit mu-law codes of ``samples``, given the excitation at them: the unit of every WaveNet.
+    """Bits (B, N) of the 8-bit mu-law codes of ``samples``, given the excitation at them.
 
-    With another excitation (a semitone up) the same samples are asked for, so differences are those of one
-    likelihood.
+    This is the unit of every WaveNet. With another excitation (a semitone up) the same samples are asked
+    for, so differences are those of one likelihood.
     """
     edges = mixture.mu_law_edges().to(samples.device)
     cell = mixture.mu_law_encode(samples)
-    return -mixture.log_mass(parameters, edges[cell] - excitation, edges[cell + 1] - excitation) / math.log(2)
+    low, high = edges[cell] - excitation, edges[cell + 1] - excitation
+    return -mixture.log_mass(parameters, low, high) / math.log(2)
