@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from retimbre.datasets.download import fetch as download
 from retimbre.datasets.download import web
 from retimbre.datasets.download.fetch import Downloads, Wanted, sizes
 from retimbre.datasets.download.mirrors import Archives, Location, RemoteFile, parse_sums
@@ -310,8 +309,7 @@ def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path, 
 
 def test_a_long_wait_is_announced(site, tmp_path, capsys, monkeypatch):
     """Else a server that is down looks like a program that hangs."""
-    for module in (web, download):
-        monkeypatch.setattr(module, "PATIENT_S", 0.0)
+    monkeypatch.setattr(web, "PATIENT_S", 0.0)
     write_sums(site)
     with serve(site, errors=[(503, {}), (200, {})]) as url:
         archives(str(url))

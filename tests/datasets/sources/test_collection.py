@@ -185,7 +185,7 @@ def test_a_full_disk_is_said_before_the_download(toy, site, monkeypatch):
     with serve(site) as url:
         monkeypatch.setattr(Toy, "base", url)
         monkeypatch.setattr("retimbre.datasets.download.store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 100_000})())
-        with pytest.raises(RetimbreError, match="GB free, but toy needs .* set RETIMBRE_DOWNLOADS"):
+        with pytest.raises(RetimbreError, match="GB free, but the files of toy need .* set RETIMBRE_DOWNLOADS"):
             toy()
         assert {path for _, path, _ in url.asked} == {"/index.csv"}
 

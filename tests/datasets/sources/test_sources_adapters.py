@@ -1,5 +1,6 @@
 """The adapters by themselves: what they list of small copies of the sets, what they refuse, and what they know without any."""
 
+import hashlib
 import io
 import shutil
 import subprocess
@@ -169,7 +170,8 @@ def test_files_before_anything_is_there(name, tmp_path):
         assert "/" not in file.name
         assert file.url.startswith(("https://", "http://download.magenta.tensorflow.org/")) or name in ("urmp", "magnatagatune")
         if file.checksum:
-            split_checksum(file.checksum)
+            algorithm, digits = split_checksum(file.checksum)
+            assert len(bytes.fromhex(digits)) == hashlib.new(algorithm).digest_size
     if name in layouts.MIRDATA:
         assert all(file.checksum.startswith("md5:") for file in files)
 

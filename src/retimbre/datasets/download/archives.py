@@ -35,18 +35,17 @@ LEAST_LIMIT = 64 << 20  # bytes that any archive may unpack to, however small it
 LONGEST_HEADER = 1 << 20  # bytes of a tar member's extended header, which is held in memory
 CHUNK = 1 << 20
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
+TOO_LARGE = f"it unpacks to more than {LARGEST_RATIO} times its size"
 UNSUPPORTED = (NotImplementedError, RuntimeError)  # zipfile's for compression methods and passwords
 JUNK = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
 
 
 @dataclass(frozen=True)
-class Member:
-    """A member under its safe name; ``stream`` reads a file, ``same_as`` names the member that a hard link repeats."""
+class Entry:
+    """A member of a zip archive: its safe name and what the archive's directory says of it."""
 
     name: str
-    stream: IO[bytes] | None = None
-    same_as: str = ""
-    size: int | None = None  # bytes that must come when the archive's format tells where a member ends, else None
+    info: zipfile.ZipInfo
 
 
 class _TarInfo(tarfile.TarInfo):
@@ -83,9 +82,6 @@ class _Counted(io.RawIOBase):
         return data
 
 
-TOO_LARGE = f"it unpacks to more than {LARGEST_RATIO} times its size"
-
-
 def safe_name(name: str) -> str:
     """A member's name as a relative path with ``/`` and NFC characters.
 
@@ -119,63 +115,119 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def zip_entries(file: zipfile.ZipFile, skipped: list[str]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """The files in a zip archive under their safe names; links go into ``skipped``. Raises ValueError for what is unsafe."""
-    for info in file.infolist():
+def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
+    """Whether a name matches one of the patterns (none: always): thousands of exact names cost no more than one."""
+    plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
+    exact = {name for name in plain if escape(name) in patterns}
+    regexes = [fnmatch.translate(pattern) for pattern in patterns if re.sub(r"\[([*?[])\]", r"\1", pattern) not in exact]
+    match = re.compile("|".join(regexes)).match if regexes else None
+    return lambda name: not patterns or name in exact or (match is not None and match(name) is not None)
+
+
+def wanted_of(archive: zipfile.ZipFile, patterns: Collection[str], size: int) -> tuple[list[Entry], list[str]]:
+    """The members that match, in the order of their bytes, and the names of links; of members of the same name the last counts.
+
+    Raises ValueError for a directory (of an archive of ``size`` bytes) that is unsafe or lies.
+    """
+    if len(archive.filelist) > MOST_MEMBERS:
+        raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
+    links: list[str] = []
+    matches = matcher(frozenset(patterns))
+    entries: dict[str, Entry] = {}  # by the name without case
+    for info in archive.filelist:
         name, kind = safe_name(_zip_name(info)), info.external_attr >> 28  # the Unix file type, 0 when made elsewhere
         if kind == 0o12:
-            skipped.append(name)
+            links.append(name)
         elif kind not in (0, 0o04, 0o10):
             raise ValueError(f"its member {name!r} is a device or pipe")
-        elif not info.is_dir():
-            yield name, info
+        elif not info.is_dir() and not JUNK.search(name) and matches(name):
+            _refuse_case(name, entries[name.casefold()].name if name.casefold() in entries else name)
+            entries[name.casefold()] = Entry(name, info)
+    for entry in entries.values():
+        parts = entry.name.casefold().split("/")
+        if any("/".join(parts[:n]) in entries for n in range(1, len(parts))):
+            raise ValueError("a member is a file and a folder")
+        if entry.info.header_offset < 0 or entry.info.header_offset + entry.info.compress_size > size:
+            raise ValueError(f"its member {entry.name!r} lies outside of it")
+    packed = sum(entry.info.compress_size for entry in entries.values())
+    if packed > size:
+        raise ValueError("its members lie over one another")
+    if sum(entry.info.file_size for entry in entries.values()) > max(LEAST_LIMIT, LARGEST_RATIO * packed):
+        raise ValueError(TOO_LARGE)
+    return sorted(entries.values(), key=lambda entry: entry.info.header_offset), links
 
 
-def _zip_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator[Member]:
-    with zipfile.ZipFile(archive) as file:
-        for name, info in zip_entries(file, skipped):
-            yield Member(name, _ZipStream(file, info))
+def extract(archive: zipfile.ZipFile, entry: Entry, path: Path, show: Callable[[], None] = lambda: None) -> None:
+    """Write one member; zipfile compares the CRC-32 and gives no more bytes than the directory says. ``show`` is called now and then."""
+    length = 0
+    with archive.open(entry.info) as stream, open(path, "wb") as file:
+        while data := stream.read(CHUNK):
+            length += file.write(data)
+            show()
+    if length != entry.info.file_size:
+        raise ValueError(f"it has {length:,} bytes, not {entry.info.file_size:,}")
 
 
-class _ZipStream(io.RawIOBase):
-    """A zip member, opened at the first read: members that nobody wants are not looked into."""
-
-    def __init__(self, file: zipfile.ZipFile, info: zipfile.ZipInfo):
-        self.file, self.info, self.stream = file, info, None
-
-    def read(self, size: int = -1) -> bytes:
-        if self.stream is None:
-            self.stream = self.file.open(self.info)
-        return self.stream.read(size)
-
-    def close(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
-        super().close()
+def _refuse_case(name: str, other: str) -> None:
+    if name != other:
+        raise ValueError(f"its members {other!r} and {name!r} differ in case only")
 
 
-def _tar_members(archive: IO[bytes], limit: int, skipped: list[str]) -> Iterator[Member]:
-    head = archive.read(6)
-    archive.seek(0)
-    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(head[:2])
-    stream = opener(archive) if opener else archive
-    counted = _Counted(stream, 2 * limit)  # headers and padding of small members come on top of what is written
-    with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarInfo) as file:
-        while (info := file.next()) is not None:
-            file.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive
+def _unpack_zip(file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress) -> tuple[list[str], list[str]]:
+    """Names of the members written below ``target`` and of those passed over."""
+    with zipfile.ZipFile(file) as archive:
+        entries, links = wanted_of(archive, patterns, size)
+        for entry in entries:
+            path = target / entry.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            extract(archive, entry, path, lambda: _show(file, progress))
+    return sorted(entry.name for entry in entries), links
+
+
+def _unpack_tar(file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress) -> tuple[list[str], list[str]]:
+    """As :func:`_unpack_zip`. A tar has no directory: what is wrong with it shows while it is read."""
+    wanted, links, count = matcher(frozenset(patterns)), [], 0
+    written: dict[str, str] = {}  # by the name without case
+    room = max(LEAST_LIMIT, LARGEST_RATIO * size)
+    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(file.read(2))
+    file.seek(0)
+    counted = _Counted(opener(file) if opener else file, 2 * room)  # headers and padding of small members come on top
+    with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarInfo) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive
+            _show(file, progress)
             if info.isdir():
                 continue
-            name = safe_name(_tar_name(info.name))
+            count += 1
+            if count > MOST_MEMBERS:
+                raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
+            name, same = safe_name(_tar_name(info.name)), safe_name(_tar_name(info.linkname)) if info.islnk() else ""
             if info.issym():
-                skipped.append(name)
-            elif info.islnk():
-                yield Member(name, same_as=safe_name(_tar_name(info.linkname)))
-            elif info.isreg():
-                yield Member(name, file.extractfile(info), size=info.size)
-            else:
+                links.append(name)
+                continue
+            if not info.isreg() and not info.islnk():
                 raise ValueError(f"its member {name!r} is a device or pipe")
+            if JUNK.search(name) or not wanted(name):
+                continue
+            _refuse_case(name, written.get(name.casefold(), name))
+            if same and (written.get(same.casefold()) != same or same == name):
+                links.append(name)
+                continue
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(target / same, "rb") if same else archive.extractfile(info) as stream:
+                length = _copy(stream, path, room)
+            if not same and length != info.size:
+                raise ValueError("it breaks off")
+            room -= length
+            written[name.casefold()] = name
     while counted.read(CHUNK):  # the checksum of the compressed stream stands at its end
         pass
+    return sorted(written.values()), links
+
+
+def _show(file: IO[bytes], progress: Progress) -> None:
+    progress.update(max(0, min(progress.total, file.tell() >> 20) - progress.done))
 
 
 def _copy(stream: IO[bytes], path: Path, room: int) -> int:
@@ -188,15 +240,6 @@ def _copy(stream: IO[bytes], path: Path, room: int) -> int:
                 raise ValueError(TOO_LARGE)
             file.write(data)
     return written
-
-
-def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
-    """Whether a name matches one of the patterns (none: always): thousands of exact names cost no more than one."""
-    plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
-    exact = {name for name in plain if escape(name) in patterns}
-    regexes = [fnmatch.translate(pattern) for pattern in patterns if re.sub(r"\[([*?[])\]", r"\1", pattern) not in exact]
-    match = re.compile("|".join(regexes)).match if regexes else None
-    return lambda name: not patterns or name in exact or (match is not None and match(name) is not None)
 
 
 def _kind(head: bytes) -> str:
@@ -215,47 +258,6 @@ def _old_tar(head: bytes) -> bool:
         return False
 
 
-def _unpack(archive: Path, target: Path, patterns: Sequence[str], progress: Progress) -> tuple[list[str], list[str]]:
-    """Names of the members written below ``target`` and of those passed over."""
-    size = archive.stat().st_size
-    limit = max(LEAST_LIMIT, LARGEST_RATIO * size)
-    written: dict[str, str] = {}  # by the name without case
-    skipped: list[str] = []
-    folders: set[Path] = set()
-    total = count = 0
-    wanted = matcher(frozenset(patterns))
-    with open(archive, "rb") as file:
-        kind = _kind(file.read(tarfile.BLOCKSIZE))
-        file.seek(0)
-        for member in (_zip_members if kind == "zip" else _tar_members)(file, limit, skipped):
-            count += 1
-            if count > MOST_MEMBERS:
-                raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
-            progress.update(max(0, min(progress.total, file.tell() >> 20) - progress.done), f"{len(written)} files")
-            if JUNK.search(member.name) or not wanted(member.name):
-                continue
-            if written.get(member.name.casefold(), member.name) != member.name:
-                raise ValueError(f"its members {written[member.name.casefold()]!r} and {member.name!r} differ in case only")
-            path = target / member.name
-            if path.parent not in folders:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                folders.add(path.parent)
-            if member.stream is None:
-                if written.get(member.same_as.casefold()) != member.same_as or member.same_as == member.name:
-                    skipped.append(member.name)
-                    continue
-                with open(target / member.same_as, "rb") as same:
-                    total += _copy(same, path, limit - total)
-            else:
-                with member.stream as stream:
-                    length = _copy(stream, path, limit - total)
-                if member.size is not None and length != member.size:
-                    raise ValueError("it breaks off")
-                total += length
-            written[member.name.casefold()] = member.name
-    return sorted(written.values()), skipped
-
-
 def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str]:
     """Unpack the members that match one of the ``members`` (fnmatch patterns on the whole name; none: all) into the new
     folder ``target`` and return their names, sorted. Of members of the same name the last one counts.
@@ -267,9 +269,12 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
+        size = archive.stat().st_size
         with problems_named(archive, "delete it and download it again"):
-            with Progress(archive.stat().st_size >> 20, f"unpack {archive.name}", "MB") as progress:
-                names, skipped = _unpack(archive, partial, members, progress)
+            with open(archive, "rb") as file, Progress(size >> 20, f"unpack {archive.name}", "MB") as progress:
+                kind = _kind(file.read(tarfile.BLOCKSIZE))
+                file.seek(0)
+                names, skipped = (_unpack_zip if kind == "zip" else _unpack_tar)(file, partial, members, size, progress)
                 progress.update(progress.total - progress.done)
             if not names:
                 raise RetimbreError(nothing_of(archive, members))

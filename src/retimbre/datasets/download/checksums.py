@@ -2,50 +2,43 @@
 
 import hashlib
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from retimbre.paths import write_atomically
 
-ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}  # hexadecimal digits
-
 
 def split_checksum(checksum: str) -> tuple[str, str]:
-    """``"md5:..."`` as algorithm and lower-case digits. Raises ValueError for anything else: an adapter's mistake."""
-    algorithm, _, digits = checksum.partition(":")
-    if not re.fullmatch(rf"[0-9a-fA-F]{{{ALGORITHMS.get(algorithm, 0)}}}", digits) or algorithm not in ALGORITHMS:
-        raise ValueError(f"checksum {checksum!r} is not one of {', '.join(ALGORITHMS)}, a colon and its digits")
+    """``"md5:..."`` as algorithm and lower-case digits; SHA-256 and no digits where none is published."""
+    algorithm, _, digits = (checksum or "sha256:").partition(":")
     return algorithm, digits.lower()
-
-
-def hash_file(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
-    digests = {name: hashlib.new(name) for name in algorithms}
-    with open(path, "rb") as file:
-        while data := file.read(1 << 20):
-            for digest in digests.values():
-                digest.update(data)
-    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str:
     """What is wrong with a complete file, "" when nothing is. ``record`` remembers its checksums while it does not change."""
-    state = path.stat()
-    if size is not None and state.st_size != size:
-        return f"has {state.st_size:,} bytes, not {size:,}"
-    algorithm, digits = split_checksum(checksum) if checksum else ("sha256", "")
+    if size is not None and path.stat().st_size != size:
+        return f"has {path.stat().st_size:,} bytes, not {size:,}"
+    algorithm, digits = split_checksum(checksum)
     known = read_json(record)
-    if (known.get("path"), known.get("size"), known.get("mtime_ns")) != (str(path), state.st_size, state.st_mtime_ns):
-        known = {}
-    sums = known.get("sums") or {}
+    sums = known.get("sums", {}) if known.get("state") == _state(path) else {}
     if algorithm not in sums:
-        sums = sums | hash_file(path, [algorithm])
-        write_json(record, {"path": str(path), "size": state.st_size, "mtime_ns": state.st_mtime_ns, "sums": sums})
+        with open(path, "rb") as file:
+            sums[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
+        remember(path, record, sums)
     return "" if not digits or sums[algorithm] == digits else f"has the {algorithm} {sums[algorithm]}, not {digits}"
 
 
+def remember(path: Path, record: Path, sums: dict[str, str]) -> None:
+    """Write the checksums of a file (by algorithm) into ``record``, with what tells whether it has changed since."""
+    write_json(record, {"state": _state(path), "sums": sums})
+
+
+def _state(path: Path) -> list[Any]:
+    return [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+
+
 def read_json(path: Path) -> dict[str, Any]:
+    """A mapping from a file, empty when there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return values if isinstance(values, dict) else {}

@@ -18,21 +18,21 @@ from typing import IO, Any
 
 import requests
 
-from retimbre.datasets.download.checksums import problem_of, read_json, split_checksum, write_json
+from retimbre.datasets.download.checksums import problem_of, read_json, remember, split_checksum, write_json
 from retimbre.datasets.download.mirrors import Location
 from retimbre.datasets.download.web import (
-    PATIENT_S,
     Later,
     NotThere,
     Patience,
+    Stopped,
     encoded,
+    patiently,
     read_chunk,
     request,
     shown,
     total_of,
     unreachable,
     validator,
-    wait_s_of,
 )
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
@@ -56,10 +56,6 @@ class Got:
     path: Path
     location: Location
     new: bool
-
-
-class _Stopped(Exception):
-    """Another file failed, or the user interrupted."""
 
 
 @dataclass
@@ -145,8 +141,9 @@ class Downloads:
         self._keep_aside(path, path, problems[-1])
         return None
 
-    def missing_bytes(self, file: Wanted, size: int) -> int:
-        part = self.folder / f"{file.name}.part"
+    def missing_bytes(self, name: str, size: int) -> int:
+        """What of a file's ``size`` bytes is not here yet."""
+        part = self.folder / f"{name}.part"
         return max(0, size - (part.stat().st_size if part.exists() else 0))
 
     def fetch(self, wanted: Sequence[Wanted], title: str = "download", known: dict[str, int] | None = None) -> dict[str, Got]:
@@ -222,7 +219,7 @@ class Downloads:
                     return
                 try:
                     done.put((file.name, self._get(session, file)))
-                except _Stopped:
+                except Stopped:
                     return
                 except BaseException as error:  # shown by the main thread
                     done.put((file.name, error))
@@ -248,24 +245,17 @@ class Downloads:
 
     def _transfer(self, session: requests.Session, name: str, location: Location) -> Path:
         path = self.folder / name
-        algorithm, digits = split_checksum(location.checksum) if location.checksum else ("sha256", "")
+        algorithm, digits = split_checksum(location.checksum)
         part = _Partial(path.with_name(f"{name}.part"), {}, algorithm)
         self._resume(part, location, name)
-        failures = 0
         while True:
-            before = part.done
-            try:
-                self._attempt(session, part, location, name)
-            except Later as error:
-                failures = 1 if part.done > before else failures + 1
-                if failures >= (3 if error.quick else self.patience.attempts):
-                    raise NotThere(str(error)) from None
-                wait_s = wait_s_of(failures - 1, self.patience, error.wait_s)
-                if wait_s > PATIENT_S:
-                    self.said.put(f"{name}: {error}; another attempt in {wait_s:.0f} s")
-                if self.stop.wait(wait_s):
-                    raise _Stopped from None
-                continue
+            patiently(
+                lambda: self._attempt(session, part, location, name),
+                self.patience,
+                lambda: part.done,
+                self.stop.wait,
+                lambda said: self.said.put(f"{name}: {said}"),
+            )
             found = part.digest.hexdigest()
             if not digits or found == digits:
                 break
@@ -275,16 +265,12 @@ class Downloads:
                 self._note(part).unlink(missing_ok=True)
                 raise NotThere(f"what {shown(location.place)} sent {problem} (kept as {bad})")
             self.said.put(f"{name} {problem}: the continued download is started over")  # what was there may have been another version
-            self._count(name, -part.counted)
-            part.counted = 0
-            part.restart()
+            self._start_over(part, name)
         with open(part.path, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part.path, path)
         self._note(part).unlink(missing_ok=True)
-        state = path.stat()
-        record = {"path": str(path), "size": state.st_size, "mtime_ns": state.st_mtime_ns, "sums": {algorithm: found}}
-        write_json(path.with_name(f"{name}.ok.json"), record)
+        remember(path, path.with_name(f"{name}.ok.json"), {algorithm: found})
         return path
 
     @staticmethod
@@ -305,7 +291,7 @@ class Downloads:
         with open(part.path, "rb") as file:
             while data := file.read(1 << 20):
                 if self.stop.is_set():
-                    raise _Stopped
+                    raise Stopped
                 part.digest.update(data)
                 part.done += len(data)
         part.note, part.from_before, part.counted = note, part.done > 0, part.done
@@ -314,7 +300,7 @@ class Downloads:
             self.resumed += part.done
 
     def _attempt(self, session: requests.Session, part: _Partial, location: Location, name: str) -> None:
-        """Ask for what is missing and append it. Returns when the file is whole; raises Later, NotThere, _Stopped."""
+        """Ask for what is missing and append it. Returns when the file is whole; raises Later, NotThere, Stopped."""
         if part.done and location.size == part.done:
             return
         if part.done and not (part.note.get("if_range") or location.checksum):
@@ -334,7 +320,7 @@ class Downloads:
                 file.truncate(part.done)
                 while data := read_chunk(response):
                     if self.stop.is_set():
-                        raise _Stopped
+                        raise Stopped
                     if total is not None and part.done + len(data) > total:
                         raise NotThere(f"{shown(location.place)} sends more than the {total:,} bytes that it stated")
                     _write(file, data)

@@ -19,16 +19,12 @@ from pathlib import Path
 from retimbre.datasets.download.archives import (
     CHUNK,
     DAMAGE,
-    JUNK,
-    LARGEST_RATIO,
-    LEAST_LIMIT,
-    MOST_MEMBERS,
-    TOO_LARGE,
-    matcher,
+    Entry,
+    extract,
     nothing_of,
     problems_named,
     reason_of,
-    zip_entries,
+    wanted_of,
 )
 from retimbre.datasets.download.mirrors import Location, RemoteFile
 from retimbre.datasets.download.ranges import Changed, NoRanges, RangeFile
@@ -43,19 +39,6 @@ MOST_VERSIONS = 3  # of an archive that changes while it is read
 TRIES = 2  # for a member that arrives damaged
 HEADER = 30  # bytes before a member's name
 SLACK = 256  # bytes by which a member's own header may be longer than the directory says, before another request
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A member to have: its safe name and what the archive's directory says of it."""
-
-    name: str
-    info: zipfile.ZipInfo
-
-    @property
-    def key(self) -> str:
-        """Its file name in the folder of finished members."""
-        return hashlib.sha256(f"{self.name}|{self.info.file_size}|{self.info.CRC}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -114,7 +97,7 @@ def _from(file: RemoteFile, location: Location, folder: Path, patience: Patience
             if not entries:
                 raise RetimbreError(nothing_of(name, file.members))
             kept = members_folder(folder, file.name)
-            paths = {entry.name: kept / entry.key for entry in entries}
+            paths = {entry.name: kept / _key(entry) for entry in entries}
             missing = [entry for entry in entries if not _is_there(entry, paths[entry.name])]
             part = folder / f"{file.name}.part"  # of the whole archive, when one was being downloaded
             to_download = sum(entry.info.compress_size for entry in missing)
@@ -134,35 +117,9 @@ def _from(file: RemoteFile, location: Location, folder: Path, patience: Patience
     return Members(location, paths)
 
 
-def wanted_of(archive: zipfile.ZipFile, patterns: Sequence[str], size: int) -> tuple[list[Entry], list[str]]:
-    """The members that match, in the order of their bytes, and the names of links; of members of the same name the last counts.
-
-    Raises ValueError for an archive (of ``size`` bytes) that ``archives.unpack`` would refuse, as far as its directory tells.
-    """
-    if len(archive.filelist) > MOST_MEMBERS:
-        raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
-    links: list[str] = []
-    matches = matcher(frozenset(patterns))
-    entries: dict[str, Entry] = {}  # by the name without case
-    for name, info in zip_entries(archive, links):
-        if JUNK.search(name) or not matches(name):
-            continue
-        same = entries.get(name.casefold())
-        if same is not None and same.name != name:
-            raise ValueError(f"its members {same.name!r} and {name!r} differ in case only")
-        entries[name.casefold()] = Entry(name, info)
-    for entry in entries.values():
-        parts = entry.name.casefold().split("/")
-        if any("/".join(parts[:n]) in entries for n in range(1, len(parts))):
-            raise ValueError("a member is a file and a folder")
-        if entry.info.header_offset < 0 or entry.info.header_offset + entry.info.compress_size > size:
-            raise ValueError(f"its member {entry.name!r} lies outside of it")
-    packed = sum(entry.info.compress_size for entry in entries.values())
-    if packed > size:
-        raise ValueError("its members lie over one another")
-    if sum(entry.info.file_size for entry in entries.values()) > max(LEAST_LIMIT, LARGEST_RATIO * packed):
-        raise ValueError(TOO_LARGE)
-    return sorted(entries.values(), key=lambda entry: entry.info.header_offset), links
+def _key(entry: Entry) -> str:
+    """The file name of a finished member."""
+    return hashlib.sha256(f"{entry.name}|{entry.info.file_size}|{entry.info.CRC}".encode()).hexdigest()[:32]
 
 
 def spans_of(archive: zipfile.ZipFile, entries: Sequence[Entry]) -> list[tuple[int, int]]:
@@ -203,7 +160,7 @@ def _fetch(remote: RangeFile, archive: zipfile.ZipFile, entries: Sequence[Entry]
             partial = path.with_name("unfinished")
             for attempt in range(1, TRIES + 1):
                 try:
-                    _copy(archive, entry, partial, show)
+                    extract(archive, entry, partial, show)
                     break
                 except DAMAGE as error:
                     if attempt == TRIES:
@@ -212,20 +169,6 @@ def _fetch(remote: RangeFile, archive: zipfile.ZipFile, entries: Sequence[Entry]
             os.replace(partial, path)
             finished += 1
             show()
-
-
-def _copy(archive: zipfile.ZipFile, entry: Entry, path: Path, show: Callable[[], None]) -> None:
-    """One member into a file; zipfile compares the CRC-32 and gives no more bytes than the directory says."""
-    length = 0
-    with archive.open(entry.info) as stream, open(path, "wb") as file:
-        while data := stream.read(CHUNK):
-            length += len(data)
-            file.write(data)
-            show()
-        file.flush()
-        os.fsync(file.fileno())
-    if length != entry.info.file_size:
-        raise ValueError(f"it has {length:,} bytes, not {entry.info.file_size:,}")
 
 
 def forget(folder: Path, name: str) -> None:

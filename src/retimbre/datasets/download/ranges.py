@@ -6,21 +6,19 @@ continued where it ended.
 
 import io
 import re
-import time
 from collections.abc import Sequence
 
 import requests
 
 from retimbre.datasets.download.web import (
     Later,
-    NotThere,
     Patience,
     encoded,
+    patiently,
     read_chunk,
     request,
     shown,
     validator,
-    wait_s_of,
 )
 
 GAP = 1 << 16  # bytes that are read and dropped rather than asking once more
@@ -108,18 +106,18 @@ class RangeFile(io.RawIOBase):
 
     def _bytes(self, start: int, end: int) -> bytes:
         """The bytes from ``start`` to before ``end``, with patience as long as new ones come."""
-        found, failures = bytearray(), 0
-        while len(found) < end - start:
-            try:
-                found += self._some(start + len(found), end)
-                failures = 0
-            except Later as error:
-                self.drop()
-                failures += 1
-                if failures >= (3 if error.quick else self.patience.attempts):
-                    raise NotThere(str(error)) from None
-                time.sleep(wait_s_of(failures - 1, self.patience, error.wait_s))
-        return bytes(found)
+        found = bytearray()
+
+        def attempt() -> bytes:
+            while len(found) < end - start:
+                try:
+                    found.extend(self._some(start + len(found), end))
+                except Later:
+                    self.drop()
+                    raise
+            return bytes(found)
+
+        return patiently(attempt, self.patience, lambda: len(found))
 
     def _some(self, start: int, end: int) -> bytes:
         """At least one byte from ``start`` on."""

@@ -97,13 +97,19 @@ class Store:
         wanted = [Wanted(file.name, locations[file.name]) for file in missing]
         downloads = Downloads(self.files, self.downloads, self.patience)
         known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.downloads, self.patience)
+
+        def make_room(size: int) -> None:
+            self._refuse_full_disk(size, 0, "the chosen files")
+
         for file in [file for file in missing if worth_asking(file, locations[file.name], self.files, known.get(file.name))]:
-            if found := fetch_members(file, locations[file.name], self.files, self.patience, self._refuse_members):
+            if found := fetch_members(file, locations[file.name], self.files, self.patience, make_room):
                 self._place_members(file, found)
                 missing.remove(file)
                 known.pop(file.name, None)
         wanted = [file for file in wanted if file.name in {left.name for left in missing}]
-        self._refuse_full_disk(downloads, missing, known)
+        to_download = sum(downloads.missing_bytes(name, size) for name, size in known.items())
+        to_unpack = sum(known.get(file.name, 0) for file in missing if file.unpack)  # at least
+        self._refuse_full_disk(to_download, to_unpack, "the files")
         got = downloads.fetch(wanted, f"download {self.source}", known)
         for file in missing:
             found = got[file.name]
@@ -138,24 +144,13 @@ class Store:
         text = json.dumps([file.name, content, file.unpack, sorted(file.members)])
         return self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def _refuse_full_disk(self, downloads: Downloads, files: Sequence[RemoteFile], known: dict[str, int]) -> None:
-        """What is known of the downloads, and as much again for what is unpacked."""
-        to_download = sum(downloads.missing_bytes(Wanted(name, ()), size) for name, size in known.items())
-        to_unpack = sum(known.get(file.name, 0) for file in files if file.unpack)
+    def _refuse_full_disk(self, to_download: int, to_unpack: int, what: str) -> None:
         free = shutil.disk_usage(self.folder).free
         if to_download + to_unpack > free:
+            unpacked = f" and {to_unpack / GIGABYTE:.1f} GB at least to be unpacked" if to_unpack else ""
             raise RetimbreError(
-                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {self.source} needs {to_download / GIGABYTE:.1f} GB to download and "
-                f"at least {to_unpack / GIGABYTE:.1f} GB to unpack: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a "
-                "folder on a larger disk."
-            )
-
-    def _refuse_members(self, size: int) -> None:
-        free = shutil.disk_usage(self.folder).free
-        if size > free:
-            raise RetimbreError(
-                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but the chosen files of {self.source} need {size / GIGABYTE:.1f} GB: "
-                "make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder on a larger disk."
+                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {what} of {self.source} need {to_download / GIGABYTE:.1f} GB"
+                f"{unpacked}: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder on a larger disk."
             )
 
     def _place_members(self, file: RemoteFile, found: Members) -> None:

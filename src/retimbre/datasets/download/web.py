@@ -4,9 +4,11 @@ failures are worth another attempt."""
 import datetime
 import random
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -15,6 +17,7 @@ import urllib3
 import retimbre
 from retimbre.errors import RetimbreError
 
+Result = TypeVar("Result")
 CHUNK = 1 << 18
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{retimbre.__version__}"}
 LATER = {408, 425, 429, 500, 502, 503, 504}  # answers after which another attempt makes sense
@@ -43,6 +46,14 @@ class Later(Exception):
 
 class NotThere(Exception):
     """This location cannot give the file; another one may."""
+
+
+class GivenUp(NotThere):
+    """Patience has ended."""
+
+
+class Stopped(Exception):
+    """Nobody waits for the file any more: another one failed, or the user interrupted."""
 
 
 def unreachable(name: str, reasons: list[str]) -> RetimbreError:
@@ -103,31 +114,58 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0][:120] if text else type(error).__name__
 
 
-def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa: B008 (frozen)
-    """A small text file, or None when the server has none. Raises RetimbreError when the server cannot be reached."""
-    with requests.Session() as session:
-        for attempt in range(patience.attempts):
-            try:
-                with closing(request(session, url, {}, patience)) as response:
-                    return response.raw.read(LONGEST_TEXT, decode_content=True).decode("utf-8", "replace")
-            except NotThere:
-                return None
-            except (Later, urllib3.exceptions.HTTPError) as error:
-                reason = str(error)
-                if attempt + 1 < (2 if getattr(error, "quick", False) else patience.attempts):
-                    wait_s = wait_s_of(attempt, patience, getattr(error, "wait_s", None))
-                    if wait_s > PATIENT_S:
-                        print(f"{reason}; another attempt in {wait_s:.0f} s", flush=True)
-                    time.sleep(wait_s)
-                else:
-                    break
-    raise RetimbreError(f"{reason}: check the network and dataset.archives.")
+def patiently(
+    attempt: Callable[[], Result],
+    patience: Patience,
+    moved: Callable[[], int] = lambda: 0,
+    pause: Callable[[float], bool | None] = time.sleep,
+    say: Callable[[str], None] = lambda said: print(said, flush=True),
+) -> Result:
+    """What ``attempt`` returns, which is called again after each Later as long as ``patience`` lasts.
+
+    Patience begins anew when ``moved`` (bytes that are there) has grown. ``pause(s)`` waits and says whether to stop.
+    Raises GivenUp, Stopped, and what ``attempt`` raises.
+    """
+    failures, before = 0, moved()
+    while True:
+        try:
+            return attempt()
+        except Later as error:
+            failures = 1 if moved() > before else failures + 1
+            before = moved()
+            if failures >= (3 if error.quick else patience.attempts):
+                raise GivenUp(str(error)) from None
+            wait_s = wait_s_of(failures - 1, patience, error.wait_s)
+            if wait_s > PATIENT_S:
+                say(f"{error}; another attempt in {wait_s:.0f} s")
+            if pause(wait_s):
+                raise Stopped from None
 
 
 def wait_s_of(failures: int, patience: Patience, asked_s: float | None) -> float:
+    """Seconds until the next attempt: what the server asks for, within limits, else ever longer."""
     if asked_s is not None:
         return min(asked_s, patience.longest_wait_s * 5)
     return min(patience.first_wait_s * 2**failures, patience.longest_wait_s) * random.uniform(0.5, 1.5)
+
+
+def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa: B008 (frozen)
+    """A small text file, or None when the server has none. Raises RetimbreError when the server cannot be reached."""
+
+    def attempt() -> str:
+        with closing(request(session, url, {}, patience)) as response:
+            try:
+                return response.raw.read(LONGEST_TEXT, decode_content=True).decode("utf-8", "replace")
+            except urllib3.exceptions.HTTPError as error:
+                raise Later(str(error)) from None
+
+    with requests.Session() as session:
+        try:
+            return patiently(attempt, patience)
+        except GivenUp as error:
+            raise RetimbreError(f"{error}: check the network and dataset.archives.") from None
+        except NotThere:
+            return None
 
 
 def encoded(response: requests.Response) -> bool:

@@ -6,12 +6,15 @@ Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to
 
 import functools
 import hashlib
+import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import lil_array
+from scipy.sparse.csgraph import connected_components
 
 from retimbre.audio.files import read_mono
 from retimbre.datasets.parallel import parallel_map
@@ -148,24 +151,17 @@ def find_duplicates(recordings: Sequence[Recording], measured: Sequence[Measured
     sound different, so they are no duplicates; nor are two recordings of the same file's different stretches.
     """
     order = sorted((i for i, m in enumerate(measured) if m.signature.any()), key=lambda i: recordings[i].duration_s)
-    parent = list(range(len(recordings)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
     signatures = np.stack([measured[i].signature for i in order]) if order else np.zeros((0, 1), np.float32)
     durations = np.array([recordings[i].duration_s for i in order])
+    alike = lil_array((len(recordings), len(recordings)), dtype=bool)
     for place, i in enumerate(order):
         last = np.searchsorted(durations, durations[place] * (1 + LENGTH_TOLERANCE), side="right")
-        alike = signatures[place + 1 : last] @ signatures[place] > ALIKE
-        for other in np.flatnonzero(alike) + place + 1:
-            parent[root(order[other])] = root(i)
+        for other in np.flatnonzero(signatures[place + 1 : last] @ signatures[place] > ALIKE) + place + 1:
+            alike[i, order[other]] = True
     groups = defaultdict(list)
-    for i in order:
-        groups[root(i)].append(i)
-    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+    for i, group in enumerate(connected_components(alike, directed=False)[1]):
+        groups[group].append(i)
+    return sorted(group for group in groups.values() if len(group) > 1)
 
 
 def _quantile(counts: np.ndarray, q: float) -> int | None:
@@ -202,11 +198,6 @@ def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> 
     return rows
 
 
-def _pairs(rows: Iterable[Summary]) -> list[tuple[Summary, Summary]]:
-    rows = list(rows)
-    return [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
-
-
 def warn(recordings: Sequence[Recording], measured: Sequence[Measured], summaries: list[Summary], duplicates: list[list[int]]) -> list[str]:
     """Sentences on what would spoil a training or its evaluation."""
     said = [m.problem for m in measured if m.problem]
@@ -228,7 +219,7 @@ def warn(recordings: Sequence[Recording], measured: Sequence[Measured], summarie
         if s.sample_rates_hz[0] < ANALYSIS_RATE:
             rate = s.sample_rates_hz[0]
             said.append(f"{s.domain} has recordings of {rate} Hz: what lies above {rate // 2} Hz will be missing.")
-    for a, b in _pairs(train):
+    for a, b in itertools.combinations(train, 2):
         if a.level_db is not None and b.level_db is not None and abs(a.level_db - b.level_db) > LEVEL_GAP_DB:
             gap = abs(a.level_db - b.level_db)
             said.append(
@@ -270,11 +261,9 @@ def as_text(found: Inspection) -> str:
         pitch = "-" if s.pitch_low is None else " / ".join(note_name(p) for p in (s.pitch_low, s.pitch_median, s.pitch_high))
         rates = "/".join(str(r) for r in s.sample_rates_hz)
         rows.append((s.domain, s.split, str(s.recordings), str(s.pieces), f"{s.hours:.2f}", level, pitch, f"{s.silent_share:.1%}", rates))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = "<<" + ">" * (len(header) - 2)
+    lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)) for row in rows]
     lines.append("")
     lines.append(f"duplicates: {len(found.duplicates)} groups" if found.duplicates else "duplicates: none")
     lines += ["  " + ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "") for group in found.duplicates[:10]]
