@@ -23,7 +23,9 @@ def user_path(given: str, label: str) -> Path:
     try:
         return (project_root() / Path(given).expanduser()).resolve()
     except RuntimeError as error:
-        raise RetimbreError(f"{label}: {given} leads nowhere ({str(error).rstrip('.')}): give another path.") from None
+        raise RetimbreError(
+            f"{label}: {given} leads nowhere ({str(error).rstrip('.')}): give another path."
+        ) from None
 
 
 @contextmanager

@@ -30,11 +30,22 @@ from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 
 MOST_MEMBERS = 1_000_000
-LARGEST_RATIO = 100  # unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
+LARGEST_RATIO = (
+    100  # unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
+)
 LEAST_LIMIT = 64 << 20  # bytes that any archive may unpack to, however small it is
 LONGEST_HEADER = 1 << 20  # bytes of a tar member's extended header, which is held in memory
 CHUNK = 1 << 20
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    ValueError,
+    OverflowError,
+)
 TOO_LARGE = f"it unpacks to more than {LARGEST_RATIO} times its size"
 UNSUPPORTED = (NotImplementedError, RuntimeError)  # zipfile's for compression methods and passwords
 JUNK = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
@@ -59,7 +70,13 @@ class _TarInfo(tarfile.TarInfo):
             if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the regular end
                 raise
             raise ValueError("it breaks off or a header is damaged") from error
-        extended = not info.isreg() and not info.isdir() and not info.issym() and not info.islnk() and not info.isdev()
+        extended = (
+            not info.isreg()
+            and not info.isdir()
+            and not info.issym()
+            and not info.islnk()
+            and not info.isdev()
+        )
         if info.size < 0 or (extended and info.size > LONGEST_HEADER):
             raise ValueError("a header is damaged")
         return info
@@ -119,12 +136,18 @@ def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
     """Whether a name matches one of the patterns (none: always): thousands of exact names cost no more than one."""
     plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
     exact = {name for name in plain if escape(name) in patterns}
-    regexes = [fnmatch.translate(pattern) for pattern in patterns if re.sub(r"\[([*?[])\]", r"\1", pattern) not in exact]
+    regexes = [
+        fnmatch.translate(pattern)
+        for pattern in patterns
+        if re.sub(r"\[([*?[])\]", r"\1", pattern) not in exact
+    ]
     match = re.compile("|".join(regexes)).match if regexes else None
     return lambda name: not patterns or name in exact or (match is not None and match(name) is not None)
 
 
-def wanted_of(archive: zipfile.ZipFile, patterns: Collection[str], size: int) -> tuple[list[Entry], list[str]]:
+def wanted_of(
+    archive: zipfile.ZipFile, patterns: Collection[str], size: int
+) -> tuple[list[Entry], list[str]]:
     """The members that match, in the order of their bytes, and the names of links; of members of the same name the last counts.
 
     Raises ValueError for a directory (of an archive of ``size`` bytes) that is unsafe or lies.
@@ -135,7 +158,10 @@ def wanted_of(archive: zipfile.ZipFile, patterns: Collection[str], size: int) ->
     matches = matcher(frozenset(patterns))
     entries: dict[str, Entry] = {}  # by the name without case
     for info in archive.filelist:
-        name, kind = safe_name(_zip_name(info)), info.external_attr >> 28  # the Unix file type, 0 when made elsewhere
+        name, kind = (
+            safe_name(_zip_name(info)),
+            info.external_attr >> 28,
+        )  # the Unix file type, 0 when made elsewhere
         if kind == 0o12:
             links.append(name)
         elif kind not in (0, 0o04, 0o10):
@@ -157,7 +183,9 @@ def wanted_of(archive: zipfile.ZipFile, patterns: Collection[str], size: int) ->
     return sorted(entries.values(), key=lambda entry: entry.info.header_offset), links
 
 
-def extract(archive: zipfile.ZipFile, entry: Entry, path: Path, show: Callable[[], None] = lambda: None) -> None:
+def extract(
+    archive: zipfile.ZipFile, entry: Entry, path: Path, show: Callable[[], None] = lambda: None
+) -> None:
     """Write one member; zipfile compares the CRC-32 and gives no more bytes than the directory says. ``show`` is called now and then."""
     length = 0
     with archive.open(entry.info) as stream, open(path, "wb") as file:
@@ -173,7 +201,9 @@ def _refuse_case(name: str, other: str) -> None:
         raise ValueError(f"its members {other!r} and {name!r} differ in case only")
 
 
-def _unpack_zip(file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress) -> tuple[list[str], list[str]]:
+def _unpack_zip(
+    file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress
+) -> tuple[list[str], list[str]]:
     """Names of the members written below ``target`` and of those passed over."""
     with zipfile.ZipFile(file) as archive:
         entries, links = wanted_of(archive, patterns, size)
@@ -184,14 +214,18 @@ def _unpack_zip(file: IO[bytes], target: Path, patterns: Sequence[str], size: in
     return sorted(entry.name for entry in entries), links
 
 
-def _unpack_tar(file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress) -> tuple[list[str], list[str]]:
+def _unpack_tar(
+    file: IO[bytes], target: Path, patterns: Sequence[str], size: int, progress: Progress
+) -> tuple[list[str], list[str]]:
     """As :func:`_unpack_zip`. A tar has no directory: what is wrong with it shows while it is read."""
     wanted, links, count = matcher(frozenset(patterns)), [], 0
     written: dict[str, str] = {}  # by the name without case
     room = max(LEAST_LIMIT, LARGEST_RATIO * size)
     opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(file.read(2))
     file.seek(0)
-    counted = _Counted(opener(file) if opener else file, 2 * room)  # headers and padding of small members come on top
+    counted = _Counted(
+        opener(file) if opener else file, 2 * room
+    )  # headers and padding of small members come on top
     with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarInfo) as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive
@@ -201,7 +235,10 @@ def _unpack_tar(file: IO[bytes], target: Path, patterns: Sequence[str], size: in
             count += 1
             if count > MOST_MEMBERS:
                 raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
-            name, same = safe_name(_tar_name(info.name)), safe_name(_tar_name(info.linkname)) if info.islnk() else ""
+            name, same = (
+                safe_name(_tar_name(info.name)),
+                safe_name(_tar_name(info.linkname)) if info.islnk() else "",
+            )
             if info.issym():
                 links.append(name)
                 continue
@@ -245,7 +282,12 @@ def _copy(stream: IO[bytes], path: Path, room: int) -> int:
 def _kind(head: bytes) -> str:
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "zip"
-    if head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00" or head[257:262] == b"ustar" or _old_tar(head):
+    if (
+        head[:3] in (b"\x1f\x8b\x08", b"BZh")
+        or head[:6] == b"\xfd7zXZ\x00"
+        or head[257:262] == b"ustar"
+        or _old_tar(head)
+    ):
         return "tar"
     raise ValueError("it is not a zip or tar archive")
 
@@ -253,7 +295,9 @@ def _kind(head: bytes) -> str:
 def _old_tar(head: bytes) -> bool:
     """A header of before POSIX has no magic word, only its checksum."""
     try:
-        return len(head) == tarfile.BLOCKSIZE and bool(tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape"))
+        return len(head) == tarfile.BLOCKSIZE and bool(
+            tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+        )
     except tarfile.TarError:
         return False
 
@@ -271,10 +315,15 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
     try:
         size = archive.stat().st_size
         with problems_named(archive, "delete it and download it again"):
-            with open(archive, "rb") as file, Progress(size >> 20, f"unpack {archive.name}", "MB") as progress:
+            with (
+                open(archive, "rb") as file,
+                Progress(size >> 20, f"unpack {archive.name}", "MB") as progress,
+            ):
                 kind = _kind(file.read(tarfile.BLOCKSIZE))
                 file.seek(0)
-                names, skipped = (_unpack_zip if kind == "zip" else _unpack_tar)(file, partial, members, size, progress)
+                names, skipped = (_unpack_zip if kind == "zip" else _unpack_tar)(
+                    file, partial, members, size, progress
+                )
                 progress.update(progress.total - progress.done)
             if not names:
                 raise RetimbreError(nothing_of(archive, members))
@@ -287,7 +336,9 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
 
 
 def nothing_of(archive: Path | str, members: Sequence[str]) -> str:
-    wanted = f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}" if members else "no files"
+    wanted = (
+        f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}" if members else "no files"
+    )
     return f"{archive} holds {wanted}: it is not the archive that was expected."
 
 
@@ -299,15 +350,21 @@ def problems_named(archive: Path | str, advice: str) -> Iterator[None]:
     except DAMAGE as error:
         raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
     except UNSUPPORTED as error:
-        raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): unpack and repack it by hand.") from None
+        raise RetimbreError(
+            f"{archive} cannot be unpacked ({reason_of(error)}): unpack and repack it by hand."
+        ) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise RetimbreError(f"{archive} cannot be unpacked (a member is a file and a folder): {advice}.") from None
+        raise RetimbreError(
+            f"{archive} cannot be unpacked (a member is a file and a folder): {advice}."
+        ) from None
     except OSError as error:
         # bz2 and gzip say invalid data without a number; a damaged zip may point to a place before its own beginning.
         if error.filename is None and error.errno in (None, errno.EINVAL):
             raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
         if error.strerror == "File name too long":
-            raise RetimbreError(f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names.") from None
+            raise RetimbreError(
+                f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names."
+            ) from None
         raise
 
 

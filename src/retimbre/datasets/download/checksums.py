@@ -25,7 +25,11 @@ def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str
         with open(path, "rb") as file:
             sums[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
         remember(path, record, sums)
-    return "" if not digits or sums[algorithm] == digits else f"has the {algorithm} {sums[algorithm]}, not {digits}"
+    return (
+        ""
+        if not digits or sums[algorithm] == digits
+        else f"has the {algorithm} {sums[algorithm]}, not {digits}"
+    )
 
 
 def remember(path: Path, record: Path, sums: dict[str, str]) -> None:

@@ -91,7 +91,10 @@ def sizes(wanted: Sequence[Wanted], parallel: int = 4, patience: Patience = Pati
             if location.size is not None:
                 return location.size
             try:
-                with requests.Session() as session, closing(request(session, location.place, {}, patience, "HEAD")) as response:
+                with (
+                    requests.Session() as session,
+                    closing(request(session, location.place, {}, patience, "HEAD")) as response,
+                ):
                     length = response.headers.get("Content-Length", "")
                     return int(length) if length.isdigit() and not encoded(response) else None
             except (Later, NotThere):
@@ -124,7 +127,12 @@ class Downloads:
         record = self.folder / f"{file.name}.ok.json"
         for location in file.locations:
             if location.local:
-                if problem := problem_of(Path(location.place), location.size, location.checksum, self.folder / f"{file.name}.local.json"):
+                if problem := problem_of(
+                    Path(location.place),
+                    location.size,
+                    location.checksum,
+                    self.folder / f"{file.name}.local.json",
+                ):
                     raise RetimbreError(
                         f"{location.place} {problem}: replace or remove it, or list it in a SHA256SUMS beside it if it was repacked."
                     )
@@ -146,7 +154,9 @@ class Downloads:
         part = self.folder / f"{name}.part"
         return max(0, size - (part.stat().st_size if part.exists() else 0))
 
-    def fetch(self, wanted: Sequence[Wanted], title: str = "download", known: dict[str, int] | None = None) -> dict[str, Got]:
+    def fetch(
+        self, wanted: Sequence[Wanted], title: str = "download", known: dict[str, int] | None = None
+    ) -> dict[str, Got]:
         """Every file, by name. ``known`` has sizes for the display.
 
         Raises RetimbreError that names the first file that could not be had; the others stop and can be continued.
@@ -156,13 +166,18 @@ class Downloads:
         if not tasks:
             return got
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.sizes = {name: size for name, size in (known or {}).items() if name in {file.name for file in tasks}}
+        self.sizes = {
+            name: size for name, size in (known or {}).items() if name in {file.name for file in tasks}
+        }
         todo: queue.SimpleQueue = queue.SimpleQueue()
         done: queue.SimpleQueue = queue.SimpleQueue()
         for file in tasks:
             todo.put(file)
         # Daemons: an interrupt must not wait until a server that is silent has been given up.
-        workers = [threading.Thread(target=self._work, args=(todo, done), daemon=True) for _ in range(min(self.parallel, len(tasks)))]
+        workers = [
+            threading.Thread(target=self._work, args=(todo, done), daemon=True)
+            for _ in range(min(self.parallel, len(tasks)))
+        ]
         for worker in workers:
             worker.start()
         left = len(tasks)
@@ -195,7 +210,11 @@ class Downloads:
     def _show(self, progress: Progress, left: int) -> None:
         self._say()
         with self.lock:
-            progress.total, done, progress.start = self._megabytes(), self.bytes // MEGABYTE, self.resumed // MEGABYTE
+            progress.total, done, progress.start = (
+                self._megabytes(),
+                self.bytes // MEGABYTE,
+                self.resumed // MEGABYTE,
+            )
         if progress.bar is not None:
             progress.bar.total, progress.bar.initial = progress.total, progress.start
         progress.update(done - progress.done, f"{left} files left")
@@ -264,7 +283,9 @@ class Downloads:
                 bad = self._keep_aside(path, part.path, problem)
                 self._note(part).unlink(missing_ok=True)
                 raise NotThere(f"what {shown(location.place)} sent {problem} (kept as {bad})")
-            self.said.put(f"{name} {problem}: the continued download is started over")  # what was there may have been another version
+            self.said.put(
+                f"{name} {problem}: the continued download is started over"
+            )  # what was there may have been another version
             self._start_over(part, name)
         with open(part.path, "rb") as file:
             os.fsync(file.fileno())
@@ -312,7 +333,11 @@ class Downloads:
             total = self._accept(response, part, location, name)
             if response.status_code == 416:
                 return
-            part.note = {"place": location.place, "checksum": location.checksum, "if_range": validator(response)}
+            part.note = {
+                "place": location.place,
+                "checksum": location.checksum,
+                "if_range": validator(response),
+            }
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self._note(part), part.note)
             self._count(name, 0, total)
@@ -322,7 +347,9 @@ class Downloads:
                     if self.stop.is_set():
                         raise Stopped
                     if total is not None and part.done + len(data) > total:
-                        raise NotThere(f"{shown(location.place)} sends more than the {total:,} bytes that it stated")
+                        raise NotThere(
+                            f"{shown(location.place)} sends more than the {total:,} bytes that it stated"
+                        )
                     _write(file, data)
                     part.digest.update(data)
                     part.done += len(data)
@@ -337,7 +364,9 @@ class Downloads:
         part.counted = 0
         part.restart()
 
-    def _accept(self, response: requests.Response, part: _Partial, location: Location, name: str) -> int | None:
+    def _accept(
+        self, response: requests.Response, part: _Partial, location: Location, name: str
+    ) -> int | None:
         """Fit ``part`` to an answer; returns the whole file's bytes, None when nobody says."""
         host = shown(location.place)
         if response.status_code == 416:  # nothing follows: either all is there or it is another file

@@ -26,9 +26,13 @@ class RemoteFile:
     size: int | None = None  # bytes; None when the publisher does not say
     checksum: str = ""  # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
     unpack: bool = False  # a zip or tar archive
-    members: tuple[str, ...] = ()  # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
+    members: tuple[
+        str, ...
+    ] = ()  # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
     folder: str = ""  # folder below the source's root to put it into or unpack it to
-    parts: tuple["RemoteFile", ...] = ()  # a divided archive: these files, joined in this order, are this one, whose url is ""
+    parts: tuple[
+        "RemoteFile", ...
+    ] = ()  # a divided archive: these files, joined in this order, are this one, whose url is ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ def parse_sums(text: str, origin: str) -> dict[str, str]:
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.rstrip())
         if match is None:
-            raise RetimbreError(f"{origin} line {number} is not a SHA-256 and a name: write it with `sha256sum * > {SUMS}`.")
+            raise RetimbreError(
+                f"{origin} line {number} is not a SHA-256 and a name: write it with `sha256sum * > {SUMS}`."
+            )
         sums[match[2].removeprefix("./")] = f"sha256:{match[1].lower()}"
     return sums
 
@@ -79,17 +85,24 @@ class Archives:
             self.folder = Path(unquote(address.path))
         elif "://" in archives:
             place = _without_password(archives)
-            raise RetimbreError(f"dataset.archives: {place} is no http, https or file address: give one, a folder or null.")
+            raise RetimbreError(
+                f"dataset.archives: {place} is no http, https or file address: give one, a folder or null."
+            )
         else:
             self.folder = user_path(archives, "dataset.archives")
         if self.folder is not None and not self.folder.is_dir():
-            raise RetimbreError(f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null.")
+            raise RetimbreError(
+                f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null."
+            )
         for place in self._places():
             text = self._text(f"{place}/{SUMS}", read_text)
             if text is not None:
                 listed = parse_sums(text, f"{_without_password(place)}/{SUMS}")
                 self.sums |= {self._join(place, name): checksum for name, checksum in listed.items()}
-                print(f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that it lists", flush=True)
+                print(
+                    f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that it lists",
+                    flush=True,
+                )
 
     def _places(self) -> list[str]:
         base = self.base or (str(self.folder) if self.folder else "")

@@ -38,7 +38,9 @@ MOST_SHARE = 0.5  # of the archive's bytes; what is more is downloaded whole
 MOST_VERSIONS = 3  # of an archive that changes while it is read
 TRIES = 2  # for a member that arrives damaged
 HEADER = 30  # bytes before a member's name
-SLACK = 256  # bytes by which a member's own header may be longer than the directory says, before another request
+SLACK = (
+    256  # bytes by which a member's own header may be longer than the directory says, before another request
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,13 @@ class Members:
 def worth_asking(file: RemoteFile, locations: Sequence[Location], folder: Path, size: int | None) -> bool:
     """Whether members may be had without the archive: a large zip, not on this disk, of which only some are wanted."""
     here = any(location.local for location in locations) or (folder / file.name).exists()
-    return file.unpack and bool(file.members) and file.name.endswith(".zip") and not here and (size is None or size >= LEAST_BYTES)
+    return (
+        file.unpack
+        and bool(file.members)
+        and file.name.endswith(".zip")
+        and not here
+        and (size is None or size >= LEAST_BYTES)
+    )
 
 
 def members_folder(folder: Path, name: str) -> Path:
@@ -60,7 +68,11 @@ def members_folder(folder: Path, name: str) -> Path:
 
 
 def fetch_members(
-    file: RemoteFile, locations: Sequence[Location], folder: Path, patience: Patience, make_room: Callable[[int], None]
+    file: RemoteFile,
+    locations: Sequence[Location],
+    folder: Path,
+    patience: Patience,
+    make_room: Callable[[int], None],
 ) -> Members | None:
     """The wanted members of ``file``, from the first of the ``locations`` that gives them, below ``folder``.
 
@@ -85,11 +97,18 @@ def fetch_members(
     raise unreachable(file.name, reasons)
 
 
-def _from(file: RemoteFile, location: Location, folder: Path, patience: Patience, make_room: Callable[[int], None]) -> Members | None:
+def _from(
+    file: RemoteFile, location: Location, folder: Path, patience: Patience, make_room: Callable[[int], None]
+) -> Members | None:
     name = f"{file.name} on {shown(location.place)}"
-    with RangeFile(location.place, patience) as remote, problems_named(name, "try later or give dataset.archives"):
+    with (
+        RangeFile(location.place, patience) as remote,
+        problems_named(name, "try later or give dataset.archives"),
+    ):
         if location.size is not None and remote.size != location.size:
-            raise NotThere(f"{shown(location.place)} offers {remote.size:,} bytes, but the file has {location.size:,}")
+            raise NotThere(
+                f"{shown(location.place)} offers {remote.size:,} bytes, but the file has {location.size:,}"
+            )
         if remote.head not in (b"PK\x03\x04", b"PK\x05\x06") or remote.size < LEAST_BYTES:
             return None
         with zipfile.ZipFile(remote) as archive:
@@ -103,7 +122,11 @@ def _from(file: RemoteFile, location: Location, folder: Path, patience: Patience
             to_download = sum(entry.info.compress_size for entry in missing)
             if to_download > MOST_SHARE * (remote.size - (part.stat().st_size if part.exists() else 0)):
                 return None
-            unknown = "; the published checksum of the whole archive cannot be checked then" if location.checksum else ""
+            unknown = (
+                "; the published checksum of the whole archive cannot be checked then"
+                if location.checksum
+                else ""
+            )
             print(
                 f"{file.name}: {len(entries)} of its {len(archive.filelist)} members are wanted, {to_download / MEGABYTE:,.1f} of "
                 f"{remote.size / MEGABYTE:,.1f} MB are downloaded; the archive's own CRC-32 of each is checked{unknown}",
@@ -127,7 +150,14 @@ def spans_of(archive: zipfile.ZipFile, entries: Sequence[Entry]) -> list[tuple[i
     offsets = sorted([*(info.header_offset for info in archive.filelist), archive.start_dir])
     spans = []
     for info in (entry.info for entry in entries):
-        end = info.header_offset + HEADER + len(info.orig_filename.encode()) + len(info.extra) + info.compress_size + SLACK
+        end = (
+            info.header_offset
+            + HEADER
+            + len(info.orig_filename.encode())
+            + len(info.extra)
+            + info.compress_size
+            + SLACK
+        )
         after = bisect.bisect_right(offsets, info.header_offset)
         spans.append((info.header_offset, min(end, offsets[after]) if after < len(offsets) else end))
     return spans
@@ -144,7 +174,9 @@ def _is_there(entry: Entry, path: Path) -> bool:
     return crc == entry.info.CRC
 
 
-def _fetch(remote: RangeFile, archive: zipfile.ZipFile, entries: Sequence[Entry], paths: dict[str, Path], title: str) -> None:
+def _fetch(
+    remote: RangeFile, archive: zipfile.ZipFile, entries: Sequence[Entry], paths: dict[str, Path], title: str
+) -> None:
     """Transfer the members one after the other; each appears complete or not at all."""
     total = sum(entry.info.compress_size for entry in entries)
     before, finished = remote.received, 0
@@ -164,7 +196,9 @@ def _fetch(remote: RangeFile, archive: zipfile.ZipFile, entries: Sequence[Entry]
                     break
                 except DAMAGE as error:
                     if attempt == TRIES:
-                        raise ValueError(f"its member {entry.name!r} is damaged: {reason_of(error)}") from None
+                        raise ValueError(
+                            f"its member {entry.name!r} is damaged: {reason_of(error)}"
+                        ) from None
                     remote.drop()  # what came may have been damaged on its way
             os.replace(partial, path)
             finished += 1

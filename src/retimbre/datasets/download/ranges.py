@@ -24,7 +24,9 @@ from retimbre.datasets.download.web import (
 GAP = 1 << 16  # bytes that are read and dropped rather than asking once more
 HEAD = 4  # bytes of the first question
 LARGEST_READ = 32 << 20  # bytes at once, which are held in memory: the directory of half a million members
-TAIL = (1 << 16) + 256  # bytes at the end that are read with one request: a zip's end record with the longest comment
+TAIL = (
+    1 << 16
+) + 256  # bytes at the end that are read with one request: a zip's end record with the longest comment
 
 
 class NoRanges(Exception):
@@ -48,7 +50,11 @@ class RangeFile(io.RawIOBase):
         self.size, self.version, self.position, self.received = 0, "", 0, 0
         self.spans: list[tuple[int, int]] = []
         self.response: requests.Response | None = None
-        self.chunk, self.chunk_at, self.until = b"", 0, 0  # the last bytes that came, where they stand, the end of the answer
+        self.chunk, self.chunk_at, self.until = (
+            b"",
+            0,
+            0,
+        )  # the last bytes that came, where they stand, the end of the answer
         try:
             self.head = self._bytes(0, HEAD)
             self.tail_at = max(0, self.size - TAIL)
@@ -154,7 +160,9 @@ class RangeFile(io.RawIOBase):
         """Where an answer ends that begins at ``start``. Raises NoRanges, Changed, Later."""
         host, known = shown(self.url), self.size > 0
         if response.status_code == 206 and not encoded(response):
-            span = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", response.headers.get("Content-Range", "").strip())
+            span = re.fullmatch(
+                r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", response.headers.get("Content-Range", "").strip()
+            )
             first, last, total = map(int, span.groups()) if span else (-1, -1, -1)
             if not known and first == start and HEAD <= total and last >= first:
                 self.size, self.version = total, validator(response)

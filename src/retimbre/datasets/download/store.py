@@ -50,11 +50,15 @@ def link(source: Path | str, target: Path | str) -> None:
 class Store:
     """What is kept of one source. ``gather`` and ``show`` are called within ``locked``."""
 
-    def __init__(self, source: str, archives: str | None, keep_archives: bool, downloads: int, patience: Patience):
+    def __init__(
+        self, source: str, archives: str | None, keep_archives: bool, downloads: int, patience: Patience
+    ):
         self.source, self.place, self.keep_archives = source, archives, keep_archives
         self.downloads, self.patience = downloads, patience
         self.folder = downloads_folder() / source
-        self.files, self.unpacked, self.fetched, self.root = (self.folder / name for name in ("files", "unpacked", "fetched", "root"))
+        self.files, self.unpacked, self.fetched, self.root = (
+            self.folder / name for name in ("files", "unpacked", "fetched", "root")
+        )
         self.archives: Archives | None = None
         self.versions: dict[str, Path] = {}  # of the files gathered so far
 
@@ -89,19 +93,27 @@ class Store:
             )
         missing = []
         for file in files:
-            there = [path for location in locations[file.name] if (path := self._version(file, location)).is_dir()]
+            there = [
+                path for location in locations[file.name] if (path := self._version(file, location)).is_dir()
+            ]
             if there:
                 self.versions[file.name] = there[0]
             else:
                 missing.append(file)
         wanted = [Wanted(file.name, locations[file.name]) for file in missing]
         downloads = Downloads(self.files, self.downloads, self.patience)
-        known = sizes([file for file in wanted if not (self.files / file.name).exists()], self.downloads, self.patience)
+        known = sizes(
+            [file for file in wanted if not (self.files / file.name).exists()], self.downloads, self.patience
+        )
 
         def make_room(size: int) -> None:
             self._refuse_full_disk(size, 0, "the chosen files")
 
-        for file in [file for file in missing if worth_asking(file, locations[file.name], self.files, known.get(file.name))]:
+        for file in [
+            file
+            for file in missing
+            if worth_asking(file, locations[file.name], self.files, known.get(file.name))
+        ]:
             if found := fetch_members(file, locations[file.name], self.files, self.patience, make_room):
                 self._place_members(file, found)
                 missing.remove(file)
@@ -196,6 +208,11 @@ class Store:
         """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what the source fetched for
         itself. Files and folders whose names begin with a dot stay where they are."""
         shutil.rmtree(self.root, ignore_errors=True)
-        for source, target in [*((self.versions[file.name], self.root / file.folder) for file in files), (self.fetched, self.root)]:
-            shutil.copytree(source, target, copy_function=link, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
+        for source, target in [
+            *((self.versions[file.name], self.root / file.folder) for file in files),
+            (self.fetched, self.root),
+        ]:
+            shutil.copytree(
+                source, target, copy_function=link, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True
+            )
         return self.root

@@ -58,7 +58,11 @@ class Stopped(Exception):
 
 def unreachable(name: str, reasons: list[str]) -> RetimbreError:
     """The error for a file that no location could give."""
-    advice = "check the network or give dataset.archives" if "cannot reach" in reasons[-1] else "try later or give dataset.archives"
+    advice = (
+        "check the network or give dataset.archives"
+        if "cannot reach" in reasons[-1]
+        else "try later or give dataset.archives"
+    )
     return RetimbreError(f"{name}: {'; '.join(dict.fromkeys(reasons))}: {advice}.")
 
 
@@ -79,17 +83,23 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def request(session: requests.Session, url: str, headers: dict[str, str], patience: Patience, method: str = "GET") -> requests.Response:
+def request(
+    session: requests.Session, url: str, headers: dict[str, str], patience: Patience, method: str = "GET"
+) -> requests.Response:
     """An answer with its body still to come. Raises Later and NotThere."""
     timeouts = (patience.connect_s, patience.read_s)
     try:
-        response = session.request(method, url, headers=HEADERS | headers, stream=True, timeout=timeouts, allow_redirects=True)
+        response = session.request(
+            method, url, headers=HEADERS | headers, stream=True, timeout=timeouts, allow_redirects=True
+        )
     except requests.exceptions.SSLError as error:
         raise NotThere(f"the certificate of {shown(url)} is not accepted ({_cause(error)})") from None
     except requests.exceptions.ProxyError as error:
         raise Later(f"cannot reach the proxy for {shown(url)} ({_cause(error)})", quick=True) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        raise Later(f"cannot reach {shown(url)} ({_cause(error)})", quick="resolve" in _cause(error)) from None
+        raise Later(
+            f"cannot reach {shown(url)} ({_cause(error)})", quick="resolve" in _cause(error)
+        ) from None
     except requests.exceptions.RequestException as error:  # redirects in a circle, a URL that is none
         raise NotThere(f"{shown(url)} cannot be asked ({_cause(error)})") from None
     if response.status_code in LATER:
@@ -105,10 +115,21 @@ def request(session: requests.Session, url: str, headers: dict[str, str], patien
 def _cause(error: BaseException) -> str:
     """The innermost reason, in a few words."""
     text = str(error)
-    for words in ("Name or service not known", "Temporary failure in name resolution", "nodename nor servname provided"):
+    for words in (
+        "Name or service not known",
+        "Temporary failure in name resolution",
+        "nodename nor servname provided",
+    ):
         if words in text:
             return "its name does not resolve"
-    for words in ("Connection refused", "Network is unreachable", "No route to host", "timed out", "Connection reset", "Remote end closed"):
+    for words in (
+        "Connection refused",
+        "Network is unreachable",
+        "No route to host",
+        "timed out",
+        "Connection reset",
+        "Remote end closed",
+    ):
         if words in text:
             return words[0].lower() + words[1:]
     return text.splitlines()[0][:120] if text else type(error).__name__

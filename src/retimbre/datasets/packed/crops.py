@@ -73,13 +73,18 @@ class FeatureCrops:
         self.features, self.representation = features, representation
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
         self.share = _share(batch_size, part)
-        self.positions = Positions(features.excerpts(domain=domain, split=split), frames, f"{split} {domain}", parameter)
+        self.positions = Positions(
+            features.excerpts(domain=domain, split=split), frames, f"{split} {domain}", parameter
+        )
 
     def batch(self, step: int) -> Tensor:
         """Batch number ``step``, or this process's share of it: (B, F, T) float32 dB."""
         rng = np.random.default_rng([self.seed, self.stream, step])
         places = self.positions.draw(rng, self.batch_size)[self.share]
-        crops = [self.features.read(e, start, start + self.frames, representation=self.representation) for e, start in places]
+        crops = [
+            self.features.read(e, start, start + self.frames, representation=self.representation)
+            for e, start in places
+        ]
         return torch.from_numpy(np.stack(crops)).float().transpose(1, 2).contiguous()  # (B, F, T)
 
 
@@ -108,11 +113,16 @@ class AudioFeatureCrops:
         self.frames, self.batch_size, self.seed, self.stream = frames, batch_size, seed, stream
         self.hop_length = features.config.hop_length
         self.audio_of = {excerpt.id: excerpt for excerpt in audio.index}
-        self.positions = [Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}", parameter) for d in domains]
+        self.positions = [
+            Positions(features.excerpts(domain=d, split=split), frames + 1, f"{split} {d}", parameter)
+            for d in domains
+        ]
         for excerpt in (excerpt for positions in self.positions for excerpt in positions.excerpts):
             source = self.audio_of.get(excerpt.id)
             if source is None or features.config.frames(source.length) != excerpt.length:
-                raise RetimbreError(f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro features`.")
+                raise RetimbreError(
+                    f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro features`."
+                )
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """Batch number ``step``: audio (B, frames * hop_length) float32, domain (B,) int64 (place in
@@ -122,9 +132,18 @@ class AudioFeatureCrops:
         domains = rng.integers(len(self.positions), size=self.batch_size)
         places = [self.positions[domain].draw(rng, 1)[0] for domain in domains]
         hop = self.hop_length
-        audio = [self.audio.read(self.audio_of[e.id], start * hop, (start + self.frames) * hop) for e, start in places]
-        batch = {"audio": torch.from_numpy(np.stack(audio)), "domain": torch.from_numpy(domains.astype(np.int64))}
+        audio = [
+            self.audio.read(self.audio_of[e.id], start * hop, (start + self.frames) * hop)
+            for e, start in places
+        ]
+        batch = {
+            "audio": torch.from_numpy(np.stack(audio)),
+            "domain": torch.from_numpy(domains.astype(np.int64)),
+        }
         for name in self.representations:
-            crops = [self.features.read(e, start, start + self.frames + 1, representation=name) for e, start in places]
+            crops = [
+                self.features.read(e, start, start + self.frames + 1, representation=name)
+                for e, start in places
+            ]
             batch[name] = torch.from_numpy(np.stack(crops)).float().transpose(1, 2).contiguous()  # (B, F, T)
         return batch

@@ -55,7 +55,9 @@ def _read_json(path: Path, stage: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: run `dvc repro {stage}` first.") from None
     except ValueError:
-        raise RetimbreError(f"{path} is not valid JSON: run `dvc repro --force {stage}` to make it again.") from None
+        raise RetimbreError(
+            f"{path} is not valid JSON: run `dvc repro --force {stage}` to make it again."
+        ) from None
 
 
 def fresh_folder(folder: Path) -> Path:
@@ -77,7 +79,11 @@ class ShardFile:
 
     def _header(self) -> None:
         # NumPy pads the header so that the first axis may grow to any length in place.
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length, *self.row)}
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.length, *self.row),
+        }
         np.lib.format.write_array_header_1_0(self.file, header)
 
     def append(self, block: np.ndarray) -> None:
@@ -108,7 +114,9 @@ class _Writer:
         self.folder, self.config = fresh_folder(folder), config
         self.shard_bytes = int(shard_mb * MEGABYTE)
         self.rows: list[Excerpt] = []
-        self.open: dict[tuple[str, str], dict[str, ShardFile]] = {}  # by split and domain, then representation
+        self.open: dict[
+            tuple[str, str], dict[str, ShardFile]
+        ] = {}  # by split and domain, then representation
         self.shard: dict[tuple[str, str], int] = {}
 
     def _append(self, row: dict[str, Any], blocks: dict[str, np.ndarray], dtype: str) -> None:
@@ -117,13 +125,19 @@ class _Writer:
         itemsize = np.dtype(dtype).itemsize
         length = len(next(iter(blocks.values())))
         if key in self.open:
-            sizes = ((file.length + length) * itemsize * int(np.prod(file.row, dtype=int)) for file in self.open[key].values())
+            sizes = (
+                (file.length + length) * itemsize * int(np.prod(file.row, dtype=int))
+                for file in self.open[key].values()
+            )
             if max(sizes) > self.shard_bytes:
                 self._close(key)
         if key not in self.open:
             self.shard[key] = self.shard.get(key, -1) + 1
             stem = f"{key[0]}_{key[1]}_{self.shard[key]:03d}.npy"
-            files = {prefix: ShardFile(self.folder / (prefix + stem), dtype, block.shape[1:]) for prefix, block in blocks.items()}
+            files = {
+                prefix: ShardFile(self.folder / (prefix + stem), dtype, block.shape[1:])
+                for prefix, block in blocks.items()
+            }
             self.open[key] = files
         files = self.open[key]
         offset = next(iter(files.values())).length
@@ -144,13 +158,17 @@ class _Writer:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.index_columns)
             for row in self.rows:
-                values = [getattr(row, "id" if column == "excerpt" else column) for column in self.index_columns]
+                values = [
+                    getattr(row, "id" if column == "excerpt" else column) for column in self.index_columns
+                ]
                 writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in values])
 
     def __enter__(self) -> "_Writer":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.finish()
             return
@@ -162,20 +180,44 @@ class _Writer:
 class AudioWriter(_Writer):
     """Writes ``data/resampled``. Leaving the ``with`` block completes the folder, unless by an error."""
 
-    index_columns = ("excerpt", "domain", "split", "piece", "performance", "shard", "offset", "length", "gain_db", "path")
+    index_columns = (
+        "excerpt",
+        "domain",
+        "split",
+        "piece",
+        "performance",
+        "shard",
+        "offset",
+        "length",
+        "gain_db",
+        "path",
+    )
 
     def __init__(self, folder: Path, sample_rate: int, rms: float, shard_mb: float):
         super().__init__(folder, {"sample_rate": sample_rate, "rms": rms}, shard_mb)
         self.counts: dict[tuple[str, str], int] = {}
 
     def add(
-        self, audio: np.ndarray, domain: str, split: str, piece: str, performance: str = "", gain_db: float = 0.0, path: str = ""
+        self,
+        audio: np.ndarray,
+        domain: str,
+        split: str,
+        piece: str,
+        performance: str = "",
+        gain_db: float = 0.0,
+        path: str = "",
     ) -> None:
         """Append an excerpt: (N,) int16, N > 0."""
         if audio.dtype != np.int16 or audio.ndim != 1 or not len(audio):
             raise ValueError("an audio excerpt is (N,) int16 with N > 0")
         number = self.counts[split, domain] = self.counts.get((split, domain), -1) + 1
-        row = {"id": f"{split}-{domain}-{number:05d}", "domain": domain, "split": split, "piece": piece, "performance": performance}
+        row = {
+            "id": f"{split}-{domain}-{number:05d}",
+            "domain": domain,
+            "split": split,
+            "piece": piece,
+            "performance": performance,
+        }
         self._append(row | {"gain_db": gain_db, "path": path}, {"": audio}, "int16")
 
 
@@ -190,7 +232,9 @@ class FeatureWriter(_Writer):
     def add(self, excerpt: Excerpt, decibels: dict[str, np.ndarray]) -> None:
         """Append the features of an audio excerpt: representation -> (T, F) float16, one T for all."""
         blocks = decibels.values()
-        if len({len(block) for block in blocks}) != 1 or any(block.dtype != np.float16 or block.ndim != 2 for block in blocks):
+        if len({len(block) for block in blocks}) != 1 or any(
+            block.dtype != np.float16 or block.ndim != 2 for block in blocks
+        ):
             raise ValueError("features of an excerpt are (T, F) float16 with the same T")
         row = {name: getattr(excerpt, name) for name in ("id", "domain", "split", "piece", "performance")}
         self._append(row, {f"{name}_": block for name, block in decibels.items()}, "float16")
@@ -213,7 +257,9 @@ def _excerpt(row: dict[str, str], path: Path) -> Excerpt:
         try:
             values[name] = kinds[name](text)
         except ValueError:
-            raise RetimbreError(f"{path} holds {text!r} as {column}: make the folder again with `dvc repro --force`.") from None
+            raise RetimbreError(
+                f"{path} holds {text!r} as {column}: make the folder again with `dvc repro --force`."
+            ) from None
     return Excerpt(**values)
 
 
@@ -226,7 +272,9 @@ class _Packed:
         self.folder = Path(folder)
         path = self.folder / "index.csv"
         if not path.is_file():
-            raise RetimbreError(f"{self.folder} is missing or incomplete (no index.csv): run `dvc repro {self.stage}`.")
+            raise RetimbreError(
+                f"{self.folder} is missing or incomplete (no index.csv): run `dvc repro {self.stage}`."
+            )
         self.config = _read_json(self.folder / "config.json", self.stage)
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -234,7 +282,9 @@ class _Packed:
             self.index = [_excerpt(row, path) for row in rows]
         except (KeyError, TypeError):
             advice = f"run `dvc repro --force {self.stage}`"
-            raise RetimbreError(f"{path} has other columns than this version of retimbre writes: {advice}.") from None
+            raise RetimbreError(
+                f"{path} has other columns than this version of retimbre writes: {advice}."
+            ) from None
         self._maps: dict[str, np.ndarray] = {}
 
     @property
@@ -242,27 +292,45 @@ class _Packed:
         """The domains in the order of ``dataset.domains`` (A, B ...), which the manifest and the index keep."""
         return list(dict.fromkeys(excerpt.domain for excerpt in self.index))
 
-    def excerpts(self, domain: str | None = None, split: str | None = None, performance: str | None = None) -> list[Excerpt]:
+    def excerpts(
+        self, domain: str | None = None, split: str | None = None, performance: str | None = None
+    ) -> list[Excerpt]:
         """The excerpts with these properties, in the index's order; None does not select."""
-        wanted = {"domain": domain, "split": split, "performance": None if performance is None else str(performance)}
-        return [e for e in self.index if all(value is None or getattr(e, name) == value for name, value in wanted.items())]
+        wanted = {
+            "domain": domain,
+            "split": split,
+            "performance": None if performance is None else str(performance),
+        }
+        return [
+            e
+            for e in self.index
+            if all(value is None or getattr(e, name) == value for name, value in wanted.items())
+        ]
 
     def _map(self, prefix: str, excerpt: Excerpt) -> np.ndarray:
         name = f"{prefix}{excerpt.split}_{excerpt.domain}_{excerpt.shard:03d}.npy"
         if name not in self._maps:
             try:
                 # A plain array over the map: slices of a memmap object cost ten times those of an array.
-                self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+                self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False).view(
+                    np.ndarray
+                )
             except FileNotFoundError:
-                raise RetimbreError(f"{self.folder / name} does not exist: run `dvc repro {self.stage}`.") from None
+                raise RetimbreError(
+                    f"{self.folder / name} does not exist: run `dvc repro {self.stage}`."
+                ) from None
             except ValueError:
-                raise RetimbreError(f"{self.folder / name} is damaged: run `dvc repro --force {self.stage}` to make it again.") from None
+                raise RetimbreError(
+                    f"{self.folder / name} is damaged: run `dvc repro --force {self.stage}` to make it again."
+                ) from None
         return self._maps[name]
 
     def _slice(self, prefix: str, excerpt: Excerpt, start: int, stop: int | None) -> np.ndarray:
         stop = excerpt.length if stop is None else stop
         if not 0 <= start <= stop <= excerpt.length:
-            raise ValueError(f"excerpt {excerpt.id} has {excerpt.length} items: {start}..{stop} is not within it")
+            raise ValueError(
+                f"excerpt {excerpt.id} has {excerpt.length} items: {start}..{stop} is not within it"
+            )
         return self._map(prefix, excerpt)[excerpt.offset + start : excerpt.offset + stop]
 
     def release(self) -> None:
@@ -302,10 +370,14 @@ class PackedFeatures(_Packed):
         self.config = FeatureConfig.from_dict(self.config)
         self.statistics = _read_json(self.folder / "statistics.json", self.stage)
 
-    def read(self, excerpt: Excerpt, start: int = 0, stop: int | None = None, representation: str = "cqt") -> np.ndarray:
+    def read(
+        self, excerpt: Excerpt, start: int = 0, stop: int | None = None, representation: str = "cqt"
+    ) -> np.ndarray:
         """Frames ``start..stop`` of an excerpt: (T, F) float16 dB, a read-only slice of the memory map."""
         if representation not in self.statistics:
-            raise RetimbreError(f"{self.folder} has no {representation!r} features; it has {', '.join(self.statistics)}.")
+            raise RetimbreError(
+                f"{self.folder} has no {representation!r} features; it has {', '.join(self.statistics)}."
+            )
         return self._slice(f"{representation}_", excerpt, start, stop)
 
 

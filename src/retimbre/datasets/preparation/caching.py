@@ -23,7 +23,11 @@ from retimbre.progress import Progress
 from retimbre.section import Machine
 
 TOP_SHARE = 0.999  # of the cells lie below the top of the scale
-HISTOGRAM_DB = (-100.0, 100.0, 4000)  # from, to, number of cells: 0.05 dB each, under float16's step at these levels
+HISTOGRAM_DB = (
+    -100.0,
+    100.0,
+    4000,
+)  # from, to, number of cells: 0.05 dB each, under float16's step at these levels
 READ_FRAMES = 16384  # of one block of the second pass
 ByRepresentation = dict[str, np.ndarray]
 
@@ -62,7 +66,9 @@ def histogram_point(histogram: np.ndarray, share: float) -> float:
     return low + (cell + float(inside)) * (high - low) / cells
 
 
-def excerpt_features(excerpt: Excerpt, folder: Path, index_time: int, config: FeatureConfig) -> tuple[ByRepresentation, ByRepresentation]:
+def excerpt_features(
+    excerpt: Excerpt, folder: Path, index_time: int, config: FeatureConfig
+) -> tuple[ByRepresentation, ByRepresentation]:
     """Features of one excerpt, (T, F) float16 dB, and their level histograms (training split only)."""
     source = _audio(folder, index_time)
     audio = torch.from_numpy(source.read(excerpt))[None]
@@ -73,7 +79,9 @@ def excerpt_features(excerpt: Excerpt, folder: Path, index_time: int, config: Fe
         for representation in REPRESENTATIONS:
             db = decibels(extractor(audio, representation))[0]  # (F, T)
             features[representation] = np.ascontiguousarray(db.T.numpy().astype(np.float16))
-    histograms = {name: level_histogram(block) for name, block in features.items()} if excerpt.split == "train" else {}
+    histograms = (
+        {name: level_histogram(block) for name, block in features.items()} if excerpt.split == "train" else {}
+    )
     return features, histograms
 
 
@@ -83,35 +91,54 @@ def _runs(excerpts: Iterable[Excerpt]) -> list[Excerpt]:
     for e in excerpts:
         for start in range(0, e.length, READ_FRAMES):
             length = min(READ_FRAMES, e.length - start)
-            runs.append(Excerpt(e.id, e.domain, e.split, e.piece, e.performance, e.shard, e.offset + start, length))
+            runs.append(
+                Excerpt(e.id, e.domain, e.split, e.piece, e.performance, e.shard, e.offset + start, length)
+            )
     return runs
 
 
-def _moments(task: tuple[str, Excerpt], folder: Path, top_db: dict[str, float], range_db: float) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    task: tuple[str, Excerpt], folder: Path, top_db: dict[str, float], range_db: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares over a run's frames, per bin, of dB within the scale and relative to its top."""
     name, run = task
-    shard = np.load(folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False)
+    shard = np.load(
+        folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False
+    )
     block = shard[run.offset : run.offset + run.length].astype(np.float64)
     block = np.clip(block, top_db[name] - range_db, top_db[name]) - top_db[name]
     return block.sum(axis=0), np.square(block).sum(axis=0)
 
 
-def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict[str, np.ndarray]], range_db: float, machine: Machine) -> dict[str, Any]:
+def statistics(
+    folder: Path,
+    excerpts: list[Excerpt],
+    histograms: dict[str, dict[str, np.ndarray]],
+    range_db: float,
+    machine: Machine,
+) -> dict[str, Any]:
     """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training excerpts.
 
     ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
     """
-    tops = {name: round(max(histogram_point(h, TOP_SHARE) for h in of.values()), 3) for name, of in histograms.items()}
+    tops = {
+        name: round(max(histogram_point(h, TOP_SHARE) for h in of.values()), 3)
+        for name, of in histograms.items()
+    }
     tasks = [(name, run) for name in histograms for run in _runs(e for e in excerpts if e.split == "train")]
     work = functools.partial(_moments, folder=folder, top_db=tops, range_db=range_db)
     count: dict[tuple[str, str], int] = {}
     total: dict[tuple[str, str], np.ndarray] = {}
     squares: dict[tuple[str, str], np.ndarray] = {}
-    for (name, run), (one, two) in zip(tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True):
+    for (name, run), (one, two) in zip(
+        tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True
+    ):
         key = (name, run.domain)
         count[key] = count.get(key, 0) + run.length
         total[key], squares[key] = total.get(key, 0.0) + one, squares.get(key, 0.0) + two
-    result: dict[str, Any] = {name: {"top_db": top_db, "mean_db": {}, "std_db": {}} for name, top_db in tops.items()}
+    result: dict[str, Any] = {
+        name: {"top_db": top_db, "mean_db": {}, "std_db": {}} for name, top_db in tops.items()
+    }
     for (name, domain), frames in count.items():
         mean = total[name, domain] / frames
         std = np.sqrt(np.maximum(squares[name, domain] / frames - mean**2, 0))
@@ -120,7 +147,9 @@ def statistics(folder: Path, excerpts: list[Excerpt], histograms: dict[str, dict
     return result
 
 
-def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float, machine: Machine) -> dict[str, float]:
+def cache_features(
+    resampled: Path, out: Path, p: Features, shard_mb: float, machine: Machine
+) -> dict[str, float]:
     """Compute all representations of every excerpt of ``resampled`` into ``out``; memory stays flat.
 
     Returns hours of audio and megabytes of features; the speed is shown, not returned, so that metrics are equal on every run.
@@ -129,7 +158,9 @@ def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float, mac
     audio = PackedAudio(resampled)
     rate = audio.config["sample_rate"]
     config = FeatureConfig(sample_rate=rate, **p.model_dump())
-    work = functools.partial(excerpt_features, folder=Path(resampled), index_time=_index_time(Path(resampled)), config=config)
+    work = functools.partial(
+        excerpt_features, folder=Path(resampled), index_time=_index_time(Path(resampled)), config=config
+    )
     seconds = total_length(audio.index) / rate
     histograms: dict[str, dict[str, np.ndarray]] = {name: {} for name in REPRESENTATIONS}
     with FeatureWriter(out, config.to_dict(), shard_mb) as writer:
@@ -144,5 +175,7 @@ def cache_features(resampled: Path, out: Path, p: Features, shard_mb: float, mac
         writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p.range_db, machine))
     took = time.perf_counter() - began
     megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
-    print(f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), {megabytes:.0f} MB")
+    print(
+        f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), {megabytes:.0f} MB"
+    )
     return {"hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2)}

@@ -36,5 +36,7 @@ class Features(Section):
                 f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at half-rates): use {allowed}"
             )
         if self.stft_n_fft < 2 * self.hop_length - 1:  # 511 has the bins and the overlap of 512
-            raise ValueError(f"features.stft_n_fft must be at least twice features.hop_length ({2 * self.hop_length})")
+            raise ValueError(
+                f"features.stft_n_fft must be at least twice features.hop_length ({2 * self.hop_length})"
+            )
         return self

@@ -66,22 +66,38 @@ def pack(raw: Path, out: Path, audio: Audio, machine: Machine) -> dict[str, floa
     Raises RetimbreError when an unreadable file turns up or a domain has nothing to train on.
     """
     recordings = read_manifest(raw)
-    tasks = [stretch for recording in recordings for stretch in stretches(recording, audio.sample_rate, audio.max_excerpt_s)]
+    tasks = [
+        stretch
+        for recording in recordings
+        for stretch in stretches(recording, audio.sample_rate, audio.max_excerpt_s)
+    ]
     work = functools.partial(level, folder=raw, audio=audio)
     hours: dict[str, float] = {}
     skipped = 0
     progress = Progress(len(tasks), "resample", "excerpts")
     with AudioWriter(out, audio.sample_rate, audio.rms, audio.shard_mb) as writer, progress:
-        for stretch, result in zip(tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True):
+        for stretch, result in zip(
+            tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True
+        ):
             progress.update()
             recording = stretch.recording
             if result is None:
                 if recording.performance:
-                    raise RetimbreError(f"{raw / recording.path} is a silent half of a pair: run `dvc repro --force download`.")
+                    raise RetimbreError(
+                        f"{raw / recording.path} is a silent half of a pair: run `dvc repro --force download`."
+                    )
                 skipped += 1
                 continue
             samples, gain_db = result
-            writer.add(samples, recording.domain, recording.split, recording.piece, recording.performance, gain_db, recording.path)
+            writer.add(
+                samples,
+                recording.domain,
+                recording.split,
+                recording.piece,
+                recording.performance,
+                gain_db,
+                recording.path,
+            )
             hours[recording.split] = hours.get(recording.split, 0.0) + len(samples) / audio.sample_rate / 3600
         present = {(row.split, row.domain) for row in writer.rows}
         if absent := sorted({(r.split, r.domain) for r in recordings} - present):

@@ -53,7 +53,11 @@ def check(task: Task, folder: Path) -> Checked:
     try:
         info = probe(path)
         rate, first = info.sample_rate, round(task.start_s * info.sample_rate)
-        frames = info.frames - first if task.duration_s is None else min(info.frames - first, round(task.duration_s * rate))
+        frames = (
+            info.frames - first
+            if task.duration_s is None
+            else min(info.frames - first, round(task.duration_s * rate))
+        )
         if frames <= 0:
             return Checked(name, problem=f"it ends before {task.start_s:g} s")
         if not task.deep:
@@ -83,29 +87,42 @@ def _decode(name: str, path: Path, first: int, frames: int, to_the_end: bool) ->
             loudest = max(loudest, float(np.abs(block).max()))
             loudest_mono = max(loudest_mono, float(np.abs(block.mean(axis=1)).max()))
     if not to_the_end and decoded < frames - LACKING_S * rate:
-        return Checked(name, problem=f"it breaks off at {(first + decoded) / rate:.1f} of {(first + frames) / rate:.1f} s")
+        return Checked(
+            name,
+            problem=f"it breaks off at {(first + decoded) / rate:.1f} of {(first + frames) / rate:.1f} s",
+        )
     if loudest < SILENCE:
         return Checked(name, problem="it is silent")
     if loudest_mono < SILENCE:
-        return Checked(name, problem="its channels cancel each other (opposite phase), so that its mono mix is silent: invert one of them")
+        return Checked(
+            name,
+            problem="its channels cancel each other (opposite phase), so that its mono mix is silent: invert one of them",
+        )
     return Checked(name, rate, decoded / rate)
 
 
 def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> list[Checked]:
     """``check`` for every task, in order, with progress. Problems are named on stderr."""
     seconds = sum((task.duration_s or UNKNOWN_S) if task.deep else HEADER_S for task in tasks)
-    results = parallel_map(functools.partial(check, folder=folder), tasks, jobs if seconds > WORTH_PROCESSES_S else 1)
+    results = parallel_map(
+        functools.partial(check, folder=folder), tasks, jobs if seconds > WORTH_PROCESSES_S else 1
+    )
     checked = list(track(results, title, len(tasks), "files"))
     for file in checked:
         if file.problem:
-            print(f"skipped {folder / file.name}: {file.problem}".encode(errors="replace").decode(), file=sys.stderr)
+            print(
+                f"skipped {folder / file.name}: {file.problem}".encode(errors="replace").decode(),
+                file=sys.stderr,
+            )
     return checked
 
 
 def refuse_too_many(label: str, place: Path, bad: Sequence[Checked], count: int, share: float) -> None:
     """Raise RetimbreError when more than ``share`` of ``count`` files are bad; otherwise say how many were skipped."""
     if len(bad) > share * count:
-        shown = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + ("; ..." if len(bad) > NAMES_SHOWN else "")
+        shown = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + (
+            "; ..." if len(bad) > NAMES_SHOWN else ""
+        )
         raise RetimbreError(
             f"{label}: {len(bad)} of {count} files in {place} cannot be used ({shown}): mend or remove them, "
             f"or raise dataset.max_unreadable_share ({share:g})."

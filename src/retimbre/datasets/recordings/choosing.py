@@ -21,10 +21,14 @@ Part = tuple[Recording, Recording]  # a recording, and what is taken of it
 
 def split_of_hash(place: float) -> str:
     """Test 12 %, validation 8 %, the rest training, by a number in [0, 1)."""
-    return "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+    return (
+        "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+    )
 
 
-def assign_splits(domains_of: Mapping[str, set[str]], official: Mapping[str, str], label: str) -> dict[str, str]:
+def assign_splits(
+    domains_of: Mapping[str, set[str]], official: Mapping[str, str], label: str
+) -> dict[str, str]:
     """The split of each piece. ``domains_of``: the domains that a piece is in; ``official``: the publisher's split, "" for none.
 
     A piece without an official split gets one by its hash. Where a split is empty (publishers often have no validation
@@ -35,7 +39,11 @@ def assign_splits(domains_of: Mapping[str, set[str]], official: Mapping[str, str
     split = {piece: official[piece] or split_of_hash(place[piece]) for piece in sorted(domains_of)}
     for missing in HELD_OUT:
         if missing not in split.values():
-            split |= {piece: missing for piece in split if split[piece] == "train" and split_of_hash(place[piece]) == missing}
+            split |= {
+                piece: missing
+                for piece in split
+                if split[piece] == "train" and split_of_hash(place[piece]) == missing
+            }
     for domain in sorted({domain for domains in domains_of.values() for domain in domains}):
         own = [piece for piece in split if domain in domains_of[piece]]
         for missing in ("test", "validation", "train"):
@@ -70,7 +78,10 @@ def subset(pieces: Iterable[tuple[str, str, float]], hours: float, seed: int) ->
         return {piece for _, piece in seconds}
     chosen: set[str] = set()
     for split in sorted({split for split, _ in seconds}):
-        own = sorted((piece for name, piece in seconds if name == split), key=lambda piece: (unit_hash(f"{seed} {piece}"), piece))
+        own = sorted(
+            (piece for name, piece in seconds if name == split),
+            key=lambda piece: (unit_hash(f"{seed} {piece}"), piece),
+        )
         left = hours * 3600 * sum(seconds[split, piece] for piece in own) / total
         taken = []
         for piece in own:
@@ -99,7 +110,9 @@ def held_out(
     room = [int(r.duration_s / length_s) or int(0 < shortest_s <= r.duration_s) for r in own]
     if sum(room) < count:
         kept = f"the {len(own)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
-        raise RetimbreError(f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or dataset.excerpt_s.")
+        raise RetimbreError(
+            f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or dataset.excerpt_s."
+        )
     turns = sorted((turn, i) for i, places in enumerate(room) for turn in range(places))[:count]
     taken = Counter(i for _, i in turns)
     parts = []
@@ -110,7 +123,9 @@ def held_out(
     return parts
 
 
-def training(recordings: Sequence[Recording], minutes: float, label: str, more: str = "give more recordings") -> list[Part]:
+def training(
+    recordings: Sequence[Recording], minutes: float, label: str, more: str = "give more recordings"
+) -> list[Part]:
     """The training recordings in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s; ``more`` advises."""
     left_s = minutes * 60 or float("inf")
     own = [r for r in recordings if r.split == "train"]

@@ -5,7 +5,6 @@ Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to
 """
 
 import functools
-import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,13 +25,21 @@ ANALYSIS_RATE = 16000  # Hz
 HOP = 512  # samples between the frames of levels and pitch
 FMIN_HZ, BINS = 32.7031956626, 84  # C1 to B7, semitones
 LOWEST_MIDI = 24  # of bin 0
-HARMONICS = (1, 2, 3, 4, 5)  # summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
+HARMONICS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
 SILENT_DB = -60.0  # full scale 1: a frame below it is silent
 PIECE_S = 60.0  # seconds analysed at once, so that memory does not grow with a recording
 SIGNATURE_PARTS = 24  # time segments of the signature that near-duplicates are found by
 ALIKE = 0.995  # cosine of two signatures (mean removed) above which recordings count as the same
 LENGTH_TOLERANCE = 0.02  # relative difference in duration of copies
-LEVEL_GAP_DB = 12.0  # between the domains' median levels; resample evens it out, but it hints at different recordings
+LEVEL_GAP_DB = (
+    12.0  # between the domains' median levels; resample evens it out, but it hints at different recordings
+)
 LEAST_OVERLAP = 0.5  # of two pitch ranges, as a share of the narrower one
 MOST_SILENCE = 0.3
 LEAST_TRAINING_H = 0.05
@@ -48,7 +55,6 @@ class Measured:
     silent: float  # share of frames below SILENT_DB
     pitches: np.ndarray  # (BINS,) int
     signature: np.ndarray  # (SIGNATURE_PARTS * BINS,) float32
-    digest: str  # of the samples: equal audio in another file has the same
     problem: str = ""
 
 
@@ -111,7 +117,6 @@ def measure(task: tuple[int, Recording], folder: Path) -> Measured:
     transform = ConstantQ(ANALYSIS_RATE, HOP, FMIN_HZ, BINS, 12)
     start = round(recording.start_s * ANALYSIS_RATE)
     samples = max(HOP, round(recording.duration_s * ANALYSIS_RATE))
-    digest = hashlib.sha256()
     pitches, parts = np.zeros(BINS, np.int64), np.zeros((SIGNATURE_PARTS, BINS))
     energy, sounding_frames, frames = 0.0, 0, 0
     try:
@@ -120,7 +125,6 @@ def measure(task: tuple[int, Recording], folder: Path) -> Measured:
             if length < HOP and offset:
                 break
             x = read_mono(folder / recording.path, ANALYSIS_RATE, start + offset, start + offset + length)
-            digest.update(np.round(x * 32767).astype(np.int16).tobytes())
             power = np.square(np.pad(x, (0, -len(x) % HOP)), dtype=np.float64).reshape(-1, HOP).mean(1)
             with torch.no_grad():
                 magnitude = transform.magnitude(torch.from_numpy(x)[None])[0].numpy()[:, : len(power)]
@@ -132,9 +136,9 @@ def measure(task: tuple[int, Recording], folder: Path) -> Measured:
             share = (offset + HOP * np.arange(magnitude.shape[1])) / samples
             np.add.at(parts, (share * SIGNATURE_PARTS).astype(int).clip(0, SIGNATURE_PARTS - 1), magnitude.T)
     except RetimbreError as error:
-        return Measured(index, np.nan, 1.0, pitches, np.zeros(SIGNATURE_PARTS * BINS, np.float32), "", str(error))
+        return Measured(index, np.nan, 1.0, pitches, np.zeros(SIGNATURE_PARTS * BINS, np.float32), str(error))
     level = 10 * np.log10(energy / sounding_frames) if sounding_frames else np.nan
-    return Measured(index, level, 1 - sounding_frames / max(frames, 1), pitches, _signature(parts), digest.hexdigest())
+    return Measured(index, level, 1 - sounding_frames / max(frames, 1), pitches, _signature(parts))
 
 
 def _signature(parts: np.ndarray) -> np.ndarray:
@@ -150,7 +154,9 @@ def find_duplicates(recordings: Sequence[Recording], measured: Sequence[Measured
     Only recordings of about the same duration are compared. Paired performances of one piece in two domains
     sound different, so they are no duplicates; nor are two recordings of the same file's different stretches.
     """
-    order = sorted((i for i, m in enumerate(measured) if m.signature.any()), key=lambda i: recordings[i].duration_s)
+    order = sorted(
+        (i for i, m in enumerate(measured) if m.signature.any()), key=lambda i: recordings[i].duration_s
+    )
     signatures = np.stack([measured[i].signature for i in order]) if order else np.zeros((0, 1), np.float32)
     durations = np.array([recordings[i].duration_s for i in order])
     alike = lil_array((len(recordings), len(recordings)), dtype=bool)
@@ -174,7 +180,11 @@ def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> 
     rows = []
     for domain in dict.fromkeys(r.domain for r in recordings):
         for split in SPLITS:
-            chosen = [(r, m) for r, m in zip(recordings, measured, strict=True) if (r.domain, r.split) == (domain, split)]
+            chosen = [
+                (r, m)
+                for r, m in zip(recordings, measured, strict=True)
+                if (r.domain, r.split) == (domain, split)
+            ]
             if not chosen:
                 continue
             levels = np.array([m.level_db for _, m in chosen])
@@ -198,27 +208,42 @@ def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> 
     return rows
 
 
-def warn(recordings: Sequence[Recording], measured: Sequence[Measured], summaries: list[Summary], duplicates: list[list[int]]) -> list[str]:
+def warn(
+    recordings: Sequence[Recording],
+    measured: Sequence[Measured],
+    summaries: list[Summary],
+    duplicates: list[list[int]],
+) -> list[str]:
     """Sentences on what would spoil a training or its evaluation."""
     said = [m.problem for m in measured if m.problem]
     for group in duplicates:
         splits, domains = {recordings[i].split for i in group}, {recordings[i].domain for i in group}
-        names = ", ".join(recordings[i].path for i in group[:3]) + (f" and {len(group) - 3} more" if len(group) > 3 else "")
+        names = ", ".join(recordings[i].path for i in group[:3]) + (
+            f" and {len(group) - 3} more" if len(group) > 3 else ""
+        )
         if len(splits) > 1:
             where = " and ".join(s for s in SPLITS if s in splits)
             said.append(f"the same audio is in {where} ({names}): scores on the test set would be too good.")
         elif len(domains) > 1:
-            said.append(f"the same audio is in {' and '.join(sorted(domains))} ({names}): take it out of one of them.")
+            said.append(
+                f"the same audio is in {' and '.join(sorted(domains))} ({names}): take it out of one of them."
+            )
     train = [s for s in summaries if s.split == "train"]
     for s in train:
         if s.hours < LEAST_TRAINING_H:
             least = 60 * LEAST_TRAINING_H
-            said.append(f"{s.domain} has {60 * s.hours:.1f} minutes of training audio: less than {least:.0f} will hardly train anything.")
+            said.append(
+                f"{s.domain} has {60 * s.hours:.1f} minutes of training audio: less than {least:.0f} will hardly train anything."
+            )
         if s.silent_share > MOST_SILENCE:
-            said.append(f"{s.silent_share:.0%} of {s.domain}'s training audio is silent: cut the silence out.")
+            said.append(
+                f"{s.silent_share:.0%} of {s.domain}'s training audio is silent: cut the silence out."
+            )
         if s.sample_rates_hz[0] < ANALYSIS_RATE:
             rate = s.sample_rates_hz[0]
-            said.append(f"{s.domain} has recordings of {rate} Hz: what lies above {rate // 2} Hz will be missing.")
+            said.append(
+                f"{s.domain} has recordings of {rate} Hz: what lies above {rate // 2} Hz will be missing."
+            )
     for a, b in itertools.combinations(train, 2):
         if a.level_db is not None and b.level_db is not None and abs(a.level_db - b.level_db) > LEVEL_GAP_DB:
             gap = abs(a.level_db - b.level_db)
@@ -229,10 +254,16 @@ def warn(recordings: Sequence[Recording], measured: Sequence[Measured], summarie
             common = min(a.pitch_high, b.pitch_high) - max(a.pitch_low, b.pitch_low) + 1
             narrower = min(a.pitch_high - a.pitch_low, b.pitch_high - b.pitch_low) + 1
             if common < LEAST_OVERLAP * narrower:
-                spans = " and ".join(f"{s.domain} ({note_name(s.pitch_low)} to {note_name(s.pitch_high)})" for s in (a, b))
-                said.append(f"the pitch ranges of {spans} hardly overlap: a generator would have to transpose.")
+                spans = " and ".join(
+                    f"{s.domain} ({note_name(s.pitch_low)} to {note_name(s.pitch_high)})" for s in (a, b)
+                )
+                said.append(
+                    f"the pitch ranges of {spans} hardly overlap: a generator would have to transpose."
+                )
         if max(a.hours, b.hours) > 10 * min(a.hours, b.hours) > 0:
-            said.append(f"{a.domain} has {a.hours:.2f} h of training audio and {b.domain} {b.hours:.2f} h: the smaller one limits both.")
+            said.append(
+                f"{a.domain} has {a.hours:.2f} h of training audio and {b.domain} {b.hours:.2f} h: the smaller one limits both."
+            )
     return said
 
 
@@ -248,24 +279,61 @@ def inspect(folder: Path, jobs: int = 1) -> Inspection:
     summaries = summarise(recordings, measured)
     licences = list(dict.fromkeys(f"{r.source}: {r.licence}" for r in recordings))
     return Inspection(
-        summaries, [[recordings[i].path for i in group] for group in groups], warn(recordings, measured, summaries, groups), licences
+        summaries,
+        [[recordings[i].path for i in group] for group in groups],
+        warn(recordings, measured, summaries, groups),
+        licences,
     )
 
 
 def as_text(found: Inspection) -> str:
     """The inspection as a table and lines to read on a terminal."""
-    header = ("domain", "split", "files", "pieces", "hours", "level dBFS (5 .. 95 %)", "pitch 5 / 50 / 95 %", "silent", "Hz")
+    header = (
+        "domain",
+        "split",
+        "files",
+        "pieces",
+        "hours",
+        "level dBFS (5 .. 95 %)",
+        "pitch 5 / 50 / 95 %",
+        "silent",
+        "Hz",
+    )
     rows = [header]
     for s in found.summaries:
-        level = "-" if s.level_db is None else f"{s.level_db:.1f} ({s.level_low_db:.1f} .. {s.level_high_db:.1f})"
-        pitch = "-" if s.pitch_low is None else " / ".join(note_name(p) for p in (s.pitch_low, s.pitch_median, s.pitch_high))
+        level = (
+            "-" if s.level_db is None else f"{s.level_db:.1f} ({s.level_low_db:.1f} .. {s.level_high_db:.1f})"
+        )
+        pitch = (
+            "-"
+            if s.pitch_low is None
+            else " / ".join(note_name(p) for p in (s.pitch_low, s.pitch_median, s.pitch_high))
+        )
         rates = "/".join(str(r) for r in s.sample_rates_hz)
-        rows.append((s.domain, s.split, str(s.recordings), str(s.pieces), f"{s.hours:.2f}", level, pitch, f"{s.silent_share:.1%}", rates))
+        rows.append(
+            (
+                s.domain,
+                s.split,
+                str(s.recordings),
+                str(s.pieces),
+                f"{s.hours:.2f}",
+                level,
+                pitch,
+                f"{s.silent_share:.1%}",
+                rates,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = "<<" + ">" * (len(header) - 2)
-    lines = ["  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)) for row in rows]
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True))
+        for row in rows
+    ]
     lines.append("")
     lines.append(f"duplicates: {len(found.duplicates)} groups" if found.duplicates else "duplicates: none")
-    lines += ["  " + ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "") for group in found.duplicates[:10]]
+    lines += [
+        "  " + ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "")
+        for group in found.duplicates[:10]
+    ]
     lines += [f"warning: {sentence}" for sentence in found.warnings] or ["warnings: none"]
     return "\n".join(lines)

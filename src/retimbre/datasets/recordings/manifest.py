@@ -53,7 +53,11 @@ def _problem(recording: Recording) -> str | None:
         if name.startswith("/") or ".." in name.split("/"):
             return f"{name!r} leads out of the manifest's folder"
     # Written so that NaN is refused too.
-    if not (0 <= recording.start_s < math.inf and 0 < recording.duration_s < math.inf and recording.sample_rate > 0):
+    if not (
+        0 <= recording.start_s < math.inf
+        and 0 < recording.duration_s < math.inf
+        and recording.sample_rate > 0
+    ):
         return "start_s, duration_s and sample_rate must be positive"
     return None
 
@@ -65,7 +69,9 @@ def _check(recordings: list[Recording], origin: str) -> None:
         if problem := _problem(recording):
             raise RetimbreError(f"{origin} line {row}: {problem}; run `dvc repro download` again.")
         if split_of.setdefault(recording.piece, recording.split) != recording.split:
-            raise RetimbreError(f"{origin} line {row}: piece {recording.piece!r} is in two splits; run `dvc repro download` again.")
+            raise RetimbreError(
+                f"{origin} line {row}: piece {recording.piece!r} is in two splits; run `dvc repro download` again."
+            )
     if not recordings:
         raise RetimbreError(f"{origin} lists no recordings; run `dvc repro download` again.")
 
@@ -77,13 +83,25 @@ def write_manifest(folder: Path, recordings: list[Recording]) -> None:
     """
     _check(recordings, str(folder / NAME))
     domains = list(dict.fromkeys(r.domain for r in recordings))
-    ordered = sorted(recordings, key=lambda r: (SPLITS.index(r.split), domains.index(r.domain), r.piece, r.performance, r.path, r.start_s))
+    ordered = sorted(
+        recordings,
+        key=lambda r: (
+            SPLITS.index(r.split),
+            domains.index(r.domain),
+            r.piece,
+            r.performance,
+            r.path,
+            r.start_s,
+        ),
+    )
     with write_atomically(folder / NAME) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for recording in ordered:
             row = asdict(recording)
-            writer.writerow(row | {"start_s": f"{recording.start_s:.6f}", "duration_s": f"{recording.duration_s:.6f}"})
+            writer.writerow(
+                row | {"start_s": f"{recording.start_s:.6f}", "duration_s": f"{recording.duration_s:.6f}"}
+            )
 
 
 def read_manifest(folder: Path) -> list[Recording]:
@@ -93,7 +111,9 @@ def read_manifest(folder: Path) -> list[Recording]:
         with open(path, encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise RetimbreError(f"{path} must have the columns {', '.join(COLUMNS)}; run `dvc repro download` again.")
+                raise RetimbreError(
+                    f"{path} must have the columns {', '.join(COLUMNS)}; run `dvc repro download` again."
+                )
             rows = list(reader)
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: run `dvc repro download` first.") from None
@@ -102,9 +122,14 @@ def read_manifest(folder: Path) -> list[Recording]:
     recordings = []
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise RetimbreError(f"{path} line {number}: it has not {len(COLUMNS)} fields; run `dvc repro download` again.")
+            raise RetimbreError(
+                f"{path} line {number}: it has not {len(COLUMNS)} fields; run `dvc repro download` again."
+            )
         try:
-            numbers = {name: kind(row[name]) for name, kind in (("start_s", float), ("duration_s", float), ("sample_rate", int))}
+            numbers = {
+                name: kind(row[name])
+                for name, kind in (("start_s", float), ("duration_s", float), ("sample_rate", int))
+            }
         except (TypeError, ValueError):
             problem = "start_s, duration_s or sample_rate is not a number"
             raise RetimbreError(f"{path} line {number}: {problem}; run `dvc repro download` again.") from None

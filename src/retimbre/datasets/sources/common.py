@@ -18,7 +18,13 @@ from retimbre.errors import RetimbreError
 # What an adapter sees are links (see Store): deleting one of them would bring it back as it was.
 AGAIN = "delete this source's folder of downloads, and the copy in dataset.archives if there is one, and run `dvc repro download` again"
 FEWEST_PIECES = len(SPLITS)  # that a domain can be split into
-SPLIT_OF = {"train": "train", "training": "train", "valid": "validation", "validation": "validation", "test": "test"}
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than the module's default
 
 
@@ -34,7 +40,15 @@ def table(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, csv.Error, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        csv.Error,
+        zipfile.BadZipFile,
+    ) as error:
         raise RetimbreError(f"{path} is not {what} ({error!r}): {AGAIN}.") from None
 
 
@@ -59,10 +73,16 @@ def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) 
     domains_of: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
         domains_of[track.piece].add(track.domain)
-    split_of = assign_splits(domains_of, {track.piece: track.split for track in tracks}, f"dataset.source {source}")
+    split_of = assign_splits(
+        domains_of, {track.piece: track.split for track in tracks}, f"dataset.source {source}"
+    )
     chosen: set[tuple[str, str]] = set()
     for domain in {track.domain for track in tracks}:
-        own = [(track.piece, split_of[track.piece], track.duration_s or 0.0) for track in tracks if track.domain == domain]
+        own = [
+            (track.piece, split_of[track.piece], track.duration_s or 0.0)
+            for track in tracks
+            if track.domain == domain
+        ]
         chosen |= {(domain, piece) for piece in subset(own, limit_hours, seed)}
     return [track for track in tracks if (track.domain, track.piece) in chosen]
 
@@ -98,7 +118,10 @@ def one_split(tracks: Iterable[Track], source: str = "") -> list[Track]:
     kept = [track for track in tracks if track.split == stays[track.piece]]
     if source and len(kept) < len(tracks):
         pieces = sum(len(count) > 1 for count in counts.values())
-        print(f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two official splits", file=sys.stderr)
+        print(
+            f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two official splits",
+            file=sys.stderr,
+        )
     return kept
 
 
@@ -107,4 +130,6 @@ def known(domains: Sequence[str], names: Iterable[str], source: str) -> None:
     names = list(names)
     for domain in domains:
         if domain not in names:
-            raise RetimbreError(f"dataset.domains: source {source} does not know {domain!r}; it knows {', '.join(names)}.")
+            raise RetimbreError(
+                f"dataset.domains: source {source} does not know {domain!r}; it knows {', '.join(names)}."
+            )

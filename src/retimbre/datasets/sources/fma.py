@@ -22,8 +22,21 @@ GENRES = (
     "blues", "classical", "country", "easy_listening", "electronic", "experimental", "folk", "hip_hop", "instrumental", "international",
     "jazz", "old_time_historic", "pop", "rock", "soul_rnb", "spoken",
 )  # fmt: skip
-SMALL_GENRES = ("electronic", "experimental", "folk", "hip_hop", "instrumental", "international", "pop", "rock")
-SIZES = {"small": ("small",), "medium": ("small", "medium"), "large": ("small", "medium", "large")}  # each contains the smaller ones
+SMALL_GENRES = (
+    "electronic",
+    "experimental",
+    "folk",
+    "hip_hop",
+    "instrumental",
+    "international",
+    "pop",
+    "rock",
+)
+SIZES = {
+    "small": ("small",),
+    "medium": ("small", "medium"),
+    "large": ("small", "medium", "large"),
+}  # each contains the smaller ones
 TABLE = "fma_metadata/tracks.csv"
 CLIP_S = 30.0
 # Clips of the small size that hold less than two seconds of sound (the project's wiki lists them).
@@ -38,19 +51,31 @@ class FmaSmall(Adapter):
     homepage = "https://github.com/mdeff/fma"
     licence = "of each track: Creative Commons, many of them non-commercial; metadata CC BY 4.0"
     non_commercial = True
-    citation = "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. ISMIR 2017"
+    citation = (
+        "M. Defferrard, K. Benzi, P. Vandergheynst, X. Bresson: FMA: A Dataset for Music Analysis. ISMIR 2017"
+    )
     size = "small"
     archive_sha1 = "ade154f733639d52e35e32f5593efe5be76c6d70"
     domains: tuple[str, ...] = SMALL_GENRES
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         checksum = "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
-        return [RemoteFile("fma_metadata.zip", f"{PLACE}/fma_metadata.zip", None, checksum, unpack=True, members=(TABLE,))]
+        return [
+            RemoteFile(
+                "fma_metadata.zip", f"{PLACE}/fma_metadata.zip", None, checksum, unpack=True, members=(TABLE,)
+            )
+        ]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name))
+        wanted = members(
+            track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
+        )
         name = f"fma_{self.size}.zip"
-        return [RemoteFile(name, f"{PLACE}/{name}", None, f"sha1:{self.archive_sha1}", unpack=True, members=wanted)]
+        return [
+            RemoteFile(
+                name, f"{PLACE}/{name}", None, f"sha1:{self.archive_sha1}", unpack=True, members=wanted
+            )
+        ]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         whole = [replace(track, duration_s=None) for track in self._listed(root, domains)]  # clips end early
@@ -64,14 +89,19 @@ class FmaSmall(Adapter):
             rows = csv.reader(file)
             columns = list(zip(next(rows), next(rows), strict=True))
             subset, split, genre, artist = (
-                columns.index(c) for c in (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
+                columns.index(c)
+                for c in (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
             )
             next(rows)
             for row in rows:
                 domain, number = domain_name(row[genre]), int(row[0])
                 if row[subset] in SIZES[self.size] and domain in domains and number not in TOO_SHORT:
                     name = f"fma_{self.size}/{number // 1000:03d}/{number:06d}.mp3"
-                    tracks.append(Track(name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S))
+                    tracks.append(
+                        Track(
+                            name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S
+                        )
+                    )
         return tracks
 
 

@@ -22,9 +22,9 @@ from retimbre.progress import track
 from retimbre.section import Machine
 
 # What counts as a recording; the last row is named as unreadable, because libsndfile does not read it.
-SUFFIXES = set(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .voc .sf .wve .mpc".split()) | set(
-    ".m4a .aac .mp4 .wma .ape .alac .webm".split()
-)
+SUFFIXES = set(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .voc .sf .wve .mpc".split()
+) | set(".m4a .aac .mp4 .wma .ape .alac .webm".split())
 FEWEST_FILES = len(SPLITS)
 
 
@@ -33,7 +33,11 @@ def recording_names(folder: Path) -> list[str]:
     names = []
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(root, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+        paths = [
+            Path(root, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
         names += [path.relative_to(folder).as_posix() for path in paths]
     return sorted(names)
 
@@ -60,20 +64,31 @@ class Folders:
     def __init__(self, dataset: Dataset, seed: int, machine: Machine):
         self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
         root = project_root()
-        self.folders = {domain: user_path(dataset.folders[domain], f"dataset.folders.{domain}") for domain in dataset.domains}
+        self.folders = {
+            domain: user_path(dataset.folders[domain], f"dataset.folders.{domain}")
+            for domain in dataset.domains
+        }
         for domain, folder in self.folders.items():
             if not folder.is_dir():
                 given = dataset.folders[domain]
-                relative = "" if given.startswith(("/", "~")) else f" ({given}, from the project's root {root})"
-                raise RetimbreError(f"dataset.folders.{domain}: {folder}{relative} is not a folder: give the folder of its recordings.")
+                relative = (
+                    "" if given.startswith(("/", "~")) else f" ({given}, from the project's root {root})"
+                )
+                raise RetimbreError(
+                    f"dataset.folders.{domain}: {folder}{relative} is not a folder: give the folder of its recordings."
+                )
             for other, inside in self.folders.items():
                 if other != domain and inside.is_relative_to(folder):
-                    raise RetimbreError(f"dataset.folders: {other}'s folder {inside} is within {domain}'s: give separate folders.")
+                    raise RetimbreError(
+                        f"dataset.folders: {other}'s folder {inside} is within {domain}'s: give separate folders."
+                    )
         self.names = {domain: recording_names(folder) for domain, folder in self.folders.items()}
         for domain, names in self.names.items():
             if not names:
                 folder = self.folders[domain]
-                raise RetimbreError(f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF): put some there.")
+                raise RetimbreError(
+                    f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF): put some there."
+                )
             self._refuse_too_few(domain, len(names))
 
     def prepare(self, out: Path) -> list[Recording]:
@@ -97,13 +112,19 @@ class Folders:
         names, folder = self.names[domain], self.folders[domain]
         checked = check_all([Task(name) for name in names], folder, self.jobs, f"check {domain}")
         bad = [file for file in checked if file.problem]
-        refuse_too_many(f"dataset.folders.{domain}", folder, bad, len(names), self.dataset.max_unreadable_share)
+        refuse_too_many(
+            f"dataset.folders.{domain}", folder, bad, len(names), self.dataset.max_unreadable_share
+        )
         return [file for file in checked if not file.problem]
 
     def _choose(self, domain: str, files: list[Checked]) -> list[Recording]:
         """Held-out excerpts, and training files up to the asked minutes."""
         self._refuse_too_few(domain, len(files))
-        split_of = {name: split for split, names in split_files([file.name for file in files]).items() for name in names}
+        split_of = {
+            name: split
+            for split, names in split_files([file.name for file in files]).items()
+            for name in names
+        }
         files = sorted(files, key=lambda file: unit_hash(f"{self.seed} {file.name}"))
         recordings = [
             Recording(

@@ -27,14 +27,22 @@ class GuitarSet(Adapter):
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         modes = dict.fromkeys(mode for domain in domains for mode in MODES[domain])
-        return [mirdata.remote("guitarset", f"audio_{self.recording}", tuple(f"*_{mode}_{self.recording}.wav" for mode in modes))]
+        return [
+            mirdata.remote(
+                "guitarset",
+                f"audio_{self.recording}",
+                tuple(f"*_{mode}_{self.recording}.wav" for mode in modes),
+            )
+        ]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         everything = mirdata.tracks("guitarset", root)
         result = []
         for domain in domains:
             listed = [track for track in everything if track.mode in MODES[domain]]
-            found = mirdata.complete("guitarset", root, listed, lambda track: getattr(track, f"audio_{self.recording}_path"))
+            found = mirdata.complete(
+                "guitarset", root, listed, lambda track: getattr(track, f"audio_{self.recording}_path")
+            )
             result += [Track(path, domain, f"guitarset-player-{track.player_id}") for track, path in found]
         return result
 

@@ -36,11 +36,17 @@ class Irmas(Adapter):
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         domain_of = {INSTRUMENTS[domain]: domain for domain in domains}
-        listed = [track for track in mirdata.tracks("irmas", root) if track.split == "train" and track.predominant_instrument in domain_of]
+        listed = [
+            track
+            for track in mirdata.tracks("irmas", root)
+            if track.split == "train" and track.predominant_instrument in domain_of
+        ]
         result = []
         for track, path in mirdata.complete("irmas", root, listed, lambda track: track.audio_path):
             song = track.track_id.split("__")[0]  # "0189__2" is the second excerpt of song 189
-            result.append(Track(path, domain_of[track.predominant_instrument], f"irmas-{song}", self._split("train")))
+            result.append(
+                Track(path, domain_of[track.predominant_instrument], f"irmas-{song}", self._split("train"))
+            )
         return result
 
     def _split(self, part: str) -> str:
@@ -64,9 +70,13 @@ class IrmasTesting(Irmas):
         result = super().tracks(root, domains)
         for track, path in mirdata.complete("irmas", root, listed, lambda track: track.audio_path):
             labels = locator.find(track.annotation_path)
-            instruments = (Path(root) / labels).read_text(encoding="utf-8", errors="replace").split() if labels else []
+            instruments = (
+                (Path(root) / labels).read_text(encoding="utf-8", errors="replace").split() if labels else []
+            )
             if len(instruments) == 1 and instruments[0] in domain_of:
-                recording = Path(path).stem.rsplit("-", 1)[0]  # "02 - And The Body Will Die-8" is the eighth excerpt of one recording
+                recording = Path(path).stem.rsplit("-", 1)[
+                    0
+                ]  # "02 - And The Body Will Die-8" is the eighth excerpt of one recording
                 result.append(Track(path, domain_of[instruments[0]], f"irmas-testing-{recording}", "test"))
         return result
 

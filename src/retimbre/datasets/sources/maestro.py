@@ -46,14 +46,20 @@ class Maestro(Adapter):
 
     def _archive(self, patterns: tuple[str, ...]) -> RemoteFile:
         name = f"maestro-{self.version}.zip"
-        return RemoteFile(name, f"{PLACE}/{self.version}/{name}", None, f"sha256:{self.archive_sha256}", True, patterns)
+        return RemoteFile(
+            name, f"{PLACE}/{self.version}/{name}", None, f"sha256:{self.archive_sha256}", True, patterns
+        )
 
     def _listed(self, root: Path) -> list[Track]:
         """All recordings of the publisher's table: version 2 is a list of records, version 3 a mapping of columns."""
         path, folder = Path(root) / f"maestro-{self.version}.json", f"maestro-{self.version}"
         with table(path, "MAESTRO's table"):
             listed = json.loads(path.read_text(encoding="utf-8"))
-            rows = listed if isinstance(listed, list) else [{name: listed[name][key] for name in listed} for key in listed["split"]]
+            rows = (
+                listed
+                if isinstance(listed, list)
+                else [{name: listed[name][key] for name in listed} for key in listed["split"]]
+            )
             return [
                 Track(
                     path=f"{folder}/{row['audio_filename']}",

@@ -55,17 +55,19 @@ class MagnaTagATune(Adapter):
     homepage = "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset"
     licence = "CC BY-NC-SA (audio: Magnatune)"
     non_commercial = True
-    citation = (
-        "E. Law, K. West, M. Mandel, M. Bay, J. S. Downie: Evaluation of Algorithms Using Games: The Case of Music Tagging. ISMIR 2009"
-    )
+    citation = "E. Law, K. West, M. Mandel, M. Bay, J. S. Downie: Evaluation of Algorithms Using Games: The Case of Music Tagging. ISMIR 2009"
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name))
+        wanted = members(
+            track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
+        )
         names = [f"mp3.zip.00{number}" for number in (1, 2, 3)]
-        parts = tuple(RemoteFile(name, f"{PLACE}/{name}", size) for name, size in zip(names, PART_BYTES, strict=True))
+        parts = tuple(
+            RemoteFile(name, f"{PLACE}/{name}", size) for name, size in zip(names, PART_BYTES, strict=True)
+        )
         return [RemoteFile("mp3.zip", "", sum(PART_BYTES), unpack=True, members=wanted, parts=parts)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
@@ -76,7 +78,10 @@ class MagnaTagATune(Adapter):
         path = Path(root) / TABLE
         rows = read_table(path, ("clip_id", "mp3_path"), delimiter="\t")
         tags = [column for column in (rows[0] if rows else ()) if column not in ("clip_id", "mp3_path")]
-        tags_of = {row["mp3_path"]: {domain_name(MERGED.get(tag, tag)) for tag in tags if row[tag] == "1"} for row in rows}
+        tags_of = {
+            row["mp3_path"]: {domain_name(MERGED.get(tag, tag)) for tag in tags if row[tag] == "1"}
+            for row in rows
+        }
         counts = Counter(tag for clip in tags_of.values() for tag in clip)
         top = sorted(counts, key=lambda tag: (-counts[tag], tag))[:TOP]
         known(domains, top, self.name)
@@ -85,6 +90,10 @@ class MagnaTagATune(Adapter):
         for clip, names in tags_of.items():
             own = [domain for domain in domains if domain in names]
             if len(own) == 1 and clip not in BROKEN:
-                song = re.sub(r"-\d+-\d+\.mp3$", "", clip.split("/")[-1])  # without the seconds that the clip is cut from
-                tracks.append(Track(clip, own[0], f"magnatagatune-{song}", split_of[clip[0]], duration_s=CLIP_S))
+                song = re.sub(
+                    r"-\d+-\d+\.mp3$", "", clip.split("/")[-1]
+                )  # without the seconds that the clip is cut from
+                tracks.append(
+                    Track(clip, own[0], f"magnatagatune-{song}", split_of[clip[0]], duration_s=CLIP_S)
+                )
         return tracks

@@ -32,8 +32,16 @@ class MedleySolosDb(Adapter):
         return [mirdata.remote("medley_solos_db", "audio", patterns)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        listed = [track for track in mirdata.tracks("medley_solos_db", root) if domain_name(track.instrument) in domains]
+        listed = [
+            track
+            for track in mirdata.tracks("medley_solos_db", root)
+            if domain_name(track.instrument) in domains
+        ]
         found = mirdata.complete("medley_solos_db", root, listed, lambda track: track.audio_path)
         return one_split(
-            [Track(path, domain_name(t.instrument), f"medley-solos-db-{t.song_id}", SPLIT_OF[t.subset]) for t, path in found], self.name
+            [
+                Track(path, domain_name(t.instrument), f"medley-solos-db-{t.song_id}", SPLIT_OF[t.subset])
+                for t, path in found
+            ],
+            self.name,
         )

@@ -43,7 +43,9 @@ def remote(name: str, key: str, patterns: tuple[str, ...] = ()) -> RemoteFile:
     file = module(name).REMOTES[key]
     unpack = file.filename.endswith(ARCHIVES)
     folder = "" if file.destination_dir in (None, ".") else file.destination_dir
-    return RemoteFile(file.filename, file.url, None, f"md5:{file.checksum}", unpack, patterns if unpack else (), folder)
+    return RemoteFile(
+        file.filename, file.url, None, f"md5:{file.checksum}", unpack, patterns if unpack else (), folder
+    )
 
 
 def _index(name: str) -> Any:
@@ -63,7 +65,13 @@ def _read_index(path: Path, name: str) -> dict[str, Any]:
         content = path.read_bytes()
         if content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                content = archive.read(next(member for member in archive.namelist() if re.fullmatch(r"(?!__MACOSX).*\.json", member)))
+                content = archive.read(
+                    next(
+                        member
+                        for member in archive.namelist()
+                        if re.fullmatch(r"(?!__MACOSX).*\.json", member)
+                    )
+                )
         listed = json.loads(content)
         if not listed["tracks"]:
             raise ValueError("no tracks")
@@ -108,7 +116,9 @@ class Locator:
         return same[0] if len(same) == 1 else None
 
 
-def complete(name: str, root: Path, wanted: Iterable[Any], audio_path: Callable[[Any], str | None]) -> list[tuple[Any, str]]:
+def complete(
+    name: str, root: Path, wanted: Iterable[Any], audio_path: Callable[[Any], str | None]
+) -> list[tuple[Any, str]]:
     """(track, path below the root) of all ``wanted``; raises RetimbreError that names the first of those that are missing."""
     locator, found, missing = Locator(root), [], []
     for track in wanted:

@@ -33,16 +33,33 @@ class MusicNet(Adapter):
     domains = tuple(DOMAINS)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        return [RemoteFile(TABLE, f"{PLACE}/{TABLE}?download=1", 43_775, "md5:1caef62cee9c875235e62aac368b49d8")]
+        return [
+            RemoteFile(TABLE, f"{PLACE}/{TABLE}?download=1", 43_775, "md5:1caef62cee9c875235e62aac368b49d8")
+        ]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(path for track in choose(self._listed(root, domains), limit_hours, seed, self.name) for path in _places(track))
+        wanted = members(
+            path
+            for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
+            for path in _places(track)
+        )
         size, checksum = 11_097_394_998, "md5:844764911fa0d5b97c97da944a057590"
-        return [RemoteFile("musicnet.tar.gz", f"{PLACE}/musicnet.tar.gz?download=1", size, checksum, unpack=True, members=wanted)]
+        return [
+            RemoteFile(
+                "musicnet.tar.gz",
+                f"{PLACE}/musicnet.tar.gz?download=1",
+                size,
+                checksum,
+                unpack=True,
+                members=wanted,
+            )
+        ]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         here = [
-            Track(place, track.domain, track.piece) for track in self._listed(root, domains) for place in _places(track)
+            Track(place, track.domain, track.piece)
+            for track in self._listed(root, domains)
+            for place in _places(track)
         ]  # to the end of the file: the table's seconds are rounded
         return existing(root, here, domains, self.name)
 

@@ -41,7 +41,11 @@ class NSynth(Adapter):
         for part in PARTS:
             notes = tuple(f"nsynth-{part}/audio/{domain}_{self.kinds}.wav" for domain in domains)
             name = f"nsynth-{part}.jsonwav.tar.gz"
-            result.append(RemoteFile(name, f"{PLACE}/{name}", unpack=True, members=(f"nsynth-{part}/examples.json", *notes)))
+            result.append(
+                RemoteFile(
+                    name, f"{PLACE}/{name}", unpack=True, members=(f"nsynth-{part}/examples.json", *notes)
+                )
+            )
         return result
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
@@ -49,9 +53,16 @@ class NSynth(Adapter):
         training = {note["instrument_str"] for part, note in notes.values() if part == "train"}
         held_out = {note["instrument_str"] for part, note in notes.values() if part != "train"}
         if both := sorted(training & held_out):
-            raise RetimbreError(f"dataset.source nsynth: {both[0]} is in the training part and in another, as in no release: {AGAIN}.")
+            raise RetimbreError(
+                f"dataset.source nsynth: {both[0]} is in the training part and in another, as in no release: {AGAIN}."
+            )
         listed = [
-            Track(f"nsynth-{part}/audio/{name}.wav", note["instrument_family_str"], f"nsynth-{name}", SPLIT_OF[part])
+            Track(
+                f"nsynth-{part}/audio/{name}.wav",
+                note["instrument_family_str"],
+                f"nsynth-{name}",
+                SPLIT_OF[part],
+            )
             for name, (part, note) in notes.items()
             if note["instrument_family_str"] in domains
         ]
@@ -93,8 +104,12 @@ class NSynthGanSynth(NSynth):
         for row in read_table(Path(root) / GANSYNTH_SPLITS, ("id", "split")):
             part, note = notes.get(row["id"], ("", {}))
             if note.get("instrument_source_str") != "acoustic" or note.get("pitch") not in GANSYNTH_PITCHES:
-                raise RetimbreError(f"{GANSYNTH_SPLITS} lists {row['id']}, which is no acoustic note of MIDI pitch 24 to 84: {AGAIN}.")
+                raise RetimbreError(
+                    f"{GANSYNTH_SPLITS} lists {row['id']}, which is no acoustic note of MIDI pitch 24 to 84: {AGAIN}."
+                )
             if note["instrument_family_str"] in domains:
                 path = f"nsynth-{part}/audio/{row['id']}.wav"
-                listed.append(Track(path, note["instrument_family_str"], f"nsynth-{row['id']}", SPLIT_OF[row["split"]]))
+                listed.append(
+                    Track(path, note["instrument_family_str"], f"nsynth-{row['id']}", SPLIT_OF[row["split"]])
+                )
         return existing(root, listed, domains, self.name)

@@ -39,7 +39,11 @@ class Published:
     @property
     def licence(self) -> str:
         said = self.source.licence
-        return f"{said} (non-commercial use only)" if self.source.non_commercial and "non-commercial" not in said.lower() else said
+        return (
+            f"{said} (non-commercial use only)"
+            if self.source.non_commercial and "non-commercial" not in said.lower()
+            else said
+        )
 
     def about(self) -> str:
         source = self.source
@@ -50,14 +54,20 @@ class Published:
         """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few or broken recordings)."""
         print(textwrap.indent(self.about(), "  ").replace("  ", f"{self.source.name}: ", 1), flush=True)
         store = Store(
-            self.source.name, self.dataset.archives, self.dataset.keep_archives, self.machine.downloads, self.patience
+            self.source.name,
+            self.dataset.archives,
+            self.dataset.keep_archives,
+            self.machine.downloads,
+            self.patience,
         )
         with store.locked():
             with _room_named(store.folder):
                 root = self._gather(store)
             tracks = self._tracks(root)
             chosen = self._choose(tracks, root)
-            for path in sorted({path for recording in chosen for path in (recording.path, recording.midi) if path}):
+            for path in sorted(
+                {path for recording in chosen for path in (recording.path, recording.midi) if path}
+            ):
                 link(root / path, out / path)
         (out / ABOUT).write_text(self.about() + "\n", encoding="utf-8")
         return chosen
@@ -75,14 +85,25 @@ class Published:
 
     def _tracks(self, root: Path) -> list[Track]:
         """The adapter's tracks of the asked domains, each once, in a fixed order."""
-        tracks = sorted({track for track in self.source.tracks(root, self.domains) if track.domain in self.domains}, key=_order)
+        tracks = sorted(
+            {track for track in self.source.tracks(root, self.domains) if track.domain in self.domains},
+            key=_order,
+        )
         for track in tracks:
             parts = PurePosixPath(track.path).parts
-            if not track.piece or not parts or ".." in parts or track.path.startswith("/") or track.split not in ("", *SPLITS):
+            if (
+                not track.piece
+                or not parts
+                or ".." in parts
+                or track.path.startswith("/")
+                or track.split not in ("", *SPLITS)
+            ):
                 raise ValueError(f"{self.source.name} gives an invalid track: {track}")
         for domain in self.domains:
             if not any(track.domain == domain for track in tracks):
-                raise RetimbreError(f"dataset.source {self.source.name} has no recordings of {domain}: choose another domain or source.")
+                raise RetimbreError(
+                    f"dataset.source {self.source.name} has no recordings of {domain}: choose another domain or source."
+                )
         return tracks
 
     def _splits(self, tracks: Sequence[Track]) -> dict[str, str]:
@@ -93,7 +114,9 @@ class Published:
             domains_of.setdefault(track.piece, set()).add(track.domain)
             before = official.get(track.piece, "")
             if before and track.split and before != track.split:
-                raise RetimbreError(f"dataset.source {self.source.name}: {track.piece!r} is in the splits {before} and {track.split}.")
+                raise RetimbreError(
+                    f"dataset.source {self.source.name}: {track.piece!r} is in the splits {before} and {track.split}."
+                )
             official[track.piece] = before or track.split
         return assign_splits(domains_of, official, f"dataset.source {self.source.name}")
 
@@ -106,8 +129,16 @@ class Published:
         splits = self._splits([track for track, _ in good])
         chosen: list[Recording] = []
         for domain in self.domains:
-            bad = [file for track, file in zip(tracks, checked, strict=True) if file.problem and track.domain == domain]
-            own = [self._recording(track, file, splits[track.piece]) for track, file in good if track.domain == domain]
+            bad = [
+                file
+                for track, file in zip(tracks, checked, strict=True)
+                if file.problem and track.domain == domain
+            ]
+            own = [
+                self._recording(track, file, splits[track.piece])
+                for track, file in good
+                if track.domain == domain
+            ]
             count = len(own) + len(bad)
             refuse_too_many(f"{name}, {domain}", root, bad, count, p.max_unreadable_share)
             pieces = subset([(r.piece, r.split, r.duration_s) for r in own], p.limit_hours, self.seed)
@@ -129,7 +160,9 @@ class Published:
             midi=track.midi,
         )
 
-    def _checked(self, domain: str, usable: list[Recording], bad: list[Checked], count: int, root: Path) -> list[Recording]:
+    def _checked(
+        self, domain: str, usable: list[Recording], bad: list[Checked], count: int, root: Path
+    ) -> list[Recording]:
         """Choose, decode what was chosen, and choose again without what cannot be used until everything can."""
         decoded: set[Recording] = set()
         while True:
@@ -137,8 +170,13 @@ class Published:
             new = sorted({whole for whole, _ in parts} - decoded, key=lambda r: (r.path, r.start_s))
             if not new:
                 excerpt_s = self.dataset.excerpt_s
-                if short := sum(part.duration_s < excerpt_s - 1e-6 for _, part in parts if part.split != "train"):
-                    print(f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({excerpt_s:g} s)", flush=True)
+                if short := sum(
+                    part.duration_s < excerpt_s - 1e-6 for _, part in parts if part.split != "train"
+                ):
+                    print(
+                        f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({excerpt_s:g} s)",
+                        flush=True,
+                    )
                 return [part for _, part in parts]
             tasks = [Task(whole.path, whole.start_s, whole.duration_s) for whole in new]
             files = check_all(tasks, root, self.machine.jobs, f"check {domain}")
@@ -146,19 +184,25 @@ class Published:
             broken = {whole for whole, file in zip(new, files, strict=True) if file.problem}
             usable = [whole for whole in usable if whole not in broken]
             bad += [file for file in files if file.problem]
-            refuse_too_many(f"{self.source.name}, {domain}", root, bad, count, self.dataset.max_unreadable_share)
+            refuse_too_many(
+                f"{self.source.name}, {domain}", root, bad, count, self.dataset.max_unreadable_share
+            )
 
     def _pick(self, domain: str, usable: list[Recording]) -> list[Part]:
         """Held-out excerpts of as many pieces as possible, and training stretches."""
         p, label = self.dataset, f"dataset.source {self.source.name}, {domain}"
-        more = "raise dataset.limit_hours" if p.limit_hours else "choose a domain or source with more recordings"
+        more = (
+            "raise dataset.limit_hours" if p.limit_hours else "choose a domain or source with more recordings"
+        )
         turns: Counter[str] = Counter()
         order = []
         for r in sorted(usable, key=lambda r: (unit_hash(f"stretch {r.path} {r.start_s:.6f}"), r.path)):
             order.append((turns[r.piece], r))
             turns[r.piece] += 1
         in_turn = [r for _, r in sorted(order, key=lambda entry: entry[0])]  # stable
-        parts = held_out(in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more)
+        parts = held_out(
+            in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more
+        )
         parts += held_out(in_turn, "test", p.test_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more)
         by_seed = sorted(usable, key=lambda r: (unit_hash(f"{self.seed} {r.path} {r.start_s:.6f}"), r.path))
         return parts + training(by_seed, p.train_minutes, label, more)
@@ -179,4 +223,12 @@ def _room_named(folder: Path) -> Iterator[None]:
 
 
 def _order(track: Track) -> tuple:
-    return track.domain, track.path, track.start_s, track.duration_s or 0.0, track.piece, track.split, track.midi
+    return (
+        track.domain,
+        track.path,
+        track.start_s,
+        track.duration_s or 0.0,
+        track.piece,
+        track.split,
+        track.midi,
+    )

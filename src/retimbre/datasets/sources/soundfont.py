@@ -31,7 +31,9 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-Key = tuple[str, int | None]  # a split and, for training, the index of the domain (0 when all domains play it)
+Key = tuple[
+    str, int | None
+]  # a split and, for training, the index of the domain (0 when all domains play it)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class RenderedScores:
 
     def prepare(self, out: Path) -> list[Recording]:
         pieces = self.plan()
-        takes = [(piece, number) for piece in pieces for number in (1, 2)[: 2 if piece.split == "test" else 1]]
+        takes = [
+            (piece, number) for piece in pieces for number in (1, 2)[: 2 if piece.split == "test" else 1]
+        ]
         render = functools.partial(render_take, seed=self.seed, font=self.font, out=Path(out))
         recordings = []
         seconds = sum(piece.duration_s * len(piece.domains) for piece, _ in takes)
@@ -96,7 +100,11 @@ class RenderedScores:
             counts = {"validation": self.dataset.validation_pieces, "test": self.dataset.test_pieces}
             # Chorales are rounded and tunes take the rest, so that the counts add up.
             chorales = {split: math.floor(count * share + 0.5) for split, count in counts.items()}
-            needed = chorales if collection == CHORALES else {split: counts[split] - chorales[split] for split in counts}
+            needed = (
+                chorales
+                if collection == CHORALES
+                else {split: counts[split] - chorales[split] for split in counts}
+            )
             pieces += self._choose(collection, needed, self.dataset.train_minutes * 60 * part)
         return pieces
 
@@ -130,7 +138,11 @@ class RenderedScores:
     def _piece(self, score: Score, key: Key, left_s: float) -> Piece | None:
         """The score with transposition, tempo and stretch drawn; None when it does not fit."""
         split, domain = key
-        line = score.notes if self.polyphonic and score.collection == CHORALES else tuple(scores.top_line(score.notes))
+        line = (
+            score.notes
+            if self.polyphonic and score.collection == CHORALES
+            else tuple(scores.top_line(score.notes))
+        )
         shift = scores.transposition(line, self.lowest, self.highest)
         if shift is None:
             return None
@@ -169,7 +181,9 @@ class RenderedScores:
 
 def play(piece: Piece, number: int, seed: int) -> list[performance.PlayedNote]:
     """Performance ``number`` of the whole piece; numbers differ in jitter and velocities only."""
-    return performance.perform(piece.notes, piece.shift, piece.tempo_bpm, random(seed, piece.name, "performance", number))
+    return performance.perform(
+        piece.notes, piece.shift, piece.tempo_bpm, random(seed, piece.name, "performance", number)
+    )
 
 
 def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: Path) -> list[Recording]:
@@ -177,17 +191,29 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     piece, number = take
     played = play(piece, number, seed)
     paired = piece.split != "train" or len(piece.domains) > 1
-    midi = f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
+    midi = (
+        f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
+    )
     performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
     # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
     begin_s = max(0.0, piece.start_s - PREROLL_S)
     lead_s = piece.start_s - begin_s
     heard = performance.excerpt(played, begin_s, lead_s + piece.duration_s)
-    return [_record(domain, piece, str(number) if paired else "", heard, lead_s, font, out, midi) for domain in piece.domains]
+    return [
+        _record(domain, piece, str(number) if paired else "", heard, lead_s, font, out, midi)
+        for domain in piece.domains
+    ]
 
 
 def _record(
-    domain: str, piece: Piece, number: str, heard: list[performance.PlayedNote], lead_s: float, font: soundfont.Font, out: Path, midi: str
+    domain: str,
+    piece: Piece,
+    number: str,
+    heard: list[performance.PlayedNote],
+    lead_s: float,
+    font: soundfont.Font,
+    out: Path,
+    midi: str,
 ) -> Recording:
     """Render ``heard`` without its first ``lead_s`` seconds on one domain's instrument."""
     rate, program = soundfont.RENDER_RATE, soundfont.instrument(domain).program

@@ -36,7 +36,12 @@ class TinySol(Adapter):
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         listed = [
-            track for track in mirdata.tracks("tinysol", root) if domain_name(track.instrument_full) in domains and not track.is_resampled
+            track
+            for track in mirdata.tracks("tinysol", root)
+            if domain_name(track.instrument_full) in domains and not track.is_resampled
         ]
         found = mirdata.complete("tinysol", root, listed, lambda track: track.audio_path)
-        return [Track(path, domain_name(t.instrument_full), f"tinysol-{t.track_id}", SPLITS[t.split]) for t, path in found]
+        return [
+            Track(path, domain_name(t.instrument_full), f"tinysol-{t.track_id}", SPLITS[t.split])
+            for t, path in found
+        ]

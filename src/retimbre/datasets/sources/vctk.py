@@ -28,7 +28,9 @@ class Vctk(Adapter):
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         for domain in domains:
             if not SPEAKER.fullmatch(domain) or domain in self.missing:
-                raise RetimbreError(f"dataset.domains: source {self.name} has no speaker {domain!r}: use p225 to p376 or s5.")
+                raise RetimbreError(
+                    f"dataset.domains: source {self.name} has no speaker {domain!r}: use p225 to p376 or s5."
+                )
         name = "VCTK-Corpus-0.92.zip"
         return [
             RemoteFile(

@@ -18,7 +18,14 @@ from retimbre.datasets.sources.common import existing
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 
-READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")  # extensions that libsndfile reads: nothing to convert
+READABLE = (
+    "wav",
+    "flac",
+    "mp3",
+    "ogg",
+    "opus",
+    "aiff",
+)  # extensions that libsndfile reads: nothing to convert
 DONE = ".done.txt"
 BLOCK_S = 0.05
 BLOCKS_READ = 600  # at once: half a minute
@@ -79,7 +86,9 @@ def _options(folder: Path, messages: _Messages) -> dict[str, Any]:
         "format": "bestaudio/best" if ffmpeg else ready,
         "outtmpl": str(folder / "%(extractor_key)s-%(id)s.%(ext)s"),
         "download_archive": str(folder / DONE),
-        "postprocessors": [{"key": "FFmpegExtractAudio", "preferredcodec": to_flac, "preferredquality": None}] if ffmpeg else [],
+        "postprocessors": [{"key": "FFmpegExtractAudio", "preferredcodec": to_flac, "preferredquality": None}]
+        if ffmpeg
+        else [],
         "ignoreerrors": True,  # a private video must not end its playlist
         "cachedir": False,
         "logger": messages,
@@ -93,7 +102,11 @@ def _forget_missing(folder: Path) -> None:
     path = folder / DONE
     if path.exists():
         have = {file.stem.lower() for file in folder.iterdir() if file.suffix.removeprefix(".") in READABLE}
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.replace(" ", "-", 1).lower() in have]
+        lines = [
+            line
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.replace(" ", "-", 1).lower() in have
+        ]
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -110,10 +123,15 @@ class YouTube(Adapter):
         try:
             from yt_dlp import YoutubeDL
         except ImportError:
-            raise RetimbreError("dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and install ffmpeg, which converts.") from None
+            raise RetimbreError(
+                "dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and install ffmpeg, which converts."
+            ) from None
         print(NOTICE, flush=True)
         for domain in domains:
-            addresses = {hashlib.sha256(address.encode()).hexdigest()[:12]: address for address in dataset.youtube[domain]}
+            addresses = {
+                hashlib.sha256(address.encode()).hexdigest()[:12]: address
+                for address in dataset.youtube[domain]
+            }
             self._show_only(Path(folder) / domain, set(addresses))
             errors = []
             for key, address in addresses.items():
@@ -127,13 +145,22 @@ class YouTube(Adapter):
                     print(f"youtube: {address}: {message}", flush=True)
                 errors += messages.errors
             if not self._videos(Path(folder), domain):
-                raise RetimbreError(f"dataset.youtube.{domain}: nothing could be downloaded ({self._reason(errors)}).")
+                raise RetimbreError(
+                    f"dataset.youtube.{domain}: nothing could be downloaded ({self._reason(errors)})."
+                )
 
     @staticmethod
     def _reason(errors: list[str]) -> str:
-        if any("Requested format is not available" in error for error in errors) and shutil.which("ffmpeg") is None:
+        if (
+            any("Requested format is not available" in error for error in errors)
+            and shutil.which("ffmpeg") is None
+        ):
             return "it must be converted, which ffmpeg does: install ffmpeg"
-        return f"{errors[0].rstrip('.')}: check the address" if errors else "the addresses hold no audio: check them"
+        return (
+            f"{errors[0].rstrip('.')}: check the address"
+            if errors
+            else "the addresses hold no audio: check them"
+        )
 
     @staticmethod
     def _show_only(place: Path, keys: set[str]) -> None:
@@ -148,7 +175,11 @@ class YouTube(Adapter):
     def _videos(root: Path, domain: str) -> list[Path]:
         """Files of a domain, each video once even when several addresses lead to it."""
         files = sorted(Path(root).glob(f"{domain}/[!.]*/[!.]*"))
-        return list({file.name: file for file in reversed(files) if file.suffix.removeprefix(".") in READABLE}.values())[::-1]
+        return list(
+            {
+                file.name: file for file in reversed(files) if file.suffix.removeprefix(".") in READABLE
+            }.values()
+        )[::-1]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         tracks = []
@@ -159,5 +190,8 @@ class YouTube(Adapter):
                     parts = stretches(file)
                 except (soundfile.SoundFileError, OSError):
                     parts = [(0.0, None)]  # the whole file: reading it will say what is wrong with it
-                tracks += [Track(path, domain, piece, start_s=start, duration_s=duration) for start, duration in parts]
+                tracks += [
+                    Track(path, domain, piece, start_s=start, duration_s=duration)
+                    for start, duration in parts
+                ]
         return existing(root, tracks, domains, self.name)
