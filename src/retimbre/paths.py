@@ -11,7 +11,8 @@ from retimbre.errors import RetimbreError
 
 
 def project_root() -> Path:
-    """The folder of ``dvc.yaml``: ``DVC_ROOT``, which DVC sets to the original checkout in queued experiments too, else here."""
+    """The folder of ``dvc.yaml``: ``DVC_ROOT``, which DVC sets to the original checkout in queued
+    experiments too, else here."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
@@ -30,7 +31,8 @@ def user_path(given: str, label: str) -> Path:
 
 @contextmanager
 def part_beside(path: Path) -> Iterator[Path]:
-    """The name of a new file beside ``path`` that takes its place when the block ends well, and is removed otherwise.
+    """The name of a new file beside ``path`` that takes its place when the block ends well, and is removed
+    otherwise.
 
     It is a name of its own, so that two processes may write the same file: the last one to finish counts.
     """

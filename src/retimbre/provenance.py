@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
     kind = type(value).__name__
     if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu().numpy()
+    elif kind == "device":  # torch's: where something is computed
+        value = str(value)
     if isinstance(value, np.ndarray):
         into.update(f"array {value.dtype} {value.shape};".encode())
         into.update(np.ascontiguousarray(value).tobytes())
@@ -59,7 +61,8 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
         classes.add(type(value))
         into.update(f"object {type(value).__module__}.{kind};".encode())
         names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else vars(value)
-        _feed(into, {name: getattr(value, name) for name in names if name not in getattr(value, "WITHOUT_EFFECT", ())}, classes)
+        kept = {name for name in names if not isinstance(getattr(type(value), name, None), cached_property)}
+        _feed(into, {name: getattr(value, name) for name in kept}, classes)
     else:
         raise TypeError(f"a {kind} has no digest")
 
@@ -67,8 +70,6 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
 def digest(*values: Any) -> str:
     """32 hexadecimal digits that change with any of ``values``: numbers, texts, arrays, tensors, networks (weights
     and config), mappings, lists, and objects made of them. Raises TypeError for functions.
-
-    An object's class may name attributes in ``WITHOUT_EFFECT`` that do not count (a cache, a display).
     """
     into = hashlib.blake2b(digest_size=16)
     _feed(into, values, set())

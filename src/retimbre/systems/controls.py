@@ -5,24 +5,33 @@ import torch
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.systems.base import check_target
 
 
-class EqualiserControl:
-    """``eq_match``: every bin moved by the difference of the two domains' mean levels; ``eq_affine``:
-    moved and stretched, so that mean and standard deviation both match. The verbs are every system's.
+class EqualiserChange:
+    """A change of spectra (see ``base.Change``) between the first two domains. ``eq_match``: every bin moved by the
+    difference of the domains' mean levels; ``eq_affine``: moved and stretched, so that mean and standard deviation match.
     """
 
-    def __init__(self, to: dict[str, Equaliser], affine: bool):
-        self.to, self.affine = to, affine
+    def __init__(self, features: PackedFeatures, representation: str, affine: bool = False):
+        """From the statistics of the training split."""
+        statistics = features.statistics[representation]
+        self.features, self.representation, self.affine = features.config, representation, affine
+        self.top_db: float = statistics["top_db"]
+        self.targets = features.domains[:2]
+        self.sources = self.targets
+        a, b = self.targets
+        range_db = features.config.range_db
+        self.to = {target: Equaliser.between(statistics, source, target, range_db) for source, target in ((a, b), (b, a))}
 
-    @classmethod
-    def fit(cls, features: PackedFeatures, representation: str, affine: bool = False) -> "EqualiserControl":
-        """From the statistics of the training split, between the first two domains."""
-        statistics, range_db = features.statistics[representation], features.config.range_db
-        a, b = features.domains[:2]
-        return cls({target: Equaliser.between(statistics, source, target, range_db) for source, target in ((a, b), (b, a))}, affine)
+    def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``, within the representation's range."""
+        check_target(to, self.targets)
+        db = torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32))
+        return (self.to[to].affine(db) if self.affine else self.to[to].shift(db)).numpy()
 
-    def transfer(self, level_db: np.ndarray, target: str) -> np.ndarray:
-        """Levels in dB (F, T) of the other domain to levels (F, T) of ``target``, within the representation's range."""
-        db = torch.from_numpy(np.ascontiguousarray(level_db, np.float32))
-        return (self.to[target].affine(db) if self.affine else self.to[target].shift(db)).numpy()
+    def context(self, to: str) -> int:
+        return 0
+
+    def stride(self, to: str) -> int:
+        return 1

@@ -6,6 +6,7 @@ read when they are asked for.
 
 import importlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,15 +81,21 @@ class Vocoder:
 class Vocoders:
     """All networks below ``folder``, and how they are used."""
 
-    def __init__(self, folder: Path, rendering: Rendering):
+    def __init__(self, folder: Path, rendering: Rendering, wanted: Iterable[str] = tuple(STARTS_FROM)):
         self.folder, self.rendering = folder, rendering
-        self.networks = [name for name in STARTS_FROM if (folder / name / "config.json").is_file()]
+        wanted = set(wanted)
+        self.networks = [name for name in STARTS_FROM if name in wanted and (folder / name / "config.json").is_file()]
         self._loaded: dict[str, Renderer] = {}
 
     @classmethod
-    def load(cls, folder: str | Path, rendering: Rendering = Rendering()) -> "Vocoders":  # noqa: B008 (frozen)
-        """The networks that are there. Raises RetimbreError when there are none."""
-        found = cls(Path(folder), rendering)
+    def load(
+        cls,
+        folder: str | Path,
+        rendering: Rendering = Rendering(),  # noqa: B008 (frozen)
+        wanted: Iterable[str] = tuple(STARTS_FROM),
+    ) -> "Vocoders":
+        """Those of the ``wanted`` networks that are there. Raises RetimbreError when there are none."""
+        found = cls(Path(folder), rendering, wanted)
         if not found.networks:
             raise RetimbreError(f"{folder} has no trained vocoder: train them with `dvc repro`, or fetch them with `dvc pull`.")
         return found

@@ -1,167 +1,29 @@
 """What evaluations made before, kept by content so that a rerun renders and scores only what changed.
 
 Entries lie in ``$DVC_ROOT/.scratch/evaluation/<kind>/<key>`` (git-ignored, outside the stage's outputs, which
-DVC deletes). A key is a :func:`digest` of *everything* that the entry depends on: samples, weights, params,
-the source text that computed it (:func:`code_of`) and the versions of the libraries (:func:`versions`). So an
-entry is never out of date; it can only be unused, and the oldest unused ones go when the folder is full.
+DVC deletes). A key is a digest (:mod:`retimbre.provenance`) of *everything* that the entry depends on: samples,
+weights, params, code and library versions. So an entry is never out of date; it can only be unused, and the oldest
+unused ones go when the folder is full.
 
 An entry is a checksum followed by an ``.npz`` archive: the arrays of a nested value and its structure as
 JSON. Nothing is pickled, so reading a file that somebody else wrote runs no code. A damaged entry counts as none.
 """
 
-import ast
-import contextlib
 import dataclasses
 import hashlib
 import importlib
-import importlib.metadata
 import io
 import json
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from retimbre.paths import part_beside, project_root
+
 CHECKSUM_BYTES = 16
-# Whose text changes no output: a new parameter must not make everything anew (values of params are in the keys).
-WITHOUT_EFFECT = {f"retimbre.{name}" for name in ("params", "errors", "progress", "tracking")}
-LIBRARIES = (
-    "auraloss basic-pitch librosa mir-eval numba numpy onnxruntime pyloudnorm scikit-learn scipy soxr swift-f0 torch torchmetrics"
-).split()
-
-
-# ------------------------------------------------------------------------------------------- digests
-
-
-def _feed(into: Any, value: Any) -> None:
-    """Feed a value, with its type and extent, so that different values are different bytes."""
-    kind = type(value).__name__
-    if hasattr(value, "detach"):  # a tensor
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        into.update(f"array {value.dtype} {value.shape};".encode())
-        into.update(np.ascontiguousarray(value).tobytes())
-    elif value is None or isinstance(value, bool | int | float | np.generic):
-        into.update(f"{kind} {value!r};".encode())
-    elif isinstance(value, str | bytes | Path):
-        data = value if isinstance(value, bytes) else str(value).encode()
-        into.update(f"{kind} {len(data)};".encode() + data)
-    elif isinstance(value, Mapping):
-        into.update(f"mapping {len(value)};".encode())
-        for key in sorted(value, key=str):
-            _feed(into, key)
-            _feed(into, value[key])
-    elif isinstance(value, list | tuple):
-        into.update(f"list {len(value)};".encode())
-        for item in value:
-            _feed(into, item)
-    elif hasattr(value, "state_dict"):  # a network: its weights and what it was built from
-        into.update(f"network {kind};".encode())
-        _feed(into, dict(value.state_dict()))
-        _feed(into, getattr(value, "config", None))
-    elif dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and not callable(value)):
-        into.update(f"object {type(value).__module__}.{kind};".encode())
-        _feed(into, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)} if _plain(value) else vars(value))
-    else:
-        raise TypeError(f"a {kind} has no digest")
-
-
-def _plain(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
-def digest(*values: Any) -> str:
-    """32 hexadecimal digits that change with any of ``values``: numbers, texts, arrays, tensors, networks
-    (weights and config), mappings, lists, and objects made of them. Raises TypeError for functions.
-    """
-    into = hashlib.blake2b(digest_size=16)
-    _feed(into, values)
-    return into.hexdigest()
-
-
-def _path_of(module: str, root: Path) -> Path | None:
-    """The file of a module of this package, or None."""
-    first, *rest = module.split(".")
-    base = root.joinpath(*rest)
-    paths = (base.with_suffix(".py"), base / "__init__.py") if first == "retimbre" else ()
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _imports(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
-    """The modules that a syntax tree imports, except for type checkers only."""
-    found: set[str] = set()
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            origin = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        elif in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found |= _imports(node, package, in_functions)
-    return found
-
-
-@cache
-def _read(path: Path, package: str) -> tuple[frozenset[str], frozenset[str], str]:
-    """What a file imports, the texts that it contains, and what it says without comments and layout. Each file is parsed once."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return frozenset(_imports(tree, package, in_functions=path.name != "__init__.py")), frozenset(words), ast.dump(tree)
-
-
-@cache
-def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
-    """The files of this package that importing ``module`` runs, and files beside them that they name (C++), sorted.
-
-    Imports inside functions count, except in packages' ``__init__.py`` (conveniences for users). Those of
-    ``WITHOUT_EFFECT`` do not.
-    """
-    waiting, found = [module], set()
-    while waiting:
-        name = waiting.pop()
-        path = _path_of(name, root)
-        if path is None or path in found or name in WITHOUT_EFFECT:
-            continue
-        found.add(path)
-        waiting.append(name.rpartition(".")[0])
-        imports, words, _ = _read(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
-        waiting += imports
-        found |= {file for file in path.parent.iterdir() if file.suffix != ".py" and file.name in words and file.is_file()}
-    return tuple(sorted(found))
-
-
-@cache
-def code_of(*modules: str, root: Path = PACKAGE) -> str:
-    """A digest of everything that the modules (``retimbre.vocoders.catalogue`` ...) run; comments and layout do not count."""
-    files = sorted({file for module in modules for file in sources(module, root)})
-    if missing := [module for module in modules if _path_of(module, root) is None]:
-        raise ValueError(f"{missing[0]} is not a module of retimbre")
-
-    def text(file: Path) -> str:
-        parts = ("retimbre", *file.relative_to(root).with_suffix("").parts)
-        return _read(file, ".".join(parts[:-1]))[2] if file.suffix == ".py" else file.read_text(encoding="utf-8")
-
-    return digest({str(file.relative_to(root)): text(file) for file in files})
-
-
-@cache
-def versions() -> str:
-    """The versions of the libraries that outputs and scores depend on, as one line."""
-
-    def version(name: str) -> str:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            return "none"
-
-    return " ".join(f"{name}={version(name)}" for name in LIBRARIES)
 
 
 # ------------------------------------------------------------------------------------------- entries
@@ -196,7 +58,7 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": {key: _encode(item, arrays) for key, item in value.items()}}
     if isinstance(value, list | tuple):
         return {"tuple" if isinstance(value, tuple) else "list": [_encode(item, arrays) for item in value]}
-    if _plain(value) and type(value).__module__.startswith("retimbre."):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and type(value).__module__.startswith("retimbre."):
         kept = {field.name: _encode(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
         return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": kept}
     raise TypeError(f"a {type(value).__name__} cannot be kept")
@@ -255,7 +117,7 @@ class Cache:
     @classmethod
     def of_project(cls, limit_mb: float) -> "Cache":
         """The cache of this checkout; temporary experiments use that of the original one."""
-        return cls(Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / "evaluation", limit_mb)
+        return cls(project_root() / ".scratch" / "evaluation", limit_mb)
 
     def _path(self, kind: str, key: str) -> Path:
         return self.folder / kind / key[:2] / key
@@ -277,14 +139,11 @@ class Cache:
         if self.folder is None:
             return False
         path = self._path(kind, key)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(pack(value))
-            os.replace(partial, path)
+            with part_beside(path) as part:
+                part.write_bytes(pack(value))
         except OSError:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             return False
         return True
 

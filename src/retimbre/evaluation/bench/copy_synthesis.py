@@ -1,18 +1,19 @@
 """Every kind of vocoder on real features: the upper bound of the whole chain.
 
-``python -m retimbre.evaluation.bench.copy_synthesis test``, in the repository's root, prints the figures of the trained vocoder on the test
-split (those of ``metrics/vocoder.json`` are of the validation split).
+``python -m retimbre.evaluation.bench.copy_synthesis test``, in the repository's root, prints the figures of the trained
+vocoders on the test split (those of ``metrics/vocoders.json`` are of the validation split).
 """
 
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.bench.processes import Map, one_thread, side_by_side
@@ -21,43 +22,38 @@ from retimbre.metrics.notes import NoteTranscriber, jaccard, raw_pitch_accuracy
 from retimbre.metrics.spectral import paired_lsd, paired_mrstft
 from retimbre.progress import Progress
 from retimbre.training.devices import set_threads
-from retimbre.vocoders.catalogue import Vocoder
+from retimbre.vocoders.catalogue import Vocoder, Vocoders
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data
 
 
-def synthesise_target(model: Vocoder, kind: str, item: Item) -> np.ndarray:
+def synthesise_target(vocoder: Vocoder, item: Item) -> np.ndarray:
     """The true target rebuilt from its own features. ``source_phase`` uses the phases of the *source*
     instrument's recording, as in a transfer: the target's own would be given away.
     """
-    return model.synthesise(kind, item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
+    return vocoder.synthesise(item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
 
 
 def copy_synthesis(
-    model: Vocoder,
-    audio: PackedAudio,
-    features: PackedFeatures,
-    split: str,
-    kinds: Sequence[str] | None = None,
-    over: Map = map,
+    vocoders: Sequence[Vocoder], audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map
 ) -> dict[str, dict[str, float]]:
-    """Per kind (None: all) means over the paired pieces of ``split`` and both instruments:
-    ``lsd`` (dB), ``mrstft``, ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the
-    sounding notes, chords) and ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only.
-    Empty without paired pieces. ``over``: what maps over the pieces.
+    """Per kind means over the paired pieces of ``split`` and both instruments: ``lsd`` (dB), ``mrstft``, ``rpa`` (raw
+    pitch accuracy, single lines), ``jaccard`` (distance of the sounding notes, chords) and ``x_realtime``, by processor
+    seconds of one core. Slow kinds are heard on the first pieces only. Empty without paired pieces. ``over``: what maps
+    over the pieces.
     """
     if not audio.excerpts(split=split, performance=PERFORMANCE):
         return {}
-    if not (items := load_items(audio, features, model.representation, model.domains, split)):
+    if not (items := load_items(audio, features, vocoders[0].representation, features.domains, split)):
         return {}
-    kinds, place, tasks = model.kinds if kinds is None else kinds, dict.fromkeys((item.direction for item in items), 0), []
+    place, tasks = dict.fromkeys((item.direction for item in items), 0), []
     for item in items:
         few = place[item.direction] < SLOW_ITEMS
-        tasks.append((item, [kind for kind in kinds if few or not model.is_slow(kind)]))
+        tasks.append((item, [vocoder for vocoder in vocoders if few or not vocoder.slow]))
         place[item.direction] += 1
-    values: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
+    values: dict[str, dict[str, list[float]]] = {vocoder.kind: {} for vocoder in vocoders}
     with Progress(len(tasks), "copy synthesis", "pieces") as progress:
-        for found in over(partial(measure, model=model), tasks):
+        for found in over(measure, tasks):
             for kind, scores in found.items():
                 for name, value in scores.items():
                     values[kind].setdefault(name, []).append(value)
@@ -65,7 +61,8 @@ def copy_synthesis(
     figures = {}
     for kind, columns in values.items():
         spent, heard = sum(columns.pop("seconds")), sum(columns.pop("heard_s"))
-        figures[kind] = {name: float(np.nanmean(numbers)) for name, numbers in columns.items()} | {"x_realtime": heard / max(spent, 1e-9)}
+        means = {name: float(np.nanmean(numbers)) for name, numbers in columns.items()}
+        figures[kind] = means | {"x_realtime": heard / max(spent, 1e-9)}
     return figures
 
 
@@ -78,31 +75,38 @@ def _transcriber() -> NoteTranscriber:
     return NoteTranscriber()
 
 
-def measure(task: tuple[Item, Sequence[str]], model: Vocoder) -> dict[str, dict[str, float]]:
-    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of computing for ``heard_s``."""
-    item, kinds = task
-    rate, true, found = model.features.sample_rate, item.target.audio, {}
+def measure(task: tuple[Item, Sequence[Vocoder]]) -> dict[str, dict[str, float]]:
+    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of computing
+    for ``heard_s``.
+    """
+    item, vocoders = task
+    true, found = item.target.audio, {}
     with one_thread():
-        for kind in kinds:
-            if kind not in _tried:  # what is compiled or loaded on first use is not timed
-                synthesise_target(model, kind, first_second(item, model.features))
-                _tried.add(kind)
+        for vocoder in vocoders:
+            rate = vocoder.features.sample_rate
+            if vocoder.kind not in _tried:  # what is compiled or loaded on first use is not timed
+                synthesise_target(vocoder, first_second(item, vocoder.features))
+                _tried.add(vocoder.kind)
             began = time.process_time()
-            out = synthesise_target(model, kind, item)
+            out = synthesise_target(vocoder, item)
             scores = {"seconds": time.process_time() - began, "heard_s": len(true) / rate}
             scores |= {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
             if item.stratum != "poly":
                 scores["rpa"] = raw_pitch_accuracy(out, true, rate)
             if item.stratum != "mono":
                 scores["jaccard"] = jaccard(_transcriber()(out, rate), _transcriber()(true, rate))
-            found[kind] = scores
+            found[vocoder.kind] = scores
     return found
 
 
-def copy_synthesis_figures(model: Vocoder, audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map) -> dict[str, float]:
-    """Those of :func:`copy_synthesis`, named ``<kind>_<metric>``."""
-    found = copy_synthesis(model, audio, features, split, over=over)
-    return {f"{kind}_{name}": value for kind, means in found.items() for name, value in means.items()}
+def copy_synthesis_figures(
+    vocoders: Sequence[Vocoder], audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map
+) -> dict[str, float]:
+    """Those of :func:`copy_synthesis` but for the speed, named ``<kind>_<metric>``."""
+    found = copy_synthesis(vocoders, audio, features, split, over)
+    return {
+        f"{kind}_{name}": value for kind, means in found.items() for name, value in means.items() if name != "x_realtime"
+    }
 
 
 def table(figures: Mapping[str, Mapping[str, float]]) -> str:
@@ -115,13 +119,9 @@ def main() -> None:
     parser.add_argument("split", choices=["validation", "test"])
     split = parser.parse_args().split
     set_threads()
-    model, audio, features = (
-        Vocoder.load(Path("data/models/vocoder")),
-        PackedAudio(Path("data/resampled")),
-        PackedFeatures(Path("data/features")),
-    )
+    vocoders, data = Vocoders.load(Path("data/models/vocoder")), Data()
     with side_by_side() as over:
-        figures = copy_synthesis(model, audio, features, split, over=over)
+        figures = copy_synthesis([vocoders.by(kind) for kind in vocoders.kinds], data.audio, data.features, split, over)
     if not figures:
         raise RetimbreError(f"the {split} split has no paired pieces: set dataset.source to soundfont.")
     print(table(figures))

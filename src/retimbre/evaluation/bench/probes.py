@@ -4,7 +4,7 @@
   their pitch): 5 takes of 20 random notes, played by the source instrument, transferred; a note is lost when swift-f0 puts it
   more than 50 cents off, or finds nothing. Only notes that it finds in the source count. ``copy`` is 0 by this definition,
   ``oracle`` (the target instrument plays the same notes) is what the tracker itself loses.
-* **Relative cycle and identity error** of the generators, as in Gupta & Naik: small for a generator that does
+* **Relative cycle and identity error** of systems that change spectra both ways, as in Gupta & Naik: small for a generator that does
   nothing, so a diagnosis and no success.
 * **Projection error of generated magnitudes**: no waveform has the spectrogram that comes out of two networks; how far off is it?
 
@@ -13,22 +13,25 @@ folders, each is a harmonic tone with the mean spectrum of its domain, which is 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import soxr
-import torch
 
-from retimbre.audio.features import FeatureExtractor, decibels, normalise
+from retimbre.audio.features import FeatureConfig, normalise
 from retimbre.datasets.scores import soundfont
 from retimbre.datasets.scores.performance import PlayedNote
+from retimbre.datasets.sources.params import Dataset
+from retimbre.evaluation.bench.rows import Row
+from retimbre.evaluation.bench.suite import item_key
 from retimbre.evaluation.bench.testset import Item
 from retimbre.evaluation.results.statistics import wilson
 from retimbre.metrics.notes import melody
 from retimbre.metrics.quality import projection_error_db
-from retimbre.params import Dataset
-from retimbre.systems.cyclegan.system import CycleGan
-from retimbre.vocoders.catalogue import Vocoder
+from retimbre.provenance import code_of, digest_with_code
+from retimbre.systems.base import Change, Spectral
+from retimbre.vocoders.inverter.vocoder import Inverter
 
 TAKES, NOTES = 5, 20  # per direction
 NOTE_S, HELD_S, LEAD_S, ATTACK_S = 0.4, 0.36, 0.1, 0.08  # the tracker listens after the attack
@@ -42,35 +45,103 @@ Record = dict[str, Any]
 Play = Callable[[list[PlayedNote], float], np.ndarray]
 
 
-def records(
-    generator: CycleGan,
-    vocoder: Vocoder,
-    extractor: FeatureExtractor,
-    items: Sequence[Item],
-    dataset: Dataset,
-    seed: int,
-) -> list[Record]:
-    """Records of the table (item ``all``, stratum ``any``) for each direction of the generator.
+@dataclass(frozen=True)
+class Probes:
+    """What is asked, and of whom.
 
-    ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``, ``oracle`` (where the
-    instruments can be rendered), and the CycleGAN by the default vocoder (``cyclegan``) and by the other main kinds
-    (``cyclegan_<kind>``); ``gan_rel_cycle``, ``gan_rel_identity``; where there is an inverter, ``gan_proj_err_db`` of what it makes of
-    the CycleGAN's levels, and of true target levels (``vocoder_griffin_lim``).
+    ``rows``: those of trained systems that are heard on every piece; ``inverter``: the network whose magnitudes are
+    looked at, if it is trained; ``mean_db``: mean spectrum (F,) of each domain, of the systems' representation.
     """
-    found = []
-    names = {kind: "cyclegan" if kind == vocoder.kind else f"cyclegan_{kind}" for kind in vocoder.main_kinds}
-    for source, target in (generator.domains, generator.domains[::-1]):
-        direction = f"{source}_to_{target}"
-        here = [item for item in items if item.direction == direction]
-        rows = [
-            *pitch_test(generator, vocoder, extractor, dataset, source, target, names, seed),
-            *(("cyclegan", name, value) for name, value in relative_errors(generator, here).items()),
-            *(projection(generator, vocoder, here[:PROJECTED_ITEMS], names["griffin_lim"]) if "griffin_lim" in names else ()),
-        ]
-        found += [
-            {"system": s, "direction": direction, "item": "all", "stratum": "any", "metric": m, "value": float(v)} for s, m, v in rows
-        ]
-    return found
+
+    rows: list[Row]
+    inverter: Inverter | None
+    dataset: Dataset
+    domains: list[str]
+    config: FeatureConfig
+    representation: str
+    mean_db: dict[str, list[float]]
+    rms: float
+    seed: int
+
+    def key(self, items: Sequence[Item]) -> str:
+        """Changes with everything that the records depend on."""
+        known = {name: value for name, value in vars(self).items() if name != "dataset"}
+        return digest_with_code(known, self.dataset.model_dump(), [item_key(item) for item in items], code_of(__name__))
+
+    def records(self, items: Sequence[Item]) -> list[Record]:
+        """Records of the table (item ``all``, stratum ``any``) for each direction.
+
+        ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``,
+        ``oracle`` (where the instruments can be rendered), and the rows; ``gan_rel_cycle`` and ``gan_rel_identity`` of
+        rows that change spectra both ways; ``gan_proj_err_db`` of what the inverter makes of their spectra, and of true
+        ones (``vocoder_griffin_lim``).
+        """
+        found = []
+        changes = {id(row.maker.system.change): row for row in reversed(self.rows) if isinstance(row.maker.system, Spectral)}
+        for source, target in (self.domains[:2], self.domains[1::-1]):
+            direction = f"{source}_to_{target}"
+            here = [item for item in items if item.direction == direction]
+            rows = [*self.pitch_test(source, target)]
+            for row in changes.values():
+                if row.maker.system.sources == self.domains[:2]:
+                    rows += [(row.name, name, value) for name, value in relative_errors(row.maker.system.change, here).items()]
+            rows += self.projection([row for row in self.rows if row.vocoder == "griffin_lim"], here[:PROJECTED_ITEMS])
+            found += [
+                {"system": s, "direction": direction, "item": "all", "stratum": "any", "metric": m, "value": float(v)}
+                for s, m, v in rows
+            ]
+        return found
+
+    def players(self, source: str, target: str) -> tuple[dict[str, Play], int, int, bool]:
+        """How notes are played on both instruments, the lowest and the highest MIDI pitch, and whether they are real."""
+        if not rendered(self.dataset, (source, target)):
+            return {d: toned(self.config, self.representation, self.mean_db[d]) for d in (source, target)}, *TONE_MIDI, False
+        players = {d: sampled(self.dataset, d, self.config.sample_rate) for d in (source, target)}
+        ranges = [(soundfont.instrument(d).lowest, soundfont.instrument(d).highest) for d in (source, target)]
+        ranges.append(TRACKED_MIDI)
+        return players, max(low for low, _ in ranges), min(high for _, high in ranges), True
+
+    def pitch_test(self, source: str, target: str) -> Iterator[tuple[str, str, float]]:
+        """(system, metric, value) of the pitch test from ``source`` to ``target``."""
+        rate = self.config.sample_rate
+        players, lowest, highest, real = self.players(source, target)
+        rng = np.random.default_rng([self.seed, self.domains.index(source)])
+        errors: dict[str, list[np.ndarray]] = {}
+        for _ in range(TAKES):
+            notes = random_notes(lowest, highest, rng)
+            length_s = notes[-1].end_s + LEAD_S
+            played = {d: _levelled(play(notes, length_s), self.rms) for d, play in players.items()}
+            heard = played[source]
+            # A tone with the target's colour is no oracle.
+            outputs = {"copy": heard, "oracle": played[target]} if real else {"copy": heard}
+            outputs |= {row.name: row.maker.system.transfer(heard, target, self.seed) for row in self.rows}
+            for system, audio in outputs.items():
+                errors.setdefault(system, []).append(cents_off(audio, rate, notes))
+        audible = np.concatenate(errors["copy"]) <= LOST_CENTS
+        for system, takes in errors.items():
+            lost, count = int((np.concatenate(takes)[audible] > LOST_CENTS).sum()), int(audible.sum())
+            yield system, "probe_notes", count
+            if count:
+                share = wilson(lost, count)
+                ends = (("", share.mean), ("_low", share.low), ("_high", share.high))
+                yield from ((system, f"probe_lost_notes{end}", value) for end, value in ends)
+
+    def projection(self, rows: Sequence[Row], items: Sequence[Item]) -> Iterator[tuple[str, str, float]]:
+        """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the inverter makes of the rows' spectra,
+        and of true ones.
+        """
+        if self.inverter is None:
+            return
+        spectra = {
+            row.name: [row.maker.system.change.transfer(i.source.level_db, i.target_domain) for i in items] for row in rows
+        }
+        spectra["vocoder_griffin_lim"] = [i.target.level_db for i in items if i.target is not None]
+        for system, found in spectra.items():
+            magnitudes = [self.inverter.stft_magnitude(spectrum_db)[0].cpu().numpy() for spectrum_db in found]
+            c = self.config
+            errors = [projection_error_db(m, c.hop_length, n_fft=c.stft_n_fft) for m in magnitudes]
+            if errors:
+                yield system, "gan_proj_err_db", float(np.mean(errors))
 
 
 # -------------------------------------------------------------------------------------- pitch test
@@ -103,10 +174,9 @@ def sampled(dataset: Dataset, domain: str, sample_rate: int) -> Play:
     return play
 
 
-def toned(generator: CycleGan, domain: str) -> Play:
-    """Notes as decaying harmonic tones, whose partials have the domain's mean level at their frequency."""
-    config = generator.features
-    bins_hz, mean_db = config.frequencies_hz(generator.representation), np.asarray(generator.config["mean_db"][domain])
+def toned(config: FeatureConfig, representation: str, mean_db: Sequence[float]) -> Play:
+    """Notes as decaying harmonic tones, whose partials have the level of a domain's mean spectrum at their frequency."""
+    bins_hz = config.frequencies_hz(representation)
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
         audio = np.zeros(round(length_s * config.sample_rate), np.float32)
@@ -134,49 +204,6 @@ def cents_off(audio: np.ndarray, sample_rate: int, notes: Sequence[PlayedNote]) 
     return np.array(errors)
 
 
-def pitch_test(
-    generator: CycleGan,
-    vocoder: Vocoder,
-    extractor: FeatureExtractor,
-    dataset: Dataset,
-    source: str,
-    target: str,
-    names: dict[str, str],
-    seed: int,
-) -> Iterator[tuple[str, str, float]]:
-    """(system, metric, value) of the pitch test from ``source`` to ``target``; ``names``: the row of each kind of vocoder."""
-    rate = extractor.config.sample_rate
-    real = rendered(dataset, (source, target))
-    if real:
-        players = {d: sampled(dataset, d, rate) for d in (source, target)}
-        ranges = [(soundfont.instrument(d).lowest, soundfont.instrument(d).highest) for d in (source, target)] + [TRACKED_MIDI]
-        lowest, highest = max(low for low, _ in ranges), min(high for _, high in ranges)
-    else:
-        players, (lowest, highest) = {d: toned(generator, d) for d in (source, target)}, TONE_MIDI
-    rng = np.random.default_rng([seed, generator.domains.index(source)])
-    errors: dict[str, list[np.ndarray]] = {}
-    for _ in range(TAKES):
-        notes = random_notes(lowest, highest, rng)
-        length_s = notes[-1].end_s + LEAD_S
-        played = {d: _levelled(play(notes, length_s), vocoder.config["rms"]) for d, play in players.items()}
-        heard = played[source]
-        with torch.no_grad():
-            level_db = decibels(extractor(torch.from_numpy(heard)[None], generator.representation))[0].numpy()
-        made = generator.transfer(level_db, target)
-        outputs = {"copy": heard, "oracle": played[target]} if real else {"copy": heard}  # a tone with the target's colour is no oracle
-        outputs |= {name: vocoder.synthesise(kind, made, len(heard), target, heard, seed) for kind, name in names.items()}
-        for system, audio in outputs.items():
-            errors.setdefault(system, []).append(cents_off(audio, rate, notes))
-    audible = np.concatenate(errors["copy"]) <= LOST_CENTS
-    for system, takes in errors.items():
-        lost, count = int((np.concatenate(takes)[audible] > LOST_CENTS).sum()), int(audible.sum())
-        yield system, "probe_notes", count
-        if count:
-            share = wilson(lost, count)
-            ends = (("", share.mean), ("_low", share.low), ("_high", share.high))
-            yield from ((system, f"probe_lost_notes{end}", value) for end, value in ends)
-
-
 def _levelled(audio: np.ndarray, rms: float) -> np.ndarray:
     """Scaled to a root mean square; silence stays."""
     now = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
@@ -186,38 +213,23 @@ def _levelled(audio: np.ndarray, rms: float) -> np.ndarray:
 # -------------------------------------------------------------------------------- inside the models
 
 
-@torch.no_grad()
-def relative_errors(generator: CycleGan, items: Sequence[Item]) -> dict[str, float]:
+def relative_errors(change: Change, items: Sequence[Item]) -> dict[str, float]:
     """``gan_rel_cycle`` |F(G(x)) - x| / |x| over the sources x, ``gan_rel_identity`` |G(y) - y| / |y| over recordings y of the target.
 
     L1 norms, mean over items. x is the level above the floor in units of the range (0 to 1), so that silence is 0 (Gupta & Naik
     took magnitudes: their 0.010 to 0.031 are on another scale). Empty without items.
     """
-    range_db = generator.features.range_db
 
-    def shown(level_db: np.ndarray) -> torch.Tensor:
-        return normalise(torch.from_numpy(np.ascontiguousarray(level_db, np.float32)), generator.top_db, range_db)[None].to(
-            generator.device
-        )
+    def above_floor(spectrum_db: np.ndarray) -> np.ndarray:
+        return normalise(spectrum_db, change.top_db, change.features.range_db) + 1
 
-    def relative(y: torch.Tensor, x: torch.Tensor) -> float:
-        return float((y - x).abs().sum() / (x + 1).abs().sum().clamp(min=1e-9))
+    def relative(y_db: np.ndarray, x_db: np.ndarray) -> float:
+        x = above_floor(x_db)
+        return float(np.abs(above_floor(y_db) - x).sum() / max(x.sum(), 1e-9))
 
     cycle, identity = [], []
     for item in items:
-        there, back = generator.generator_to(item.target_domain), generator.generator_to(item.source_domain)
-        x, y = shown(item.source.level_db), shown((item.target or item.unrelated).level_db)
-        cycle.append(relative(back(there(x)), x))
-        identity.append(relative(there(y), y))
+        x, y = item.source.level_db, (item.target or item.unrelated).level_db
+        cycle.append(relative(change.transfer(change.transfer(x, item.target_domain), item.source_domain), x))
+        identity.append(relative(change.transfer(y, item.target_domain), y))
     return {"gan_rel_cycle": float(np.mean(cycle)), "gan_rel_identity": float(np.mean(identity))} if items else {}
-
-
-def projection(generator: CycleGan, vocoder: Vocoder, items: Sequence[Item], name: str) -> Iterator[tuple[str, str, float]]:
-    """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the vocoder makes of generated levels, and of true ones."""
-    config = generator.features
-    generated = [vocoder.stft_magnitude(generator.transfer(i.source.level_db, i.target_domain)) for i in items]
-    true = [vocoder.stft_magnitude(i.target.level_db) for i in items if i.target is not None]
-    for system, magnitudes in ((name, generated), ("vocoder_griffin_lim", true)):
-        errors = [projection_error_db(m[0].cpu().numpy(), config.hop_length, n_fft=config.stft_n_fft) for m in magnitudes]
-        if errors:
-            yield system, "gan_proj_err_db", float(np.mean(errors))

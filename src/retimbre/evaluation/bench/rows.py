@@ -1,57 +1,42 @@
-"""The rows of the table: what every control, vocoder and system makes of an item.
+"""The rows of the table: what every reference and system makes of an item.
 
-A row is data (models and settings, no functions), so that other processes can be sent it and its
-fingerprint covers everything that its outputs depend on. All outputs are as loud as the source and
-rounded to 16 bits, levels to float16: what is measured is what lies on disk.
+A row is data (models and settings, no functions), so that other processes can be sent it and its fingerprint covers
+everything that its outputs depend on. A system is asked through ``systems.streaming``, as by the command: outputs are
+as loud as the source. They are rounded to 16 bits, spectra to float16: what is measured is what lies on disk.
 """
 
 import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
-from retimbre.audio.loudness import LoudnessMeter
-from retimbre.evaluation.bench.cache import code_of, digest, versions
+from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.bench.testset import Item, first_second
+from retimbre.provenance import code_of, digest_with_code
+from retimbre.systems import streaming
+from retimbre.systems.base import Spectral, System
+from retimbre.vocoders.catalogue import Vocoder
 
-if TYPE_CHECKING:  # a row's fingerprint covers this file's imports: it must not name the other systems
-    from retimbre.vocoders.catalogue import Vocoder
-
-PEAK_LIMIT = 0.99
+EVERYWHERE = ("griffin_lim", "source_phase")  # beside the default, kinds that are quick enough to be heard on every piece
 
 
 class Sound(NamedTuple):
-    """``audio`` (N,), ``level_db`` (F, T) as the system made it (None: it makes audio), and seconds of computing."""
+    """``audio`` (N,), ``spectrum_db`` (F, T) as the system made it (None: it makes audio), and seconds of computing."""
 
     audio: np.ndarray
-    level_db: np.ndarray | None
+    spectrum_db: np.ndarray | None
     seconds: float
 
 
-class System(Protocol):
-    """What a row holds. ``modules``: the source that computes; ``state``: everything else that outputs depend on."""
-
-    modules: tuple[str, ...]
+class Maker(Protocol):
+    """What a row holds: something that makes audio of an item, and a spectrum where it goes through one."""
 
     def applies(self, item: Item) -> bool: ...
-    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]: ...
-    def state(self) -> Any: ...
-
-
-def as_loud(audio: np.ndarray, reference: np.ndarray, sample_rate: int) -> np.ndarray:
-    """``audio`` at the loudness of ``reference`` (ITU-R BS.1770), or less where it would clip: what a transfer hands out."""
-    loudness = []
-    for x in (reference, audio):
-        meter = LoudnessMeter(sample_rate)
-        meter.update(x)
-        loudness.append(meter.lufs())
-    change_db = loudness[0] - loudness[1]
-    gain = 10 ** (change_db / 20) if np.isfinite(change_db) else 1.0
-    return audio * np.float32(min(gain, PEAK_LIMIT / max(float(np.abs(audio).max(initial=0)), 1e-9)))
+    def audio(self, item: Item, seed: int) -> np.ndarray: ...
+    def spectrum(self, item: Item) -> np.ndarray | None: ...
 
 
 def to_16_bit(audio: np.ndarray) -> np.ndarray:
@@ -62,120 +47,78 @@ def to_16_bit(audio: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording of the item itself: ``source`` (nothing done), ``oracle`` or ``unrelated``."""
+    """A reference: a recording of the item itself, ``source`` (nothing done), ``oracle`` or ``unrelated``."""
 
     clip: str
-    modules = ()
 
     def applies(self, item: Item) -> bool:
         return getattr(item, self.clip) is not None
 
-    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        clip = getattr(item, self.clip)
-        return clip.audio, clip.level_db
+    def audio(self, item: Item, seed: int) -> np.ndarray:
+        return getattr(item, self.clip).audio
 
-    def state(self) -> Any:
-        return self.clip
-
-
-@dataclass(frozen=True)
-class ThroughLevels:
-    """A system of levels (``change.transfer(level_db, target)``), then one kind of the vocoder."""
-
-    change: Any
-    vocoder: "Vocoder"
-    representation: str
-    kind: str
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        return type(self.change).__module__, *self.vocoder.modules(self.kind)
-
-    def applies(self, item: Item) -> bool:
-        return True
-
-    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        source, config = item.source.audio, self.vocoder.features
-        with torch.no_grad():
-            heard = decibels(_extractor(config)(torch.from_numpy(np.ascontiguousarray(source))[None], self.representation))[0].numpy()
-        level_db = self.change.transfer(heard, item.target_domain)
-        audio = self.vocoder.synthesise(self.kind, level_db, len(source), item.target_domain, source, seed)
-        return as_loud(audio, source, config.sample_rate), level_db
-
-    def state(self) -> Any:
-        change = [self.change.config, self.change.generators] if hasattr(self.change, "generators") else self.change
-        return [change, self.vocoder.state(self.kind), self.representation, self.kind, self.vocoder.features]
-
-
-_extractors: dict[FeatureConfig, FeatureExtractor] = {}
-
-
-def _extractor(config: FeatureConfig) -> FeatureExtractor:
-    """One extractor per process: building its filters takes as long as using them."""
-    return _extractors.setdefault(config, FeatureExtractor(config)) if config not in _extractors else _extractors[config]
+    def spectrum(self, item: Item) -> np.ndarray | None:
+        return getattr(item, self.clip).level_db
 
 
 @dataclass(frozen=True)
 class CopySynthesis:
-    """The true target rebuilt from its own levels, on the *source's* phases where a kind needs some (the
-    target's own would give the answer away): the upper bound of everything that this kind makes audible.
+    """A reference: the true target rebuilt from its own spectrum, on the *source's* phases where a vocoder needs some
+    (the target's own would give the answer away): the upper bound of everything that this vocoder makes audible.
     """
 
-    vocoder: "Vocoder"
-    kind: str
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        return self.vocoder.modules(self.kind)
+    vocoder: Vocoder
 
     def applies(self, item: Item) -> bool:
         return item.target is not None
 
-    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def audio(self, item: Item, seed: int) -> np.ndarray:
         target = item.target
-        return self.vocoder.synthesise(self.kind, target.level_db, len(target.audio), item.target_domain, item.source.audio, seed), None
+        return self.vocoder.synthesise(target.level_db, len(target.audio), item.target_domain, item.source.audio, seed)
 
-    def state(self) -> Any:
-        return [self.vocoder.state(self.kind), self.kind]
+    def spectrum(self, item: Item) -> None:
+        return None
 
 
 @dataclass(frozen=True)
-class ThroughAudio:
-    """A system of audio: ``baseline.transfer(audio, domain, seed)``, which says by ``fingerprint()`` what it was fitted on."""
+class Transferred:
+    """What a system makes of the source."""
 
-    baseline: Any
-    sample_rate: int
+    system: System
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        return (type(self.baseline).__module__,)
+    def name(self) -> str:
+        """Of the system, whichever way it is heard."""
+        return self.system.name
 
     def applies(self, item: Item) -> bool:
-        return True
+        heard = self.system.sources is None or item.source_domain in self.system.sources
+        return heard and item.target_domain in self.system.targets
 
-    def make(self, item: Item, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-        audio = self.baseline.transfer(item.source.audio, item.target_domain, seed)
-        return as_loud(np.asarray(audio, np.float32), item.source.audio, self.sample_rate), None
+    def audio(self, item: Item, seed: int) -> np.ndarray:
+        return streaming.transfer(self.system, item.source.audio, self.system.sample_rate, item.target_domain, seed)
 
-    def state(self) -> Any:
-        return [type(self.baseline).__qualname__, self.baseline.fingerprint()]
+    def spectrum(self, item: Item) -> np.ndarray | None:
+        if not isinstance(self.system, Spectral):
+            return None
+        return self.system.spectrum(item.source.audio, item.target_domain)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows
-    are made for the first items of each direction only; ``tried`` ones are not tried out before they are timed.
+    """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows are made for the
+    first items of each direction only; ``tried`` ones are not tried out before they are timed.
     """
 
     name: str
-    system: Any
+    maker: Any
     vocoder: str = ""
     slow: bool = False
     tried: bool = False
 
     def fingerprint(self) -> str:
         """Changes with everything that this row's outputs depend on, beside the item and the seed."""
-        return digest(self.name, self.system.state(), code_of("retimbre.evaluation.bench.rows", *self.system.modules), versions())
+        return digest_with_code(self.name, self.maker, code_of("retimbre.systems.streaming"))
 
     def seed(self, item: Item, seed: int) -> int:
         """Of this output alone, whatever was made before it."""
@@ -185,34 +128,47 @@ class Row:
         """The output. ``seconds`` are processor seconds of this process, which computes with one thread: load
         on the machine does not count. With ``config`` the row is tried out on a second of the item before.
         """
-        if config is not None and not self.tried and not isinstance(self.system, Recorded):
-            self.system.make(first_second(item, config), 0)
+        recorded = isinstance(self.maker, Recorded)
+        if config is not None and not self.tried and not recorded:
+            self.maker.audio(first_second(item, config), 0)
         began = time.process_time()
-        audio, level_db = self.system.make(item, self.seed(item, seed))
-        seconds = 0.0 if isinstance(self.system, Recorded) else time.process_time() - began
-        rounded = None if level_db is None else np.asarray(level_db).astype(np.float16).astype(np.float32) + np.float32(0)
-        return Sound(to_16_bit(audio), rounded, seconds)
+        audio = self.maker.audio(item, self.seed(item, seed))
+        seconds = 0.0 if recorded else time.process_time() - began
+        spectrum_db = self.maker.spectrum(item)
+        if spectrum_db is not None:
+            spectrum_db = np.asarray(spectrum_db).astype(np.float16).astype(np.float32) + np.float32(0)
+        return Sound(to_16_bit(audio), spectrum_db, seconds)
 
 
-def all_rows(generator: Any, vocoder: "Vocoder", equalisers: dict[str, Any], baselines: dict[str, Any], sample_rate: int) -> list[Row]:
-    """Every row, controls first; ``equalisers`` and ``baselines``: by name, the former change levels, the latter audio.
+def all_rows(
+    equalisers: Sequence[Spectral], vocoders: Sequence[Vocoder], baselines: Sequence[System], systems: Mapping[str, Sequence[System]]
+) -> list[Row]:
+    """Every row, controls first.
 
-    The CycleGAN and the true levels are heard through every kind of vocoder that is trained, all else through the default one.
-    Only ``vocoder.main_kinds`` are heard on every piece: scoring takes longer than most kinds do.
+    ``vocoders``: all that are trained, the default first; ``systems``: by name, each through the vocoders that the
+    params give it, the row's own first. Only the default way and those of ``EVERYWHERE`` are heard on every piece:
+    scoring takes longer than most do.
     """
-    kind = vocoder.kind
-    others = [k for k in vocoder.kinds if k != kind]
+    default = vocoders[0].kind
 
-    def through(name: str, change: Any, by: str) -> Row:
-        return Row(name, ThroughLevels(change, vocoder, generator.representation, by), by, slow=by not in vocoder.main_kinds)
+    def slow(vocoder: Vocoder) -> bool:
+        return vocoder.slow or vocoder.kind not in (default, *EVERYWHERE)
 
+    def row(name: str, system: System) -> Row:
+        if isinstance(system, Spectral):
+            return Row(name, Transferred(system), system.vocoder.kind, slow(system.vocoder))
+        return Row(name, Transferred(system), slow=system.slow, tried=system.slow)
+
+    heard = []
+    for name, ways in systems.items():
+        heard.append(row(name, ways[0]))
+        heard += [row(f"{name}_{way.vocoder.kind}", way) for way in ways[1:]]
     return [
         Row("copy", Recorded("source")),
-        *(through(name, equaliser, kind) for name, equaliser in equalisers.items()),
+        *(row(equaliser.name, equaliser) for equaliser in equalisers),
         Row("oracle", Recorded("oracle")),
         Row("unrelated", Recorded("unrelated")),
-        *(Row(f"vocoder_{by}", CopySynthesis(vocoder, by), by, slow=by not in vocoder.main_kinds) for by in (kind, *others)),
-        *(Row(name, ThroughAudio(b, sample_rate), slow=b.slow, tried=b.slow) for name, b in baselines.items()),
-        through("cyclegan", generator, kind),
-        *(through(f"cyclegan_{by}", generator, by) for by in others),
+        *(Row(f"vocoder_{v.kind}", CopySynthesis(v), v.kind, slow(v)) for v in vocoders),
+        *(row(baseline.name, baseline) for baseline in baselines),
+        *heard,
     ]

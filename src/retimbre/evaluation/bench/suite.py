@@ -12,13 +12,14 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-from retimbre.evaluation.bench.cache import Cache, Stored, code_of, digest, versions
+from retimbre.evaluation.bench.cache import Cache, Stored
 from retimbre.evaluation.bench.processes import one_thread, worker_pool
 from retimbre.evaluation.bench.rows import Row
 from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.bench.sets import RealSet, set_records
 from retimbre.evaluation.bench.testset import Item
 from retimbre.progress import Progress
+from retimbre.provenance import code_of, digest, versions
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
 LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them
@@ -148,7 +149,7 @@ def run(
         index = place[item.direction] = place.get(item.direction, -1) + 1
         key, missing = item_key(item), []
         for number, row in enumerate(rows):
-            if not row.system.applies(item) or (row.slow and index >= slow_items):
+            if not row.maker.applies(item) or (row.slow and index >= slow_items):
                 continue
             job = Job(number, digest(prints[number], key, row.seed(item, seed)), digest(scoring_key, key))
             result = found[item.name, number] = kept(cache, job, item)
@@ -208,10 +209,3 @@ def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache)
     for system in systems:
         found += kept[system]
     return found
-
-
-def probe_key(generator: Any, vocoder: Any, items: list[Item], dataset: Any, seed: int) -> str:
-    """Changes with everything that :func:`probes.records` depends on."""
-    models = [generator.config, generator.generators, *(vocoder.state(kind) for kind in vocoder.main_kinds)]
-    code = code_of("retimbre.evaluation.bench.probes", type(generator).__module__, type(vocoder).__module__)
-    return digest(models, [item_key(item) for item in items], dataset.model_dump(), seed, vocoder.kind, code, versions())

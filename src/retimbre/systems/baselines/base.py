@@ -1,15 +1,11 @@
-"""What the training-free systems share: recordings to draw on, edges, levels, fingerprints.
+"""What the training-free systems share: recordings to draw on, edges, levels.
 
 A system keeps a few minutes of every domain's training split (its corpora) and what it derives from them; it
 transfers mono audio at the pipeline's rate into any of these domains, whatever it was played on.
 """
 
-import hashlib
-import inspect
-import sys
 import zlib
 from abc import ABC, abstractmethod
-from importlib.metadata import version
 from typing import Any, Self
 
 import numpy as np
@@ -19,14 +15,14 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import rms
 from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.params import Baselines
+from retimbre.systems.base import RMS, check_target
+from retimbre.systems.baselines.params import Baselines
 
 SEGMENT_S = 10.0  # longest stretch taken from one excerpt at a time: many pieces matter more than whole ones
 SHORTEST_CORPUS_S = 1.0
 SHORTEST_S = 0.5  # shorter inputs are padded to this and cut again
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
 PEAK_LIMIT = 0.99
-LIBRARIES = ("numpy", "scipy", "torch")
 
 Corpus = list[np.ndarray]  # segments (N,) float32 of one domain
 
@@ -79,28 +75,29 @@ def window_samples(sample_rate: int, published_samples: int, published_rate: int
 class TrainingFree(ABC):
     """Base of the systems: they set ``name`` and ``slow``, and write ``convert``.
 
-    ``corpora``: segments of every domain; ``settings``: the values of ``baselines.<name>_*`` in params.yaml.
+    ``corpora``: segments of every domain; ``settings``: the section ``baselines.<name>`` of params.yaml.
     """
 
     name: str
     slow: bool
+    rms = RMS
+    sources = None  # they hear any instrument
     segment_s = SEGMENT_S
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict[str, Any]):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         self.corpora, self.config, self.settings = corpora, config, settings
         self.sample_rate = config.sample_rate
 
     @classmethod
     def fit(cls, audio: PackedAudio, features: PackedFeatures, p: Baselines, seed: int) -> Self:
         """Draw every domain's corpus from its training split. Raises RetimbreError when it is too short."""
-        prefix = f"{cls.name}_"
-        settings = {key.removeprefix(prefix): value for key, value in p.model_dump().items() if key.startswith(prefix)}
-        seconds = settings.get("corpus_s", p.corpus_s)
+        settings = getattr(p, cls.name)
+        seconds = getattr(settings, "corpus_s", p.corpus_s)
         corpora = {domain: draw_corpus(audio, domain, seconds, seed, cls.segment_s) for domain in audio.domains}
         return cls(corpora, features.config, settings)
 
     @property
-    def domains(self) -> list[str]:
+    def targets(self) -> list[str]:
         return list(self.corpora)
 
     @abstractmethod
@@ -108,13 +105,12 @@ class TrainingFree(ABC):
         """Audio (N,) of at least ``SHORTEST_S`` seconds, not silent, to (N,) of any level."""
 
     @torch.no_grad()
-    def transfer(self, audio: np.ndarray, domain: str, seed: int = 0) -> np.ndarray:
-        """Mono audio (N,) at the pipeline's rate to the same music in ``domain``: (N,) float32, with the source's
+    def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
+        """Mono audio (N,) at the pipeline's rate to the same music on ``to``: (N,) float32, with the source's
         root mean square unless that would clip. The same seed gives the same samples. Silence comes back as it is.
         Raises RetimbreError for an unknown domain and for audio that is not finite or not mono.
         """
-        if domain not in self.corpora:
-            raise RetimbreError(f"{domain!r} is not a domain of {self.name}: choose {' or '.join(self.domains)}.")
+        check_target(to, self.targets)
         x = np.ascontiguousarray(audio, np.float32)
         if x.ndim != 1 or not np.isfinite(x).all():
             raise RetimbreError("the audio must be finite samples of shape (N,).")
@@ -122,18 +118,6 @@ class TrainingFree(ABC):
             return x.copy()
         shortest = int(SHORTEST_S * self.sample_rate)
         padded = np.pad(x, (0, max(0, shortest - len(x))))
-        y = self.convert(padded, domain, np.random.default_rng([seed, zlib.crc32(domain.encode())]))[: len(x)]
+        y = self.convert(padded, to, np.random.default_rng([seed, zlib.crc32(to.encode())]))[: len(x)]
         gain = rms(x) / max(rms(y), 1e-9)
         return (y * min(gain, PEAK_LIMIT / max(float(np.abs(y).max()), 1e-9))).astype(np.float32)
-
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of the settings, the corpora, the code and the libraries' versions."""
-        digest = hashlib.sha256()
-        code = [inspect.getsource(sys.modules[cls.__module__]) for cls in type(self).__mro__[:-1]]
-        versions = [f"{library} {version(library)}" for library in LIBRARIES]
-        digest.update(repr([self.name, self.sample_rate, sorted(self.settings.items()), versions, code]).encode())
-        for domain, corpus in self.corpora.items():
-            digest.update(domain.encode())
-            for segment in corpus:
-                digest.update(len(segment).to_bytes(8, "little") + segment.tobytes())
-        return digest.hexdigest()

@@ -6,6 +6,8 @@ As in C. E. Cella's lectures and cross-synthesis since the vocoder, where the ta
 (looped) clip and so carry that clip's music; ``mean`` and ``knn`` are ours.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,12 +40,12 @@ class Cepstral(TrainingFree):
 
     name, slow = "cepstral", False
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.extractor = FeatureExtractor(config)
         self.hop = config.hop_length
         self.n_fft = max(4 * self.hop, round(WINDOW_S * self.sample_rate / 256) * 256)
-        self.lifter = max(2, round(settings["lifter_ms"] * 1e-3 * self.sample_rate))
+        self.lifter = max(2, round(settings.lifter_ms * 1e-3 * self.sample_rate))
         with torch.no_grad():
             self.examples = {domain: self._examples(corpus) for domain, corpus in corpora.items()}
 
@@ -74,11 +76,11 @@ class Cepstral(TrainingFree):
     def _target_envelope(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> Tensor:
         """Log envelopes (F, T) or (F, 1) of the target for a source (N,)."""
         pitches, envelopes = self.examples[domain]
-        if self.settings["envelope"] == "mean":
+        if self.settings.envelope == "mean":
             return envelopes.float().mean(0)[:, None]
-        if self.settings["envelope"] == "clip":
+        if self.settings.envelope == "clip":
             return self._envelope(self._spectrum(looped(self.corpora[domain], len(x), rng)).abs())
-        pitches, k = pitches.float(), min(self.settings["neighbours"], len(pitches))
+        pitches, k = pitches.float(), min(self.settings.neighbours, len(pitches))
         # A block of frames at a time: (ROWS, K) cosines.
         nearest = torch.cat([(rows @ pitches.T).topk(k, dim=1).indices for rows in self._pitch(x).split(ROWS)])
         return torch.cat([envelopes[rows].float().mean(1) for rows in nearest.split(ROWS)]).T

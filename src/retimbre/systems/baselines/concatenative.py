@@ -8,6 +8,8 @@ Units are joined where their waveforms correlate best (Verhelst and Roelands, "A
 similarity (WSOLA)", 1993) and played at the source's level.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.fft
 import torch
@@ -25,15 +27,15 @@ MAX_SHIFT_S = 0.008  # of a unit against its place, to join waveforms in phase: 
 ROWS = 512  # source units compared at a time
 
 
-class Mosaicing(TrainingFree):
+class Concatenative(TrainingFree):
     """``transfer`` rebuilds a source from units of a domain's recordings."""
 
-    name, slow = "mosaicing", False
+    name, slow = "concatenative", False
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.extractor = FeatureExtractor(config)
-        self.half = max(1, round(settings["unit_s"] * config.sample_rate / config.hop_length / 2))  # frames from unit to unit
+        self.half = max(1, round(settings.unit_s * config.sample_rate / config.hop_length / 2))  # frames from unit to unit
         self.unit, self.step = 2 * self.half * config.hop_length, self.half * config.hop_length  # samples
         with torch.no_grad():
             self.units = {domain: self._describe_corpus(domain, corpus) for domain, corpus in corpora.items()}
@@ -77,7 +79,7 @@ class Mosaicing(TrainingFree):
 
     def distances(self, x: np.ndarray, domain: str) -> Tensor:
         """Distance of every unit of audio (N,) to every unit of the domain: (J, K); about 1 + pitch_weight for unrelated ones."""
-        units, weight = self.units[domain], self.settings["pitch_weight"]
+        units, weight = self.units[domain], self.settings.pitch_weight
         timbre, notes = self.describe(x, self.half)
         result = torch.cdist(timbre / units["scale"], units["timbre"].float() / units["scale"]).square()
         if weight:
@@ -86,7 +88,7 @@ class Mosaicing(TrainingFree):
 
     def select(self, x: np.ndarray, domain: str) -> np.ndarray:
         """The chosen unit of the domain for every unit of audio (N,): (J,) indices, of least total cost."""
-        units, k = self.units[domain], self.settings["neighbours"]
+        units, k = self.units[domain], self.settings.neighbours
         segment = units["segment"].numpy()
         candidates, local, came_from = [], [], []
         total = None
@@ -104,7 +106,7 @@ class Mosaicing(TrainingFree):
             else:
                 leaves = candidates[-1][:, None] + self.half != found[None]
                 leaves |= segment[candidates[-1]][:, None] != segment[found][None]
-                ways = total[:, None] + self.settings["continuity"] * leaves
+                ways = total[:, None] + self.settings.continuity * leaves
                 came = ways.argmin(0)
                 total = ways[came, np.arange(len(found))] + cost
             candidates.append(found)

@@ -9,6 +9,8 @@ is L-BFGS, which gets lower on the same loss in a hundred.
 
 from collections.abc import Callable
 
+from typing import Any
+
 import numpy as np
 import scipy.optimize
 import torch
@@ -56,7 +58,7 @@ class GramOptimisation(TrainingFree):
 
     name, slow = "gram", True
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
         self.hop = self.n_fft // 4
@@ -80,6 +82,6 @@ class GramOptimisation(TrainingFree):
         X = self.spectrum(x)
         frames = int(LONGEST_S * self.sample_rate / self.hop)
         S = torch.cat([self.optimise(part, style) for part in X.abs().split(frames, dim=1)], dim=1)
-        if self.settings["phase"] == "source":
+        if self.settings.phase == "source":
             return istft(torch.polar(S, X.angle())[None], self.n_fft, self.hop, len(x))[0].numpy()
         return griffin_lim(S[None], self.n_fft, self.hop, len(x), GRIFFIN_LIM_ROUNDS, initial_phase=X.angle()[None])[0].numpy()

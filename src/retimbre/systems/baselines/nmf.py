@@ -8,6 +8,8 @@ frames, at most p templates sound at once, and runs of successive frames (diagon
 r = 3, p = 10 and c = 3 are the paper's. The window, the number of iterations and the few rounds of Griffin-Lim are ours.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,20 +68,20 @@ def activations(
     return H
 
 
-class Musaicing(TrainingFree):
+class Nmf(TrainingFree):
     """``transfer`` rebuilds a source's spectrum from frames of a domain's recordings."""
 
-    name, slow = "musaicing", False
+    name, slow = "nmf", False
     segment_s = 2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.n_fft = window_samples(config.sample_rate, WINDOW, WINDOW_RATE)
         self.hop = self.n_fft // 4
 
     def templates(self, domain: str) -> Tensor:
         """All frames of a domain's corpus, complex (F, K), with silence between recordings, so that no diagonal runs over."""
-        gap = torch.zeros(self.n_fft // 2 + 1, self.settings["continuity"], dtype=torch.complex64)
+        gap = torch.zeros(self.n_fft // 2 + 1, self.settings.continuity, dtype=torch.complex64)
         frames = [stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0] for x in self.corpora[domain]]
         return torch.cat([part for spectrum in frames for part in (spectrum, gap)], dim=1)
 

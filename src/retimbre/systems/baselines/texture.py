@@ -12,6 +12,8 @@ most of an image of noise as it was, so the default starts from the source's ima
 
 import math
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -49,7 +51,7 @@ class TextureOptimisation(TrainingFree):
 
     name, slow = "texture", True
 
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: dict):
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
         self.hop = self.n_fft // 4
@@ -62,16 +64,16 @@ class TextureOptimisation(TrainingFree):
     def losses(self, image: Tensor, weights: Tensor, content: Tensor, style_gram: Tensor) -> tuple[Tensor, Tensor]:
         """Content and style loss of an image (F, T) against features (K, T') and a Gram matrix (K, K), as of 4096 filters."""
         more, features = PUBLISHED_FILTERS / len(weights), responses(image, weights)
-        content_loss = self.settings["alpha"] * more * (features - content).square().sum()
+        content_loss = self.settings.alpha * more * (features - content).square().sum()
         return content_loss, more**2 * (gram(features, image.shape[1]) - style_gram).square().sum()
 
     def optimise(self, content: Tensor, style: Tensor, rng: np.random.Generator) -> Tensor:
         """An image (F, T) from those of the content (F, T) and a style clip (F, T')."""
-        weights = random_filters(len(content), self.settings["filters"], rng)
+        weights = random_filters(len(content), self.settings.filters, rng)
         content_features, style_gram = responses(content, weights), gram(responses(style, weights), style.shape[1])
         noise = START_STD * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
-        start = noise if self.settings["start"] == "noise" else content + noise
-        return minimise(lambda x: sum(self.losses(x, weights, content_features, style_gram)), start, self.settings["iterations"])
+        start = noise if self.settings.start == "noise" else content + noise
+        return minimise(lambda x: sum(self.losses(x, weights, content_features, style_gram)), start, self.settings.iterations)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         style = self.image(looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng))
@@ -84,5 +86,5 @@ class TextureOptimisation(TrainingFree):
         image = torch.cat([self.optimise(part, style, rng) for part in parts], dim=1)
         magnitude = image.clamp(min=0).expm1() / self.unit
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rounds = self.settings["griffin_lim_iterations"]
+        rounds = self.settings.griffin_lim_iterations
         return griffin_lim(magnitude[None], self.n_fft, self.hop, len(x), rounds, momentum=0.0, generator=generator)[0].numpy()

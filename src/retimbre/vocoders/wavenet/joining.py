@@ -14,7 +14,7 @@ SEARCH = 1024  # samples among which the place of a join is chosen
 
 
 def warm_up_frames(config: WaveNetConfig) -> int:
-    """Frames until a draw that began in silence is as good as any: a receptive field on good conditioning."""
+    """Frames after which a draw from silence is as good as any: a receptive field on good conditioning."""
     return CONTEXT_FRAMES + 1 + math.ceil(config.receptive_field() / config.hop_length)
 
 
