@@ -13,7 +13,18 @@ HOP, N = 16, 480
 @pytest.fixture(scope="module")
 def model() -> WaveNet:
     torch.manual_seed(1)
-    network = WaveNet(WaveNetConfig(6, HOP, 2, layers=4, layers_per_stack=4, residual_channels=8, skip_channels=8, conditioning_channels=8))
+    network = WaveNet(
+        WaveNetConfig(
+            6,
+            HOP,
+            2,
+            layers=4,
+            layers_per_stack=4,
+            residual_channels=8,
+            skip_channels=8,
+            conditioning_channels=8,
+        )
+    )
     with torch.no_grad():
         network.head_output.weight.mul_(4)
     return network.eval()
@@ -34,7 +45,10 @@ def loudness(target: int):
 
 
 def distance(codes: np.ndarray, target: int, step: int) -> float:
-    return sum(float(loudness(target)(codes[None, : start + step], start, False)[0]) for start in range(0, len(codes), step))
+    return sum(
+        float(loudness(target)(codes[None, : start + step], start, False)[0])
+        for start in range(0, len(codes), step)
+    )
 
 
 @pytest.mark.parametrize("given", [0, 70])
@@ -58,7 +72,12 @@ def test_more_beams_come_nearer(model, features):
     target, step = 90, 40
     mean = {
         beams: np.array(
-            [distance(beam_search(model, features, 0, N, loudness(target), beams, step, seed=s), target, step) for s in range(8)]
+            [
+                distance(
+                    beam_search(model, features, 0, N, loudness(target), beams, step, seed=s), target, step
+                )
+                for s in range(8)
+            ]
         )
         for beams in (1, 4, 16)
     }
@@ -74,23 +93,26 @@ def test_the_seed_fixes_it(model, features):
 
 
 def test_survivors_carry_their_own_state(model, features, monkeypatch):
-    """What is drawn follows the network's own distribution given the kept past: states belong to the codes beside them.
+    """What is drawn follows the network's own distribution given the kept past: states belong to their codes.
 
-    Every draw, looked up in the parallel forward of the codes returned, has the probability that it was drawn with.
+    Every draw, looked up in the parallel forward of the codes returned, has the probability that it was
+    drawn with.
     """
     kept = []
     honest = beam.generate
 
-    def watched(network, repeated, domain, length, temperature, route, state):
-        position, before = state.position, state.copy()
-        drawn = honest(network, repeated, domain, length, temperature, route=route, state=state)
+    def watched(network, repeated, domain, length, temperature, state):
+        position, before = state.position, state.take(np.arange(state.streams))
+        drawn = honest(network, repeated, domain, length, temperature, state=state)
         kept.append((position, drawn, forced_logits(network, repeated, domain, drawn, state=before)))
         return drawn
 
     monkeypatch.setattr(beam, "generate", watched)
     codes = beam_search(model, features, 0, N, loudness(90), 6, 40, seed=0)
     with torch.no_grad():
-        reference = model(shift_right(torch.from_numpy(codes)[None]), features[None], torch.tensor([0]))[0].numpy()
+        reference = model(shift_right(torch.from_numpy(codes)[None]), features[None], torch.tensor([0]))[
+            0
+        ].numpy()
     for position, drawn, logits in kept:
         stop = position + drawn.shape[1]
         mine = [b for b in range(6) if (drawn[b] == codes[position:stop]).all()]

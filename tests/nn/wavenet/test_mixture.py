@@ -52,7 +52,10 @@ def test_mass_of_a_cell_is_the_difference_of_the_cdf(name):
     p = np.exp(weights) / np.exp(weights).sum()
     codes = torch.tensor([0, 1, 20000, 32768, 36045, 45875, 65534, 65535])
     low, high = mixture.pcm_cell(codes)
-    cdf = [[(p * logistic.cdf(edge, means, np.exp(log_scales))).sum() for edge in edges] for edges in (low.double(), high.double())]
+    cdf = [
+        [(p * logistic.cdf(edge, means, np.exp(log_scales))).sum() for edge in edges]
+        for edges in (low.double(), high.double())
+    ]
     mass = mixture.log_mass(EXAMPLES[name].expand(len(codes), -1), low, high).double().exp().numpy()
     np.testing.assert_allclose(mass, np.subtract(cdf[1], cdf[0]), rtol=2e-3, atol=1e-9)
 
@@ -81,7 +84,9 @@ def test_bits_of_codes_are_those_of_a_softmax():
     codes = torch.tensor([100, 30000, 32768, 50000])
     logits = code_logits(EXAMPLES["two"].expand(4, -1))
     expected = logits.gather(-1, mu_law_encode(pcm_decode(codes))[:, None])[:, 0]
-    torch.testing.assert_close(mixture.log_mass(EXAMPLES["two"].expand(4, -1), *mixture.code_cells(codes)), expected)
+    torch.testing.assert_close(
+        mixture.log_mass(EXAMPLES["two"].expand(4, -1), *mixture.code_cells(codes)), expected
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -104,7 +109,9 @@ def test_draws_follow_the_mixture(temperature):
 def test_draws_are_codes_whatever_the_parameters(seed, temperature):
     random = np.random.default_rng(seed)
     given_ = torch.from_numpy(random.normal(0, 20, (64, 12)).astype(np.float32))
-    uniforms = torch.from_numpy(np.concatenate([[0, np.nextafter(np.float32(1), 0)], random.random(62)]).astype(np.float32))
+    uniforms = torch.from_numpy(
+        np.concatenate([[0, np.nextafter(np.float32(1), 0)], random.random(62)]).astype(np.float32)
+    )
     drawn = mixture.draw(given_, 1 / temperature, uniforms)
     assert drawn.min() >= 0 and drawn.max() <= 65535
 

@@ -10,9 +10,22 @@ from hypothesis import strategies as st
 from retimbre.audio.companding import mu_law_encode, pcm_encode
 from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet import mixture
-from retimbre.nn.wavenet.network import CONTEXT_FRAMES, SEGMENTS_PER_FRAME, WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.wavenet.network import (
+    CONTEXT_FRAMES,
+    SEGMENTS_PER_FRAME,
+    WaveNet,
+    WaveNetConfig,
+    shift_right,
+)
 
-SMALL = {"feature_bins": 6, "hop_length": 16, "n_domains": 2, "layers": 5, "layers_per_stack": 3, "residual_channels": 8}
+SMALL = {
+    "feature_bins": 6,
+    "hop_length": 16,
+    "n_domains": 2,
+    "layers": 5,
+    "layers_per_stack": 3,
+    "residual_channels": 8,
+}
 SMALL |= {"skip_channels": 12, "conditioning_channels": 10}
 OPTIONS = {
     "kernel 2": {},
@@ -36,7 +49,11 @@ def batch(model: WaveNet, B: int, N: int) -> tuple[torch.Tensor, torch.Tensor, t
     generator = torch.Generator().manual_seed(1)
     T = N // model.config.hop_length + 1
     codes = torch.randint(0, model.config.codes, (B, N), generator=generator)
-    return codes, torch.randn(B, model.config.feature_bins, T, generator=generator), torch.arange(B) % model.config.n_domains
+    return (
+        codes,
+        torch.randn(B, model.config.feature_bins, T, generator=generator),
+        torch.arange(B) % model.config.n_domains,
+    )
 
 
 def bits(logits: torch.Tensor, codes: torch.Tensor) -> float:
@@ -60,16 +77,21 @@ def test_a_sample_moves_no_output_up_to_its_own(changes):
 def test_receptive_field_is_exactly_as_computed(changes):
     """By the gradient: the oldest input that reaches the last sample of a segment, and none before it."""
     model = small(**changes)
-    field, c = model.receptive_field(), model.config
+    field, c = model.config.receptive_field(), model.config
     layers, first_layer = (c.kernel - 1) * (1 + 2 + 4 + 1 + 2), c.kernel - 1
-    assert field == (max(1 + layers, layers - first_layer + (2**c.context_layers + 1) * 4) if c.context_layers else 1 + layers)
+    assert field == (
+        max(1 + layers, layers - first_layer + (2**c.context_layers + 1) * 4)
+        if c.context_layers
+        else 1 + layers
+    )
     n = furthest_seeing(model)
     codes, features, domain = batch(model, 1, n + 1)
     rows = model.input_rows(codes).detach().requires_grad_()
-    levels = model.levels(codes).requires_grad_()
-    model.input_rows, model.levels = lambda codes: rows_to(rows, codes), lambda codes: levels[:, : codes.shape[1]]
+    amplitudes = model.amplitudes(codes).requires_grad_()
+    model.input_rows = lambda codes: rows_to(rows, codes)
+    model.amplitudes = lambda codes: amplitudes[:, : codes.shape[1]]
     model(codes, features, domain)[0, n].square().sum().backward()
-    reached = rows.grad.abs().sum(-1)[0] + (0 if levels.grad is None else levels.grad.abs()[0])
+    reached = rows.grad.abs().sum(-1)[0] + (0 if amplitudes.grad is None else amplitudes.grad.abs()[0])
     assert reached[n + 1 - field] > 0
     assert (reached[: n + 1 - field] == 0).all()
 
@@ -79,9 +101,16 @@ def rows_to(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
 
 
 def furthest_seeing(model: WaveNet) -> int:
-    """A sample of those that see furthest: the first layer's oldest output that it depends on is the last of its segment."""
+    """A sample of those that see furthest.
+
+    The first layer's oldest output that it depends on is the last of its segment.
+    """
     c = model.config
-    return next(n for n in range(92, 100) if (n - (c.kernel - 1) * sum(c.dilations[1:])) % c.hold_length == c.hold_length - 1)
+    return next(
+        n
+        for n in range(92, 100)
+        if (n - (c.kernel - 1) * sum(c.dilations[1:])) % c.hold_length == c.hold_length - 1
+    )
 
 
 @each_option
@@ -89,7 +118,7 @@ def test_a_code_beyond_the_receptive_field_does_not_matter(changes):
     model = small(**changes)
     n = furthest_seeing(model)
     codes, features, domain = batch(model, 1, n + 1)
-    oldest = n + 1 - model.receptive_field()
+    oldest = n + 1 - model.config.receptive_field()
     for where, reaches in ((oldest, True), (oldest - 1, False)):
         moved = codes.clone()
         moved[0, where] = (moved[0, where] + model.config.codes // 2 - 20) % model.config.codes
@@ -100,7 +129,7 @@ def test_a_code_beyond_the_receptive_field_does_not_matter(changes):
 
 def test_default_has_the_papers_field_and_the_prototypes_size():
     model = WaveNet(WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2))
-    assert model.receptive_field() == 1024
+    assert model.config.receptive_field() == 1024
     assert 225_000 < sum(p.numel() for p in model.parameters()) < 240_000
 
 
@@ -114,7 +143,7 @@ def test_features_and_domain_change_the_logits():
 
 
 def test_a_frame_reaches_only_the_samples_near_it():
-    """Frame t acts on samples (t - 1 - context) hop to (t + 1 + context) hop; further it may not (times of onsets are kept)."""
+    """Frame t acts on samples (t - 1 - context) hop to (t + 1 + context) hop: times of onsets are kept."""
     model = small(layers=1)  # one layer: the audio path carries nothing further than two samples
     hop = model.config.hop_length
     codes, features, domain = batch(model, 1, 20 * hop)
@@ -148,7 +177,9 @@ def test_segments_interpolate_linearly_between_frames():
         h = plain_conditioning().segments(features, torch.tensor([0]))[0].numpy()
     middles = (np.arange(9 * SEGMENTS_PER_FRAME) + 0.5) / SEGMENTS_PER_FRAME
     for f in range(6):
-        np.testing.assert_allclose(h[:, f], np.interp(middles, np.arange(9), features[0, f].numpy()), rtol=1e-5)
+        np.testing.assert_allclose(
+            h[:, f], np.interp(middles, np.arange(9), features[0, f].numpy()), rtol=1e-5
+        )
 
 
 def test_nearest_repeats_the_nearest_frame():
@@ -189,7 +220,9 @@ def test_a_context_stack_hears_further_than_the_layers():
     moved = codes.clone()
     moved[0, 5 * hold] = (moved[0, 5 * hold] + 100) % 256  # the first of segment 5's inputs
     with torch.no_grad():
-        changed = (model(codes, features, domain) - model(moved, features, domain)).abs().amax(-1)[0].view(-1, hold) > 0
+        changed = (model(codes, features, domain) - model(moved, features, domain)).abs().amax(-1)[0].view(
+            -1, hold
+        ) > 0
     assert not changed[:5].any()
     assert changed[5].tolist() == [True, True, False, False]  # by the layer itself, two samples
     assert changed[6 : 6 + 16].all()
@@ -202,7 +235,9 @@ def test_any_length_is_the_beginning_of_a_longer_one(N, changes):
     model = small(**changes)
     codes, features, domain = batch(model, 2, 64)
     with torch.no_grad():
-        torch.testing.assert_close(model(codes[:, :N], features, domain), model(codes, features, domain)[:, :N], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            model(codes[:, :N], features, domain), model(codes, features, domain)[:, :N], atol=1e-5, rtol=1e-5
+        )
 
 
 def test_statistics_are_saved_and_used():
@@ -226,7 +261,9 @@ def test_untrained_is_near_uniform_and_near_a_given_histogram():
     with torch.no_grad():
         assert 7.9 < bits(small()(shift_right(codes), features, domain), codes) < 8.3
     histogram = torch.exp(-((torch.arange(256) - 128) ** 2) / 200) * 1e4
-    drawn = torch.multinomial(histogram, 2000, replacement=True, generator=torch.Generator().manual_seed(0)).view(2, 1000)
+    drawn = torch.multinomial(
+        histogram, 2000, replacement=True, generator=torch.Generator().manual_seed(0)
+    ).view(2, 1000)
     p = histogram / histogram.sum()
     entropy = -(p * torch.log2(p.clamp(min=1e-12))).sum().item()
     torch.manual_seed(0)
@@ -243,7 +280,9 @@ def test_starts_smooth_over_the_code_axis():
         assert steps < 0.25 * strangers
 
 
-def nll_bits(model: WaveNet, codes: torch.Tensor, features: torch.Tensor, domain: torch.Tensor) -> tuple[torch.Tensor, float]:
+def nll_bits(
+    model: WaveNet, codes: torch.Tensor, features: torch.Tensor, domain: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     """Own loss in nats, and the bits per sample of 256 mu-law codes."""
     outputs = model(shift_right(codes, model.config.silence), features, domain)
     if model.config.output == "softmax":
@@ -256,7 +295,7 @@ def nll_bits(model: WaveNet, codes: torch.Tensor, features: torch.Tensor, domain
 
 @pytest.mark.parametrize("name", ["kernel 2", "scalar", "context", "mol"])
 def test_overfits_one_clip(name):
-    """Of two chords, to less than a bit per sample; a mixture, which has to find 16-bit values, half way there in as many steps."""
+    """Of two chords, to less than a bit per sample; a mixture, which has 16-bit values to find, half way."""
     model = small(layers=6, layers_per_stack=6, residual_channels=16, skip_channels=32, **OPTIONS[name])
     n = torch.arange(512)
     wave = torch.stack([torch.sin(2 * math.pi * n / 20), torch.sin(2 * math.pi * n / 32)])
@@ -312,7 +351,7 @@ def test_options_leave_the_default_as_it_is():
 
 
 def test_inputs_at_sample_rate_move_no_earlier_sample():
-    """The two places where a network with an excitation adds it: zeros change nothing; what joins the skips moves its own sample alone."""
+    """Zeros change nothing where an excitation is added; what joins the skips moves its own sample alone."""
     model = small()
     codes, features, domain = batch(model, 1, 64)
     M, c = 64 // model.config.hold_length, model.config
@@ -322,7 +361,10 @@ def test_inputs_at_sample_rate_move_no_earlier_sample():
     torch.testing.assert_close(model.predict(rows, gates, torch.zeros(1, 64, c.skip_channels)), base)
     one = torch.zeros(1, 64, 1)
     one[:, 30] = 1
-    for moved, later in ((model.predict(rows + one, gates), True), (model.predict(rows, gates, one.expand(1, 64, c.skip_channels)), False)):
+    for moved, later in (
+        (model.predict(rows + one, gates), True),
+        (model.predict(rows, gates, one.expand(1, 64, c.skip_channels)), False),
+    ):
         difference = (moved - base).abs().amax(-1)[0]
         assert difference[:30].max() == 0 < difference[30]
         assert (difference[31:].max() > 0) == later
@@ -331,17 +373,17 @@ def test_inputs_at_sample_rate_move_no_earlier_sample():
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"kernel": 4}, "vocoder.wavenet_kernel must be 2 or 3, not 4"),
-        ({"layers": 0}, "vocoder.wavenet_layers"),
-        ({"layers_per_stack": 15}, "vocoder.wavenet_layers_per_stack"),
-        ({"residual_channels": 2}, "vocoder.wavenet_residual_channels"),
+        ({"kernel": 4}, "kernel must be 2 or 3, not 4"),
+        ({"layers": 0}, "layers must be at least 1, not 0"),
+        ({"layers_per_stack": 15}, "layers_per_stack must be at most 14, not 15"),
+        ({"residual_channels": 2}, "residual_channels must be at least 4"),
         ({"hop_length": 250}, "features.hop_length must be a multiple of 4"),
         ({"n_domains": 0}, "domain"),
-        ({"input": "words"}, "vocoder.wavenet_input must be codes or scalar, not words"),
-        ({"output": "mol"}, "vocoder.wavenet_output mol needs vocoder.wavenet_input scalar"),
-        ({"upsampling": "cubic"}, "vocoder.wavenet_upsampling must be nearest or linear or transposed"),
-        ({"context_layers": 15}, "vocoder.wavenet_context_layers must be 0"),
-        ({"mixtures": 0}, "vocoder.wavenet_mixtures"),
+        ({"input": "words"}, "input must be codes or scalar, not words"),
+        ({"output": "mol"}, "output mol needs the input scalar"),
+        ({"upsampling": "cubic"}, "upsampling must be nearest or linear or transposed"),
+        ({"context_layers": 15}, "context_layers must be at most 14"),
+        ({"mixtures": 0}, "mixtures must be at least 1"),
     ],
 )
 def test_refuses_sizes_that_cannot_work(change, names):
