@@ -30,7 +30,9 @@ def main(name: str) -> None:
     p = params.load("seed", "machine", section)
     values = getattr(p, section)
     fit, module = catalogue.trainer(name, values)
-    outputs = Outputs(catalogue.MODELS / name, Path("metrics/plots") / name, Path(f"metrics/stages/{name}.json"))
+    outputs = Outputs(
+        catalogue.MODELS / name, Path("metrics/plots") / name, Path(f"metrics/stages/{name}.json")
+    )
 
     def trained(run: Run) -> tuple[Stored, dict[str, History], dict[str, Any]]:
         model, history = fit(Data(), values, run)

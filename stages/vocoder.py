@@ -26,7 +26,9 @@ def main(name: str) -> None:
     module = importlib.import_module(f"retimbre.vocoders.{name}.train")
     start = STARTS_FROM[name].rpartition("/")[2]
     inputs = [*INPUTS, *([MODELS / start] if start in STARTS_FROM else [])]
-    outputs = Outputs(MODELS / name, Path("metrics/plots/vocoder") / name, Path(f"metrics/stages/vocoder_{name}.json"))
+    outputs = Outputs(
+        MODELS / name, Path("metrics/plots/vocoder") / name, Path(f"metrics/stages/vocoder_{name}.json")
+    )
 
     def trained(run: Run) -> tuple[Renderer, dict[str, History], dict[str, Any]]:
         # Trainings start from networks as they are rendered by default: how they are used later changes no training.
@@ -36,7 +38,17 @@ def main(name: str) -> None:
 
     section = f"vocoder.{name}"
     known = {"seed": p.seed, "vocoder.representation": representation, **params.flatten(section, values)}
-    train(f"vocoder_{name}", known, inputs, module.__name__, p.seed, p.machine, values.precision, trained, outputs)
+    train(
+        f"vocoder_{name}",
+        known,
+        inputs,
+        module.__name__,
+        p.seed,
+        p.machine,
+        values.precision,
+        trained,
+        outputs,
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 import copy
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from ruamel.yaml import YAML
 
 from retimbre import params
 from retimbre.errors import RetimbreError
+from retimbre.section import Machine
+from retimbre.vocoders.params import Rendering
 from tests.toys import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -23,14 +28,26 @@ BROKEN = {  # what is set -> what the sentence must say
     "YAML 1.1 exponent": ({"model.learning_rate_generator": "2e-4"}, "write exponents as 2.0e-4"),
     "float for an integer": ({"model.steps": 10.5}, "model.steps is 10.5"),
     "boolean for a number": ({"classifier.steps": True}, "classifier.steps is True"),
-    "infinite": ({"model.lambda_cycle": float("inf")}, "model.lambda_cycle is inf: input should be a finite number"),
-    "negative": ({"vocoder.inverter_steps": -1}, "vocoder.inverter_steps is -1"),
+    "infinite": (
+        {"model.lambda_cycle": float("inf")},
+        "model.lambda_cycle is inf: input should be a finite number",
+    ),
+    "negative": ({"vocoder.inverter.steps": -1}, "vocoder.inverter.steps is -1"),
     "unknown choice": ({"model.generator": "vnet"}, "model.generator is 'vnet'"),
-    "unknown discriminator": ({"model.discriminator": "judge"}, "model.discriminator is 'judge': use one of full_spectrum, patch,"),
-    "a discriminator twice": ({"model.discriminator": ["patch", "patch"]}, "model.discriminator is \\['patch', 'patch'\\]"),
+    "unknown discriminator": (
+        {"model.discriminator": "judge"},
+        "model.discriminator is 'judge': use one of full_spectrum, patch,",
+    ),
+    "a discriminator twice": (
+        {"model.discriminator": ["patch", "patch"]},
+        "model.discriminator is \\['patch', 'patch'\\]",
+    ),
     "no discriminator": ({"model.discriminator": []}, "model.discriminator is \\[\\]"),
     "WGAN-GP without GP": ({"model.gan_loss": "wgan_gp"}, "model.lambda_gradient_penalty must be above 0"),
-    "smooth hinge": ({"model.gan_loss": "hinge", "model.label_smoothing": 0.1}, "model.label_smoothing: gan_loss hinge has no label"),
+    "smooth hinge": (
+        {"model.gan_loss": "hinge", "model.label_smoothing": 0.1},
+        "model.label_smoothing: gan_loss hinge has no label",
+    ),
     "content of mel": (
         {"model.representation": "mel", "vocoder.representation": "mel", "model.lambda_content": 1},
         "model.lambda_content folds CQT bins",
@@ -39,37 +56,91 @@ BROKEN = {  # what is set -> what the sentence must say
         {"model.lambda_content": 1, "features.cqt_bins": 84, "features.cqt_bins_per_octave": 13},
         "model.lambda_content needs features.cqt_bins_per_octave",
     ),
-    "pix2pix without pairs": ({"model.method": "pix2pix"}, "set dataset.paired_training to true"),
+    "pix2pix without pairs": (
+        {"systems": ["pix2pix"]},
+        "systems names pix2pix, .* set dataset.paired_training to true",
+    ),
+    "an unknown system": ({"systems": ["wavegan2"]}, "systems names wavegan2, which has no section here"),
+    "a system twice": ({"systems": ["pix2pix", "pix2pix"]}, "systems names pix2pix twice"),
+    "a default system": ({"systems": ["cyclegan"]}, "systems names cyclegan, which has a stage of its own"),
+    "an unknown network": (
+        {"vocoders.hifigan": "features"},
+        "vocoders names 'hifigan': use some of inverter",
+    ),
+    "a network with another start": (
+        {"vocoders.istft": "features"},
+        "vocoders.istft is 'features': the network starts from models/vocoder/inverter",
+    ),
+    "a network without its start": (
+        {"vocoders": {"istft": "models/vocoder/inverter"}},
+        "vocoders names istft without inverter",
+    ),
+    "a kind that no network makes": (
+        {"vocoders": {"inverter": "features"}},
+        "evaluate.vocoders.cyclegan is istft, which needs istft",
+    ),
     "one domain": ({"dataset.domains": ["piano"]}, "dataset.domains is"),
     "a domain twice": ({"dataset.domains": ["piano", "piano"]}, "dataset.domains names a domain twice"),
     "domain that is no name": ({"dataset.domains": ["piano", "../x"]}, "dataset.domains.1 is '../x'"),
-    "folder without entry": ({"dataset.source": "folder", "dataset.folders": {"piano": "/p"}}, "dataset.folders has no entry for 'guitar'"),
-    "unknown source": ({"dataset.source": "itunes"}, "dataset.source names 'itunes': use one of soundfont, folder, fma"),
-    "unknown source of a domain": ({"dataset.source": {"piano": "maestro", "guitar": 3}}, "dataset.source names 3: use one of"),
-    "domain without source": ({"dataset.source": {"piano": "maestro"}}, "dataset.source has no entry for 'guitar'"),
-    "videos without entry": ({"dataset.source": {"piano": "youtube", "guitar": "urmp"}}, "dataset.youtube has no entry for 'piano'"),
+    "folder without entry": (
+        {"dataset.source": "folder", "dataset.folders": {"piano": "/p"}},
+        "dataset.folders has no entry for 'guitar'",
+    ),
+    "unknown source": (
+        {"dataset.source": "itunes"},
+        "dataset.source names 'itunes': use one of soundfont, folder, fma",
+    ),
+    "unknown source of a domain": (
+        {"dataset.source": {"piano": "maestro", "guitar": 3}},
+        "dataset.source names 3: use one of",
+    ),
+    "domain without source": (
+        {"dataset.source": {"piano": "maestro"}},
+        "dataset.source has no entry for 'guitar'",
+    ),
+    "videos without entry": (
+        {"dataset.source": {"piano": "youtube", "guitar": "urmp"}},
+        "dataset.youtube has no entry for 'piano'",
+    ),
     "pairs of a source without them": (
         {"dataset.source": {"piano": "soundfont", "guitar": "guitarset"}, "dataset.paired_training": True},
         "dataset.paired_training: only source soundfont",
     ),
-    "too many downloads": ({"dataset.downloads": 99}, "dataset.downloads is 99"),
-    "hop and octaves": ({**TWELVE, "features.hop_length": 250}, "features.hop_length must be a multiple of 64 .* use 192 or 256"),
+    "too many downloads": ({"machine.downloads": 99}, "machine.downloads is 99"),
+    "hop and octaves": (
+        {**TWELVE, "features.hop_length": 250},
+        "features.hop_length must be a multiple of 64 .* use 192 or 256",
+    ),
     "hop and window": ({"features.stft_n_fft": 256}, "features.stft_n_fft must be at least twice"),
     "bins above Nyquist": ({**TWELVE, "features.cqt_bins": 108}, "features.cqt_bins: the highest filter"),
-    "two representations": ({"vocoder.representation": "mel"}, "vocoder.representation must be the same as model.representation"),
-    "the old name of the default audio": ({"evaluate.route": "griffin_lim"}, "evaluate.route is now vocoder.kind"),
-    "a kind that is not made": (
-        {"vocoder.kind": "source_phase", "vocoder.kinds": ["griffin_lim"]},
-        "vocoder.kinds must name vocoder.kind \\(source_phase\\)",
+    "two representations": (
+        {"vocoder.representation": "mel"},
+        "vocoder.representation must be the same as model.representation",
     ),
-    "a kind twice": ({"vocoder.kinds": ["source_phase", "source_phase"]}, "vocoder.kinds names a kind twice"),
-    "window of istft": ({"vocoder.istft_n_fft": 256}, "vocoder.istft_n_fft must be at least twice features.hop_length \\(512\\)"),
+    "window of istft": (
+        {"vocoder.istft.n_fft": 256},
+        "vocoder.istft.n_fft must be at least twice features.hop_length \\(512\\)",
+    ),
     "crop of istft": (
-        {**TWELVE, "vocoder.istft_crop_frames": 16, "features.hop_length": 128},
-        "vocoder.istft_crop_frames must be at least 32",
+        {**TWELVE, "vocoder.istft.crop_frames": 16, "features.hop_length": 128},
+        "vocoder.istft.crop_frames must be at least 32",
     ),
-    "pieces of wavenet_excited": ({"vocoder.excited_segment_frames": 19}, "vocoder.excited_segment_frames must be at least 20"),
-    "halvings of unet": ({"model.generator": "unet", "model.generator_blocks": 9}, "model.generator_blocks counts the halvings"),
+    "width of istft": (
+        {"vocoder.istft.channels": 8},
+        "vocoder.istft.channels is 8, but the inverter .* has 192",
+    ),
+    "segments of excited": (
+        {"vocoder.excited.segment_frames": 19},
+        "vocoder.excited.segment_frames must be at least 20",
+    ),
+    "mixture of codes": (
+        {"vocoder.wavenet.output": "mol"},
+        "vocoder.wavenet.output mol needs vocoder.wavenet.input scalar",
+    ),
+    "halvings of unet": (
+        {"model.generator": "unet", "model.generator_blocks": 9},
+        "model.generator_blocks counts the halvings",
+    ),
 }
 
 
@@ -77,9 +148,19 @@ def values() -> dict[str, Any]:
     return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
 
 
-def keys(mapping: dict[str, Any]) -> dict[str, Any]:
-    """The keys of params, two levels; free mappings (folders) count as one value."""
-    return {key: list(value) if isinstance(value, dict) else None for key, value in mapping.items()}
+def profile(path: Path) -> dict[str, Any]:
+    """``params.yaml`` with a profile laid over it."""
+    return params.overlay(values(), yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def flat(mapping: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """All values by dotted name; mappings whose keys the user makes up count as one value."""
+    found = {}
+    for key, value in mapping.items():
+        name = f"{place}{key}"
+        joined = isinstance(value, dict) and value and name not in params.WHOLE
+        found |= flat(value, f"{name}.") if joined else {name: value}
+    return found
 
 
 def test_the_default_is_valid() -> None:
@@ -88,14 +169,18 @@ def test_the_default_is_valid() -> None:
     assert loaded.model.lambda_cycle == values()["model"]["lambda_cycle"]
 
 
-def test_kinds_of_vocoder_that_are_not_trained_have_no_rules() -> None:
-    changes = {"wavenet_crop_frames": 2, "istft_n_fft": 256, "istft_crop_frames": 16, "excited_segment_frames": 1}
+def test_networks_that_are_not_trained_have_no_rules() -> None:
     given = values()
-    given["vocoder"] |= changes | {"kind": "griffin_lim", "kinds": ["griffin_lim", "source_phase"]}
-    assert params.parse(given).vocoder.wavenet_crop_frames == 2
-    for kind, key in (("wavenet", "wavenet_crop_frames"), ("istft", "istft_n_fft"), ("wavenet_excited", "wavenet_crop_frames")):
-        given["vocoder"]["kinds"] = ["griffin_lim", kind]
-        with pytest.raises(RetimbreError, match=f"vocoder.{key}"):
+    given["vocoders"] = {"inverter": "features"}
+    given["evaluate"]["vocoders"] = {}
+    given["vocoder"]["wavenet"]["crop_frames"] = 2
+    given["vocoder"]["istft"] |= {"n_fft": 256, "crop_frames": 16}
+    given["vocoder"]["excited"]["segment_frames"] = 1
+    assert params.parse(given).vocoder.wavenet.crop_frames == 2
+    starts = (("wavenet", "features", "crop_frames"), ("istft", "models/vocoder/inverter", "n_fft"))
+    for name, start, key in (*starts, ("excited", "models/vocoder/inverter", "segment_frames")):
+        given["vocoders"] = {"inverter": "features", name: start}
+        with pytest.raises(RetimbreError, match=f"vocoder.{name}.{key}"):
             params.parse(given)
 
 
@@ -104,11 +189,30 @@ def test_smoke_and_gpu_profiles_exist() -> None:
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_profiles_are_valid_and_have_the_same_keys_in_the_same_order(path: Path) -> None:
-    params.read(path)
-    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert keys(profile) == keys(values())
-    assert list(profile) == list(values())
+def test_a_profile_says_only_what_differs_and_what_comes_of_it_is_valid(path: Path) -> None:
+    params.parse(profile(path))
+    changes, default = flat(yaml.safe_load(path.read_text(encoding="utf-8"))), flat(values())
+    assert set(changes) <= set(default), "no name of its own"
+    assert not [name for name, value in changes.items() if default[name] == value], "only what differs"
+
+
+def test_the_profile_command_keeps_comments_and_gives_what_the_overlay_gives(tmp_path: Path) -> None:
+    for folder in ("tools", "profiles", "src"):
+        (tmp_path / folder).symlink_to(ROOT / folder) if folder == "src" else shutil.copytree(
+            ROOT / folder, tmp_path / folder
+        )
+    shutil.copy(PARAMS, tmp_path)
+    command = [sys.executable, "tools/profile.py"]
+    subprocess.run([*command, "smoke"], cwd=tmp_path, check=True, capture_output=True)
+    written = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written) == profile(ROOT / "profiles/smoke.yaml")
+    assert "# of everything random" in written
+    refused = subprocess.run([*command, "mars"], cwd=tmp_path, capture_output=True, text=True)
+    assert (
+        refused.returncode == 1
+        and "there is no profile 'mars'" in refused.stderr
+        and "Traceback" not in refused.stderr
+    )
 
 
 @pytest.mark.parametrize("path", [PARAMS, *PROFILES], ids=lambda path: path.stem)
@@ -116,15 +220,20 @@ def test_dvc_and_python_read_the_same_values(path: Path) -> None:
     """DVC reads YAML 1.2, PyYAML 1.1: 2e-4 is a number for one and a text for the other."""
     text = path.read_text(encoding="utf-8")
     assert YAML(typ="safe").load(text) == yaml.safe_load(text)
-    assert not re.findall(r": \d+\.0+\s*(?:#.*)?$", text, re.MULTILINE), "10.0 and 10 are different keys of the run cache"
+    assert not re.findall(r": \d+\.0+\s*(?:#.*)?$", text, re.MULTILINE), (
+        "10.0 and 10 are different keys of the run cache"
+    )
 
 
 @pytest.mark.parametrize(("changes", "sentence"), BROKEN.values(), ids=BROKEN)
 def test_refusals_name_the_key(changes: dict[str, Any], sentence: str) -> None:
     broken = copy.deepcopy(values())
     for name, value in changes.items():
-        *section, key = name.split(".")
-        (broken[section[0]] if section else broken)[key] = value
+        *sections, key = name.split(".")
+        place = broken
+        for section in sections:
+            place = place[section]
+        place[key] = value
     with pytest.raises(RetimbreError, match=sentence) as refusal:
         params.parse(broken)
     said = str(refusal.value)
@@ -138,8 +247,8 @@ def test_missing_key_and_section() -> None:
         with pytest.raises(RetimbreError, match=f"^params.yaml: {name} is missing"):
             params.parse(broken)
     broken = values()
-    del broken["vocoder"]["wavenet_layers"]
-    with pytest.raises(RetimbreError, match="vocoder.wavenet_layers is missing"):
+    del broken["vocoder"]["wavenet"]["layers"]
+    with pytest.raises(RetimbreError, match="vocoder.wavenet.layers is missing"):
         params.parse(broken)
 
 
@@ -167,13 +276,25 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_flat_names_are_those_of_dash_s() -> None:
     loaded = params.read(PARAMS)
-    flat = params.flatten("model", loaded.model)
-    assert flat["model.lambda_cycle"] == loaded.model.lambda_cycle
-    assert len(flat) == len(values()["model"])
+    named = params.flatten("model", loaded.model)
+    assert named["model.lambda_cycle"] == loaded.model.lambda_cycle
+    assert len(named) == len(values()["model"])
+    assert (
+        params.flatten("vocoder", loaded.vocoder)["vocoder.wavenet.layers"] == loaded.vocoder.wavenet.layers
+    )
 
 
-def test_the_margin_of_the_excitation_is_the_networks_own():
-    from retimbre.params.together import EXCITATION_MARGIN
-    from retimbre.vocoders.excited.network import MARGIN
+def test_what_sections_repeat_of_the_networks_is_the_networks_own() -> None:
+    from retimbre.nn.wavenet.options import WaveNetConfig
+    from retimbre.vocoders.excited import network
+    from retimbre.vocoders.excited import params as excited
 
-    assert EXCITATION_MARGIN == MARGIN
+    assert excited.MARGIN == network.MARGIN
+    p = params.read(PARAMS).vocoder.wavenet
+    config = WaveNetConfig(188, 256, 2, layers=p.layers, layers_per_stack=p.layers_per_stack, kernel=p.kernel)
+    assert p.receptive_field == config.receptive_field()
+
+
+def test_defaults_in_code_are_those_of_the_file() -> None:
+    loaded = params.read(PARAMS)
+    assert loaded.machine == Machine() and loaded.rendering == Rendering()
