@@ -1,6 +1,7 @@
-"""``python -m benchmarks [--quick] [--rounds 5] [--only cqt,wavenet] [--out benchmarks/results]`` writes one table (Markdown, JSON).
+"""Speed beside the peers, as one table (Markdown, JSON): ``python -m benchmarks [--quick]``.
 
-``python -m benchmarks memory`` measures the features stage on ten hours; ``python -m benchmarks readme`` puts rows into README.md.
+``python -m benchmarks memory`` measures the features stage on ten hours; ``python -m benchmarks readme``
+puts rows into README.md.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per route unless a case says otherwise; before torch starts
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # one thread per route unless a case says otherwise; before torch starts
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import torch  # noqa: E402
@@ -57,11 +60,14 @@ def markdown(result: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
     lines = [
         f"{e['cpu']}, {e['cores']} cores; Python {e['python']}; {versions}.",
-        f"{result['rounds']} interleaved rounds ({SLOW_ROUNDS} where a call takes more than {SLOW_SECONDS:g} s); "
-        "one-thread rows count CPU seconds, others wall time. "
-        f"Load average {result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end; {result['minutes']} minutes.",
+        f"{result['rounds']} interleaved rounds "
+        f"({SLOW_ROUNDS} where a call takes more than {SLOW_SECONDS:g} s); "
+        "one-thread rows count CPU seconds, others wall time. Load average "
+        f"{result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end; "
+        f"{result['minutes']} minutes.",
         "",
-        "| what | route | threads | rate (median) | ratio to the peer: min – median – max | share of the limit |",
+        "| what | route | threads | rate (median) | ratio to the peer: min – median – max | "
+        "share of the limit |",
         "|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -73,8 +79,11 @@ def markdown(result: dict) -> str:
         shares = row["share_of_limit"] or {}
         share = "; ".join(f"{value:.2f} of {name.removeprefix('limit: ')}" for name, value in shares.items())
         rate = f"{row['rate']['median']:,.{0 if row['rate']['median'] >= 100 else 1}f} {row['unit']}"
-        lines.append(f"| {row['group']}: {row['case']} | {row['route']} | {row['threads']} | {rate} | {ratio} | {share} |")
-    notes = sorted({f"{row['group']}: {row['case']}: {row['note']}." for row in result["rows"] if row["note"]})
+        cells = (f"{row['group']}: {row['case']}", row["route"], str(row["threads"]), rate, ratio, share)
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = sorted(
+        {f"{row['group']}: {row['case']}: {row['note']}." for row in result["rows"] if row["note"]}
+    )
     return "\n".join(lines + [""] + [f"- {note}" for note in notes]) + "\n"
 
 
@@ -83,16 +92,33 @@ def main() -> None:
         return memory.main(sys.argv[2:])
     if sys.argv[1:2] == ["readme"]:
         return readme.main()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the main cases only, not how cost grows with length, bins, layers, streams")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="the main cases only, not how cost grows with length, bins, layers, streams",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
-    parser.add_argument("--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {', '.join(GROUPS)}")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"), help="path of the table without its ending")
+    parser.add_argument(
+        "--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {', '.join(GROUPS)}"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).with_name("results"),
+        help="path of the table without its ending",
+    )
     arguments = parser.parse_args()
     groups = arguments.only.split(",")
     unknown = sorted(set(groups) - set(GROUPS))
     if unknown or arguments.rounds < 1:
-        parser.error(f"--only takes {', '.join(GROUPS)}, not {unknown[0]}" if unknown else "--rounds must be at least 1")
+        parser.error(
+            f"--only takes {', '.join(GROUPS)}, not {unknown[0]}"
+            if unknown
+            else "--rounds must be at least 1"
+        )
     torch.set_num_threads(1)
     load, rows, began = os.getloadavg()[0], [], time.perf_counter()
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Cases: WaveNet generation. Unit: samples per second, summed over the streams.
 
-The peer is ``wavenet_vocoder`` 0.1.1 (r9y9), whose own weights are copied into our network, so that both do the same work;
-``same_network`` is checked against the peer's forward pass before anything is timed.
+The peer is ``wavenet_vocoder`` 0.1.1 (r9y9), whose own weights are copied into our network, so that both do
+the same work; ``same_network`` is checked against the peer's forward pass before anything is timed.
 """
 
 import ctypes
@@ -18,11 +18,19 @@ from benchmarks.timing import Case, Route
 from retimbre.nn.generation import cpp_kernel
 from retimbre.nn.generation.sampler import generate
 from retimbre.nn.generation.weights import pack
-from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, shift_right
+from retimbre.nn.wavenet.network import WaveNet, shift_right
+from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 
 HOP, FEATURES = 256, 80
 PUBLISHED = WaveNetConfig(
-    FEATURES, HOP, 1, layers=20, layers_per_stack=10, residual_channels=64, skip_channels=64, conditioning_channels=80
+    FEATURES,
+    HOP,
+    1,
+    layers=20,
+    layers_per_stack=10,
+    residual_channels=64,
+    skip_channels=64,
+    conditioning_channels=80,
 )
 DEFAULT = WaveNetConfig(84, HOP, 2)
 
@@ -54,8 +62,11 @@ def peer_network(config: WaveNetConfig):
 
 @torch.no_grad()
 def same_network(peer, config: WaveNetConfig) -> WaveNet:
-    """The peer's weights in our layout. Its conditioning comes at sample rate, so ours keeps its own frame-rate layers; with silent
-    conditioning on both sides the logits are equal."""
+    """The peer's weights in our layout.
+
+    Its conditioning comes at sample rate, so ours keeps its own frame-rate layers; with silent conditioning
+    on both sides the logits are equal.
+    """
     model = WaveNet(config)
     R = config.residual_channels
     model.embedding.weight.copy_(peer.first_conv.weight[:, :, 0].T + peer.first_conv.bias)
@@ -69,7 +80,10 @@ def same_network(peer, config: WaveNetConfig) -> WaveNet:
         model.output_bias[layer, :R].copy_(block.conv1x1_out.bias)
         model.output_bias[layer, R:].copy_(block.conv1x1_skip.bias / model.skip_scale)
     model.conditioning_projection.bias.copy_(torch.cat(gate_bias))
-    for ours, theirs in ((model.head_hidden, peer.last_conv_layers[1]), (model.head_output, peer.last_conv_layers[3])):
+    for ours, theirs in (
+        (model.head_hidden, peer.last_conv_layers[1]),
+        (model.head_output, peer.last_conv_layers[3]),
+    ):
         ours.weight.copy_(theirs.weight[:, :, 0])
         ours.bias.copy_(theirs.bias)
     return model.eval()
@@ -77,8 +91,10 @@ def same_network(peer, config: WaveNetConfig) -> WaveNet:
 
 @torch.no_grad()
 def largest_difference(peer, model: WaveNet) -> float:
-    """Largest difference of logits between the peer's forward pass and ours on random codes, conditioning silenced."""
-    codes = torch.randint(0, CODES, (1, 2 * model.receptive_field()), generator=torch.Generator().manual_seed(0))
+    """Largest difference of the peer's logits from ours on random codes, conditioning silenced."""
+    codes = torch.randint(
+        0, CODES, (1, 2 * model.config.receptive_field()), generator=torch.Generator().manual_seed(0)
+    )
     previous = shift_right(codes)
     one_hot = torch.nn.functional.one_hot(previous, CODES).float().transpose(1, 2)
     theirs = peer(one_hot, torch.zeros(1, model.config.feature_bins, codes.shape[1])).transpose(1, 2)
@@ -98,64 +114,70 @@ def generation_cases(quick: bool) -> Iterator[Case]:
         model = same_network(peer, PUBLISHED)
         difference = largest_difference(peer, model)
         if difference > 1e-3:
-            raise RuntimeError(f"the peer's network was not copied exactly: logits differ by {difference:.2g}")
+            raise RuntimeError(f"the peer's network was not copied: logits differ by {difference:.2g}")
         note = f"same weights as the peer (logits differ by {difference:.1g})"
     else:
         model = WaveNet(PUBLISHED).eval()
 
-    cpp = cpp_kernel.available()
-    routes = [_route(model, "eager", 1, 300), _route(model, "numba", 1, 2000)] + (
-        [_route(model, "cpp", 1, 8000), _route(model, "cpp", 1, 8000, weights="bfloat16")] if cpp else []
-    )
-    if peer:
-        routes.append(_peer_route(peer, 60))
+    peers = [_peer_route(peer, 60)] if peer else []
     against = "wavenet_vocoder" if peer else None
-    sizes = "20 layers, 64/128/64"
-    limits = _limits(model) if cpp else {}
-    yield Case("WaveNet", f"{sizes}, 1 stream", "samples/s", routes, against, limits=limits, limit_for="cpp", note=note)
+    sizes, counts = "20 layers, 64/128/64", {"eager": 300, "numba": 2000, "cpp": 8000}
+    case = Case(
+        "WaveNet", f"{sizes}, 1 stream", "samples/s", _routes(model, counts) + peers, against, note=note
+    )
+    if cpp_kernel.available():
+        case.limits, case.limit_for = _limits(model), "cpp"
+    yield case
 
-    for streams, threads in ((8, 1), (8, 2)):
-        routes = [_route(model, "eager", streams, 100, threads), _route(model, "numba", streams, 500, threads)]
-        if cpp:
-            routes += [_route(model, "cpp", streams, 2000, threads, weights) for weights in ("float32", "bfloat16")]
-        if peer:
-            routes.append(_peer_route(peer, 60, streams, threads))
-            if threads > 1:
-                routes.append(_peer_route(peer, 60, streams, 1, "wavenet_vocoder, one thread"))
-        # The reference is the peer at its best: with one thread, since a second one only slows it.
-        best = "wavenet_vocoder, one thread" if peer and threads > 1 else against
-        yield Case(
-            "WaveNet", f"{sizes}, {streams} streams", "samples/s", routes, best, threads,
-            note="the peer draws one stream at a time only; with more it runs without drawing, which spares it work",
-        )  # fmt: skip
-
-    routes = [_route(WaveNet(DEFAULT).eval(), name, 1, n) for name, n in (("eager", 500), ("numba", 8000), ("cpp", 16000))]
-    routes = routes + [_route(WaveNet(DEFAULT).eval(), "cpp", 1, 16000, weights="bfloat16")] if cpp else routes[:2]
-    yield Case("WaveNet", "this project's default (10 layers, 32/64/64), 1 stream", "samples/s", routes, None, note="16000 is real time")
-    if quick:
-        return
-    for layers in (10, 20, 40):
-        config = WaveNetConfig(FEATURES, HOP, 1, layers=layers, residual_channels=64, conditioning_channels=80)
-        wide = WaveNet(config).eval()
-        routes = [_route(wide, "numba", 1, 2000)] + ([_route(wide, "cpp", 1, 4000)] if cpp else [])
-        yield Case("WaveNet growth", f"{layers} layers, 1 stream", "samples/s", routes, None)
+    counts = {"eager": 100, "numba": 500, "cpp": 2000}
+    note = "the peer draws one stream at a time only; with more it runs without drawing, which spares it work"
     for threads in (1, 2):
-        routes = [_route(model, name, 4, 500, threads) for name in (("numba", "cpp") if cpp else ("numba",))]
-        yield Case("WaveNet growth", f"{sizes}, 4 streams, {threads} threads", "samples/s", routes, None, threads)
+        peers = [_peer_route(peer, 60, 8, threads)] if peer else []
+        if peer and threads > 1:  # the peer at its best is the reference: a second thread only slows it
+            against = "wavenet_vocoder, one thread"
+            peers.append(_peer_route(peer, 60, 8, 1, against))
+        routes = _routes(model, counts, 8, threads) + peers
+        yield Case("WaveNet", f"{sizes}, 8 streams", "samples/s", routes, against, threads, note=note)
+
+    routes = _routes(WaveNet(DEFAULT).eval(), {"eager": 500, "numba": 8000, "cpp": 16000})
+    name = "this project's default (10 layers, 32/64/64), 1 stream"
+    yield Case("WaveNet", name, "samples/s", routes, None, note="16000 is real time")
+    if not quick:
+        yield from _growth(model, sizes)
+
+
+def _growth(model: WaveNet, sizes: str) -> Iterator[Case]:
+    """How speed changes with layers, threads and streams."""
+    for layers in (10, 20, 40):
+        wide = {"residual_channels": 64, "conditioning_channels": 80}
+        config = WaveNetConfig(FEATURES, HOP, 1, layers=layers, **wide)
+        routes = _routes(WaveNet(config).eval(), {"numba": 2000, "cpp": 4000})
+        yield Case("WaveNet growth", f"{layers} layers, 1 stream", "samples/s", routes, None)
+    counts = {"numba": 500, "cpp": 500}
+    for threads in (1, 2):
+        routes, name = _routes(model, counts, 4, threads), f"{sizes}, 4 streams, {threads} threads"
+        yield Case("WaveNet growth", name, "samples/s", routes, None, threads)
     for streams in (2, 8, 32):
-        routes = [_route(model, "numba", streams, 500)] + ([_route(model, "cpp", streams, 500)] if cpp else [])
+        routes = _routes(model, counts, streams)
         yield Case("WaveNet growth", f"{sizes}, {streams} streams", "samples/s", routes, None)
 
 
-def _route(model: WaveNet, name: str, streams: int, n: int, threads: int = 1, weights: str = "float32") -> Route:
-    features = np.random.default_rng(0).standard_normal((streams, model.config.feature_bins, n // HOP + 1), dtype=np.float32)
-    label = name if weights == "float32" else f"{name}, {weights} weights"
-    return Route(label, lambda: generate(model, features, 0, n, seed=0, route=name, threads=threads, weights=weights), streams * n)
+def _routes(model: WaveNet, counts: dict[str, int], streams: int = 1, threads: int = 1) -> list[Route]:
+    """Our routes that are here, with the samples per stream of a call."""
+
+    def route(name: str, n: int) -> Route:
+        shape = (streams, model.config.feature_bins, n // HOP + 1)
+        features = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        given = {"seed": 0, "route": name, "threads": threads}
+        return Route(name, lambda: generate(model, features, 0, n, **given), streams * n)
+
+    return [route(name, n) for name, n in counts.items() if name != "cpp" or cpp_kernel.available()]
 
 
 def _peer_route(peer, n: int, streams: int = 1, threads: int = 1, label: str = "wavenet_vocoder") -> Route:
     c = torch.randn(streams, peer.cin_channels, n)
-    # More than one stream: the number is taken from given first inputs, and each step's softmax is fed back instead of a draw.
+    # More than one stream: the number is taken from given first inputs, and each step's softmax is fed back
+    # instead of a draw.
     first = torch.nn.functional.one_hot(torch.full((streams, 1), 127), CODES).float()
     several = {} if streams == 1 else {"test_inputs": first, "quantize": False}
 
@@ -171,19 +193,23 @@ def _peer_route(peer, n: int, streams: int = 1, threads: int = 1, label: str = "
 
 
 def _limits(model: WaveNet) -> dict:
-    """Two limits of one stream on one core: the weights streamed from where they lie, and the same arithmetic out of L1."""
-    weights = pack(model).stream.view(np.float32)  # the very weights, laid and aligned as the kernel reads them
+    """Two limits of one stream on one core: weights streamed from where they lie, the same sums out of L1."""
+    weights = pack(model).stream  # the very weights, laid and aligned as the kernel reads them
     floats = len(weights) // 128 * 128
     folder = tempfile.TemporaryDirectory()
     library_path = Path(folder.name) / "limits.so"
     source = Path(__file__).with_name("limits.cpp")
-    subprocess.run(["g++", *cpp_kernel.FLAGS, "-o", str(library_path), str(source)], check=True, capture_output=True)
+    subprocess.run(
+        ["g++", *cpp_kernel.FLAGS, "-o", str(library_path), str(source)], check=True, capture_output=True
+    )
     library = ctypes.CDLL(str(library_path))
     library.stream_weights.restype = ctypes.c_float
 
     def make(block: int):
         def call(steps: int = 1000):
-            library.stream_weights(weights.ctypes.data_as(ctypes.c_void_p), *(ctypes.c_int64(v) for v in (floats, block, steps)))
+            library.stream_weights(
+                weights.ctypes.data_as(ctypes.c_void_p), *(ctypes.c_int64(v) for v in (floats, block, steps))
+            )
             return folder  # kept until the last call
 
         return call, 1000.0

@@ -1,8 +1,9 @@
-"""Cases: audio from a constant-Q transform and from STFT magnitudes. Unit: seconds of audio per second (x realtime).
+"""Cases: audio from a constant-Q transform and from STFT magnitudes. Unit: x realtime.
 
-What is compared is time at equal quality, so every case states the quality that its routes reach: the signal-to-noise ratio of the inverse
-from complex coefficients, the spectral convergence ||magnitude of the result - magnitude|| / ||magnitude|| of those from magnitudes.
-The constant-Q measure is always librosa's transform.
+What is compared is time at equal quality, so every case states the quality that its routes reach: the
+signal-to-noise ratio of the inverse from complex coefficients, the spectral convergence ||magnitude of the
+result - magnitude|| / ||magnitude|| of those from magnitudes. The constant-Q measure is always librosa's
+transform.
 """
 
 import warnings
@@ -12,11 +13,11 @@ import librosa
 import numpy as np
 import torch
 
+from benchmarks.pghi import pghi_phase
 from benchmarks.timing import Case, Route
 from benchmarks.transforms import C1_HZ, HOP, RATE
 from retimbre.audio.cqt import ConstantQ
 from retimbre.audio.cqt_inverse import InverseConstantQ
-from retimbre.audio.pghi import pghi_phase
 from retimbre.audio.spectral import griffin_lim, spsi_phase, stft
 
 SECONDS = 4
@@ -51,7 +52,9 @@ def inversion_cases(quick: bool) -> Iterator[Case]:
     for bins, per_octave, hop in shapes:
         yield _least_squares(y, bins, per_octave, hop)
     # librosa needs seconds per call: few iterations of it, few cases.
-    for bins, per_octave, hop, iterations in [(84, 12, 256, 32), (84, 12, 128, 32), (336, 48, 256, 16)][: 1 if quick else 3]:
+    for bins, per_octave, hop, iterations in [(84, 12, 256, 32), (84, 12, 128, 32), (336, 48, 256, 16)][
+        : 1 if quick else 3
+    ]:
         yield _from_magnitude(y, bins, per_octave, hop, iterations)
     yield _phase_starts(y)
 
@@ -66,7 +69,9 @@ def _least_squares(y: np.ndarray, bins: int, per_octave: int, hop: int) -> Case:
         "retimbre least squares, 4 iterations": lambda: inverse(C, len(y), 4)[0].numpy(),
         "librosa.icqt": lambda: librosa.icqt(C_theirs, length=len(y), **common),
     }
-    note = "signal-to-noise ratio " + ", ".join(f"{name} {_snr(y, call()):.1f} dB" for name, call in calls.items())
+    note = "signal-to-noise ratio " + ", ".join(
+        f"{name} {_snr(y, call()):.1f} dB" for name, call in calls.items()
+    )
     routes = [Route(name, call, SECONDS) for name, call in calls.items()]
     return Case("inverse CQT", f"{bins} bins, hop {hop}", "x realtime", routes, "librosa.icqt", note=note)
 
@@ -78,7 +83,9 @@ def _from_magnitude(y: np.ndarray, bins: int, per_octave: int, hop: int, iterati
 
     def ours(count: int) -> np.ndarray:
         generator = torch.Generator().manual_seed(0)
-        return inverse.griffin_lim(torch.from_numpy(magnitude)[None], len(y), count, generator=generator)[0].numpy()
+        return inverse.griffin_lim(torch.from_numpy(magnitude)[None], len(y), count, generator=generator)[
+            0
+        ].numpy()
 
     def theirs() -> np.ndarray:
         return librosa.griffinlim_cqt(magnitude, n_iter=iterations, length=len(y), random_state=0, **common)
@@ -92,7 +99,9 @@ def _from_magnitude(y: np.ndarray, bins: int, per_octave: int, hop: int, iterati
     same = f"retimbre fast Griffin-Lim, {iterations} iterations"
     peer = f"librosa.griffinlim_cqt, {iterations} iterations"
     routes = [Route(equal, lambda: ours(enough), SECONDS), Route(peer, theirs, SECONDS)]
-    note = f"spectral convergence ({enough} iterations) {convergence(ours(enough)):.3f}, librosa {reached:.3f}"
+    note = (
+        f"spectral convergence ({enough} iterations) {convergence(ours(enough)):.3f}, librosa {reached:.3f}"
+    )
     if enough != iterations:
         routes.insert(1, Route(same, lambda: ours(iterations), SECONDS))
         note += f", as many iterations as librosa {convergence(ours(iterations)):.3f}"
@@ -100,7 +109,7 @@ def _from_magnitude(y: np.ndarray, bins: int, per_octave: int, hop: int, iterati
 
 
 def _phase_starts(y: np.ndarray) -> Case:
-    """Phase from STFT magnitude: one-pass methods, and librosa's Griffin-Lim for as long as it takes to be as good as PGHI."""
+    """Phase from STFT magnitude in one pass, and librosa's Griffin-Lim until it is as good as PGHI."""
     x = torch.from_numpy(y)[None]
     magnitude = stft(x, 1024, HOP).abs()
     m = magnitude[0].numpy()
@@ -113,15 +122,22 @@ def _phase_starts(y: np.ndarray) -> Case:
         return _distance(stft(torch.from_numpy(audio)[None], 1024, HOP).abs()[0].numpy(), m)
 
     def theirs(count: int) -> np.ndarray:
-        return librosa.griffinlim(m, n_iter=count, hop_length=HOP, length=len(y), random_state=0, pad_mode="constant")
+        return librosa.griffinlim(
+            m, n_iter=count, hop_length=HOP, length=len(y), random_state=0, pad_mode="constant"
+        )
 
-    enough = next((count for count in ENOUGH if convergence(theirs(count)) <= convergence(one_pass(pghi_phase))), ENOUGH[-1])
+    enough = next(
+        (count for count in ENOUGH if convergence(theirs(count)) <= convergence(one_pass(pghi_phase))),
+        ENOUGH[-1],
+    )
     peer = f"librosa.griffinlim, {enough} iterations"
     calls = {
         "retimbre PGHI": lambda: one_pass(pghi_phase),
         "retimbre SPSI": lambda: one_pass(spsi_phase),
         peer: lambda: theirs(enough),
     }
-    note = "spectral convergence " + ", ".join(f"{name} {convergence(call()):.3f}" for name, call in calls.items())
+    note = "spectral convergence " + ", ".join(
+        f"{name} {convergence(call()):.3f}" for name, call in calls.items()
+    )
     routes = [Route(name, call, SECONDS) for name, call in calls.items()]
     return Case("STFT magnitude to audio", "1024/256", "x realtime", routes, peer, note=note)

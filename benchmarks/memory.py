@@ -1,9 +1,10 @@
-"""``python -m benchmarks memory [--hours 10] [--jobs 2]``: peak memory of the features stage on a large data set.
+"""Peak memory of the features stage on a large data set: ``python -m benchmarks memory``.
 
-A synthetic data set of that many hours (16 kHz, int16, excerpts of 10 s; one minute of notes, repeated) is written to a temporary
-folder; then the stage's own function makes its features in a process of its own. While it works, the resident memory of that
-process and all its workers is read; pages of memory maps and libraries that several share count for each, so ``peak_mb`` is an upper
-bound; ``peak_private_mb`` leaves all pages of files out, which the system takes back when it needs them.
+A synthetic data set of that many hours (16 kHz, int16, excerpts of 10 s; one minute of notes, repeated) is
+written to a temporary folder; then the stage's own function makes its features in a process of its own.
+While it works, the resident memory of that process and all its workers is read; pages of memory maps and
+libraries that several share count for each, so ``peak_mb`` is an upper bound; ``peak_private_mb`` leaves
+all pages of files out, which the system takes back when it needs them.
 """
 
 import argparse
@@ -26,11 +27,14 @@ WORK = """
 import sys
 from pathlib import Path
 from retimbre import params
-from retimbre.datasets.preparation.caching import cache_features
 from retimbre.datasets.packed.format import write_json
-features = params.read(sys.argv[3]).features.model_copy(update={"jobs": int(sys.argv[4])})
+from retimbre.datasets.preparation.caching import cache_features
+from retimbre.section import Machine
+resampled, out, values, metrics = map(Path, sys.argv[1:5])
+machine = Machine(jobs=int(sys.argv[5]))
 if __name__ == "__main__":
-    write_json(Path(sys.argv[5]), cache_features(Path(sys.argv[1]), Path(sys.argv[2]), features, float(sys.argv[6])))
+    features = params.read(values).features
+    write_json(metrics, cache_features(resampled, out, features, int(sys.argv[6]), machine))
 """
 
 
@@ -41,7 +45,9 @@ def write_audio(folder: Path, hours: float) -> None:
     for start in np.arange(0, 60, 0.5):
         f0, on = 440 * 2 ** (random.integers(-24, 13) / 12), np.maximum(t - start, 0)
         part = slice(int(start * RATE), int((start + 2) * RATE))
-        minute[part] += 0.1 * sum(np.sin(2 * np.pi * k * f0 * on[part]) / k for k in range(1, 6)) * np.exp(-3 * on[part])
+        minute[part] += (
+            0.1 * sum(np.sin(2 * np.pi * k * f0 * on[part]) / k for k in range(1, 6)) * np.exp(-3 * on[part])
+        )
     excerpts = (np.clip(minute, -1, 1) * 32767).astype(np.int16).reshape(-1, EXCERPT_S * RATE)
     count = max(4, round(hours * 3600 / EXCERPT_S / 2))
     with AudioWriter(folder, RATE, 0.05, SHARD_MB) as writer:
@@ -52,7 +58,7 @@ def write_audio(folder: Path, hours: float) -> None:
 
 
 def tree_mb(pid: int) -> tuple[float, float]:
-    """Resident memory in MB of a process and all its descendants: all of it, and what is not pages of files (Linux)."""
+    """Resident memory in MB of a process and its descendants: all, and without pages of files (Linux)."""
     children: dict[int, list[int]] = {}
     resident: dict[int, tuple[float, float]] = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -73,12 +79,13 @@ def tree_mb(pid: int) -> tuple[float, float]:
 
 
 def run(hours: float, jobs: int, folder: Path) -> dict:
-    """Make the data set and its features below ``folder``; returns what ``metrics/features.json`` holds and ``peak_mb``."""
+    """Figures of making a data set's features below ``folder``: the stage's own, peak memory, speed."""
     root = Path(__file__).parents[1]
     write_audio(folder / "resampled", hours)
     script, metrics = folder / "work.py", folder / "features.json"
     script.write_text(WORK)
-    arguments = [folder / "resampled", folder / "features", root / "params.yaml", jobs, metrics, SHARD_MB]
+    arguments = [folder / "resampled", folder / "features", root / "params.yaml", metrics, jobs, SHARD_MB]
+    began = time.perf_counter()
     child = subprocess.Popen([sys.executable, str(script), *map(str, arguments)], env=_environment(root))
     peak, private = 0.0, 0.0
     while child.poll() is None:
@@ -87,8 +94,10 @@ def run(hours: float, jobs: int, folder: Path) -> dict:
         time.sleep(0.2)
     if child.returncode:
         raise SystemExit(f"the features were not made (exit status {child.returncode})")
+    figures, took = json.loads(metrics.read_text()), time.perf_counter() - began
     return {
-        **json.loads(metrics.read_text()),
+        **figures,
+        "x_realtime": round(figures["hours"] * 3600 / took, 1),
         "jobs": jobs,
         "peak_mb": round(peak),
         "peak_private_mb": round(private),
@@ -101,20 +110,23 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks memory", description="Peak memory of the features stage.")
-    parser.add_argument("--hours", type=float, default=10.0, help="hours of audio (default 10; 1 is the quick form)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks memory", description="Peak memory of the features stage."
+    )
+    parser.add_argument(
+        "--hours", type=float, default=10.0, help="hours of audio (default 10; 1 is the quick form)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="worker processes (default 2)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("memory.json"), help="where the figures go")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).with_name("memory.json"), help="where the figures go"
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         figures = run(given.hours, given.jobs, Path(folder))
     given.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(
-        f"{figures['hours']:.1f} h of audio, {jobs_text(given.jobs)}: peak {figures['peak_mb']} MB of {LIMIT_MB} "
+        f"{figures['hours']:.1f} h of audio, {given.jobs} processes: "
+        f"peak {figures['peak_mb']} MB of {LIMIT_MB} "
         f"({figures['peak_private_mb']} MB without pages of files), "
         f"{figures['x_realtime']:.0f} x realtime, {figures['megabytes']:.0f} MB of features"
     )
-
-
-def jobs_text(jobs: int) -> str:
-    return f"{jobs} worker process{'es' if jobs > 1 else ''}"

@@ -1,4 +1,4 @@
-"""``python -m benchmarks readme``: the rows of ``results.json`` that README.md quotes, put between its two comment markers."""
+"""Rows of ``results.json`` that README.md quotes between two markers: ``python -m benchmarks readme``."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,6 @@ QUOTED = (
     ("WaveNet", "20 layers, 64/128/64, 1 stream", "eager", 1),
     ("WaveNet", "20 layers, 64/128/64, 1 stream", "numba", 1),
     ("WaveNet", "20 layers, 64/128/64, 1 stream", "cpp", 1),
-    ("WaveNet", "20 layers, 64/128/64, 1 stream", "cpp, bfloat16 weights", 1),
     ("WaveNet", "20 layers, 64/128/64, 8 streams", "numba", 2),
     ("WaveNet", "20 layers, 64/128/64, 8 streams", "cpp", 2),
     ("WaveNet", "this project's default (10 layers, 32/64/64), 1 stream", "numba", 1),
@@ -25,28 +24,29 @@ QUOTED = (
 
 def quoted_table(result: dict) -> str:
     """The README's table, Markdown. Rows that ``result`` does not have are left out."""
-    lines = ["| what | route | threads | rate | times the peer: median (min – max) | peer |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| what | route | threads | rate | times the peer: median (min – max) | peer |",
+        "|---|---|---|---|---|---|",
+    ]
     for group, case, route, threads in QUOTED:
         rows = [r for r in result["rows"] if (r["group"], r["case"], r["threads"]) == (group, case, threads)]
-        rows = [r for r in rows if r["route"] == route or (route is None and r["route"].startswith("retimbre"))]
-        for row in rows[:1]:
+        own = [r for r in rows if (r["route"] == route if route else r["route"].startswith("retimbre"))]
+        for row in own[:1]:
             ratio = row["ratio"]
             times = f"{ratio['median']:.3g} ({ratio['min']:.3g} – {ratio['max']:.3g})" if ratio else ""
             for limit, share in (row["share_of_limit"] or {}).items():
                 if "streamed" in limit:
                     times += f"; {share:.2f} of the limit of reading its weights"
             rate = f"{row['rate']['median']:,.{0 if row['rate']['median'] >= 100 else 1}f} {row['unit']}"
-            lines.append(f"| {group}: {case} | {row['route']} | {threads} | {rate} | {times} | {row['against'] or ''} |")
+            cells = (f"{group}: {case}", row["route"], str(threads), rate, times, row["against"] or "")
+            lines.append(f"| {' | '.join(cells)} |")
     e = result["environment"]
-    lines += [
-        "",
-        f"{e['cpu']}; {result['rounds']} interleaved rounds; all rows, versions and notes: [benchmarks/results.md](benchmarks/results.md).",
-    ]
-    return "\n".join(lines)
+    where = "all rows, versions and notes: [benchmarks/results.md](benchmarks/results.md)."
+    return "\n".join([*lines, "", f"{e['cpu']}; {result['rounds']} interleaved rounds; {where}"])
 
 
 def filled(readme: str, result: dict) -> str:
-    """README text with the table between the markers. Raises ValueError when they are missing or not in order."""
+    """README text with the table between the markers. Raises ValueError when they are not there in order."""
     begin, end = readme.find(BEGIN), readme.find(END)
     if begin < 0 or end < begin:
         raise ValueError(f"README.md needs the lines {BEGIN} and {END}")

@@ -1,5 +1,7 @@
-"""Interleaved timing: all routes of a case run in one process, round after round (A B C A B C ...), and only ratios within a round
-are compared, so that a busy machine slows every route alike."""
+"""Interleaved timing: all routes of a case run in one process, round after round (A B C A B C ...).
+
+Only ratios within a round are compared, so that a busy machine slows every route alike.
+"""
 
 import statistics
 import time
@@ -22,7 +24,7 @@ class Route:
 
 @dataclass
 class Case:
-    """Routes that do the same work; ``against`` is the peer that ratios refer to (None: no peer could be had)."""
+    """Routes that do the same work; ``against`` is the peer that ratios refer to (None: there is none)."""
 
     group: str
     name: str
@@ -38,7 +40,8 @@ class Case:
 def measure(case: Case, rounds: int) -> list[dict]:
     """Run a case; one row per route with the median rate and min, median and max of the ratio to the peer.
 
-    One-thread cases count the CPU seconds of this process (what the work costs even if others use the cores), others wall time.
+    One-thread cases count the CPU seconds of this process (what the work costs even if others use the
+    cores), others wall time.
     """
     clock = time.process_time if case.threads == 1 else time.perf_counter
     limits = [Route(f"limit: {name}", *make()) for name, make in case.limits.items()]
@@ -68,7 +71,13 @@ def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _row(case: Case, route: Route, by_name: dict[str, Route], limits: list[str]) -> dict:
-    row = {"group": case.group, "case": case.name, "route": route.name, "unit": case.unit, "threads": case.threads}
+    row = {
+        "group": case.group,
+        "case": case.name,
+        "route": route.name,
+        "unit": case.unit,
+        "threads": case.threads,
+    }
     row |= {
         "rounds": len(route.rates),
         "rate": _spread(route.rates),
@@ -81,7 +90,8 @@ def _row(case: Case, route: Route, by_name: dict[str, Route], limits: list[str])
         row["ratio"] = _spread([a / b for a, b in zip(route.rates, by_name[case.against].rates, strict=True)])
     if limits and route.name == case.limit_for:
         row["share_of_limit"] = {
-            limit: _spread([a / b for a, b in zip(route.rates, by_name[limit].rates, strict=True)])["median"] for limit in limits
+            limit: _spread([a / b for a, b in zip(route.rates, by_name[limit].rates, strict=True)])["median"]
+            for limit in limits
         }
     return row
 

@@ -1,10 +1,12 @@
-"""Cases: training steps at the default sizes of params.yaml. Unit: steps per second; the notes say what a step's time goes into.
+"""Cases: training steps at the sizes of params.yaml. Unit: steps per second.
 
-There is no peer that trains these networks; the ratios compare what the steps do with the same without it.
+The notes say what a step's time goes into. There is no peer that trains these networks.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -13,11 +15,11 @@ from benchmarks.timing import Case, Route
 from retimbre import params
 from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.systems.cyclegan.losses import CycleGanTrainer
-from retimbre.systems.cyclegan.step import TrainingConfig
+from retimbre.nn.wavenet.network import WaveNet
+from retimbre.nn.wavenet.options import WaveNetConfig
+from retimbre.systems.cyclegan.step import CycleGanTrainer
 from retimbre.training.devices import make_fabric
-from retimbre.vocoders.steps import WaveNetTrainer
+from retimbre.vocoders.wavenet.train import WaveNetTrainer
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 PROFILED_STEPS = 5
@@ -25,27 +27,29 @@ PROFILED_STEPS = 5
 
 def training_cases(quick: bool) -> Iterator[Case]:
     p = params.read(PARAMS)
-    shapes = {"default sizes": {}} if quick else {"default sizes": {}, "batch x 2": {"batch": 2}, "length x 2": {"length": 2}}
-    for name, factor in shapes.items():
-        yield _case("CycleGAN", name, _cyclegan_step(p, **factor), quick)
-    for name, factor in shapes.items():
-        yield _case("WaveNet", name, _wavenet_step(p, **factor), quick)
+    factors = {"default sizes": (1, 1), "batch x 2": (2, 1), "length x 2": (1, 2)}
+    for network, section, build in (
+        ("CycleGAN", p.model, _cyclegan_step),
+        ("WaveNet", p.vocoder.wavenet, _wavenet_step),
+    ):
+        for name, (batch, length) in list(factors.items())[: 1 if quick else None]:
+            sizes = {"batch_size": section.batch_size * batch, "crop_frames": section.crop_frames * length}
+            step = build(p, section.model_copy(update=sizes))
+            note = f"time of a step: {_profile(step)}"
+            routes = [Route("retimbre", step, 1)]
+            yield Case("training step", f"{network}, {name}", "steps/s", routes, None, note=note)
 
 
-def _case(network: str, name: str, step: Callable[[], object], quick: bool) -> Case:
-    note = f"time of a step: {_profile(step)}"
-    return Case("training step", f"{network}, {name}", "steps/s", [Route("retimbre", step, 1)], None, note=note)
-
-
-def _cyclegan_step(p: params.Params, batch: int = 1, length: int = 1) -> Callable[[], object]:
-    m, bins = p.model, p.features.cqt_bins
+def _cyclegan_step(p: Any, m: Any) -> Callable[[], object]:
+    """Of the whole params and the section ``model``."""
+    bins = p.features.cqt_bins
     torch.manual_seed(0)
     shape = GeneratorConfig(bins, m.generator, m.generator_channels, m.generator_blocks, m.change_limit)
     generators = torch.nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
-    discriminators = torch.nn.ModuleDict({name: Discriminator(bins, m.discriminator, m.discriminator_channels) for name in ("a", "b")})
-    config = TrainingConfig(**{name: getattr(m, name) for name in TrainingConfig.__annotations__})
-    trainer = CycleGanTrainer(generators, discriminators, config, make_fabric("cpu"), 0)
-    a, b = torch.rand(2, m.batch_size * batch, bins, m.crop_frames * length) * 2 - 1
+    kind = (m.discriminator, m.discriminator_channels)
+    discriminators = torch.nn.ModuleDict({name: Discriminator(bins, *kind) for name in ("a", "b")})
+    trainer = CycleGanTrainer(generators, discriminators, m, make_fabric("cpu"), 0)
+    a, b = torch.rand(2, m.batch_size, bins, m.crop_frames) * 2 - 1
 
     @torch.enable_grad()
     def step():
@@ -54,21 +58,20 @@ def _cyclegan_step(p: params.Params, batch: int = 1, length: int = 1) -> Callabl
     return step
 
 
-def _wavenet_step(p: params.Params, batch: int = 1, length: int = 1) -> Callable[[], object]:
-    v, f = p.vocoder, p.features
+def _wavenet_step(p: Any, v: Any) -> Callable[[], object]:
+    """Of the whole params and the section ``vocoder.wavenet``."""
+    f = p.features
     torch.manual_seed(0)
-    config = WaveNetConfig(
-        f.cqt_bins, f.hop_length, len(p.dataset.domains), v.wavenet_layers, v.wavenet_layers_per_stack, v.wavenet_kernel,
-        v.wavenet_residual_channels, v.wavenet_skip_channels, v.wavenet_conditioning_channels,
-    )  # fmt: skip
-    trainer = WaveNetTrainer(WaveNet(config), 1000, v.wavenet_learning_rate, make_fabric("cpu"))
-    B, T = v.wavenet_batch_size * batch, v.wavenet_crop_frames * length
-    codes, level_db = torch.randint(0, 256, (B, T * f.hop_length)), torch.randn(B, f.cqt_bins, T + 1)
-    domain = torch.zeros(B, dtype=torch.long)
+    sizes = {field.name: getattr(v, field.name) for field in fields(WaveNetConfig) if hasattr(v, field.name)}
+    config = WaveNetConfig(f.cqt_bins, f.hop_length, len(p.dataset.domains), **sizes)
+    trainer = WaveNetTrainer(WaveNet(config), v, make_fabric("cpu"))
+    codes = torch.randint(0, config.codes, (v.batch_size, v.crop_frames * f.hop_length))
+    spectrum_db = torch.randn(v.batch_size, f.cqt_bins, v.crop_frames + 1)
+    domain = torch.zeros(v.batch_size, dtype=torch.long)
 
     @torch.enable_grad()
     def step():
-        trainer.step(codes, level_db, domain, 0)
+        trainer.step(codes, spectrum_db, domain, 0)
 
     return step
 

@@ -38,7 +38,12 @@ def _audio(batch: int, seconds: float) -> torch.Tensor:
         for start in np.arange(0, seconds, 0.5):
             f0 = 440 * 2 ** (random.integers(-24, 12) / 12)
             on = np.maximum(t - start, 0)
-            x[b] += 0.1 * sum(np.sin(2 * np.pi * k * f0 * on) / k for k in range(1, 6) if k * f0 < 7500) * np.exp(-4 * on) * (t > start)
+            x[b] += (
+                0.1
+                * sum(np.sin(2 * np.pi * k * f0 * on) / k for k in range(1, 6) if k * f0 < 7500)
+                * np.exp(-4 * on)
+                * (t > start)
+            )
     return torch.from_numpy(x.astype(np.float32))
 
 
@@ -87,7 +92,10 @@ def _vqt_case(their_class) -> Case:
 
 
 def _growth(their_class) -> Iterator[Case]:
-    """How the cost of 84 bins grows with length, batch and threads. An hour would take nnAudio minutes a call: it stops at a minute."""
+    """How the cost of 84 bins grows with length, batch and threads.
+
+    An hour would take nnAudio minutes a call: it stops at a minute.
+    """
     ours = ConstantQ(RATE, HOP, C1_HZ, 84, 12)
     common = {"sr": RATE, "hop_length": HOP, "fmin": C1_HZ, "n_bins": 84, "bins_per_octave": 12}
     theirs = their_class(**common, verbose=False)
@@ -121,7 +129,11 @@ def _growth(their_class) -> Iterator[Case]:
             torch.set_num_threads(1)
 
     routes = [
-        Route(f"retimbre ConstantQ, {threads} thread{'s' * (threads > 1)}", lambda n=threads: threaded(ours.magnitude, n), 64)
+        Route(
+            f"retimbre ConstantQ, {threads} thread{'s' * (threads > 1)}",
+            lambda n=threads: threaded(ours.magnitude, n),
+            64,
+        )
         for threads in (1, 2)
     ]
     routes.append(Route("nnAudio CQT2010v2, 2 threads", lambda: threaded(theirs, 2), 64))
@@ -159,13 +171,24 @@ def _mel_case(x: torch.Tensor, torchaudio) -> Case:
     theirs = MelSpectrogram(sr=RATE, n_fft=1024, hop_length=HOP, n_mels=bins, power=1.0, verbose=False)
     routes = [
         Route("retimbre mel", lambda: ours(x, "mel"), 16),
-        Route("librosa melspectrogram", lambda: librosa.feature.melspectrogram(y=y, sr=RATE, hop_length=HOP, n_fft=1024, n_mels=bins), 16),
+        Route(
+            "librosa melspectrogram",
+            lambda: librosa.feature.melspectrogram(y=y, sr=RATE, hop_length=HOP, n_fft=1024, n_mels=bins),
+            16,
+        ),
         Route("nnAudio MelSpectrogram", lambda: theirs(x), 16),
     ]
     if torchaudio:
         mel = torchaudio.transforms.MelSpectrogram(RATE, 1024, hop_length=HOP, n_mels=bins, power=1.0)
         routes.append(Route("torchaudio MelSpectrogram", lambda: mel(x), 16))
-    return Case("mel", f"{bins} bins, 4 x 4 s", "x realtime", routes, "librosa melspectrogram", note="" if torchaudio else NO_TORCHAUDIO)
+    return Case(
+        "mel",
+        f"{bins} bins, 4 x 4 s",
+        "x realtime",
+        routes,
+        "librosa melspectrogram",
+        note="" if torchaudio else NO_TORCHAUDIO,
+    )
 
 
 def _griffin_lim_case(x: torch.Tensor, torchaudio) -> Case:
@@ -174,13 +197,22 @@ def _griffin_lim_case(x: torch.Tensor, torchaudio) -> Case:
     m = magnitude[0].numpy()
     routes = [
         Route("retimbre griffin_lim", lambda: griffin_lim(magnitude, 1024, HOP, n, 32), 4),
-        Route("librosa.griffinlim", lambda: librosa.griffinlim(m, n_iter=32, hop_length=HOP, length=n, pad_mode="constant"), 4),
+        Route(
+            "librosa.griffinlim",
+            lambda: librosa.griffinlim(m, n_iter=32, hop_length=HOP, length=n, pad_mode="constant"),
+            4,
+        ),
     ]
     if torchaudio:
         theirs = torchaudio.transforms.GriffinLim(1024, n_iter=32, hop_length=HOP, power=1.0)
         routes.append(Route("torchaudio GriffinLim", lambda: theirs(magnitude), 4))
     return Case(
-        "Griffin-Lim", "1024/256, 32 iterations", "x realtime", routes, "librosa.griffinlim", note="" if torchaudio else NO_TORCHAUDIO
+        "Griffin-Lim",
+        "1024/256, 32 iterations",
+        "x realtime",
+        routes,
+        "librosa.griffinlim",
+        note="" if torchaudio else NO_TORCHAUDIO,
     )
 
 
@@ -188,13 +220,19 @@ def _mu_law_case(x: torch.Tensor, torchaudio) -> Case:
     y = x.numpy()
     routes = [
         Route("retimbre mu_law_encode, decode", lambda: mu_law_decode(mu_law_encode(x)), 16),
-        Route("librosa mu_compress, mu_expand", lambda: librosa.mu_expand(librosa.mu_compress(np.clip(y, -1, 1))), 16),
+        Route(
+            "librosa mu_compress, mu_expand",
+            lambda: librosa.mu_expand(librosa.mu_compress(np.clip(y, -1, 1))),
+            16,
+        ),
     ]
     if torchaudio:
         encode, decode = torchaudio.transforms.MuLawEncoding(), torchaudio.transforms.MuLawDecoding()
         routes.append(Route("torchaudio MuLawEncoding, Decoding", lambda: decode(encode(x)), 16))
     note = "" if torchaudio else NO_TORCHAUDIO
-    return Case("mu-law", "there and back, 4 x 4 s", "x realtime", routes, "librosa mu_compress, mu_expand", note=note)
+    return Case(
+        "mu-law", "there and back, 4 x 4 s", "x realtime", routes, "librosa mu_compress, mu_expand", note=note
+    )
 
 
 def resample_cases(quick: bool) -> Iterator[Case]:
@@ -202,7 +240,11 @@ def resample_cases(quick: bool) -> Iterator[Case]:
     routes = [
         Route("retimbre (soxr HQ)", lambda: soxr.resample(x, 44100, RATE, quality="HQ"), 10),
         Route("librosa soxr_hq", lambda: librosa.resample(x, orig_sr=44100, target_sr=RATE), 10),
-        Route("librosa polyphase", lambda: librosa.resample(x, orig_sr=44100, target_sr=RATE, res_type="polyphase"), 10),
+        Route(
+            "librosa polyphase",
+            lambda: librosa.resample(x, orig_sr=44100, target_sr=RATE, res_type="polyphase"),
+            10,
+        ),
     ]
     torchaudio = _torchaudio()
     if torchaudio:
@@ -215,8 +257,11 @@ def resample_cases(quick: bool) -> Iterator[Case]:
 
 @functools.cache
 def _torchaudio():
-    """torchaudio or None. Its only wheel is built with CUDA and does not load beside a CPU torch; a private copy without its
-    compiled files does, with the transforms that are measured here, which are plain torch."""
+    """torchaudio or None.
+
+    Its only wheel is built with CUDA and does not load beside a CPU torch; a private copy without its
+    compiled files does, with the transforms that are measured here, which are plain torch.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -230,7 +275,11 @@ def _torchaudio():
             del sys.modules[name]
         folder = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        shutil.copytree(spec.submodule_search_locations[0], Path(folder) / "torchaudio", ignore=shutil.ignore_patterns("lib", "*.so"))
+        shutil.copytree(
+            spec.submodule_search_locations[0],
+            Path(folder) / "torchaudio",
+            ignore=shutil.ignore_patterns("lib", "*.so"),
+        )
         sys.path.insert(0, folder)
         try:
             return importlib.import_module("torchaudio.transforms") and importlib.import_module("torchaudio")

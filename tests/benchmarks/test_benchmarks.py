@@ -5,12 +5,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from benchmarks import __main__ as program
 from benchmarks import generation, memory, readme, timing, training, transforms
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from tests.toys import ROOT
+from tests.toys.project import smoke
 
 
 def test_ratios_are_taken_within_rounds(monkeypatch):
@@ -27,7 +29,9 @@ def test_ratios_are_taken_within_rounds(monkeypatch):
 
     monkeypatch.setattr(timing.time, "process_time", lambda: now["t"])
     routes = [timing.Route("ours", work(0.25), 10), timing.Route("peer", work(1.0), 10)]
-    case = timing.Case("g", "c", "x", routes, "peer", limits={"l": lambda: (work(0.125), 10)}, limit_for="ours")
+    case = timing.Case(
+        "g", "c", "x", routes, "peer", limits={"l": lambda: (work(0.125), 10)}, limit_for="ours"
+    )
     ours, peer, limit = timing.measure(case, rounds=3)
     assert ours["ratio"] == pytest.approx({"min": 4, "median": 4, "max": 4})
     assert ours["rate"]["max"] > ours["rate"]["min"]
@@ -37,10 +41,14 @@ def test_ratios_are_taken_within_rounds(monkeypatch):
 
 
 def test_one_command_writes_the_table_twice(tmp_path, monkeypatch, capsys):
-    case = timing.Case("group", "case", "samples/s", [timing.Route("a", lambda: sum(range(1000)), 1)], None, note="a note")
+    case = timing.Case(
+        "group", "case", "samples/s", [timing.Route("a", lambda: sum(range(1000)), 1)], None, note="a note"
+    )
     monkeypatch.setattr(program, "GROUPS", {"one": lambda quick: [case]})
     monkeypatch.setattr(timing, "MIN_SECONDS", 1e-4)
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "one", "--rounds", "2", "--out", str(tmp_path / "results")])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks", "--only", "one", "--rounds", "2", "--out", str(tmp_path / "results")]
+    )
     program.main()
     result = json.loads((tmp_path / "results.json").read_text())
     assert [row["route"] for row in result["rows"]] == ["a"]
@@ -59,7 +67,16 @@ def test_refuses_an_unknown_group(monkeypatch, capsys):
 
 def test_the_peer_does_the_same_work():
     pytest.importorskip("wavenet_vocoder", reason="benchmarks/requirements.txt is not installed")
-    config = WaveNetConfig(8, 16, 1, layers=6, layers_per_stack=3, residual_channels=12, skip_channels=12, conditioning_channels=8)
+    config = WaveNetConfig(
+        8,
+        16,
+        1,
+        layers=6,
+        layers_per_stack=3,
+        residual_channels=12,
+        skip_channels=12,
+        conditioning_channels=8,
+    )
     peer = generation.peer_network(config)
     model = generation.same_network(peer, config)
     assert isinstance(model, WaveNet)
@@ -92,8 +109,7 @@ def test_torchaudios_plain_transforms_can_be_had():
 
 
 def test_training_steps_are_real_and_profiled(tmp_path, monkeypatch):
-    text = (ROOT / "profiles" / "smoke.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(smoke()))
     monkeypatch.setattr(training, "PARAMS", tmp_path / "params.yaml")
     cases = list(training.training_cases(quick=True))
     assert [case.name for case in cases] == ["CycleGAN, default sizes", "WaveNet, default sizes"]
@@ -117,19 +133,26 @@ def result_of(rows: list[tuple]) -> dict:
     spread = {"min": 9.0, "median": 10.25, "max": 12.0}
     keys = ("group", "case", "route", "threads", "against")
     rows = [
-        dict(zip(keys, row, strict=True)) | {"unit": "x realtime", "rate": spread, "ratio": spread, "share_of_limit": None} for row in rows
+        dict(zip(keys, row, strict=True))
+        | {"unit": "x realtime", "rate": spread, "ratio": spread, "share_of_limit": None}
+        for row in rows
     ]
     return {"environment": {"cpu": "a processor"}, "rounds": 5, "rows": rows}
 
 
 def test_readme_table_comes_from_the_results():
     result = result_of(
-        [("CQT", "84 bins, 4 x 4 s", "retimbre ConstantQ", 1, "librosa.cqt"), ("CQT", "other", "librosa.cqt", 1, "librosa.cqt")]
+        [
+            ("CQT", "84 bins, 4 x 4 s", "retimbre ConstantQ", 1, "librosa.cqt"),
+            ("CQT", "other", "librosa.cqt", 1, "librosa.cqt"),
+        ]
     )
     result["rows"][0]["share_of_limit"] = {"limit: 2.03 MB of weights streamed": 0.85, "limit: other": 0.4}
     text = readme.filled(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", result)
     assert text.startswith("before\n") and text.endswith(f"{readme.END}\nafter\n") and "old" not in text
-    assert "| 10.2 x realtime | 10.2 (9 – 12); 0.85 of the limit of reading its weights | librosa.cqt |" in text
+    assert (
+        "| 10.2 x realtime | 10.2 (9 – 12); 0.85 of the limit of reading its weights | librosa.cqt |" in text
+    )
     assert text.count("\n| CQT") == 1
     assert readme.filled(text, result) == text
     with pytest.raises(ValueError, match="needs the lines"):

@@ -1,15 +1,18 @@
-"""Phase gradient heap integration (PGHI): phase from the magnitude of a short-time Fourier transform, in one pass.
+"""Phase gradient heap integration (PGHI): phase from the magnitude of an STFT, in one pass.
 
-Prusa, Balazs and Sondergaard, "A noniterative method for reconstruction of phase from STFT magnitude", 2017. For a Gaussian window
-exp(-pi n^2 / gamma) the phase's derivatives follow from those of the log-magnitude s (n: samples, t: frames, k: bins):
+Prusa, Balazs and Sondergaard, "A noniterative method for reconstruction of phase from STFT magnitude",
+2017. For a Gaussian window exp(-pi n^2 / gamma) the phase's derivatives follow from those of the
+log-magnitude s (n: samples, t: frames, k: bins):
 
 - along time, per frame: 2 pi hop k / n_fft + hop n_fft / gamma * ds/dk;
-- along frequency, per bin: -gamma / (hop n_fft) * ds/dt + pi, where pi is there because a frame's transform is taken from its first
-  sample (:func:`retimbre.audio.spectral.stft`, torch and librosa) and not from its centre.
+- along frequency, per bin: -gamma / (hop n_fft) * ds/dt + pi, where pi is there because a frame's transform
+  is taken from its first sample (:func:`retimbre.audio.spectral.stft`, torch and librosa) and not from its
+  centre.
 
-They are integrated from the loudest bin outwards, always from the loudest bin that has its phase already, by the trapezoidal rule. Bins far
-below the maximum hold no usable derivative: they get random phases, which sounds better than zeros. Other windows are treated as the
-Gaussian that is most like them. The result is a good start for :func:`retimbre.audio.spectral.griffin_lim`.
+They are integrated from the loudest bin outwards, always from the loudest bin that has its phase already,
+by the trapezoidal rule. Bins far below the maximum hold no usable derivative: they get random phases, which
+sounds better than zeros. Other windows are treated as the Gaussian that is most like them. The result is a
+good start for :func:`retimbre.audio.spectral.griffin_lim`.
 """
 
 import numpy as np
@@ -20,9 +23,10 @@ FLOOR = 1e-10  # of the maximum: magnitudes below it are taken as it before the 
 
 
 def gaussian_window(n_fft: int, gamma: float | None = None) -> np.ndarray:
-    """exp(-pi n^2 / gamma), n = -n_fft / 2 .. n_fft / 2 - 1, float32 (n_fft,); the default gamma is the Hann window's."""
+    """exp(-pi n^2 / gamma), n = -n_fft / 2 .. n_fft / 2 - 1, float32 (n_fft,); gamma: else Hann's."""
     n = np.arange(n_fft) - n_fft // 2
-    return np.exp(-np.pi * n**2 / hann_gamma(n_fft) if gamma is None else -np.pi * n**2 / gamma).astype(np.float32)
+    gamma = hann_gamma(n_fft) if gamma is None else gamma
+    return np.exp(-np.pi * n**2 / gamma).astype(np.float32)
 
 
 def hann_gamma(n_fft: int) -> float:
@@ -30,18 +34,23 @@ def hann_gamma(n_fft: int) -> float:
     return HANN_GAMMA * n_fft**2
 
 
-def phase_gradients(magnitude: np.ndarray, n_fft: int, hop: int, gamma: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Phase derivatives along time (radians per frame) and frequency (radians per bin), float32 (F, T) each, from a magnitude (F, T).
+def phase_gradients(
+    magnitude: np.ndarray, n_fft: int, hop: int, gamma: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Phase derivatives along time (radians per frame) and frequency (per bin) of a magnitude, (F, T) each.
 
     Central differences of the log-magnitude, one-sided at the edges.
     """
     magnitude = _checked(magnitude, n_fft)
     gamma = hann_gamma(n_fft) if gamma is None else gamma
-    level = np.log(np.maximum(magnitude, max(float(magnitude.max(initial=0.0)) * FLOOR, np.finfo(np.float32).tiny)))
+    floor = max(float(magnitude.max(initial=0.0)) * FLOOR, np.finfo(np.float32).tiny)
+    level = np.log(np.maximum(magnitude, floor))
     along_bins = np.gradient(level, axis=0)
     along_frames = np.gradient(level, axis=1) if level.shape[1] > 1 else np.zeros_like(level)
     carrier = (2 * np.pi * hop / n_fft) * np.arange(len(level), dtype=np.float32)[:, None]
-    return carrier + np.float32(hop * n_fft / gamma) * along_bins, np.float32(np.pi) - np.float32(gamma / (hop * n_fft)) * along_frames
+    return carrier + np.float32(hop * n_fft / gamma) * along_bins, np.float32(np.pi) - np.float32(
+        gamma / (hop * n_fft)
+    ) * along_frames
 
 
 def _checked(magnitude: np.ndarray, n_fft: int) -> np.ndarray:
@@ -88,20 +97,17 @@ def _integrate(
     along_time: np.ndarray,
     along_frequency: np.ndarray,
     frames: int,
-    starts: np.ndarray,
     order: np.ndarray,
     todo: np.ndarray,
     phase: np.ndarray,
 ) -> None:
     """Fill ``phase`` where ``todo``. Arrays are flat, cell = bin * frames + frame.
 
-    ``starts``: cells whose phase is continued; ``order``: the cells to do, loudest first.
+    ``order``: the cells to do, loudest first.
     """
     cells = len(magnitude)
     heap = np.empty(cells, dtype=np.int64)
     size = 0
-    for cell in starts:
-        size = _push(heap, size, magnitude, cell)
     following = 0
     while True:
         if size == 0:  # the loudest bin that nothing louder leads to starts an island of its own
@@ -136,30 +142,22 @@ def pghi_phase(
     hop: int,
     gamma: float | None = None,
     tolerance: float = 1e-6,
-    known: np.ndarray | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Phase in radians from 0 to 2 pi, float32 (F, T), for a magnitude (F, T).
 
     Args:
         magnitude: of an STFT with ``n_fft`` bands and ``hop`` samples between frames.
-        gamma: squared samples, of the Gaussian window exp(-pi n^2 / gamma); the default is for a Hann window of ``n_fft`` samples.
+        gamma: squared samples, of the Gaussian window exp(-pi n^2 / gamma); else that of a Hann window.
         tolerance: bins below this share of the maximum get uniformly random phases drawn from ``seed``.
-        known: (F, M) phases of the first M frames, kept as they are and continued (a long piece made in chunks).
     """
     magnitude = _checked(magnitude, n_fft)
     frames = magnitude.shape[1]
     phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, magnitude.shape)
     todo = magnitude > tolerance * magnitude.max(initial=0.0)
-    starts = np.empty(0, dtype=np.int64)
-    if known is not None and known.shape[1]:
-        given = min(known.shape[1], frames)
-        phase[:, :given] = known[:, :given]
-        starts = np.flatnonzero(todo[:, given - 1]) * frames + given - 1  # nothing borders on the known frames before the last
-        todo[:, :given] = False
     along_time, along_frequency = phase_gradients(magnitude, n_fft, hop, gamma)
     flat, todo, values = magnitude.ravel(), todo.ravel(), phase.ravel()
     cells = np.flatnonzero(todo)
     order = cells[np.argsort(-flat[cells], kind="stable")]
-    _integrate(flat, along_time.ravel(), along_frequency.ravel(), frames, starts, order, todo, values)
+    _integrate(flat, along_time.ravel(), along_frequency.ravel(), frames, order, todo, values)
     return values.reshape(phase.shape).astype(np.float32)
