@@ -12,7 +12,8 @@ from retimbre.datasets.sources.params import Dataset
 from retimbre.section import Machine
 
 TINY = dict(
-    source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2, excerpt_s=2,
+    source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2,
+    excerpt_s=2,
     polyphonic_share=0.5, paired_training=False, soundfont=None, folders={}, max_unreadable_share=0.05,
     limit_hours=0, archives=None, keep_archives=True, youtube={},
 )  # fmt: skip

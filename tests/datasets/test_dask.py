@@ -16,7 +16,8 @@ from retimbre.section import Machine
 
 distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
 FEATURES = dict(
-    hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7031956626, cqt_bins=84, cqt_bins_per_octave=12, stft_n_fft=1024, mel_bins=80,
+    hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7031956626, cqt_bins=84, cqt_bins_per_octave=12,
+    stft_n_fft=1024, mel_bins=80,
     range_db=60,
 )  # fmt: skip
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
@@ -25,7 +26,9 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 @pytest.fixture(scope="module")
 def cluster():
     """A scheduler and two worker processes, as somebody might run them for more than this project."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
         yield cluster
 
 
@@ -36,20 +39,27 @@ def resampled(tmp_path_factory):
     with AudioWriter(folder, 16000, 0.1, 512) as writer:
         for number in range(18):
             n = np.arange(3000 + 517 * number)
-            x = 3000 * np.sin(2 * np.pi * 110 * 2 ** (number / 6) / 16000 * n) + 100 * random.standard_normal(len(n))
+            x = 3000 * np.sin(2 * np.pi * 110 * 2 ** (number / 6) / 16000 * n) + 100 * random.standard_normal(
+                len(n)
+            )
             domain, split = ("piano", "guitar")[number % 2], ("train", "train", "test")[number // 2 % 3]
             writer.add(x.astype(np.int16), domain, split, f"piece {number}")
     return folder
 
 
 def cache(resampled, out, backend):
-    caching.cache_features(resampled, out, Features.model_validate(FEATURES), 512, Machine(jobs=2, joblib_backend=backend))
+    caching.cache_features(
+        resampled, out, Features.model_validate(FEATURES), 512, Machine(jobs=2, joblib_backend=backend)
+    )
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
 def test_two_dask_workers_write_lokys_bytes(cluster, resampled, tmp_path, monkeypatch):
     monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
-    by_dask, by_loky = cache(resampled, tmp_path / "dask", "dask"), cache(resampled, tmp_path / "loky", "loky")
+    by_dask, by_loky = (
+        cache(resampled, tmp_path / "dask", "dask"),
+        cache(resampled, tmp_path / "loky", "loky"),
+    )
     assert len(by_dask) == 3 * 4 + 3  # representations x (domains x splits); configuration, statistics, index
     assert by_dask == by_loky
 
@@ -93,5 +103,8 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     import dask
 
     monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:9")
-    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(RetimbreError, match="tcp://127.0.0.1:9"):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(RetimbreError, match="tcp://127.0.0.1:9"),
+    ):
         list(parallel_map(abs, [1], jobs=2, backend="dask"))

@@ -19,7 +19,8 @@ from retimbre.section import Machine
 
 AUDIO = dict(sample_rate=16000, rms=0.1, max_excerpt_s=5.0, trim_db=60, shard_mb=512)
 FEATURES = dict(
-    hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7031956626, cqt_bins=84, cqt_bins_per_octave=12, stft_n_fft=1024, mel_bins=80,
+    hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7031956626, cqt_bins=84, cqt_bins_per_octave=12,
+    stft_n_fft=1024, mel_bins=80,
     range_db=60,
 )  # fmt: skip
 ONE = Machine(jobs=1)
@@ -66,7 +67,9 @@ def test_pairs_stay_equally_long_and_are_never_trimmed(data):
     for split in ("validation", "test"):
         first = data.audio.excerpts("piano", split)
         second = data.audio.excerpts("guitar", split)
-        assert [(e.piece, e.performance, e.length) for e in first] == [(e.piece, e.performance, e.length) for e in second]
+        assert [(e.piece, e.performance, e.length) for e in first] == [
+            (e.piece, e.performance, e.length) for e in second
+        ]
         assert all(e.length == 2 * 16000 for e in first)
 
 
@@ -116,7 +119,12 @@ def test_features_have_the_frames_of_their_audio(data):
 def test_stft_agrees_with_librosa(data):
     e = data.features.excerpts(split="test")[0]
     x = data.audio.read(next(a for a in data.audio.index if a.id == e.id))
-    expected = 20 * np.log10(np.maximum(np.abs(librosa.stft(x, n_fft=1024, hop_length=256, pad_mode="constant")), 1e-5)).T
+    expected = (
+        20
+        * np.log10(
+            np.maximum(np.abs(librosa.stft(x, n_fft=1024, hop_length=256, pad_mode="constant")), 1e-5)
+        ).T
+    )
     measured = data.features.read(e, representation="stft").astype(float)
     scale = np.median((expected - measured)[expected > 0])  # the two may differ in the window's normalisation
     inner = expected > expected.max() - 60
@@ -128,7 +136,9 @@ def test_statistics_are_those_of_the_training_split(data):
         statistics = data.features.statistics[name]
         tops = []
         for domain in ("piano", "guitar"):
-            db = np.concatenate([data.features.read(e, representation=name) for e in data.features.excerpts(domain, "train")]).astype(float)
+            db = np.concatenate(
+                [data.features.read(e, representation=name) for e in data.features.excerpts(domain, "train")]
+            ).astype(float)
             tops.append(np.quantile(db, 0.999))
             clipped = np.clip(db, statistics["top_db"] - 60, statistics["top_db"])
             np.testing.assert_allclose(statistics["mean_db"][domain], clipped.mean(axis=0), atol=1e-3)
@@ -139,7 +149,9 @@ def test_statistics_are_those_of_the_training_split(data):
 def test_a_histogram_finds_the_quantile():
     values = np.random.default_rng(0).normal(-30, 12, 50_000).astype(np.float32)
     for share in (0.1, 0.5, 0.999):
-        assert caching.histogram_point(caching.level_histogram(values), share) == pytest.approx(np.quantile(values, share), abs=0.1)
+        assert caching.histogram_point(caching.level_histogram(values), share) == pytest.approx(
+            np.quantile(values, share), abs=0.1
+        )
 
 
 def test_metrics_count_what_was_done(data):
@@ -164,11 +176,15 @@ def test_sharding_changes_the_files_but_not_the_statistics(data, tmp_path):
     assert len(list((tmp_path / "features").glob("stft_train_piano_*.npy"))) > 1
     assert features.statistics == data.features.statistics
     for e, other in zip(features.index, data.features.index, strict=True):
-        assert np.array_equal(features.read(e, representation="mel"), data.features.read(other, representation="mel"))
+        assert np.array_equal(
+            features.read(e, representation="mel"), data.features.read(other, representation="mel")
+        )
 
 
 def crops(data, **changes):
-    values = dict(representation="cqt", domain="piano", split="train", frames=64, batch_size=4, seed=7, stream=0)
+    values = dict(
+        representation="cqt", domain="piano", split="train", frames=64, batch_size=4, seed=7, stream=0
+    )
     return FeatureCrops(data.features, **(values | changes))
 
 
@@ -180,7 +196,9 @@ def test_crops_are_places_of_the_data(data):
     places = source.positions.draw(np.random.default_rng([7, 0, 3]), 4)
     for crop, (e, start) in zip(batch.numpy(), places, strict=True):
         assert (e.domain, e.split) == ("piano", "train")
-        assert np.array_equal(crop, data.features.read(e, start, start + 64, representation="cqt").astype(np.float32).T)
+        assert np.array_equal(
+            crop, data.features.read(e, start, start + 64, representation="cqt").astype(np.float32).T
+        )
 
 
 def test_batch_n_is_the_same_whenever_it_is_drawn(data):
@@ -219,12 +237,17 @@ def test_positions_reach_every_place_and_no_other(data):
 
 
 def test_crops_longer_than_every_excerpt_are_refused(data):
-    with pytest.raises(RetimbreError, match=r"no train piano excerpt is 5000 frames long \(the longest has \d+\): give longer recordings"):
+    with pytest.raises(
+        RetimbreError,
+        match=r"no train piano excerpt is 5000 frames long \(the longest has \d+\): give longer recordings",
+    ):
         crops(data, frames=5000)
 
 
 def test_audio_and_features_of_a_crop_belong_together(data):
-    source = AudioFeatureCrops(data.audio, data.features, ["stft", "cqt"], ["piano", "guitar"], "train", 16, 6, 3, 40)
+    source = AudioFeatureCrops(
+        data.audio, data.features, ["stft", "cqt"], ["piano", "guitar"], "train", 16, 6, 3, 40
+    )
     batch = source.batch(11)
     assert batch["audio"].shape == (6, 16 * 256)
     assert batch["stft"].shape == (6, 513, 17)
@@ -242,4 +265,6 @@ def test_audio_and_features_of_a_crop_belong_together(data):
 def test_features_of_other_audio_are_refused(data, tiny_raw, tmp_path):
     resampling.pack(tiny_raw.folder, tmp_path / "other", audio_params(max_excerpt_s=3.0), ONE)
     with pytest.raises(RetimbreError, match="run `dvc repro features`"):
-        AudioFeatureCrops(PackedAudio(tmp_path / "other"), data.features, ["cqt"], ["piano"], "train", 16, 2, 0, 0)
+        AudioFeatureCrops(
+            PackedAudio(tmp_path / "other"), data.features, ["cqt"], ["piano"], "train", 16, 2, 0, 0
+        )

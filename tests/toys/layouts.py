@@ -1,7 +1,8 @@
-"""Small copies of published data sets in their true layout: the publishers' archive names, folders, tables, formats and rates.
+"""Small copies of published data sets in their true layout: the publishers' archive names, folders, tables,
+formats and rates.
 
-``build(name, folder)`` writes a set's archives into ``folder`` and says what their recordings are. Where mirdata knows a set, its index is
-written in mirdata's form; names of tracks are real ones.
+``build(name, folder)`` writes a set's archives into ``folder`` and says what their recordings are. Where
+mirdata knows a set, its index is written in mirdata's form; names of tracks are real ones.
 """
 
 import csv
@@ -47,7 +48,9 @@ def _file(rate: int, channels: int, file_format: str, subtype: str, seconds: flo
     return out.getvalue()
 
 
-def clip(rate: int, channels: int = 1, file_format: str = "WAV", subtype: str = "PCM_16", seconds: float = SECONDS) -> bytes:
+def clip(
+    rate: int, channels: int = 1, file_format: str = "WAV", subtype: str = "PCM_16", seconds: float = SECONDS
+) -> bytes:
     """An audio file: a tone with six harmonics, of six pitches in turn (encoding is what takes time)."""
     return _file(rate, channels, file_format, subtype, seconds, 48 + 5 * (next(_pitch) % 6))
 
@@ -75,13 +78,24 @@ def table(rows: Iterable[dict[str, object]], delimiter: str = ",", quoting: int 
     return out.getvalue().encode()
 
 
-MIRDATA = ("good_sounds", "guitarset", "guitarset_mix", "irmas", "irmas_testing", "medley_solos_db", "tinysol")
+MIRDATA = (
+    "good_sounds",
+    "guitarset",
+    "guitarset_mix",
+    "irmas",
+    "irmas_testing",
+    "medley_solos_db",
+    "tinysol",
+)
 OWN = (
-    "fma", "fma_medium", "maestro", "maestro_v2", "magnatagatune", "musicnet", "nsynth", "nsynth_gansynth", "urmp", "vctk", "vctk_mic2",
+    "fma", "fma_medium", "maestro", "maestro_v2", "magnatagatune", "musicnet", "nsynth", "nsynth_gansynth",
+    "urmp", "vctk", "vctk_mic2",
 )  # fmt: skip
 
 
 def build(name: str, folder: Path) -> Layout:
     """Write the archives of the source ``name`` into ``folder``, which exists."""
-    module = importlib.import_module("tests.toys.layouts_mirdata" if name in MIRDATA else "tests.toys.layouts_own")
+    module = importlib.import_module(
+        "tests.toys.layouts_mirdata" if name in MIRDATA else "tests.toys.layouts_own"
+    )
     return getattr(module, name)(folder)

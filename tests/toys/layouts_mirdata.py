@@ -14,7 +14,10 @@ def _index(folder: Path, name: str, tracks: dict[str, dict[str, str]], members: 
         track: {kind: [path, hashlib.md5(members.get(path, b"")).hexdigest()] for kind, path in kinds.items()}
         for track, kinds in tracks.items()
     }
-    (folder / name).write_text(json.dumps({"version": name.rsplit("_", 1)[1].removesuffix(".json"), "tracks": listed}), encoding="utf-8")
+    (folder / name).write_text(
+        json.dumps({"version": name.rsplit("_", 1)[1].removesuffix(".json"), "tracks": listed}),
+        encoding="utf-8",
+    )
 
 
 def irmas(folder: Path, testing: bool = False) -> Layout:
@@ -32,11 +35,14 @@ def irmas(folder: Path, testing: bool = False) -> Layout:
             domain = {"cel": "cello", "cla": "clarinet"}[code]
             layout.rows[path] = (domain, f"irmas-{stem[-4:]}", "train" if testing else "")
     training["IRMAS-TrainingData/README.txt"] = b"IRMAS"
+    second = "IRMAS-TestingData-Part2/IRTestingData-Part2"
     parts = {
-        "IRMAS-TestingData-Part1.zip": {"IRMAS-TestingData-Part1/Part1/02 - And The Body Will Die-8": "cel\t\n"},
+        "IRMAS-TestingData-Part1.zip": {
+            "IRMAS-TestingData-Part1/Part1/02 - And The Body Will Die-8": "cel\t\n"
+        },
         "IRMAS-TestingData-Part2.zip": {
-            "IRMAS-TestingData-Part2/IRTestingData-Part2/satie - 1ere gymnopedie. lent et douloureux-4": "cla\t\n",
-            "IRMAS-TestingData-Part2/IRTestingData-Part2/Debussy, Sonata for Cello & Piano - 1 Prologue-8": "cel\t\npia\t\n",
+            f"{second}/satie - 1ere gymnopedie. lent et douloureux-4": "cla\t\n",
+            f"{second}/Debussy, Sonata for Cello & Piano - 1 Prologue-8": "cel\t\npia\t\n",
         },
         "IRMAS-TestingData-Part3.zip": {
             "IRMAS-TestingData-Part3/Part3/Été-2": "cel\t\n",
@@ -52,7 +58,11 @@ def irmas(folder: Path, testing: bool = False) -> Layout:
             tracks[str(next(number))] = {"audio": f"{path}.wav", "annotation": f"{path}.txt"}
             domain = {"cel": "cello", "cla": "clarinet"}.get(labels.strip())
             if testing and domain:
-                layout.rows[f"{path}.wav"] = (domain, f"irmas-testing-{Path(path).name.rsplit('-', 1)[0]}", "test")
+                layout.rows[f"{path}.wav"] = (
+                    domain,
+                    f"irmas-testing-{Path(path).name.rsplit('-', 1)[0]}",
+                    "test",
+                )
             else:
                 layout.left_out.add(f"{path}.wav")
     write_zip(folder / "IRMAS-TrainingData.zip", training)
@@ -82,7 +92,11 @@ def guitarset(folder: Path, recording: str = "mic") -> Layout:
                     "audio_mix": f"audio_mono-pickup_mix/{track}_mix.wav",
                     "jams": f"annotation/{track}.jams",
                 }
-                layout.rows[f"{name}/{track}_{recording}.wav"] = (f"guitar_{mode}", f"guitarset-player-{player:02d}", "")
+                layout.rows[f"{name}/{track}_{recording}.wav"] = (
+                    f"guitar_{mode}",
+                    f"guitarset-player-{player:02d}",
+                    "",
+                )
     write_zip(folder / f"{name}.zip", members)
     _index(folder, "guitarset_index_1.1.0.json", tracks, {})
     return layout
@@ -95,7 +109,11 @@ def guitarset_mix(folder: Path) -> Layout:
 def medley_solos_db(folder: Path) -> Layout:
     layout = Layout(("flute", "distorted_electric_guitar"))
     members, tracks, rows = {}, {}, []
-    for label, number, domain in (("flute", 3, "flute"), ("distorted electric guitar", 1, "distorted_electric_guitar"), ("piano", 4, "")):
+    for label, number, domain in (
+        ("flute", 3, "flute"),
+        ("distorted electric guitar", 1, "distorted_electric_guitar"),
+        ("piano", 4, ""),
+    ):
         song = itertools.count(100 * number)
         for subset, count in (("training", TRAIN), ("validation", VALIDATION), ("test", TEST)):
             for _ in range(count):
@@ -104,7 +122,15 @@ def medley_solos_db(folder: Path) -> Layout:
                 name, piece = f"Medley-solos-DB_{subset}-{number}_{uuid}.wav", next(song)
                 members[name] = clip(44100)
                 tracks[uuid] = {"audio": f"audio/{name}"}
-                rows.append({"subset": subset, "instrument": label, "instrument_id": number, "song_id": piece, "uuid4": uuid})
+                rows.append(
+                    {
+                        "subset": subset,
+                        "instrument": label,
+                        "instrument_id": number,
+                        "song_id": piece,
+                        "uuid4": uuid,
+                    }
+                )
                 split = {"training": "train"}.get(subset, subset)
                 if domain:
                     layout.rows[f"audio/{name}"] = (domain, f"medley-solos-db-{piece}", split)
@@ -124,7 +150,8 @@ def good_sounds(folder: Path) -> Layout:
         "flute_almudena_air": ("flute", "almudena", ("akg",)),
         "flute_josep_improvement_recordings": ("flute", "josep", ("iphone",)),
         "flute_scale_irene_recordings": ("flute", "irene", ("neumann",)),
-        "oboe_marta_recordings": ("oboe", "marta", ("neumann", "iphone")), "bass_alejandro_recordings": ("bass", "alejandro", ("neumann",)),
+        "oboe_marta_recordings": ("oboe", "marta", ("neumann", "iphone")),
+        "bass_alejandro_recordings": ("bass", "alejandro", ("neumann",)),
     }  # fmt: skip
     packs, sounds, takes, members, tracks = {}, {}, {}, {}, {}
     for number, (pack, (instrument, player, microphones)) in enumerate(sessions.items(), start=1):
@@ -132,12 +159,18 @@ def good_sounds(folder: Path) -> Layout:
         for note in range(2 if instrument == "bass" else 8 if instrument == "oboe" else 4):
             sound = str(len(sounds) + 1)
             sounds[sound] = {
-                "id": int(sound), "instrument": instrument, "note": "C", "octave": 4, "dynamics": "mf", "player": player, "pack_id": number,
+                "id": int(sound), "instrument": instrument, "note": "C", "octave": 4, "dynamics": "mf",
+                "player": player, "pack_id": number,
                 "klass": "good-sound", "semitone": 48 + note, "pitch_reference": 442,
             }  # fmt: skip
             for microphone in microphones:
                 take, name = str(len(takes) + 1), f"sound_files/{pack}/{microphone}/{note:04d}.wav"
-                takes[take] = {"id": int(take), "microphone": microphone, "filename": name, "sound_id": int(sound)}
+                takes[take] = {
+                    "id": int(take),
+                    "microphone": microphone,
+                    "filename": name,
+                    "sound_id": int(sound),
+                }
                 members[f"good-sounds/{name}"] = clip(48000, subtype="FLOAT", seconds=2.0)
                 tracks[take] = {"audio": f"good-sounds/{name}"}
                 if instrument != "bass":
@@ -154,8 +187,14 @@ def good_sounds(folder: Path) -> Layout:
 
 def tinysol(folder: Path) -> Layout:
     layout = Layout(("alto_saxophone", "bassoon"))
-    sax = [f"ASax-ord-{pitch}-ff-N-N" for pitch in "E4 F4 F#4 G4 G#4 A4 A#4 B4 C5 C#5 D5 D#5 E5 F5 F#5 G5 G#5 A5".split()]
-    bassoon = [f"Bn-ord-{pitch}-pp-N-N" for pitch in "A#1 C#2 D2 D#2 E2 G2 A2 A#2 B2 C#3 D#3 G3 A#3 B3 C4 C#4 D4 D#4".split()]
+    sax = [
+        f"ASax-ord-{pitch}-ff-N-N"
+        for pitch in "E4 F4 F#4 G4 G#4 A4 A#4 B4 C5 C#5 D5 D#5 E5 F5 F#5 G5 G#5 A5".split()
+    ]
+    bassoon = [
+        f"Bn-ord-{pitch}-pp-N-N"
+        for pitch in "A#1 C#2 D2 D#2 E2 G2 A2 A#2 B2 C#3 D#3 G3 A#3 B3 C4 C#4 D4 D#4".split()
+    ]
     bassoon.append("Bn-ord-C2-pp-N-T11d_R100u")
     members, tracks, rows = {}, {}, []
     for names, place, family, short, full in (
@@ -169,9 +208,12 @@ def tinysol(folder: Path) -> Layout:
             resampled = name.endswith("R100u")
             rows.append(
                 {
-                    "Path": path, "Fold": number % 5, "Family": family, "Instrument (abbr.)": short, "Instrument (in full)": full,
-                    "Technique (abbr.)": "ord", "Technique (in full)": "ordinario", "Pitch": name.split("-")[2], "Pitch ID": 60,
-                    "Dynamics": name.split("-")[3], "Dynamics ID": 4, "Instance ID": 0, "String ID (if applicable)": "",
+                    "Path": path, "Fold": number % 5, "Family": family, "Instrument (abbr.)": short,
+                    "Instrument (in full)": full,
+                    "Technique (abbr.)": "ord", "Technique (in full)": "ordinario",
+                    "Pitch": name.split("-")[2], "Pitch ID": 60,
+                    "Dynamics": name.split("-")[3], "Dynamics ID": 4, "Instance ID": 0,
+                    "String ID (if applicable)": "",
                     "Needed digital retuning": "TRUE" if resampled else "FALSE",
                 }
             )  # fmt: skip

@@ -11,7 +11,10 @@ from tests.toys.layouts import SECONDS, TEST, TRAIN, VALIDATION, Layout, clip, t
 
 def maestro(folder: Path, version: str = "v3.0.0") -> Layout:
     layout = Layout(("piano",))
-    members, rows = {f"maestro-{version}/LICENSE": b"CC BY-NC-SA 4.0", f"maestro-{version}/README": b"MAESTRO"}, []
+    members, rows = (
+        {f"maestro-{version}/LICENSE": b"CC BY-NC-SA 4.0", f"maestro-{version}/README": b"MAESTRO"},
+        [],
+    )
     for split, count in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
         for number in range(count):
             name = f"2018/MIDI-Unprocessed_Chamber{number}_MID--AUDIO_10_R3_2018_wav--{split}"
@@ -19,13 +22,16 @@ def maestro(folder: Path, version: str = "v3.0.0") -> Layout:
             seconds = 2 * SECONDS
             rows.append(
                 {
-                    "canonical_composer": "Frédéric Chopin", "canonical_title": title, "split": split, "year": 2018,
+                    "canonical_composer": "Frédéric Chopin", "canonical_title": title, "split": split,
+                    "year": 2018,
                     "midi_filename": f"{name}.midi", "audio_filename": f"{name}.wav", "duration": seconds,
                 }
             )  # fmt: skip
             path = f"maestro-{version}/{name}.wav"
             members[path] = clip(44100, 2, seconds=seconds)
-            members[f"maestro-{version}/{name}.midi"] = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk\x00\x00\x00\x04\x00\xff/\x00"
+            members[f"maestro-{version}/{name}.midi"] = (
+                b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk\x00\x00\x00\x04\x00\xff/\x00"
+            )
             layout.rows[path] = ("piano", f"Frédéric Chopin: {title}", split)
             layout.midi[path] = f"maestro-{version}/{name}.midi"
     columns = {name: {str(i): row[name] for i, row in enumerate(rows)} for name in rows[0]}
@@ -55,13 +61,16 @@ def musicnet(folder: Path) -> Layout:
             title = f"Suite No {movement // 6 + 1}"
             rows.append(
                 {
-                    "id": key, "composer": composer, "composition": title, "movement": f"{movement}. Prelude", "ensemble": ensemble,
+                    "id": key, "composer": composer, "composition": title,
+                    "movement": f"{movement}. Prelude", "ensemble": ensemble,
                     "source": "European Archive", "transcriber": "", "catalog_name": "BWV1007", "seconds": 1,
                 }
             )  # fmt: skip
             path = f"musicnet/{place}/{key}.wav"
             members[path] = clip(44100, subtype="FLOAT")
-            members[f"musicnet/{place.replace('data', 'labels')}/{key}.csv"] = b"start_time,end_time,instrument,note\n"
+            members[f"musicnet/{place.replace('data', 'labels')}/{key}.csv"] = (
+                b"start_time,end_time,instrument,note\n"
+            )
             if domain:
                 layout.rows[path] = (domain, f"{composer}: {title}, {movement}. Prelude ({ensemble})", "")
             else:
@@ -78,7 +87,8 @@ def nsynth(folder: Path, gansynth: bool = False) -> Layout:
     for part, count in (("train", TRAIN), ("valid", VALIDATION), ("test", TEST)):
         members, notes = {}, {}
         for family, source, pitches in (
-            ("flute", "acoustic", range(60, 60 + count)), ("flute", "acoustic", (100,)), ("guitar", "acoustic", range(50, 50 + count)),
+            ("flute", "acoustic", range(60, 60 + count)), ("flute", "acoustic", (100,)),
+            ("guitar", "acoustic", range(50, 50 + count)),
             ("guitar", "electronic", (52,)), ("synth_lead", "synthetic", (60,)),
         ):  # fmt: skip
             for pitch in pitches:
@@ -86,8 +96,10 @@ def nsynth(folder: Path, gansynth: bool = False) -> Layout:
                 velocity = {"train": 75, "valid": 100, "test": 127}[part]
                 name = f"{instrument}-{pitch:03d}-{velocity:03d}"
                 notes[name] = {
-                    "note": len(notes), "note_str": name, "instrument_str": instrument, "instrument": instruments[part], "pitch": pitch,
-                    "velocity": velocity, "sample_rate": 16000, "qualities": [0] * 10, "qualities_str": [], "instrument_family": 2,
+                    "note": len(notes), "note_str": name, "instrument_str": instrument,
+                    "instrument": instruments[part], "pitch": pitch,
+                    "velocity": velocity, "sample_rate": 16000, "qualities": [0] * 10, "qualities_str": [],
+                    "instrument_family": 2,
                     "instrument_family_str": family, "instrument_source": 0, "instrument_source_str": source,
                 }  # fmt: skip
                 path = f"nsynth-{part}/audio/{name}.wav"
@@ -95,7 +107,9 @@ def nsynth(folder: Path, gansynth: bool = False) -> Layout:
                 layout.histogram[family] = layout.histogram.get(family, 0) + 1
                 inside = source == "acoustic" and pitch <= 84
                 if inside:
-                    splits.append({"id": name, "split": {"valid": "test", "test": "valid"}.get(part, part)})  # another split than NSynth's
+                    splits.append(
+                        {"id": name, "split": {"valid": "test", "test": "valid"}.get(part, part)}
+                    )  # another split than NSynth's
                 split = splits[-1]["split"] if gansynth and inside else part
                 if family in layout.domains and (inside or not gansynth):
                     layout.rows[path] = (family, f"nsynth-{name}", {"valid": "validation"}.get(split, split))
@@ -129,7 +143,11 @@ def fma(folder: Path, size: str = "small") -> Layout:
         if subset in {"small": ("small",), "medium": ("small", "medium")}[size]:
             members[path] = clip(44100, 2, "MP3", "MPEG_LAYER_III")
         if inside:
-            layout.rows[path] = (genre.lower().replace("-", "_"), f"fma-artist-{artist}", {"training": "train"}.get(split, split))
+            layout.rows[path] = (
+                genre.lower().replace("-", "_"),
+                f"fma-artist-{artist}",
+                {"training": "train"}.get(split, split),
+            )
         else:
             layout.left_out.add(path)
 
@@ -146,7 +164,10 @@ def fma(folder: Path, size: str = "small") -> Layout:
     add("Folk", "training", 9, "small", inside=False)
     out = io.StringIO()
     csv.writer(out).writerows(header + rows)
-    write_zip(folder / "fma_metadata.zip", {"fma_metadata/tracks.csv": out.getvalue().encode(), "fma_metadata/genres.csv": b"genre_id\n"})
+    write_zip(
+        folder / "fma_metadata.zip",
+        {"fma_metadata/tracks.csv": out.getvalue().encode(), "fma_metadata/genres.csv": b"genre_id\n"},
+    )
     write_zip(folder / f"fma_{size}.zip", members)
     return layout
 
@@ -165,7 +186,11 @@ def vctk(folder: Path, microphone: str = "mic1") -> Layout:
                 members[path] = clip(48000, file_format="FLAC")
                 if place == microphone and speaker != "p227":
                     common = number <= 24
-                    layout.rows[path] = (speaker, f"vctk-sentence-{number:03d}" if common else f"vctk-{speaker}-{number:03d}", "")
+                    layout.rows[path] = (
+                        speaker,
+                        f"vctk-sentence-{number:03d}" if common else f"vctk-{speaker}-{number:03d}",
+                        "",
+                    )
                 else:
                     layout.left_out.add(path)
             members[f"txt/{speaker}/{speaker}_{number:03d}.txt"] = b"Please call Stella.\n"
@@ -179,9 +204,11 @@ def vctk_mic2(folder: Path) -> Layout:
 
 def urmp(folder: Path) -> Layout:
     layout = Layout(("violin", "cello"))
-    pieces = """01_Jupiter_vn_vc 11_Maria_ob_vc 12_Spring_vn_vn_vc 08_Spring_fl_vn 13_Hark_vn_vn_va 19_Pavane_cl_vn_vc
+    pieces = """01_Jupiter_vn_vc 11_Maria_ob_vc 12_Spring_vn_vn_vc 08_Spring_fl_vn 13_Hark_vn_vn_va
+    19_Pavane_cl_vn_vc
         24_Pirates_vn_vn_va_vc
-        26_King_vn_vn_va_vc 32_Fugue_vn_vn_va_vc 36_Rondeau_vn_vn_va_vc 35_Rondeau_vn_vn_va_db 38_Jerusalem_vn_vn_va_vc_db""".split()
+        26_King_vn_vn_va_vc 32_Fugue_vn_vn_va_vc 36_Rondeau_vn_vn_va_vc 35_Rondeau_vn_vn_va_db
+        38_Jerusalem_vn_vn_va_vc_db""".split()
     members = {"Dataset/Supplementary_Files/README.txt": b"URMP"}
     for piece in pieces:
         number, title, *instruments = piece.split("_")
@@ -200,19 +227,22 @@ def urmp(folder: Path) -> Layout:
     return layout
 
 
-TAGS = """no voice, singer, duet, plucking, hard rock, world, bongos, harpsichord, female singing, clasical, sitar, chorus, female opera,
-male vocal, vocals, clarinet, heavy, silence, beats, men, woodwind, funky, no strings, chimes, foreign, no piano, horns,
-classical, female, no voices, soft rock, eerie, spacey, jazz, guitar, quiet, no beat, banjo, electric, solo, violins, folk, female
-voice, wind, happy, ambient, new age, synth, funk, no singing, middle eastern, trumpet, percussion, drum, airy, voice, repetitive,
-birds, space, strings, bass, harpsicord, medieval, male voice, girl, keyboard, acoustic, loud, classic, string, drums, electronic,
-not classical, chanting, no violin, not rock, no guitar, organ, no vocal, talking, choral, weird, opera, soprano, fast, acoustic
-guitar, electric guitar, male singer, man singing, classical guitar, country, violin, electro, reggae, tribal, dark, male opera,
-no vocals, irish, electronica, horn, operatic, arabic, lol, low, instrumental, trance, chant, strange, drone, synthesizer, heavy
-metal, modern, disco, bells, man, deep, fast beat, industrial, hard, harp, no flute, jungle, pop, lute, female vocal, oboe,
-mellow, orchestral, viola, light, echo, piano, celtic, male vocals, orchestra, eastern, old, flutes, punk, spanish, sad, sax,
-slow, male, blues, vocal, indian, no singer, scary, india, woman, woman singing, rock, dance, piano solo, guitars, no drums,
-jazzy, singing, cello, calm, female vocals, voices, different, techno, clapping, house, monks, flute, not opera, not english,
-oriental, beat, upbeat, soft, noise, choir, female singer, rap, metal, hip hop, quick, water, baroque, women, fiddle, english"""
+TAGS = """no voice, singer, duet, plucking, hard rock, world, bongos, harpsichord, female singing, clasical,
+sitar, chorus, female opera, male vocal, vocals, clarinet, heavy, silence, beats, men, woodwind, funky, no
+strings, chimes, foreign, no piano, horns, classical, female, no voices, soft rock, eerie, spacey, jazz,
+guitar, quiet, no beat, banjo, electric, solo, violins, folk, female voice, wind, happy, ambient, new age,
+synth, funk, no singing, middle eastern, trumpet, percussion, drum, airy, voice, repetitive, birds, space,
+strings, bass, harpsicord, medieval, male voice, girl, keyboard, acoustic, loud, classic, string, drums,
+electronic, not classical, chanting, no violin, not rock, no guitar, organ, no vocal, talking, choral, weird,
+opera, soprano, fast, acoustic guitar, electric guitar, male singer, man singing, classical guitar, country,
+violin, electro, reggae, tribal, dark, male opera, no vocals, irish, electronica, horn, operatic, arabic, lol,
+low, instrumental, trance, chant, strange, drone, synthesizer, heavy metal, modern, disco, bells, man, deep,
+fast beat, industrial, hard, harp, no flute, jungle, pop, lute, female vocal, oboe, mellow, orchestral, viola,
+light, echo, piano, celtic, male vocals, orchestra, eastern, old, flutes, punk, spanish, sad, sax, slow, male,
+blues, vocal, indian, no singer, scary, india, woman, woman singing, rock, dance, piano solo, guitars, no
+drums, jazzy, singing, cello, calm, female vocals, voices, different, techno, clapping, house, monks, flute,
+not opera, not english, oriental, beat, upbeat, soft, noise, choir, female singer, rap, metal, hip hop, quick,
+water, baroque, women, fiddle, english"""
 
 
 def magnatagatune(folder: Path) -> Layout:
@@ -223,7 +253,9 @@ def magnatagatune(folder: Path) -> Layout:
     def add(directory: str, title: str, names: tuple[str, ...], domain: str, broken: str = "") -> None:
         path = broken or f"{directory}/{title}.mp3"
         members[path] = b"" if broken else clip(16000, 1, "MP3", "MPEG_LAYER_III")
-        rows.append({"clip_id": len(rows) + 1} | {tag: int(tag in names) for tag in tags} | {"mp3_path": path})
+        rows.append(
+            {"clip_id": len(rows) + 1} | {tag: int(tag in names) for tag in tags} | {"mp3_path": path}
+        )
         if domain:
             split = "train" if directory in "0123456789ab" else "validation" if directory == "c" else "test"
             layout.rows[path] = (domain, f"magnatagatune-{title.rsplit('-', 2)[0]}", split)
@@ -232,8 +264,15 @@ def magnatagatune(folder: Path) -> Layout:
 
     for domain in layout.domains:
         for number in range(TRAIN):
-            names = (domain, "slow") if number % 2 else ("guitars" if domain == "guitar" else domain, "not rock")
-            add("0123456789ab"[number], f"artist-{domain}_album-{number // 2:02d}-song-{29 * number}-{29 * number + 29}", names, domain)
+            names = (
+                (domain, "slow") if number % 2 else ("guitars" if domain == "guitar" else domain, "not rock")
+            )
+            add(
+                "0123456789ab"[number],
+                f"artist-{domain}_album-{number // 2:02d}-song-{29 * number}-{29 * number + 29}",
+                names,
+                domain,
+            )
         for number in range(VALIDATION):
             add("c", f"artist-{domain}_album-{50 + number}-song-0-29", (domain,), domain)
         for number in range(TEST):

@@ -2,10 +2,11 @@
 
     with serve(folder) as url: ...                       # a good server: ranges, entity tags, lengths
     with serve(folder, break_after=1000) as url: ...     # every answer ends after 1000 bytes
-    write_sums(folder)                                   # a SHA256SUMS, so that `dataset.archives` accepts small archives
+    write_sums(folder)                                   # a SHA256SUMS, so that `dataset.archives` accepts
+    small archives
 
-``url`` is a str with three attributes: ``asked``, the list of ``(method, path, Range header)`` so far, ``sent``, the bytes of
-bodies by path, and ``manners``, which may be changed while it serves.
+``url`` is a str with three attributes: ``asked``, the list of ``(method, path, Range header)`` so far,
+``sent``, the bytes of bodies by path, and ``manners``, which may be changed while it serves.
 """
 
 import hashlib
@@ -36,14 +37,18 @@ class Manners:
     break_after: int | None = None  # bytes of an answer's body after which the connection is closed
     breaks: int = 1_000_000  # how many answers do so
     silent: int = 0  # so many answers send half and then nothing
-    errors: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # status and headers of the first answers to GET
+    errors: list[tuple[int, dict[str, str]]] = field(
+        default_factory=list
+    )  # status and headers of the first answers to GET
     wrong: set[str] = field(default_factory=set)  # names whose bytes are changed
     redirect: bool = False  # every path first leads to /moved/...
     shift_range: int = 0  # a 206 that begins so many bytes late
     long_ranges: bool = False  # a 206 goes on to the end of the file, whatever was asked for
     version: str = "1"  # part of the entity tag
     silence_s: float = 5.0
-    before: Callable[[int, str], None] | None = None  # called with the number of questions before this one, and its path
+    before: Callable[[int, str], None] | None = (
+        None  # called with the number of questions before this one, and its path
+    )
 
 
 class Served(str):
@@ -54,7 +59,9 @@ class Served(str):
     sent: dict[str, int]
 
 
-yaml.SafeDumper.add_representer(Served, yaml.SafeDumper.represent_str)  # so that it can be written into a params.yaml
+yaml.SafeDumper.add_representer(
+    Served, yaml.SafeDumper.represent_str
+)  # so that it can be written into a params.yaml
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -129,7 +136,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The first byte asked for, None for the whole file, and the end of the answer."""
         asked = self.headers.get("Range", "")
         condition = self.headers.get("If-Range")
-        fits = condition is None or condition == tag or (self.manners.modified and condition.startswith("Mon, 02 Jan 2023"))
+        fits = (
+            condition is None
+            or condition == tag
+            or (self.manners.modified and condition.startswith("Mon, 02 Jan 2023"))
+        )
         if not (self.manners.ranges and asked.startswith("bytes=") and fits):
             return None, size
         first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -159,13 +170,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path, **manners: object) -> Iterator[Served]:
     """Serve the files below ``folder``; ``manners`` are fields of Manners."""
-    attributes = {"folder": Path(folder), "manners": Manners(**manners), "asked": [], "sent": {}, "lock": threading.Lock()}
+    attributes = {
+        "folder": Path(folder),
+        "manners": Manners(**manners),
+        "asked": [],
+        "sent": {},
+        "lock": threading.Lock(),
+    }
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), attributes))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     address = Served(f"http://127.0.0.1:{server.server_port}")
-    address.manners, address.asked, address.sent = attributes["manners"], attributes["asked"], attributes["sent"]
+    address.manners, address.asked, address.sent = (
+        attributes["manners"],
+        attributes["asked"],
+        attributes["sent"],
+    )
     try:
         yield address
     finally:
@@ -177,7 +198,10 @@ def serve(folder: Path, **manners: object) -> Iterator[Served]:
 def write_sums(folder: Path) -> Path:
     """Write ``folder/SHA256SUMS`` over every file below it, as ``sha256sum`` does."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    ]
     sums = Path(folder) / "SHA256SUMS"
     sums.write_text("".join(lines), encoding="utf-8")
     return sums

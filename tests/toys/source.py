@@ -1,7 +1,8 @@
-"""A made-up published set in a made-up layout: an index, a zip and a tar of recordings by artist, and a single file.
+"""A made-up published set in a made-up layout: an index, a zip and a tar of recordings by artist, and a
+single file.
 
-``make_site(folder)`` writes what its publisher would serve; ``Toy`` is its adapter. ``python -m tests.toys.source download`` runs a stage
-that knows it.
+``make_site(folder)`` writes what its publisher would serve; ``Toy`` is its adapter. ``python -m
+tests.toys.source download`` runs a stage that knows it.
 """
 
 import csv
@@ -32,7 +33,9 @@ def sound(kind: str, seed: int) -> np.ndarray:
     t = np.arange(int(RATE * SECONDS)) / RATE
     f = 220 * 2 ** (rng.integers(0, 24) / 12)
     partials = ((1, 2.76, 5.4) if kind == "bell" else (1, 3, 5))[: 1 + int(RATE / 2 / f / 6)]
-    return 0.3 * sum(np.sin(2 * np.pi * f * r * t) / r for r in partials) / len(partials) + rng.normal(0, 1e-3, len(t))
+    return 0.3 * sum(np.sin(2 * np.pi * f * r * t) / r for r in partials) / len(partials) + rng.normal(
+        0, 1e-3, len(t)
+    )
 
 
 def recording(kind: str, artist: int, take: int) -> bytes:
@@ -44,7 +47,9 @@ def recording(kind: str, artist: int, take: int) -> bytes:
 def members(kind: str) -> dict[str, bytes]:
     """Two takes by each artist."""
     takes = [(artist, take) for artist in range(ARTISTS) for take in range(2)]
-    return {f"{kind}/artist{artist:02}/take {take}.wav": recording(kind, artist, take) for artist, take in takes}
+    return {
+        f"{kind}/artist{artist:02}/take {take}.wav": recording(kind, artist, take) for artist, take in takes
+    }
 
 
 def make_site(folder: Path) -> Path:
@@ -76,7 +81,9 @@ class Toy(Adapter):
         if self.site is None:
             return RemoteFile(name, f"{self.base}/{name}", 12345, "md5:" + "0" * 32, **more)
         data = (self.site / name).read_bytes()
-        return RemoteFile(name, f"{self.base}/{name}", len(data), f"md5:{hashlib.md5(data).hexdigest()}", **more)
+        return RemoteFile(
+            name, f"{self.base}/{name}", len(data), f"md5:{hashlib.md5(data).hexdigest()}", **more
+        )
 
     def index_files(self, domains):
         return [self._file("index.csv", folder="meta")]
@@ -84,12 +91,18 @@ class Toy(Adapter):
     def files(self, domains, limit_hours, seed, root):
         if not (root / "meta/index.csv").is_file():
             raise RetimbreError("the index is missing")
-        return [self._file(KINDS[domain], unpack=True, members=("*.wav",), folder="audio") for domain in domains]
+        return [
+            self._file(KINDS[domain], unpack=True, members=("*.wav",), folder="audio") for domain in domains
+        ]
 
     def tracks(self, root, domains):
         with open(root / "meta/index.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [Track(f"audio/{row['path']}", row["kind"], row["artist"]) for row in rows if row["kind"] in domains]
+        return [
+            Track(f"audio/{row['path']}", row["kind"], row["artist"])
+            for row in rows
+            if row["kind"] in domains
+        ]
 
 
 if __name__ == "__main__":

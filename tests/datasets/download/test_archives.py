@@ -1,4 +1,5 @@
-"""Unpacking: what a good archive gives, and that no archive whatever writes outside of its target or leaves half a folder."""
+"""Unpacking: what a good archive gives, and that no archive whatever writes outside of its target or leaves
+half a folder."""
 
 import io
 import os
@@ -52,7 +53,9 @@ def tar_info(name, kind, linkname="", **more):
 
 
 def tree(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def everything(folder):
@@ -64,7 +67,11 @@ def refused(archive, tmp_path, match):
     before = everything(tmp_path)
     with pytest.raises(RetimbreError, match=match) as refusal:
         unpack(archive, tmp_path / "out")
-    assert str(archive) in str(refusal.value) and str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
+    assert (
+        str(archive) in str(refusal.value)
+        and str(refusal.value).endswith(".")
+        and "\n" not in str(refusal.value)
+    )
     assert everything(tmp_path) == before
 
 
@@ -86,7 +93,13 @@ def test_the_name_does_not_matter_and_damage_does(tmp_path, kind):
     make_zip(path, GOOD) if kind == "zip" else make_tar(path, GOOD.items(), TARS[kind])
     assert unpack(path, tmp_path / "first") == sorted(GOOD)
     whole = path.read_bytes()
-    for length in (0, 3, len(whole) // 3, len(whole) // 2, len(whole) - 30 if kind != "tar" else len(whole) - 10_000):
+    for length in (
+        0,
+        3,
+        len(whole) // 3,
+        len(whole) // 2,
+        len(whole) - 30 if kind != "tar" else len(whole) - 10_000,
+    ):
         path.write_bytes(whole[: max(length, 0)])
         refused(path, tmp_path, "cannot be unpacked")
     path.write_bytes(b"<html>Too many requests</html>" * 50)
@@ -101,10 +114,32 @@ def test_a_damaged_header_in_the_middle_of_a_tar_is_not_its_end(tmp_path):
     refused(path, tmp_path, "a header is damaged")
 
 
-@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "..", "a\\..\\..\\x", "C:\\x", "c:/x", "\\\\server\\x", "a\nb", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/x",
+        "../x",
+        "a/../../x",
+        "..",
+        "a\\..\\..\\x",
+        "C:\\x",
+        "c:/x",
+        "\\\\server\\x",
+        "a\nb",
+        "\x1b[2J",
+    ],
+)
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
-    refused(make_zip(tmp_path / "x.zip", [("good.txt", b""), (name, b"evil")]), tmp_path, "would be written outside|has no usable name")
-    refused(make_tar(tmp_path / "x.tar", [("good.txt", b""), (name, b"evil")]), tmp_path, "would be written outside|has no usable name")
+    refused(
+        make_zip(tmp_path / "x.zip", [("good.txt", b""), (name, b"evil")]),
+        tmp_path,
+        "would be written outside|has no usable name",
+    )
+    refused(
+        make_tar(tmp_path / "x.tar", [("good.txt", b""), (name, b"evil")]),
+        tmp_path,
+        "would be written outside|has no usable name",
+    )
 
 
 def test_names_are_read_in_every_encoding(tmp_path):
@@ -134,20 +169,34 @@ def test_links_are_never_made(tmp_path):
         tar_info("stolen.txt", tarfile.LNKTYPE, "nowhere.txt"),
     ]
     unpack(make_tar(tmp_path / "x.tar", entries), tmp_path / "out")
-    assert tree(tmp_path / "out") == {"real.txt": b"real", "folder/planted.txt": b"through a link", "copy.txt": b"real"}
+    assert tree(tmp_path / "out") == {
+        "real.txt": b"real",
+        "folder/planted.txt": b"through a link",
+        "copy.txt": b"real",
+    }
     assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
     assert os.listdir(outside) == ["secret"]
-    refused(make_tar(tmp_path / "y.tar", [tar_info("x", tarfile.LNKTYPE, "../outside/secret")]), tmp_path, "would be written outside")
+    refused(
+        make_tar(tmp_path / "y.tar", [tar_info("x", tarfile.LNKTYPE, "../outside/secret")]),
+        tmp_path,
+        "would be written outside",
+    )
     link = zipfile.ZipInfo("folder")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    unpack(make_zip(tmp_path / "x.zip", [(link, "../outside"), ("folder/planted.txt", b"x")]), tmp_path / "out2")
+    unpack(
+        make_zip(tmp_path / "x.zip", [(link, "../outside"), ("folder/planted.txt", b"x")]), tmp_path / "out2"
+    )
     assert tree(tmp_path / "out2") == {"folder/planted.txt": b"x"}
     assert os.listdir(outside) == ["secret"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_devices_and_pipes_are_refused(tmp_path, kind):
-    refused(make_tar(tmp_path / "x.tar", [("a", b""), tar_info("dev", kind)]), tmp_path, "'dev' is a device or pipe")
+    refused(
+        make_tar(tmp_path / "x.tar", [("a", b""), tar_info("dev", kind)]),
+        tmp_path,
+        "'dev' is a device or pipe",
+    )
     fifo = zipfile.ZipInfo("pipe")
     fifo.create_system, fifo.external_attr = 3, (stat.S_IFIFO | 0o777) << 16
     refused(make_zip(tmp_path / "x.zip", [(fifo, b"")]), tmp_path, "'pipe' is a device or pipe")
@@ -165,14 +214,26 @@ def test_junk_of_operating_systems_is_left_out(tmp_path):
 
 
 def test_names_that_differ_in_case_only_are_refused_and_doubles_are_not(tmp_path):
-    refused(make_zip(tmp_path / "x.zip", {"A.wav": b"1", "a.wav": b"2"}), tmp_path, "'A.wav' and 'a.wav' differ in case only")
+    refused(
+        make_zip(tmp_path / "x.zip", {"A.wav": b"1", "a.wav": b"2"}),
+        tmp_path,
+        "'A.wav' and 'a.wav' differ in case only",
+    )
     unpack(make_tar(tmp_path / "x.tar", [("a", b"old"), ("a", b"new")]), tmp_path / "out")
     assert tree(tmp_path / "out") == {"a": b"new"}
 
 
 def test_a_file_that_is_also_a_folder_and_names_too_long_are_refused(tmp_path):
-    refused(make_tar(tmp_path / "x.tar", [("a", b"1"), ("a/b", b"2")]), tmp_path, "a member is a file and a folder")
-    refused(make_tar(tmp_path / "y.tar", [("a/b", b"1"), ("a", b"2")]), tmp_path, "a member is a file and a folder")
+    refused(
+        make_tar(tmp_path / "x.tar", [("a", b"1"), ("a/b", b"2")]),
+        tmp_path,
+        "a member is a file and a folder",
+    )
+    refused(
+        make_tar(tmp_path / "y.tar", [("a/b", b"1"), ("a", b"2")]),
+        tmp_path,
+        "a member is a file and a folder",
+    )
     refused(make_tar(tmp_path / "z.tar", [("n" * 300, b"1")]), tmp_path, "name of a member is too long")
 
 
@@ -224,10 +285,38 @@ def test_what_an_interrupted_unpacking_left_is_removed(tmp_path):
 
 # --- archives that nobody thought of ---
 
-PARTS = st.sampled_from(["a", "b", "A", "..", ".", "", "ü", "con", "x" * 200, "\\", "C:", "~", "\x00", "\udcff", "*", "a b", "-rf"])
+PARTS = st.sampled_from(
+    [
+        "a",
+        "b",
+        "A",
+        "..",
+        ".",
+        "",
+        "ü",
+        "con",
+        "x" * 200,
+        "\\",
+        "C:",
+        "~",
+        "\x00",
+        "\udcff",
+        "*",
+        "a b",
+        "-rf",
+    ]
+)
 NAMES = st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.text(max_size=12)
 KINDS = st.sampled_from(
-    [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE, b"Z"]
+    [
+        tarfile.REGTYPE,
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.DIRTYPE,
+        tarfile.FIFOTYPE,
+        tarfile.GNUTYPE_SPARSE,
+        b"Z",
+    ]
 )
 
 
@@ -261,7 +350,10 @@ def try_to_unpack(cell, data: bytes):
 
 
 @FUZZ
-@given(entries=st.lists(st.tuples(NAMES, KINDS, NAMES, st.binary(max_size=40)), max_size=6), mode=st.sampled_from(["w", "w:gz"]))
+@given(
+    entries=st.lists(st.tuples(NAMES, KINDS, NAMES, st.binary(max_size=40)), max_size=6),
+    mode=st.sampled_from(["w", "w:gz"]),
+)
 def test_hostile_tars(cell, entries, mode):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode, format=tarfile.GNU_FORMAT, errors="surrogatepass") as tar:
@@ -274,7 +366,14 @@ def test_hostile_tars(cell, entries, mode):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @FUZZ
-@given(entries=st.lists(st.tuples(NAMES, st.sampled_from([0, 0o100644, 0o120777, 0o040755, 0o010644]), st.binary(max_size=40)), max_size=6))
+@given(
+    entries=st.lists(
+        st.tuples(
+            NAMES, st.sampled_from([0, 0o100644, 0o120777, 0o040755, 0o010644]), st.binary(max_size=40)
+        ),
+        max_size=6,
+    )
+)
 def test_hostile_zips(cell, entries):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -307,7 +406,9 @@ PACKED = {kind: packed(kind) for kind in ("zip", *TARS)}
     cut=st.floats(0, 1) | st.none(),
     more=st.binary(max_size=30),
 )
-@example(kind="zip", changes=[(0.998046875, 1)], cut=None, more=b"")  # a directory that begins before the file does
+@example(
+    kind="zip", changes=[(0.998046875, 1)], cut=None, more=b""
+)  # a directory that begins before the file does
 def test_corrupted_archives(cell, kind, changes, cut, more):
     data = bytearray(PACKED[kind])
     for place, value in changes:
@@ -318,7 +419,10 @@ def test_corrupted_archives(cell, kind, changes, cut, more):
 
 
 @FUZZ
-@given(head=st.sampled_from([b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b""]), rest=st.binary(max_size=1500))
+@given(
+    head=st.sampled_from([b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b""]),
+    rest=st.binary(max_size=1500),
+)
 def test_noise(cell, head, rest):
     try_to_unpack(cell, head + rest)
 

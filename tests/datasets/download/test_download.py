@@ -66,7 +66,13 @@ def test_a_good_server_is_asked_once(site, get, tmp_path):
         dict(break_after=100_000, breaks=2, ranges=False),
         dict(break_after=100_000, breaks=2, etag=False),
         dict(break_after=100_000, etag=False, modified=True),
-        dict(errors=[(500, {}), (503, {"Retry-After": "0"}), (429, {"Retry-After": "Mon, 02 Jan 2023 03:04:05 GMT"})]),
+        dict(
+            errors=[
+                (500, {}),
+                (503, {"Retry-After": "0"}),
+                (429, {"Retry-After": "Mon, 02 Jan 2023 03:04:05 GMT"}),
+            ]
+        ),
         dict(silent=1),
         dict(break_after=100_000, breaks=1, shift_range=7),
     ],
@@ -95,12 +101,16 @@ def test_an_interrupted_run_is_continued(site, get, tmp_path, after):
     """What a killed run leaves: some bytes and the note about them."""
     with serve(site, break_after=max(after, 1)) as url:
         with pytest.raises(RetimbreError):
-            get(url, patience=Patience(attempts=1, first_wait_s=0.01)) if 0 < after < 300_000 else get(f"{url}/nowhere", patience=HASTE)
+            get(url, patience=Patience(attempts=1, first_wait_s=0.01)) if 0 < after < 300_000 else get(
+                f"{url}/nowhere", patience=HASTE
+            )
         part = tmp_path / "got" / "a.zip.part"
         if after in (0, 300_000):
             part.parent.mkdir(exist_ok=True)
             part.write_bytes(DATA[:after])
-            part.with_name("a.zip.part.json").write_text(json.dumps({"place": f"{url}/a.zip", "checksum": MD5, "if_range": ""}))
+            part.with_name("a.zip.part.json").write_text(
+                json.dumps({"place": f"{url}/a.zip", "checksum": MD5, "if_range": ""})
+            )
         assert part.stat().st_size == after
         url.manners.break_after = None
         url.asked.clear()
@@ -132,7 +142,10 @@ def test_bytes_of_before_that_do_not_fit_are_found_by_the_checksum(site, get, tm
 
 def test_a_wrong_checksum_is_named_and_the_file_kept_aside(site, get, tmp_path):
     with serve(site, wrong={"a.zip"}) as url:
-        with pytest.raises(RetimbreError, match=r"a.zip: what 127.0.0.1 sent has the md5 \w+, not \w+ \(kept as .*a.zip.bad\)"):
+        with pytest.raises(
+            RetimbreError,
+            match=r"a.zip: what 127.0.0.1 sent has the md5 \w+, not \w+ \(kept as .*a.zip.bad\)",
+        ):
             get(url)
         assert len(ranges(url)) == 1
     assert {path.name for path in (tmp_path / "got").iterdir()} == {"a.zip.bad"}
@@ -155,24 +168,35 @@ def test_the_next_location_is_tried(site, get, capsys):
 
 
 def test_other_sizes_than_published_are_refused_before_the_download(site, get):
-    with serve(site) as url, pytest.raises(RetimbreError, match="offers 300,000 bytes, but the file has 300,001"):
+    with (
+        serve(site) as url,
+        pytest.raises(RetimbreError, match="offers 300,000 bytes, but the file has 300,001"),
+    ):
         get(url, size=300_001)
 
 
 def test_404_and_machines_without_network_are_one_sentence(site, get, monkeypatch):
     with (
         serve(site) as url,
-        pytest.raises(RetimbreError, match="^a.zip: 127.0.0.1 answers 404 Not Found: try later or give dataset.archives.$"),
+        pytest.raises(
+            RetimbreError,
+            match="^a.zip: 127.0.0.1 answers 404 Not Found: try later or give dataset.archives.$",
+        ),
     ):
         get(f"{url}/nowhere")
-    with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1 .connection refused.: check the network or give dataset.archives.$"):
+    with pytest.raises(
+        RetimbreError,
+        match="cannot reach 127.0.0.1 .connection refused.: check the network or give dataset.archives.$",
+    ):
         get(url)
 
     def unknown(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(RetimbreError, match=r"cannot reach music.example \(its name does not resolve\): check the network"):
+    with pytest.raises(
+        RetimbreError, match=r"cannot reach music.example \(its name does not resolve\): check the network"
+    ):
         get("http://music.example")
 
 
@@ -203,7 +227,9 @@ def test_between_attempts_it_waits_as_long_as_the_server_says_else_longer_each_t
             waits.append(seconds)
             return False
 
-    with serve(site, errors=[(429, {"Retry-After": "77"}), (500, {}), (503, {}), (503, {"Retry-After": "soon"})]) as url:
+    with serve(
+        site, errors=[(429, {"Retry-After": "77"}), (500, {}), (503, {}), (503, {"Retry-After": "soon"})]
+    ) as url:
         downloads = Downloads(tmp_path / "got", 1, Patience())
         downloads.stop = Clock()
         downloads.fetch([Wanted("a.zip", (Location(f"{url}/a.zip", MD5),))])
@@ -238,10 +264,17 @@ def test_files_are_downloaded_at_the_same_time_up_to_the_limit(site, tmp_path):
 def test_one_failure_stops_the_others_and_they_can_be_continued(site, tmp_path):
     (site / "slow.bin").write_bytes(DATA)
     with serve(site, rate=400_000) as url:
-        slow, missing = Wanted("slow.bin", (Location(f"{url}/slow.bin"),)), Wanted("no.bin", (Location(f"{url}/no.bin"),))
+        slow, missing = (
+            Wanted("slow.bin", (Location(f"{url}/slow.bin"),)),
+            Wanted("no.bin", (Location(f"{url}/no.bin"),)),
+        )
         with pytest.raises(RetimbreError, match="no.bin: .*404"):
             Downloads(tmp_path / "got", 2, HASTE).fetch([slow, missing])
-        size = (tmp_path / "got/slow.bin.part").stat().st_size if (tmp_path / "got/slow.bin.part").exists() else 0
+        size = (
+            (tmp_path / "got/slow.bin.part").stat().st_size
+            if (tmp_path / "got/slow.bin.part").exists()
+            else 0
+        )
         assert size < len(DATA)
         time.sleep(0.1)
         url.manners.rate = None
@@ -257,7 +290,10 @@ def test_a_folder_or_mirror_is_looked_into_first(site, tmp_path, capsys, monkeyp
     file = RemoteFile("a.zip", "http://music.example/a.zip", 12345, "md5:" + "0" * 32)
     assert [location.place for location in archives(None).locations(file)] == [file.url]
     own = archives("site").locations(file)
-    assert [(x.place, x.local, x.checksum) for x in own] == [(str(site / "a.zip"), True, file.checksum), (file.url, False, file.checksum)]
+    assert [(x.place, x.local, x.checksum) for x in own] == [
+        (str(site / "a.zip"), True, file.checksum),
+        (file.url, False, file.checksum),
+    ]
     write_sums(site)
     sha = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
     own = archives(site.as_uri()).locations(file)
@@ -271,14 +307,19 @@ def test_a_folder_or_mirror_is_looked_into_first(site, tmp_path, capsys, monkeyp
     with serve(site) as url:
         first = archives(f"{url}/").locations(file)[0]
         assert (first.place, first.checksum) == (f"{url}/toy/a.zip", sha)
-        got = Downloads(tmp_path / "got", 2, HASTE).fetch([Wanted("a.zip", tuple(archives(url).locations(file)))])["a.zip"]
+        got = Downloads(tmp_path / "got", 2, HASTE).fetch(
+            [Wanted("a.zip", tuple(archives(url).locations(file)))]
+        )["a.zip"]
         assert got.path.read_bytes() == DATA
 
 
 def test_a_wrong_file_of_the_users_is_named_and_stays(site, tmp_path):
     file = RemoteFile("a.zip", "http://music.example/a.zip", checksum="md5:" + "0" * 32)
     wanted = Wanted("a.zip", tuple(archives(str(site)).locations(file)))
-    with pytest.raises(RetimbreError, match="site/a.zip has the md5 .*, not 0+: replace or remove it, or list it in a SHA256SUMS"):
+    with pytest.raises(
+        RetimbreError,
+        match="site/a.zip has the md5 .*, not 0+: replace or remove it, or list it in a SHA256SUMS",
+    ):
         Downloads(tmp_path / "got").fetch([wanted])
     assert (site / "a.zip").read_bytes() == DATA
 
@@ -295,11 +336,17 @@ def test_archives_that_are_not_there_and_damaged_sums_are_named(site, tmp_path, 
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(RetimbreError, match="dataset.archives: .*nowhere is not a folder"):
         archives("nowhere")
-    with pytest.raises(RetimbreError, match="dataset.archives: ~nobody-of-this-name/x leads nowhere .* give another path"):
+    with pytest.raises(
+        RetimbreError, match="dataset.archives: ~nobody-of-this-name/x leads nowhere .* give another path"
+    ):
         archives("~nobody-of-this-name/x")
-    with pytest.raises(RetimbreError, match="dataset.archives: ftp://host/x is no http, https or file address"):
+    with pytest.raises(
+        RetimbreError, match="dataset.archives: ftp://host/x is no http, https or file address"
+    ):
         archives("ftp://me:secret@host/x")
-    with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1 .* check the network and dataset.archives"):
+    with pytest.raises(
+        RetimbreError, match="cannot reach 127.0.0.1 .* check the network and dataset.archives"
+    ):
         archives("http://127.0.0.1:9")
     with pytest.raises(RetimbreError, match="x/SHA256SUMS line 2 is not a SHA-256 and a name"):
         parse_sums("# comment\nabc  file\n", "x/SHA256SUMS")
@@ -317,4 +364,7 @@ def test_a_long_wait_is_announced(site, tmp_path, capsys, monkeypatch):
     name = sorted(path.name for path in site.iterdir() if path.name != "SHA256SUMS")[0]
     with serve(site, errors=[(503, {})]) as url:
         Downloads(tmp_path / "kept", patience=HASTE).fetch([Wanted(name, (Location(f"{url}/{name}"),))])
-    assert f"{name}: 127.0.0.1 answers 503 Service Unavailable; another attempt in 0 s" in capsys.readouterr().out
+    assert (
+        f"{name}: 127.0.0.1 answers 503 Service Unavailable; another attempt in 0 s"
+        in capsys.readouterr().out
+    )

@@ -1,4 +1,5 @@
-"""Members of archives on servers of every kind, without the archives; hostile directories; a run that is killed."""
+"""Members of archives on servers of every kind, without the archives; hostile directories; a run that is
+killed."""
 
 import hashlib
 import io
@@ -116,7 +117,11 @@ def test_bad_manners_are_survived(site, get, manners):
         assert sum(url.sent.values()) < (site / "a.zip").stat().st_size / 4
 
 
-@pytest.mark.parametrize("manners", [dict(ranges=False), dict(ranges=False, length=False, etag=False), dict(shift_range=7)], ids=str)
+@pytest.mark.parametrize(
+    "manners",
+    [dict(ranges=False), dict(ranges=False, length=False, etag=False), dict(shift_range=7)],
+    ids=str,
+)
 def test_a_server_without_ranges_leads_to_the_whole_archive(site, get, manners, tmp_path, capsys):
     with serve(site, **manners) as url:
         assert get(url) is None
@@ -141,13 +146,19 @@ def test_other_places_are_tried_and_an_unreachable_one_is_named(site, get):
     with serve(site) as url:
         assert get(f"{url}/nowhere", more=[Location(f"{url}/a.zip")]) == EXPECTED
         assert get(url, size=123, more=[Location(f"{url}/a.zip")]) == EXPECTED
-        with pytest.raises(RetimbreError, match="a.zip: 127.0.0.1 answers 404.*: try later or give dataset.archives"):
+        with pytest.raises(
+            RetimbreError, match="a.zip: 127.0.0.1 answers 404.*: try later or give dataset.archives"
+        ):
             get(f"{url}/nowhere")
         with pytest.raises(RetimbreError, match="offers .* bytes, but the file has 123"):
             get(url, size=123)
-        with pytest.raises(RetimbreError, match="holds none of set/x: it is not the archive that was expected"):
+        with pytest.raises(
+            RetimbreError, match="holds none of set/x: it is not the archive that was expected"
+        ):
             get(url, members=["set/x"])
-    with pytest.raises(RetimbreError, match="cannot reach 127.0.0.1.*: check the network or give dataset.archives"):
+    with pytest.raises(
+        RetimbreError, match="cannot reach 127.0.0.1.*: check the network or give dataset.archives"
+    ):
         get(url, members=[NAMES[7]])
 
 
@@ -168,7 +179,10 @@ def test_an_archive_that_never_stays_the_same_is_given_up(site, get):
     def change(number, path):
         url.manners.version += "x"
 
-    with serve(site, before=change) as url, pytest.raises(RetimbreError, match="has ever other versions of the file"):
+    with (
+        serve(site, before=change) as url,
+        pytest.raises(RetimbreError, match="has ever other versions of the file"),
+    ):
         get(url)
 
 
@@ -181,10 +195,14 @@ def test_a_damaged_member_is_asked_for_again_and_then_named(site, get, tmp_path)
     with serve(site, etag=False) as url:
         with pytest.raises(RetimbreError, match="its member 'set/20.bin' is damaged"):
             get(url)
-        assert sorted(map(Path.read_bytes, finished(tmp_path / "files/a.zip.members"))) == sorted(CONTENT[name] for name in NAMES[3:5])
+        assert sorted(map(Path.read_bytes, finished(tmp_path / "files/a.zip.members"))) == sorted(
+            CONTENT[name] for name in NAMES[3:5]
+        )
         url.sent.clear()
         # The last of the two answers is right: the first was damaged on its way.
-        url.manners.before = lambda number, path: (site / "a.zip").write_bytes(whole if number >= first + 3 else damaged)
+        url.manners.before = lambda number, path: (site / "a.zip").write_bytes(
+            whole if number >= first + 3 else damaged
+        )
         first = len(url.asked)
         assert get(url) == EXPECTED
     assert sum(url.sent.values()) < 4 * SIZE
@@ -219,7 +237,10 @@ def test_zip64_stored_members_comments_and_streamed_archives(site, get):
         def write(self, data):
             return self.file.write(data)
 
-    with open(site / "a.zip", "wb") as file, zipfile.ZipFile(Unseekable(file), "w") as archive:  # sizes follow the members
+    with (
+        open(site / "a.zip", "wb") as file,
+        zipfile.ZipFile(Unseekable(file), "w") as archive,
+    ):  # sizes follow the members
         archive.comment = b"c" * 60_000
         for name, data in CONTENT.items():
             with archive.open(name, "w", force_zip64=True) as stream:
@@ -254,7 +275,10 @@ def hostile(**changes):
         (lambda a: a.writestr(hostile(filename="pipe", external_attr=0o010644 << 16), b""), "device or pipe"),
         (lambda a: (a.writestr("w/a", b"1"), a.writestr("w/A", b"2")), "differ in case only"),
         (lambda a: (a.writestr("w/a", b"1"), a.writestr("w/a/b", b"2")), "is a file and a folder"),
-        (lambda a: a.writestr("w/zeros", bytes(80_000_000), zipfile.ZIP_DEFLATED), "unpacks to more than 100 times its size"),
+        (
+            lambda a: a.writestr("w/zeros", bytes(80_000_000), zipfile.ZIP_DEFLATED),
+            "unpacks to more than 100 times its size",
+        ),
     ],
 )
 def test_hostile_archives_are_refused_before_members_are_asked_for(site, get, tmp_path, make, reason):
@@ -262,7 +286,10 @@ def test_hostile_archives_are_refused_before_members_are_asked_for(site, get, tm
         for name in NAMES:
             archive.writestr(name, CONTENT[name])
         make(archive)
-    with serve(site) as url, pytest.raises(RetimbreError, match=f"a.zip on 127.0.0.1 cannot be unpacked .*{reason}"):
+    with (
+        serve(site) as url,
+        pytest.raises(RetimbreError, match=f"a.zip on 127.0.0.1 cannot be unpacked .*{reason}"),
+    ):
         get(url, members=[*WANTED, "w/*", "W/*"])
     assert len(spans(url)) <= 3
     assert not (tmp_path / "files").exists()
@@ -305,7 +332,9 @@ START = PLAIN.index(b"PK\x01\x02")
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    changes=st.lists(st.tuples(st.integers(START, len(PLAIN) - 1), st.integers(0, 255)), min_size=1, max_size=8),
+    changes=st.lists(
+        st.tuples(st.integers(START, len(PLAIN) - 1), st.integers(0, 255)), min_size=1, max_size=8
+    ),
     cut=st.integers(0, 60) | st.just(0),
 )
 def test_fuzzed_directories_write_nothing_wrong(tmp_path, hostile_site, changes, cut):
@@ -347,12 +376,15 @@ def finished(kept: Path) -> list[Path]:
 
 def hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """MAESTRO in its layout, with more recordings, which a zip cannot make much smaller; and a folder to be the other domain."""
+    """MAESTRO in its layout, with more recordings, which a zip cannot make much smaller; and a folder to be
+    the other domain."""
     publisher = tmp_path_factory.mktemp("publisher")
     folder = publisher / "v3.0.0"
     folder.mkdir()
@@ -365,7 +397,13 @@ def published(tmp_path_factory):
     for number, name in enumerate(content):
         if name.endswith(".wav"):
             out = io.BytesIO()
-            soundfile.write(out, np.random.default_rng(number).normal(0, 0.1, round(2.2 * 44100)), 44100, format="WAV", subtype="PCM_16")
+            soundfile.write(
+                out,
+                np.random.default_rng(number).normal(0, 0.1, round(2.2 * 44100)),
+                44100,
+                format="WAV",
+                subtype="PCM_16",
+            )
             content[name] = out.getvalue()
     write(folder / "maestro-v3.0.0.zip", content)
     other = tmp_path_factory.mktemp("mine")
@@ -386,7 +424,11 @@ def project(tmp_path, monkeypatch, name: str, other: Path, **dataset: object) ->
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("RETIMBRE_DOWNLOADS", raising=False)
-    values = {"source": {"piano": "maestro", "guitar": "folder"}, "domains": ["piano", "guitar"], "folders": {"guitar": str(other)}}
+    values = {
+        "source": {"piano": "maestro", "guitar": "folder"},
+        "domains": ["piano", "guitar"],
+        "folders": {"guitar": str(other)},
+    }
     write_params(folder, **values, **dataset)
     return folder
 
@@ -413,7 +455,9 @@ def test_maestro_with_few_hours_is_the_same_from_few_bytes(piano, tmp_path, monk
     assert hashes(few / "data/raw") == hashes(whole / "data/raw")
     assert any(name.endswith(".midi") for name in hashes(few / "data/raw"))
     # From a local archive nothing is asked of anybody.
-    local = project(tmp_path, monkeypatch, "local", other, limit_hours=hours, archives=str(publisher / "v3.0.0"))
+    local = project(
+        tmp_path, monkeypatch, "local", other, limit_hours=hours, archives=str(publisher / "v3.0.0")
+    )
     download.main()
     assert hashes(local / "data/raw") == hashes(few / "data/raw")
 
@@ -444,7 +488,10 @@ def test_a_full_disk_is_named_before_members_are_asked_for(piano, tmp_path, monk
         project(tmp_path, monkeypatch, "p", other, limit_hours=32 / 3600)
         usage = store.shutil.disk_usage("/")
         monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage._replace(free=200_000))
-        with pytest.raises(RetimbreError, match="the chosen files of maestro need 0.0 GB: make room, lower dataset.limit_hours"):
+        with pytest.raises(
+            RetimbreError,
+            match="the chosen files of maestro need 0.0 GB: make room, lower dataset.limit_hours",
+        ):
             download.main()
         assert url.sent["/v3.0.0/maestro-v3.0.0.zip"] < 100_000
 
@@ -492,14 +539,22 @@ def test_fma_takes_clips_out_of_its_archive(tmp_path, monkeypatch):
     folder = tmp_path / "publisher"
     folder.mkdir()
     layout = layouts.build("fma", folder)
-    monkeypatch.setattr(fma.FmaSmall, "archive_sha1", hashlib.sha1((folder / "fma_small.zip").read_bytes()).hexdigest())
+    monkeypatch.setattr(
+        fma.FmaSmall, "archive_sha1", hashlib.sha1((folder / "fma_small.zip").read_bytes()).hexdigest()
+    )
     root = tmp_path / "root"
     with zipfile.ZipFile(folder / "fma_metadata.zip") as archive:
         archive.extractall(root)
     adapter = find("fma")
     (file,) = adapter.files(layout.domains, 100 / 3600, 1, root)
     with serve(folder) as url:
-        found = partial.fetch_members(file, [Location(f"{url}/fma_small.zip", file.checksum)], tmp_path / "files", HASTE, lambda size: None)
+        found = partial.fetch_members(
+            file,
+            [Location(f"{url}/fma_small.zip", file.checksum)],
+            tmp_path / "files",
+            HASTE,
+            lambda size: None,
+        )
         assert found is not None and len(found.paths) == len(file.members)
     with zipfile.ZipFile(folder / "fma_small.zip") as archive:
         assert all(path.read_bytes() == archive.read(name) for name, path in found.paths.items())

@@ -1,4 +1,5 @@
-"""Adapters and what preparation does with what they say: official splits, mistakes, sources that fetch for themselves."""
+"""Adapters and what preparation does with what they say: official splits, mistakes, sources that fetch for
+themselves."""
 
 import subprocess
 import sys
@@ -19,7 +20,14 @@ from tests.toys import ROOT
 class Recorder(Adapter):
     """Fetches for itself: one recording more at each call, as a playlist grows."""
 
-    name, title, homepage, licence, non_commercial, citation = "recorder", "Recorder", "https://x.example", "CC0", False, "Nobody, 2020."
+    name, title, homepage, licence, non_commercial, citation = (
+        "recorder",
+        "Recorder",
+        "https://x.example",
+        "CC0",
+        False,
+        "Nobody, 2020.",
+    )
     count = 8
 
     def __init__(self):
@@ -32,11 +40,18 @@ class Recorder(Adapter):
             (folder / domain).mkdir(exist_ok=True)
             for n in range(self.count):
                 if not (folder / domain / f"{n}.flac").exists():
-                    soundfile.write(folder / domain / f"{n}.flac", np.random.default_rng(n).normal(0, 0.1, (40000, 2)), 8000)
+                    soundfile.write(
+                        folder / domain / f"{n}.flac",
+                        np.random.default_rng(n).normal(0, 0.1, (40000, 2)),
+                        8000,
+                    )
 
     def tracks(self, root, domains):
         assert not (root / ".archive").exists(), "hidden files are the fetcher's own business"
-        return [Track(path.relative_to(root).as_posix(), path.parent.name, path.stem) for path in root.rglob("*.flac")]
+        return [
+            Track(path.relative_to(root).as_posix(), path.parent.name, path.stem)
+            for path in root.rglob("*.flac")
+        ]
 
 
 @pytest.fixture
@@ -46,7 +61,12 @@ def prepare(tmp_path, monkeypatch, dataset_params):
     def run(source, name="raw", domains=("jazz", "waltz"), **changes):
         out = tmp_path / name
         out.mkdir()
-        values = {"source": "folder", "folders": dict.fromkeys(domains, "x"), "domains": list(domains), "train_minutes": 0} | changes
+        values = {
+            "source": "folder",
+            "folders": dict.fromkeys(domains, "x"),
+            "domains": list(domains),
+            "train_minutes": 0,
+        } | changes
         recordings = Published(source, dataset_params(**values), 1, Machine(jobs=1)).prepare(out)
         write_manifest(out, recordings)
         return out, recordings
@@ -57,7 +77,9 @@ def prepare(tmp_path, monkeypatch, dataset_params):
 def test_what_a_source_fetches_for_itself_is_kept_and_shown(prepare, tmp_path):
     source = Recorder()
     out, recordings = prepare(source)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "downloads/recorder/fetched").rglob("*.flac")}
+    kept = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "downloads/recorder/fetched").rglob("*.flac")
+    }
     again, _ = prepare(source, "again")
     assert source.fetches == 2
     assert len(kept) == 16 and all(path.stat().st_mtime_ns == time for path, time in kept.items())
@@ -93,8 +115,20 @@ def test_mistakes_of_adapters_and_publishers_are_named(prepare):
 
         return Wrong()
 
-    with pytest.raises(RetimbreError, match="source recorder: 'p' is in the splits test and train|'p' is in the splits train and test"):
-        prepare(of(*(Track(f"{d}/{n}.flac", d, "p", s) for d in ("jazz", "waltz") for n, s in enumerate(["test", "train"]))), "a")
+    with pytest.raises(
+        RetimbreError,
+        match="source recorder: 'p' is in the splits test and train|'p' is in the splits train and test",
+    ):
+        prepare(
+            of(
+                *(
+                    Track(f"{d}/{n}.flac", d, "p", s)
+                    for d in ("jazz", "waltz")
+                    for n, s in enumerate(["test", "train"])
+                )
+            ),
+            "a",
+        )
     with pytest.raises(RetimbreError, match="source recorder has no recordings of waltz"):
         prepare(of(Track("jazz/1.flac", "jazz", "p")), "b")
     for name, track in (
@@ -134,5 +168,7 @@ def test_nothing_is_imported_or_asked_before_a_source_is_used():
         "for name in catalogue.SOURCES: catalogue.find(name)\n"
         "print([n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": "src"})
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": "src"}
+    )
     assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["[]", "[]"]), done.stderr

@@ -1,4 +1,5 @@
-"""Packed shards: what is written is read back, in any sharding; half-written and damaged folders are refused."""
+"""Packed shards: what is written is read back, in any sharding; half-written and damaged folders are
+refused."""
 
 import numpy as np
 import pytest
@@ -16,18 +17,27 @@ from retimbre.datasets.packed.format import (
 from retimbre.errors import RetimbreError
 
 CONFIG = dict(
-    sample_rate=16000, hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7, cqt_bins=6, cqt_bins_per_octave=12, stft_n_fft=16,
+    sample_rate=16000, hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7, cqt_bins=6,
+    cqt_bins_per_octave=12, stft_n_fft=16,
     mel_bins=4, range_db=60,
 )  # fmt: skip
 BINS = {"cqt": 6, "mel": 4, "stft": 9}
 excerpts = st.lists(
-    st.tuples(st.sampled_from(["piano", "guitar"]), st.sampled_from(["train", "test"]), st.integers(1, 400)), min_size=1, max_size=20
+    st.tuples(st.sampled_from(["piano", "guitar"]), st.sampled_from(["train", "test"]), st.integers(1, 400)),
+    min_size=1,
+    max_size=20,
 )
-anywhere = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+anywhere = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @anywhere
-@given(rows=excerpts, shard_mb=st.sampled_from([0.0005, 0.001, 1]), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+@given(
+    rows=excerpts,
+    shard_mb=st.sampled_from([0.0005, 0.001, 1]),
+    cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
 def test_audio_round_trip(tmp_path, rows, shard_mb, cut):
     rng = np.random.default_rng(0)
     written = [rng.integers(-32768, 32768, length).astype(np.int16) for *_, length in rows]
@@ -38,7 +48,12 @@ def test_audio_round_trip(tmp_path, rows, shard_mb, cut):
     assert audio.config == {"sample_rate": 16000, "rms": 0.1}
     assert len({e.id for e in audio.index}) == len(rows)
     for number, (e, row, samples) in enumerate(zip(audio.index, rows, written, strict=True)):
-        assert (e.domain, e.split, e.length, e.piece, e.performance, e.gain_db) == (*row, f"piece, {number}", "1", 1.5)
+        assert (e.domain, e.split, e.length, e.piece, e.performance, e.gain_db) == (
+            *row,
+            f"piece, {number}",
+            "1",
+            1.5,
+        )
         start, stop = sorted(int(c * e.length) for c in cut)
         assert np.array_equal(audio.read(e), samples / np.float32(32768))
         assert np.array_equal(audio.read(e, start, stop), samples[start:stop] / np.float32(32768))
@@ -52,7 +67,9 @@ def test_audio_round_trip(tmp_path, rows, shard_mb, cut):
 @given(rows=excerpts, shard_mb=st.sampled_from([0.003, 1]))
 def test_features_round_trip(tmp_path, rows, shard_mb):
     rng = np.random.default_rng(0)
-    written = [{name: rng.normal(-40, 9, (t, f)).astype(np.float16) for name, f in BINS.items()} for *_, t in rows]
+    written = [
+        {name: rng.normal(-40, 9, (t, f)).astype(np.float16) for name, f in BINS.items()} for *_, t in rows
+    ]
     with FeatureWriter(tmp_path / "features", CONFIG, shard_mb) as writer:
         for number, ((domain, split, length), blocks) in enumerate(zip(rows, written, strict=True)):
             writer.add(Excerpt(f"x{number}", domain, split, "p", "", 0, 0, length), blocks)
@@ -62,7 +79,9 @@ def test_features_round_trip(tmp_path, rows, shard_mb):
     for e, blocks in zip(features.index, written, strict=True):
         for name, block in blocks.items():
             assert np.array_equal(features.read(e, representation=name), block)
-            assert np.array_equal(features.read(e, e.length // 2, representation=name), block[e.length // 2 :])
+            assert np.array_equal(
+                features.read(e, e.length // 2, representation=name), block[e.length // 2 :]
+            )
 
 
 def write_two(folder):

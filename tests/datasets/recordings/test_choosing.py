@@ -8,7 +8,9 @@ from retimbre.datasets.recordings.choosing import assign_splits, held_out, subse
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.errors import RetimbreError
 
-PIECES = st.dictionaries(st.text(min_size=1, max_size=5), st.sets(st.sampled_from("ab"), min_size=1), min_size=1, max_size=30)
+PIECES = st.dictionaries(
+    st.text(min_size=1, max_size=5), st.sets(st.sampled_from("ab"), min_size=1), min_size=1, max_size=30
+)
 OFFICIAL = st.sampled_from(["", "", *SPLITS])
 
 
@@ -50,7 +52,10 @@ def test_an_official_split_stays_and_a_missing_one_is_taken_from_training():
 
 
 def test_two_pieces_cannot_fill_three_splits():
-    with pytest.raises(RetimbreError, match="here: a has 2 separate recordings, but training, validation and test need different ones"):
+    with pytest.raises(
+        RetimbreError,
+        match="here: a has 2 separate recordings, but training, validation and test need different ones",
+    ):
         splits_of({"x": {"a"}, "y": {"a"}})
 
 
@@ -58,7 +63,11 @@ def length(rows, chosen, split=None):
     return sum(seconds for piece, name, seconds in rows if piece in chosen and split in (None, name))
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.floats(1, 600)), min_size=1, max_size=80), st.floats(0.01, 3), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.floats(1, 600)), min_size=1, max_size=80),
+    st.floats(0.01, 3),
+    st.integers(0, 9),
+)
 def test_a_subset_keeps_the_hours_and_every_split(lengths, hours, seed):
     rows = [(f"p{n}", SPLITS[n % 3], seconds) for n, seconds in lengths]
     chosen = subset(rows, hours, seed)
@@ -66,15 +75,21 @@ def test_a_subset_keeps_the_hours_and_every_split(lengths, hours, seed):
     splits = {split for _, split, _ in rows}
     assert {split for piece, split, _ in rows if piece in chosen} == splits
     for split in splits:
-        share = length(rows, {piece for piece, _, _ in rows}, split) / length(rows, {piece for piece, _, _ in rows})
+        share = length(rows, {piece for piece, _, _ in rows}, split) / length(
+            rows, {piece for piece, _, _ in rows}
+        )
         taken = {piece for piece, name, _ in rows if name == split and piece in chosen}
         assert (
-            length(rows, chosen, split) <= share * hours * 3600 * 1.000001 or len(taken) == 1 or len(chosen) == len({p for p, _, _ in rows})
+            length(rows, chosen, split) <= share * hours * 3600 * 1.000001
+            or len(taken) == 1
+            or len(chosen) == len({p for p, _, _ in rows})
         )
 
 
 def test_a_subset_keeps_the_proportions_and_depends_on_the_seed():
-    rows = [(f"p{n}", "test" if n % 5 == 0 else "validation" if n % 5 == 1 else "train", 60.0) for n in range(600)]
+    rows = [
+        (f"p{n}", "test" if n % 5 == 0 else "validation" if n % 5 == 1 else "train", 60.0) for n in range(600)
+    ]
     chosen = subset(rows, 2.0, 1)
     assert [length(rows, chosen, split) for split in SPLITS] == [72 * 60, 24 * 60, 24 * 60]
     assert chosen != subset(rows, 2.0, 2)
@@ -88,15 +103,25 @@ def stretch(name, seconds, start=0.0, split="test"):
 
 def test_short_clips_are_held_out_whole_when_allowed():
     clips = [stretch("a", 3.0, 5.0), stretch("b", 0.5), stretch("c", 20.0)]
-    with pytest.raises(RetimbreError, match=r"3 file\(s\) kept for test hold 2 excerpts of 8 s, but dataset.test_pieces asks for 3"):
+    with pytest.raises(
+        RetimbreError,
+        match=r"3 file\(s\) kept for test hold 2 excerpts of 8 s, but dataset.test_pieces asks for 3",
+    ):
         held_out(clips, "test", 3, 8.0, "here")
     chosen = held_out(clips, "test", 3, 8.0, "here", shortest_s=1.5)
-    assert [(c.path, c.start_s, c.duration_s) for _, c in chosen] == [("a", 5.0, 3.0), ("c", 1.0, 8.0), ("c", 11.0, 8.0)]
+    assert [(c.path, c.start_s, c.duration_s) for _, c in chosen] == [
+        ("a", 5.0, 3.0),
+        ("c", 1.0, 8.0),
+        ("c", 11.0, 8.0),
+    ]
 
 
 def test_training_stops_at_the_minutes_within_a_file():
     files = [stretch(name, 20.0, start, "train") for name, start in (("a", 0.0), ("b", 3.0), ("c", 0.0))]
-    assert [(s.path, s.start_s, s.duration_s) for _, s in training(files, 0.5, "here")] == [("a", 0.0, 20.0), ("b", 3.0, 10.0)]
+    assert [(s.path, s.start_s, s.duration_s) for _, s in training(files, 0.5, "here")] == [
+        ("a", 0.0, 20.0),
+        ("b", 3.0, 10.0),
+    ]
     assert len(training(files, 0, "here")) == 3
     with pytest.raises(RetimbreError, match="here: 6.0 s to train on .*: raise dataset.train_minutes"):
         training(files, 0.1, "here", "raise dataset.limit_hours")

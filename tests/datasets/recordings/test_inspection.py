@@ -21,7 +21,9 @@ def tone(midi, seconds=4.0, harmonics=6, gain=0.1, rate=RATE):
 
 
 def tune(seed, low, high, notes=8, gain=0.1):
-    return np.concatenate([tone(m, 0.5, gain=gain) for m in np.random.default_rng(seed).integers(low, high + 1, notes)])
+    return np.concatenate(
+        [tone(m, 0.5, gain=gain) for m in np.random.default_rng(seed).integers(low, high + 1, notes)]
+    )
 
 
 class Raw:
@@ -34,7 +36,9 @@ class Raw:
         path = f"{split}/{domain}/{piece}.{suffix}"
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(self.folder / path, audio, rate, subtype=subtype)
-        self.rows.append(Recording(path, domain, piece, split, "", 0.0, len(audio) / rate, rate, "test", "CC0"))
+        self.rows.append(
+            Recording(path, domain, piece, split, "", 0.0, len(audio) / rate, rate, "test", "CC0")
+        )
         return path
 
     def inspect(self):
@@ -61,7 +65,11 @@ def test_level_hours_silence_and_rates(raw):
     (row,) = raw.inspect().summaries
     assert row.level_db == pytest.approx(-20, abs=0.2)  # of the sounding part alone
     assert row.silent_share == pytest.approx(0.25, abs=0.01)
-    assert row.hours == pytest.approx(4 / 3600) and row.sample_rates_hz == [RATE] and row.recordings == row.pieces == 1
+    assert (
+        row.hours == pytest.approx(4 / 3600)
+        and row.sample_rates_hz == [RATE]
+        and row.recordings == row.pieces == 1
+    )
 
 
 def test_nothing_but_silence_has_no_level_and_no_pitch(raw):
@@ -126,7 +134,9 @@ def test_long_recordings_are_measured_in_pieces(raw, monkeypatch):
     whole = raw.inspect().summaries[0]
     monkeypatch.setattr(inspection, "PIECE_S", 64 * inspection.HOP / RATE)
     parts = inspect(raw.folder).summaries[0]
-    assert parts.level_db == pytest.approx(whole.level_db, abs=0.01) and parts.pitch_median == whole.pitch_median
+    assert (
+        parts.level_db == pytest.approx(whole.level_db, abs=0.01) and parts.pitch_median == whole.pitch_median
+    )
 
 
 def test_no_manifest_is_said_in_a_sentence(tmp_path):

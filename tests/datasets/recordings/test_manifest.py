@@ -7,7 +7,9 @@ import pytest
 from retimbre.datasets.recordings.manifest import Recording, read_manifest, write_manifest
 from retimbre.errors import RetimbreError
 
-ROW = Recording("train/piano/a.flac", "piano", "a", "train", "", 0.0, 1.25, 48000, "font, program 0", "free", "midi/a.mid")
+ROW = Recording(
+    "train/piano/a.flac", "piano", "a", "train", "", 0.0, 1.25, 48000, "font, program 0", "free", "midi/a.mid"
+)
 
 
 def changed(**values):
@@ -26,8 +28,14 @@ def test_round_trip_in_a_fixed_order(tmp_path):
     assert set(read_manifest(tmp_path)) == set(rows)
     write_manifest(tmp_path, [*rows[2::-1], rows[3]])
     assert (tmp_path / "manifest.csv").read_bytes() == first
-    assert [r.domain for r in read_manifest(tmp_path) if r.split == "train"] == ["piano", "guitar"]  # A and B, as they came
-    assert first.splitlines()[0] == b"path,domain,piece,split,performance,start_s,duration_s,sample_rate,source,licence,midi"
+    assert [r.domain for r in read_manifest(tmp_path) if r.split == "train"] == [
+        "piano",
+        "guitar",
+    ]  # A and B, as they came
+    assert (
+        first.splitlines()[0]
+        == b"path,domain,piece,split,performance,start_s,duration_s,sample_rate,source,licence,midi"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def rng():
 
 def test_deviations_have_the_stated_spread():
     played = performance.perform(SCALE, 0, 120, rng())
-    late = np.array([note.start_s for note in played[1:]]) - np.array([note.onset * 0.5 for note in SCALE[1:]])
+    late = np.array([note.start_s for note in played[1:]]) - np.array(
+        [note.onset * 0.5 for note in SCALE[1:]]
+    )
     velocities = np.array([note.velocity for note in played])
     assert np.std(late) == pytest.approx(0.006, rel=0.15)
     assert np.mean(velocities) == pytest.approx(80, abs=1.5)
@@ -53,7 +55,12 @@ def test_tempo_of_chorales_and_tunes():
 
 
 def test_excerpt_keeps_what_sounds_within_it():
-    notes = [PlayedNote(0, 1, 60, 80), PlayedNote(0.5, 2.5, 62, 80), PlayedNote(3, 4, 64, 80), PlayedNote(5, 6, 65, 80)]
+    notes = [
+        PlayedNote(0, 1, 60, 80),
+        PlayedNote(0.5, 2.5, 62, 80),
+        PlayedNote(3, 4, 64, 80),
+        PlayedNote(5, 6, 65, 80),
+    ]
     inside = performance.excerpt(notes, 2, 1.5)
     assert inside == [PlayedNote(0, 0.5, 62, 80), PlayedNote(1, 1.5, 64, 80)]
 

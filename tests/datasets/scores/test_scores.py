@@ -21,7 +21,10 @@ def tune():
 
 def test_a_chorale_has_four_parts_with_the_soprano_first(chorale):
     assert {note.part for note in chorale.notes} == {0, 1, 2, 3}
-    mean = [sum(n.pitch for n in chorale.notes if n.part == p) / sum(n.part == p for n in chorale.notes) for p in range(4)]
+    mean = [
+        sum(n.pitch for n in chorale.notes if n.part == p) / sum(n.part == p for n in chorale.notes)
+        for p in range(4)
+    ]
     assert mean == sorted(mean, reverse=True)
     assert chorale.notes[0].onset == 0
     assert all(note.length > 0 for note in chorale.notes)
@@ -48,7 +51,9 @@ def test_the_known_amounts_of_the_corpus():
 
 
 note_lists = st.lists(
-    st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(50, 75), st.integers(0, 3)), min_size=1, max_size=40
+    st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(50, 75), st.integers(0, 3)),
+    min_size=1,
+    max_size=40,
 ).map(lambda rows: sorted(Note(on / 2, length / 2, pitch, part) for on, length, pitch, part in rows))
 
 
@@ -67,7 +72,10 @@ def test_transposition_puts_all_notes_into_the_range_or_says_no(notes, lowest, w
         assert not fits
     else:
         assert all(lowest <= pitch + shift <= lowest + width for pitch in pitches)
-        assert not any(all(lowest <= p + k <= lowest + width for p in pitches) for k in range(-abs(shift) + 1, abs(shift)))
+        assert not any(
+            all(lowest <= p + k <= lowest + width for p in pitches)
+            for k in range(-abs(shift) + 1, abs(shift))
+        )
 
 
 @pytest.mark.parametrize("domains", [2, 3, 5])
@@ -82,4 +90,11 @@ def test_split_shares(domains):
 def test_splits_are_fixed_for_good():
     """Published figures are for these splits: another hash would move test tunes into training."""
     drawn = [scores.split_of((i, 2, -2, 0, 1, -1, 3), 2) for i in range(6)]
-    assert drawn == [("validation", None), ("train", 0), ("train", 1), ("train", 1), ("validation", None), ("train", 0)]
+    assert drawn == [
+        ("validation", None),
+        ("train", 0),
+        ("train", 1),
+        ("train", 1),
+        ("validation", None),
+        ("train", 0),
+    ]

@@ -19,10 +19,13 @@ def write(path, seconds, rate=8000, channels=1):
 
 @pytest.fixture
 def music(tmp_path):
-    """Two folders of eight recordings of 6 s in several formats, rates and depths, and things that are no recordings."""
+    """Two folders of eight recordings of 6 s in several formats, rates and depths, and things that are no
+    recordings."""
     for domain in ("flute", "harp"):
         folder = tmp_path / "my music" / domain
-        for number, name in enumerate(["a.wav", "b.flac", "sub/c.ogg", "d.MP3", "e.aiff", "Ärger, laut.wav", "sub/deep/g.wav", "h.wav"]):
+        for number, name in enumerate(
+            ["a.wav", "b.flac", "sub/c.ogg", "d.MP3", "e.aiff", "Ärger, laut.wav", "sub/deep/g.wav", "h.wav"]
+        ):
             write(folder / name, 6, rate=[8000, 16000, 44100][number % 3], channels=1 + number % 2)
         (folder / "cover.jpg").write_bytes(b"picture")
         (folder / "._a.wav").write_bytes(b"a file that macOS leaves behind")
@@ -32,14 +35,23 @@ def music(tmp_path):
 @pytest.fixture
 def folders(music, dataset_params):
     def make(jobs=1, **changes):
-        values = dict(source="folder", domains=["flute", "harp"], folders={d: str(music / d) for d in ("flute", "harp")}, train_minutes=0)
+        values = dict(
+            source="folder",
+            domains=["flute", "harp"],
+            folders={d: str(music / d) for d in ("flute", "harp")},
+            train_minutes=0,
+        )
         return make_source(dataset_params(**(values | changes)), 1, Machine(jobs=jobs))
 
     return make
 
 
 def seconds(recordings, **properties):
-    return sum(r.duration_s for r in recordings if all(getattr(r, name) == value for name, value in properties.items()))
+    return sum(
+        r.duration_s
+        for r in recordings
+        if all(getattr(r, name) == value for name, value in properties.items())
+    )
 
 
 def test_every_format_is_taken_and_every_file_is_in_one_split(folders, tmp_path):
@@ -47,7 +59,9 @@ def test_every_format_is_taken_and_every_file_is_in_one_split(folders, tmp_path)
     write_manifest(tmp_path / "raw", recordings)
     for domain in ("flute", "harp"):
         own = [r for r in recordings if r.domain == domain]
-        splits = {split: {r.path for r in own if r.split == split} for split in ("train", "validation", "test")}
+        splits = {
+            split: {r.path for r in own if r.split == split} for split in ("train", "validation", "test")
+        }
         assert all(splits.values())
         assert sum(map(len, splits.values())) == len(set.union(*splits.values()))
         assert len([r for r in own if r.split == "test"]) == 2
@@ -88,7 +102,9 @@ def test_missing_empty_and_nested_folders_are_refused(folders, music, tmp_path):
         folders(folders={"flute": str(music / "flute"), "harp": str(tmp_path / "nowhere")})
     (tmp_path / "empty").mkdir()
     with pytest.raises(RetimbreError, match="empty holds no recordings"):
-        folders(folders={"flute": str(tmp_path / "empty"), "harp": str(music / "harp")}).prepare(tmp_path / "raw")
+        folders(folders={"flute": str(tmp_path / "empty"), "harp": str(music / "harp")}).prepare(
+            tmp_path / "raw"
+        )
     with pytest.raises(RetimbreError, match="within flute's"):
         folders(folders={"flute": str(music), "harp": str(music / "harp")})
 
@@ -112,7 +128,9 @@ def test_unusable_files_are_named_and_counted(folders, music, tmp_path, capsys):
 def test_all_folders_are_looked_at_before_a_file_is_decoded(folders, music, monkeypatch):
     for path in (music / "harp").rglob("*.*"):
         path.unlink()
-    monkeypatch.setattr("retimbre.datasets.recordings.checking.check", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        "retimbre.datasets.recordings.checking.check", lambda *_, **__: pytest.fail("decoded")
+    )
     with pytest.raises(RetimbreError, match="dataset.folders.harp: .* holds no recordings"):
         folders().prepare(music / "raw")
 
@@ -152,7 +170,9 @@ def test_too_few_files_and_too_little_material_are_refused_with_the_numbers(data
         write(tmp_path / domain / "c.wav", 6)
     with pytest.raises(RetimbreError, match=r"6.0 s to train on \(1 file\(s\)\).*10 s"):
         make_source(dataset_params(**values), 0, Machine()).prepare(tmp_path / "raw")
-    with pytest.raises(RetimbreError, match=r"1 file\(s\) kept for test hold 3 excerpts of 2 s.*test_pieces asks for 9"):
+    with pytest.raises(
+        RetimbreError, match=r"1 file\(s\) kept for test hold 3 excerpts of 2 s.*test_pieces asks for 9"
+    ):
         make_source(dataset_params(**values, test_pieces=9), 0, Machine()).prepare(tmp_path / "raw")
 
 

@@ -16,7 +16,11 @@ from retimbre.section import Machine
 
 
 def hashes(folder):
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def of(raw, **properties):
@@ -78,9 +82,13 @@ def agreement(one, two, most=30):
 
 def test_pairs_share_midi_and_length_and_their_onsets_coincide(tiny_raw):
     sums = {"instruments": 0, "piano": 0, "guitar": 0}
-    for first in of(tiny_raw, domain="piano", split="test") + of(tiny_raw, domain="piano", split="validation"):
+    for first in of(tiny_raw, domain="piano", split="test") + of(
+        tiny_raw, domain="piano", split="validation"
+    ):
         key = (first.piece, first.performance)
-        second = next(r for r in of(tiny_raw, domain="guitar", split=first.split) if (r.piece, r.performance) == key)
+        second = next(
+            r for r in of(tiny_raw, domain="guitar", split=first.split) if (r.piece, r.performance) == key
+        )
         assert first.midi == second.midi
         one, two = (soundfile.read(tiny_raw.folder / r.path)[0] for r in (first, second))
         assert len(one) == len(two) == 2 * 48000
@@ -91,7 +99,9 @@ def test_pairs_share_midi_and_length_and_their_onsets_coincide(tiny_raw):
         sums["piano"] += agreement(flux(one), onsets)
         sums["guitar"] += agreement(flux(two), onsets)
     lags = {name: int(np.argmax(total)) - 30 for name, total in sums.items()}
-    assert all(abs(lag) <= 5 for lag in lags.values()), lags  # 25 ms, of 150 tried: the guitar's attack is 15 ms slower
+    assert all(abs(lag) <= 5 for lag in lags.values()), (
+        lags
+    )  # 25 ms, of 150 tried: the guitar's attack is 15 ms slower
 
 
 def test_an_excerpt_begins_with_an_onset(tiny_raw):
@@ -102,23 +112,35 @@ def test_an_excerpt_begins_with_an_onset(tiny_raw):
 
 def test_the_second_performance_has_the_same_notes_at_slightly_other_times(tiny_raw):
     for row in of(tiny_raw, domain="piano", split="test", performance="2"):
-        first = next(r for r in of(tiny_raw, domain="piano", split="test", performance="1") if r.piece == row.piece)
+        first = next(
+            r for r in of(tiny_raw, domain="piano", split="test", performance="1") if r.piece == row.piece
+        )
         one, two = (read_midi(tiny_raw.folder / r.midi) for r in (first, row))
         pitches = [sorted(n.pitch for n in notes if 0.06 < n.start_s < 1.9) for notes in (one, two)]
         assert abs(len(pitches[0]) - len(pitches[1])) <= 2
         assert set(pitches[0]) & set(pitches[1])
         assert [n.velocity for n in one] != [n.velocity for n in two]
-        assert soundfile.read(tiny_raw.folder / row.path)[0].tolist() != soundfile.read(tiny_raw.folder / first.path)[0].tolist()
+        assert (
+            soundfile.read(tiny_raw.folder / row.path)[0].tolist()
+            != soundfile.read(tiny_raw.folder / first.path)[0].tolist()
+        )
 
 
-def test_paired_training_plays_every_piece_on_all_domains_at_the_same_samples(tmp_path, dataset_params, tiny_raw):
+def test_paired_training_plays_every_piece_on_all_domains_at_the_same_samples(
+    tmp_path, dataset_params, tiny_raw
+):
     recordings = make_source(dataset_params(paired_training=True), 3, Machine(jobs=1)).prepare(tmp_path)
-    train = {domain: [r for r in recordings if (r.split, r.domain) == ("train", domain)] for domain in ("piano", "guitar")}
+    train = {
+        domain: [r for r in recordings if (r.split, r.domain) == ("train", domain)]
+        for domain in ("piano", "guitar")
+    }
     assert [(r.piece, r.performance, r.midi, r.duration_s) for r in train["piano"]] == [
         (r.piece, r.performance, r.midi, r.duration_s) for r in train["guitar"]
     ]
     assert {r.performance for r in train["piano"]} == {"1"}
-    assert 30 - 2 * 4 < sum(r.duration_s for r in train["piano"]) <= 30  # as many minutes per domain as without pairs
+    assert (
+        30 - 2 * 4 < sum(r.duration_s for r in train["piano"]) <= 30
+    )  # as many minutes per domain as without pairs
     total = 0
     for first, second in zip(train["piano"], train["guitar"], strict=True):
         one, two = (soundfile.read(tmp_path / r.path)[0] for r in (first, second))
@@ -138,13 +160,17 @@ def test_all_notes_are_in_the_common_range(tiny_raw):
 def test_output_does_not_depend_on_the_number_of_processes(tmp_path, dataset_params):
     params = dataset_params(polyphonic_share=0.0, train_minutes=0.2, test_pieces=1)
     one, two = tmp_path / "one", tmp_path / "two"
-    assert make_source(params, 3, Machine(jobs=1)).prepare(one) == make_source(params, 3, Machine(jobs=2)).prepare(two)
+    assert make_source(params, 3, Machine(jobs=1)).prepare(one) == make_source(
+        params, 3, Machine(jobs=2)
+    ).prepare(two)
     assert hashes(one) == hashes(two)
     assert len(hashes(one)) >= 12
 
 
 def test_single_line_instruments_get_top_lines_in_their_common_range(dataset_params):
-    source = make_source(dataset_params(domains=["violin", "flute"], train_minutes=0.2, test_pieces=1), 3, Machine(jobs=1))
+    source = make_source(
+        dataset_params(domains=["violin", "flute"], train_minutes=0.2, test_pieces=1), 3, Machine(jobs=1)
+    )
     for piece in source.plan():
         assert {note.part for note in piece.notes} == {0}
         assert all(60 <= note.pitch + piece.shift <= 80 for note in piece.notes)

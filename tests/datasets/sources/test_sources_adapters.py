@@ -1,4 +1,5 @@
-"""The adapters by themselves: what they list of small copies of the sets, what they refuse, and what they know without any."""
+"""The adapters by themselves: what they list of small copies of the sets, what they refuse, and what they
+know without any."""
 
 import hashlib
 import io
@@ -39,7 +40,8 @@ def place(files: list[RemoteFile], source: Path, root: Path) -> None:
 
 @pytest.fixture
 def placed(tmp_path, monkeypatch):
-    """``placed(name, domains, limit_hours)``: the adapter, its layout and the folder with its unpacked files."""
+    """``placed(name, domains, limit_hours)``: the adapter, its layout and the folder with its unpacked
+    files."""
 
     def get(name: str, domains: tuple[str, ...] | None = None, limit_hours: float = 0.0):
         source, root = tmp_path / "archives", tmp_path / "root"
@@ -86,7 +88,9 @@ def test_maestro_with_few_hours_unpacks_few_recordings_with_their_midi(placed):
 def test_a_missing_file_is_named(placed):
     adapter, layout, root = placed("irmas")
     (root / "IRMAS-TrainingData/cla/004__[cla][nod][cla]0242__2.wav").unlink()
-    with pytest.raises(RetimbreError, match=r"irmas: 1 of 60 files .* the first is .*004__\[cla\]\[nod\]\[cla\]0242__2.wav"):
+    with pytest.raises(
+        RetimbreError, match=r"irmas: 1 of 60 files .* the first is .*004__\[cla\]\[nod\]\[cla\]0242__2.wav"
+    ):
         adapter.tracks(root, layout.domains)
 
 
@@ -112,7 +116,10 @@ def test_an_index_that_is_a_zip_file_is_read_and_left_alone(placed):
     assert path.read_bytes() == packed.getvalue()
     for content in ("[]", '{"tracks": {}}', '{"tracks": {"x": {"audio": 3}}}'):
         path.write_text(content)
-        with pytest.raises(RetimbreError, match="is not mirdata's index of tinysol .*: delete this source's folder of downloads"):
+        with pytest.raises(
+            RetimbreError,
+            match="is not mirdata's index of tinysol .*: delete this source's folder of downloads",
+        ):
             adapter.tracks(root, layout.domains)
 
 
@@ -168,7 +175,10 @@ def test_files_before_anything_is_there(name, tmp_path):
         assert files
     for file in [*files, *(part for whole in files for part in whole.parts)]:
         assert "/" not in file.name
-        assert file.url.startswith(("https://", "http://download.magenta.tensorflow.org/")) or name in ("urmp", "magnatagatune")
+        assert file.url.startswith(("https://", "http://download.magenta.tensorflow.org/")) or name in (
+            "urmp",
+            "magnatagatune",
+        )
         if file.checksum:
             algorithm, digits = split_checksum(file.checksum)
             assert len(bytes.fromhex(digits)) == hashlib.new(algorithm).digest_size
@@ -215,7 +225,8 @@ def test_damaged_tables_are_named(name, file, tmp_path):
 
 
 def test_mirdata_is_imported_without_a_trace(tmp_path):
-    """Silent, without the network, without handlers on the root logger; and not imported before it is needed."""
+    """Silent, without the network, without handlers on the root logger; and not imported before it is
+    needed."""
     code = (
         "import logging, socket, sys\n"
         "def refuse(*_): raise AssertionError('network')\n"
@@ -228,7 +239,10 @@ def test_mirdata_is_imported_without_a_trace(tmp_path):
         "assert logging.getLogger().handlers == [] and logging.getLogger().level == logging.WARNING\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)},
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
@@ -238,7 +252,10 @@ def test_without_mirdata_a_sentence_says_how_to_install_it(monkeypatch, tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] == "mirdata"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mirdata", None)
-    with pytest.raises(RetimbreError, match="dataset.source irmas needs mirdata .*pip install --no-deps -r requirements-no-deps.txt"):
+    with pytest.raises(
+        RetimbreError,
+        match="dataset.source irmas needs mirdata .*pip install --no-deps -r requirements-no-deps.txt",
+    ):
         find("irmas").index_files(("cello",))
     assert find("maestro").index_files(("piano",))[0].name == "maestro-v3.0.0.json"
 
@@ -256,10 +273,15 @@ def tracks_of(seconds: float, **pieces: tuple[str, int]) -> list[Track]:
 
 
 def test_a_subset_keeps_pieces_whole_and_splits_in_proportion():
-    tracks = tracks_of(60.0, **{f"p{i}": (("train", "train", "train", "validation", "test")[i % 5], 6) for i in range(100)})  # 10 hours
+    tracks = tracks_of(
+        60.0, **{f"p{i}": (("train", "train", "train", "validation", "test")[i % 5], 6) for i in range(100)}
+    )  # 10 hours
     chosen = common.choose(tracks, 2.0, 3, "x")
     assert sum(t.duration_s for t in chosen) == pytest.approx(2 * 3600, rel=0.1)
-    by_split = {split: sum(t.duration_s for t in chosen if t.split == split) for split in ("train", "validation", "test")}
+    by_split = {
+        split: sum(t.duration_s for t in chosen if t.split == split)
+        for split in ("train", "validation", "test")
+    }
     assert by_split["train"] == pytest.approx(0.6 * 2 * 3600, rel=0.15)
     assert min(by_split.values()) > 0
     for piece in {t.piece for t in chosen}:
@@ -271,7 +293,9 @@ def test_a_subset_keeps_pieces_whole_and_splits_in_proportion():
 
 def test_a_piece_in_two_official_splits_keeps_its_larger_part(capsys):
     tracks = tracks_of(1.0, a=("train", 3), b=("test", 2)) + tracks_of(1.0, a=("test", 1))
-    assert [(t.piece, t.split) for t in common.one_split(tracks, "fma")] == [("a", "train")] * 3 + [("b", "test")] * 2
+    assert [(t.piece, t.split) for t in common.one_split(tracks, "fma")] == [("a", "train")] * 3 + [
+        ("b", "test")
+    ] * 2
     assert capsys.readouterr().err == "fma: 1 tracks of 1 pieces left out, which are in two official splits\n"
 
 
@@ -282,4 +306,9 @@ def test_names_of_domains():
 
 def test_exact_member_names_are_patterns_of_themselves_only():
     wanted = archives.matcher(frozenset(common.members(["a/[cel][cla]1.wav", "b?.wav"])))
-    assert [wanted(name) for name in ("a/[cel][cla]1.wav", "b?.wav", "a/cc1.wav", "bx.wav")] == [True, True, False, False]
+    assert [wanted(name) for name in ("a/[cel][cla]1.wav", "b?.wav", "a/cc1.wav", "bx.wav")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,4 +1,5 @@
-"""Videos through yt-dlp's generic extractor, from a server on this machine: addresses of sound files and a feed of them."""
+"""Videos through yt-dlp's generic extractor, from a server on this machine: addresses of sound files and a
+feed of them."""
 
 import functools
 import http.server
@@ -21,7 +22,8 @@ from stages import download, features, resample
 from tests.toys.project import smoke, write_params
 
 RATE = 16000
-FEED = """<?xml version="1.0" encoding="UTF-8"?><rss version="2.0"><channel><title>Feed</title>{}</channel></rss>"""
+FEED = """<?xml version="1.0" encoding="UTF-8"?><rss
+version="2.0"><channel><title>Feed</title>{}</channel></rss>"""
 
 
 def sound(path: Path, *parts: float) -> None:
@@ -59,7 +61,9 @@ def site(tmp_path):
 
 def dataset(**addresses: list[str]) -> Dataset:
     values = smoke()["dataset"]
-    return Dataset.model_validate(values | {"source": "youtube", "domains": list(addresses), "youtube": addresses})
+    return Dataset.model_validate(
+        values | {"source": "youtube", "domains": list(addresses), "youtube": addresses}
+    )
 
 
 def names(adapter, folder: Path, *domains: str) -> set[str]:
@@ -67,9 +71,14 @@ def names(adapter, folder: Path, *domains: str) -> set[str]:
 
 
 def test_stretches_between_silences(tmp_path):
-    sound(tmp_path / "a.wav", 3.0, 1.5, 2.5, 0.6, 1.0, 2.0, 1.0)  # sound 0-3, 4.5-7, 7.6-8.6 (a short gap), and one second at the end
+    sound(
+        tmp_path / "a.wav", 3.0, 1.5, 2.5, 0.6, 1.0, 2.0, 1.0
+    )  # sound 0-3, 4.5-7, 7.6-8.6 (a short gap), and one second at the end
     found = youtube.stretches(tmp_path / "a.wav")
-    assert found == [(0.0, pytest.approx(3.1, abs=0.06)), (pytest.approx(4.4, abs=0.06), pytest.approx(4.3, abs=0.11))]
+    assert found == [
+        (0.0, pytest.approx(3.1, abs=0.06)),
+        (pytest.approx(4.4, abs=0.06), pytest.approx(4.3, abs=0.11)),
+    ]
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     assert youtube.stretches(tmp_path / "silent.wav") == []
 
@@ -91,14 +100,29 @@ def test_a_rerun_adds_only_what_is_new(site, tmp_path, capsys):
     assert pieces == {"youtube-Generic-one", "youtube-Generic-two", "youtube-Generic-three"}
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.suffix != ".txt"}
     sound(site.folder / "five.wav", 3.0)
-    adapter.fetch(folder, ("piano", "guitar"), dataset(piano=[*piano, site.url + "five.wav"], guitar=[site.url + "four.wav"]), 0)
-    assert names(adapter, folder, "piano") == {"Generic-one.wav", "Generic-two.flac", "Generic-three.mp3", "Generic-five.wav"}
+    adapter.fetch(
+        folder,
+        ("piano", "guitar"),
+        dataset(piano=[*piano, site.url + "five.wav"], guitar=[site.url + "four.wav"]),
+        0,
+    )
+    assert names(adapter, folder, "piano") == {
+        "Generic-one.wav",
+        "Generic-two.flac",
+        "Generic-three.mp3",
+        "Generic-five.wav",
+    }
     assert {path: path.stat().st_mtime_ns for path in before} == before
     # An address that is no longer listed goes, and comes back without a download.
     adapter.fetch(folder, ("piano", "guitar"), dataset(piano=piano[:1], guitar=[site.url + "four.wav"]), 0)
     assert names(adapter, folder, "piano") == {"Generic-one.wav"}
     (site.folder / "five.wav").unlink()
-    adapter.fetch(folder, ("piano", "guitar"), dataset(piano=[*piano, site.url + "five.wav"], guitar=[site.url + "four.wav"]), 0)
+    adapter.fetch(
+        folder,
+        ("piano", "guitar"),
+        dataset(piano=[*piano, site.url + "five.wav"], guitar=[site.url + "four.wav"]),
+        0,
+    )
     assert "Generic-five.wav" in names(adapter, folder, "piano")
 
 
@@ -116,7 +140,10 @@ def test_a_deleted_file_is_fetched_again_and_a_dead_address_only_counted(site, t
 
 
 def test_nothing_downloaded_is_an_error(site, tmp_path, monkeypatch):
-    with pytest.raises(RetimbreError, match=r"dataset.youtube.piano: nothing could be downloaded \(.*404.*: check the address\)"):
+    with pytest.raises(
+        RetimbreError,
+        match=r"dataset.youtube.piano: nothing could be downloaded \(.*404.*: check the address\)",
+    ):
         find("youtube").fetch(tmp_path, ("piano",), dataset(piano=[site.url + "gone.wav"], guitar=["x"]), 0)
     monkeypatch.setattr(youtube.shutil, "which", lambda _: None)
     (site.folder / "video.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))
@@ -156,5 +183,8 @@ def test_the_stages_make_pieces_and_features_of_videos(site, tmp_path, monkeypat
     frames = PackedFeatures(Path("data/features"))
     for domain in ("piano", "guitar"):
         for split in SPLITS:
-            assert all(frames.read(e, representation="cqt").shape == (e.length, 84) for e in frames.excerpts(domain, split))
+            assert all(
+                frames.read(e, representation="cqt").shape == (e.length, 84)
+                for e in frames.excerpts(domain, split)
+            )
             assert frames.excerpts(domain, split)

@@ -1,9 +1,10 @@
 """Unpacking zip and tar archives (plain, gzip, bzip2, xz) that nobody vouches for.
 
-Nothing is believed: neither names, nor sizes, nor counts. A member whose name is absolute or leads upwards and
-a device or pipe refuse the whole archive. Symbolic links are passed over and counted; a hard link to a member
-that was unpacked becomes a copy of it. Files get plain permissions. The target appears complete or not at all:
-members go into a folder beside it, which takes its name at the end, and an interrupted unpacking starts over.
+Nothing is believed: neither names, nor sizes, nor counts. A member whose name is absolute or leads upwards
+and a device or pipe refuse the whole archive. Symbolic links are passed over and counted; a hard link to a
+member that was unpacked becomes a copy of it. Files get plain permissions. The target appears complete or
+not at all: members go into a folder beside it, which takes its name at the end, and an interrupted unpacking
+starts over.
 """
 
 import bz2
@@ -60,7 +61,7 @@ class Entry:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """Headers that tarfile would take for the end of the archive, or hold in memory at any size, are errors."""
+    """Headers that tarfile would take for the end, or hold in memory at any size, are errors."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
@@ -133,7 +134,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
-    """Whether a name matches one of the patterns (none: always): thousands of exact names cost no more than one."""
+    """Whether a name matches one of the patterns (none: always); many exact names cost as one."""
     plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
     exact = {name for name in plain if escape(name) in patterns}
     regexes = [
@@ -148,7 +149,8 @@ def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
 def wanted_of(
     archive: zipfile.ZipFile, patterns: Collection[str], size: int
 ) -> tuple[list[Entry], list[str]]:
-    """The members that match, in the order of their bytes, and the names of links; of members of the same name the last counts.
+    """The members that match, in the order of their bytes, and the names of links; of members of the same
+    name the last counts.
 
     Raises ValueError for a directory (of an archive of ``size`` bytes) that is unsafe or lies.
     """
@@ -186,7 +188,8 @@ def wanted_of(
 def extract(
     archive: zipfile.ZipFile, entry: Entry, path: Path, show: Callable[[], None] = lambda: None
 ) -> None:
-    """Write one member; zipfile compares the CRC-32 and gives no more bytes than the directory says. ``show`` is called now and then."""
+    """Write one member; zipfile compares the CRC-32 and gives no more bytes than the directory says.
+    ``show`` is called now and then."""
     length = 0
     with archive.open(entry.info) as stream, open(path, "wb") as file:
         while data := stream.read(CHUNK):
@@ -303,11 +306,12 @@ def _old_tar(head: bytes) -> bool:
 
 
 def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str]:
-    """Unpack the members that match one of the ``members`` (fnmatch patterns on the whole name; none: all) into the new
-    folder ``target`` and return their names, sorted. Of members of the same name the last one counts.
+    """Unpack the members that match one of the ``members`` (fnmatch patterns on the whole name; none: all)
+    into the new folder ``target`` and return their names, sorted. Of members of the same name the last one
+    counts.
 
-    Raises RetimbreError for what is not an archive, is damaged, unsafe or far too large, and when nothing matches;
-    OSError when the disk is full. In all cases nothing is left behind.
+    Raises RetimbreError for what is not an archive, is damaged, unsafe or far too large, and when nothing
+    matches; OSError when the disk is full. In all cases nothing is left behind.
     """
     partial = target.with_name(f".{target.name}.unpacking")
     shutil.rmtree(partial, ignore_errors=True)
@@ -358,12 +362,14 @@ def problems_named(archive: Path | str, advice: str) -> Iterator[None]:
             f"{archive} cannot be unpacked (a member is a file and a folder): {advice}."
         ) from None
     except OSError as error:
-        # bz2 and gzip say invalid data without a number; a damaged zip may point to a place before its own beginning.
+        # bz2 and gzip say invalid data without a number; a damaged zip may point to a place before its own
+        # beginning.
         if error.filename is None and error.errno in (None, errno.EINVAL):
             raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
         if error.strerror == "File name too long":
             raise RetimbreError(
-                f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter names."
+                f"{archive} cannot be unpacked (the name of a member is too long): repack it with shorter "
+                "names."
             ) from None
         raise
 

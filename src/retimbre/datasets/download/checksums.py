@@ -15,7 +15,8 @@ def split_checksum(checksum: str) -> tuple[str, str]:
 
 
 def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str:
-    """What is wrong with a complete file, "" when nothing is. ``record`` remembers its checksums while it does not change."""
+    """What is wrong with a complete file, "" when nothing is. ``record`` remembers its checksums while it
+    does not change."""
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size:,} bytes, not {size:,}"
     algorithm, digits = split_checksum(checksum)
@@ -33,7 +34,7 @@ def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str
 
 
 def remember(path: Path, record: Path, sums: dict[str, str]) -> None:
-    """Write the checksums of a file (by algorithm) into ``record``, with what tells whether it has changed since."""
+    """Write a file's checksums by algorithm, with what tells whether it has changed since."""
     write_json(record, {"state": _state(path), "sums": sums})
 
 

@@ -1,8 +1,10 @@
-"""Downloads that survive: continued after an interruption, tried again with patience, checked while they stream.
+"""Downloads that survive: continued after an interruption, tried again with patience, checked while they
+stream.
 
-``NAME.part`` holds the bytes that are there, ``NAME.part.json`` what is needed to go on (where they came from, entity
-tag or date for ``If-Range``), ``NAME.ok.json`` the checksums of a complete file, so that it is read once. All writes are
-unbuffered: whatever ends the program, the next run continues. A file with a wrong checksum becomes ``NAME.bad``.
+``NAME.part`` holds the bytes that are there, ``NAME.part.json`` what is needed to go on (where they came
+from, entity tag or date for ``If-Range``), ``NAME.ok.json`` the checksums of a complete file, so that it is
+read once. All writes are unbuffered: whatever ends the program, the next run continues. A file with a wrong
+checksum becomes ``NAME.bad``.
 """
 
 import hashlib
@@ -82,7 +84,7 @@ def _write(file: IO[bytes], data: bytes) -> None:
 
 
 def sizes(wanted: Sequence[Wanted], parallel: int = 4, patience: Patience = Patience()) -> dict[str, int]:  # noqa: B008 (frozen)
-    """Bytes of each file: as published, of the local copy, else as the server says; files of unknown size are left out."""
+    """Bytes of each file: as published, else as the server says (without the unknown), 0 for a local one."""
 
     def ask(file: Wanted) -> int | None:
         for location in file.locations:
@@ -122,7 +124,8 @@ class Downloads:
     def present(self, file: Wanted) -> Got | None:
         """The file when it is there complete and right, in the folder or where the user keeps it.
 
-        A file in the folder that fits no location is kept aside. Raises RetimbreError for a wrong file of the user's.
+        A file in the folder that fits no location is kept aside. Raises RetimbreError for a wrong file of
+        the user's.
         """
         record = self.folder / f"{file.name}.ok.json"
         for location in file.locations:
@@ -134,7 +137,8 @@ class Downloads:
                     self.folder / f"{file.name}.local.json",
                 ):
                     raise RetimbreError(
-                        f"{location.place} {problem}: replace or remove it, or list it in a SHA256SUMS beside it if it was repacked."
+                        f"{location.place} {problem}: replace or remove it, or list it in a SHA256SUMS "
+                        "beside it if it was repacked."
                     )
                 return Got(Path(location.place), location, new=False)
         path = self.folder / file.name
@@ -159,7 +163,8 @@ class Downloads:
     ) -> dict[str, Got]:
         """Every file, by name. ``known`` has sizes for the display.
 
-        Raises RetimbreError that names the first file that could not be had; the others stop and can be continued.
+        Raises RetimbreError that names the first file that could not be had; the others stop and can be
+        continued.
         """
         got = {file.name: found for file in wanted if (found := self.present(file))}
         tasks = [file for file in wanted if file.name not in got]
@@ -299,7 +304,7 @@ class Downloads:
         return part.path.with_name(f"{part.path.name}.json")
 
     def _resume(self, part: _Partial, location: Location, name: str) -> None:
-        """Read again what an earlier run left, when it is of this file: same place and version, or same checksum."""
+        """Read again what an earlier run left of this file: same place and version, or same checksum."""
         part.restart()
         note = read_json(self._note(part))
         same = (location.checksum and note.get("checksum") == location.checksum) or (
@@ -321,7 +326,7 @@ class Downloads:
             self.resumed += part.done
 
     def _attempt(self, session: requests.Session, part: _Partial, location: Location, name: str) -> None:
-        """Ask for what is missing and append it. Returns when the file is whole; raises Later, NotThere, Stopped."""
+        """Ask for what is missing and append it until the file is whole. Raises Later, NotThere, Stopped."""
         if part.done and location.size == part.done:
             return
         if part.done and not (part.note.get("if_range") or location.checksum):

@@ -1,8 +1,9 @@
-"""Where a published file can be got: the user's own folder or mirror (``dataset.archives``), then the publisher.
+"""Where a published file can be got: the user's own folder or mirror (``dataset.archives``), then the
+publisher.
 
-A folder or mirror holds the files under their names, or below a folder named like the source. A ``SHA256SUMS`` there
-(as sha256sum writes it) replaces the published checksums for the files that it lists: whoever repacks an archive says
-what is right.
+A folder or mirror holds the files under their names, or below a folder named like the source. A
+``SHA256SUMS`` there (as sha256sum writes it) replaces the published checksums for the files that it lists:
+whoever repacks an archive says what is right.
 """
 
 import re
@@ -22,9 +23,11 @@ class RemoteFile:
     """A file of the publisher."""
 
     name: str  # in the download folder and in `dataset.archives`; unique per source, without /
-    url: str  # "" when no program can fetch it (a page asks for a person first): only `dataset.archives` can bring it
+    # "" when no program can fetch it (a page asks for a person first): only `dataset.archives` can bring it
+    url: str
     size: int | None = None  # bytes; None when the publisher does not say
-    checksum: str = ""  # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
+    # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
+    checksum: str = ""
     unpack: bool = False  # a zip or tar archive
     members: tuple[
         str, ...
@@ -47,7 +50,7 @@ class Location:
 
 
 def parse_sums(text: str, origin: str) -> dict[str, str]:
-    """``{name: "sha256:<hex>"}`` of a file as sha256sum writes it. Raises RetimbreError that names the line."""
+    """``{name: "sha256:<hex>"}`` as sha256sum writes it. Raises RetimbreError that names the line."""
     sums = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -69,8 +72,8 @@ def _without_password(place: str) -> str:
 class Archives:
     """What ``dataset.archives`` offers for one source.
 
-    ``read_text(url)`` fetches a small text, or returns None when there is none. Raises RetimbreError for a folder that is
-    missing and for a damaged SHA256SUMS.
+    ``read_text(url)`` fetches a small text, or returns None when there is none. Raises RetimbreError for a
+    folder that is missing and for a damaged SHA256SUMS.
     """
 
     def __init__(self, archives: str | None, source: str, read_text: Callable[[str], str | None]):
@@ -92,7 +95,8 @@ class Archives:
             self.folder = user_path(archives, "dataset.archives")
         if self.folder is not None and not self.folder.is_dir():
             raise RetimbreError(
-                f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, or null."
+                f"dataset.archives: {self.folder} is not a folder: give the folder or the URL of a mirror, "
+                "or null."
             )
         for place in self._places():
             text = self._text(f"{place}/{SUMS}", read_text)
@@ -100,7 +104,8 @@ class Archives:
                 listed = parse_sums(text, f"{_without_password(place)}/{SUMS}")
                 self.sums |= {self._join(place, name): checksum for name, checksum in listed.items()}
                 print(
-                    f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that it lists",
+                    f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that "
+                    "it lists",
                     flush=True,
                 )
 

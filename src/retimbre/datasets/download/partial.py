@@ -1,9 +1,9 @@
 """Members of a zip archive on a server, without the rest of the archive.
 
-Its directory is read first, then only the bytes of the members wanted, neighbours with one request. Each member must
-have the length and the CRC-32 of the directory; the checksum of the whole archive cannot be known. The rules of
-``archives`` hold. ``NAME.members/`` keeps finished members, named by name and content: whatever ends the program, and
-whatever else is wanted next time, they are not transferred again.
+Its directory is read first, then only the bytes of the members wanted, neighbours with one request. Each
+member must have the length and the CRC-32 of the directory; the checksum of the whole archive cannot be
+known. The rules of ``archives`` hold. ``NAME.members/`` keeps finished members, named by name and content:
+whatever ends the program, and whatever else is wanted next time, they are not transferred again.
 """
 
 import bisect
@@ -45,14 +45,14 @@ SLACK = (
 
 @dataclass(frozen=True)
 class Members:
-    """Where the checked members are, by safe name, and the location whose directory they were checked against."""
+    """Where the checked members are, by safe name, and whose directory they were checked against."""
 
     location: Location
     paths: dict[str, Path]
 
 
 def worth_asking(file: RemoteFile, locations: Sequence[Location], folder: Path, size: int | None) -> bool:
-    """Whether members may be had without the archive: a large zip, not on this disk, of which only some are wanted."""
+    """Whether to ask for members: of a large zip, not on this disk, of which only some are wanted."""
     here = any(location.local for location in locations) or (folder / file.name).exists()
     return (
         file.unpack
@@ -76,9 +76,9 @@ def fetch_members(
 ) -> Members | None:
     """The wanted members of ``file``, from the first of the ``locations`` that gives them, below ``folder``.
 
-    ``make_room(bytes)`` raises when the disk has not so many. Returns None when the whole archive is to be downloaded: the
-    server gives no parts, it is no zip, or the members are not few. Raises RetimbreError: unreachable, damaged, unsafe,
-    changes all the time.
+    ``make_room(bytes)`` raises when the disk has not so many. Returns None when the whole archive is to be
+    downloaded: the server gives no parts, it is no zip, or the members are not few. Raises RetimbreError:
+    unreachable, damaged, unsafe, changes all the time.
     """
     reasons: list[str] = []
     for location in locations:
@@ -128,8 +128,10 @@ def _from(
                 else ""
             )
             print(
-                f"{file.name}: {len(entries)} of its {len(archive.filelist)} members are wanted, {to_download / MEGABYTE:,.1f} of "
-                f"{remote.size / MEGABYTE:,.1f} MB are downloaded; the archive's own CRC-32 of each is checked{unknown}",
+                f"{file.name}: {len(entries)} of its {len(archive.filelist)} members are wanted, "
+                f"{to_download / MEGABYTE:,.1f} of "
+                f"{remote.size / MEGABYTE:,.1f} MB are downloaded; the archive's own CRC-32 of each is "
+                f"checked{unknown}",
                 flush=True,
             )
             if links:
@@ -164,7 +166,7 @@ def spans_of(archive: zipfile.ZipFile, entries: Sequence[Entry]) -> list[tuple[i
 
 
 def _is_there(entry: Entry, path: Path) -> bool:
-    """Whether a finished member is what the directory says: the machine may have lost power after it was written."""
+    """Whether a finished member is what the directory says: power may have been lost since."""
     if not path.is_file() or path.stat().st_size != entry.info.file_size:
         return False
     crc = 0

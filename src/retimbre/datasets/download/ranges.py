@@ -1,7 +1,8 @@
-"""A file on a web server as a seekable file: only what is read is transferred (RFC 9110, section 14: range requests).
+"""A file on a web server as a seekable file: only what is read is transferred (RFC 9110, section 14: range
+requests).
 
-The answers must all be of one version of the file (its size and its entity tag or date). An answer that breaks off is
-continued where it ended.
+The answers must all be of one version of the file (its size and its entity tag or date). An answer that
+breaks off is continued where it ended.
 """
 
 import io
@@ -40,8 +41,8 @@ class Changed(Exception):
 class RangeFile(io.RawIOBase):
     """``url`` for reading. ``plan`` says what will be read, so that one request serves neighbouring parts.
 
-    ``received`` counts the bytes of all answers. Construction and reading raise NoRanges, Changed and NotThere
-    (patience has ended, or the server refuses), reading more than LARGEST_READ at once ValueError.
+    ``received`` counts the bytes of all answers. Construction and reading raise NoRanges, Changed and
+    NotThere (patience has ended, or the server refuses), reading more than LARGEST_READ at once ValueError.
     """
 
     def __init__(self, url: str, patience: Patience):
@@ -64,7 +65,8 @@ class RangeFile(io.RawIOBase):
             raise
 
     def plan(self, spans: Sequence[tuple[int, int]]) -> None:
-        """First byte and end of parts that will be read: each is asked for at once; those that nearly touch are joined."""
+        """First byte and end of parts that will be read: each is asked for at once; those that nearly touch
+        are joined."""
         joined: list[tuple[int, int]] = []
         for start, end in sorted(spans):
             if joined and start - joined[-1][1] <= GAP:
@@ -142,7 +144,8 @@ class RangeFile(io.RawIOBase):
             self.chunk, self.chunk_at = data[: self.until - at], at
 
     def _ask(self, start: int, end: int) -> None:
-        """Open an answer that begins at ``start`` and goes to the end of the planned part, at least to ``end``."""
+        """Open an answer that begins at ``start`` and goes to the end of the planned part, at least to
+        ``end``."""
         self.drop()
         end = max([end, *(stop for begin, stop in self.spans if begin <= start < stop)])
         headers = {"Range": f"bytes={start}-{end - 1}"}

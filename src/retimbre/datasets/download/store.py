@@ -1,8 +1,8 @@
 """Where downloads are kept: outside every stage's output, because DVC deletes outputs before a stage runs.
 
     <downloads>/<source>/
-        files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an archive
-        unpacked/   one folder per file and version, complete or absent
+        files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an
+        archive unpacked/   one folder per file and version, complete or absent
         fetched/    of sources that fetch for themselves
         root/       links to what this run uses of all that, and nothing else
 
@@ -37,7 +37,8 @@ def downloads_folder() -> Path:
 
 
 def link(source: Path | str, target: Path | str) -> None:
-    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links or it is another one."""
+    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links or it is
+    another one."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
@@ -64,7 +65,8 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process works on a source; another one waits. The system frees the lock of one that was killed."""
+        """Only one process works on a source; another one waits. The system frees the lock of one that was
+        killed."""
         self.fetched.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
             try:
@@ -77,7 +79,8 @@ class Store:
             yield
 
     def gather(self, files: Sequence[RemoteFile]) -> None:
-        """Have every file unpacked. Raises RetimbreError: unreachable, wrong, damaged, no room on the disk."""
+        """Have every file unpacked. Raises RetimbreError: unreachable, wrong, damaged, no room on the
+        disk."""
         if doubled := [file.name for file in files if sum(other.name == file.name for other in files) > 1]:
             raise ValueError(f"{self.source} lists {doubled[0]} twice")
         if self.archives is None:
@@ -88,7 +91,8 @@ class Store:
         locations = {file.name: tuple(self.archives.locations(file)) for file in files}
         if by_hand := [name for name, places in locations.items() if not places]:
             raise RetimbreError(
-                f"{self.source}: its publisher lets no program download {by_hand[0]}: get it as docs/datasets/{self.source}.md says "
+                f"{self.source}: its publisher lets no program download {by_hand[0]}: get it as "
+                f"docs/datasets/{self.source}.md says "
                 "and give its folder as dataset.archives."
             )
         missing = []
@@ -151,7 +155,8 @@ class Store:
         self.versions[file.name] = target
 
     def _version(self, file: RemoteFile, location: Location) -> Path:
-        """The folder of one version of a file: its checksum (else where it is from) and what is wanted of it."""
+        """The folder of one version of a file: its checksum (else where it is from) and what is wanted of
+        it."""
         content = location.checksum or [location.place, location.size]
         text = json.dumps([file.name, content, file.unpack, sorted(file.members)])
         return self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -161,8 +166,10 @@ class Store:
         if to_download + to_unpack > free:
             unpacked = f" and {to_unpack / GIGABYTE:.1f} GB at least to be unpacked" if to_unpack else ""
             raise RetimbreError(
-                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {what} of {self.source} need {to_download / GIGABYTE:.1f} GB"
-                f"{unpacked}: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder on a larger disk."
+                f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {what} of {self.source} need "
+                f"{to_download / GIGABYTE:.1f} GB"
+                f"{unpacked}: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder "
+                "on a larger disk."
             )
 
     def _place_members(self, file: RemoteFile, found: Members) -> None:
@@ -205,8 +212,8 @@ class Store:
         self.versions[file.name] = target
 
     def show(self, files: Sequence[RemoteFile]) -> Path:
-        """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what the source fetched for
-        itself. Files and folders whose names begin with a dot stay where they are."""
+        """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what
+        the source fetched for itself. Files and folders whose names begin with a dot stay where they are."""
         shutil.rmtree(self.root, ignore_errors=True)
         for source, target in [
             *((self.versions[file.name], self.root / file.folder) for file in files),

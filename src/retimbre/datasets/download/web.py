@@ -1,5 +1,5 @@
-"""Questions to web servers: patience, proxies and certificates of the environment (as requests reads them), and which
-failures are worth another attempt."""
+"""Questions to web servers: patience, proxies and certificates of the environment (as requests reads them),
+and which failures are worth another attempt."""
 
 import datetime
 import random
@@ -144,8 +144,8 @@ def patiently(
 ) -> Result:
     """What ``attempt`` returns, which is called again after each Later as long as ``patience`` lasts.
 
-    Patience begins anew when ``moved`` (bytes that are there) has grown. ``pause(s)`` waits and says whether to stop.
-    Raises GivenUp, Stopped, and what ``attempt`` raises.
+    Patience begins anew when ``moved`` (bytes that are there) has grown. ``pause(s)`` waits and says whether
+    to stop. Raises GivenUp, Stopped, and what ``attempt`` raises.
     """
     failures, before = 0, moved()
     while True:
@@ -171,7 +171,7 @@ def wait_s_of(failures: int, patience: Patience, asked_s: float | None) -> float
 
 
 def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa: B008 (frozen)
-    """A small text file, or None when the server has none. Raises RetimbreError when the server cannot be reached."""
+    """A small text file, None when there is none. Raises RetimbreError for an unreachable server."""
 
     def attempt() -> str:
         with closing(request(session, url, {}, patience)) as response:

@@ -4,8 +4,9 @@ Batch ``step`` is drawn from ``np.random.default_rng([seed, stream, step])``: it
 wherever it is drawn, so a resumed training needs no loader state and goes on as if it had never stopped.
 Positions are uniform over all places where a crop fits, hence every second of audio counts the same.
 
-Of a training in several processes each draws the places of the whole batch and reads its share of them: ``part`` is
-(rank, processes), and the shares in order of rank are the batch that one process would have drawn.
+Of a training in several processes each draws the places of the whole batch and reads its share of them:
+``part`` is (rank, processes), and the shares in order of rank are the batch that one process would have
+drawn.
 """
 
 import numpy as np
@@ -45,14 +46,16 @@ def _share(batch_size: int, part: tuple[int, int]) -> slice:
     rank, processes = part
     if batch_size % processes:
         raise RetimbreError(
-            f"a batch of {batch_size} crops does not divide among {processes} processes: make it a multiple of {processes}."
+            f"a batch of {batch_size} crops does not divide among {processes} processes: make it a multiple "
+            f"of {processes}."
         )
     size = batch_size // processes
     return slice(rank * size, (rank + 1) * size)
 
 
 class FeatureCrops:
-    """Crops of ``frames`` frames of one representation, domain and split; ``batch_size`` is that of all processes.
+    """Crops of ``frames`` frames of one representation, domain and split; ``batch_size`` is that of all
+    processes.
 
     Streams with the same seed and number but another representation draw the same places.
     """
@@ -121,7 +124,8 @@ class AudioFeatureCrops:
             source = self.audio_of.get(excerpt.id)
             if source is None or features.config.frames(source.length) != excerpt.length:
                 raise RetimbreError(
-                    f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro features`."
+                    f"{features.folder} was not made from {audio.folder} as it is now: run `dvc repro "
+                    "features`."
                 )
 
     def batch(self, step: int) -> dict[str, Tensor]:

@@ -249,7 +249,7 @@ class FeatureWriter(_Writer):
 
 
 def _excerpt(row: dict[str, str], path: Path) -> Excerpt:
-    """A row of an index. Raises KeyError or TypeError for other columns, RetimbreError for what is not a number."""
+    """A row of an index. Raises KeyError or TypeError (other columns), RetimbreError (not a number)."""
     kinds = {field.name: field.type for field in fields(Excerpt)}
     values = {}
     for column, text in row.items():
@@ -289,7 +289,7 @@ class _Packed:
 
     @property
     def domains(self) -> list[str]:
-        """The domains in the order of ``dataset.domains`` (A, B ...), which the manifest and the index keep."""
+        """The domains in the order of ``dataset.domains`` (A, B ...), which the index keeps."""
         return list(dict.fromkeys(excerpt.domain for excerpt in self.index))
 
     def excerpts(
@@ -334,8 +334,9 @@ class _Packed:
         return self._map(prefix, excerpt)[excerpt.offset + start : excerpt.offset + stop]
 
     def release(self) -> None:
-        """Give the pages that were read back to the system, which keeps them in its own cache as long as there is room. Reading through
-        a large data set would otherwise seem to need as much memory as it has bytes."""
+        """Give the pages that were read back to the system, which keeps them in its own cache as long as
+        there is room. Reading through a large data set would otherwise seem to need as much memory as it has
+        bytes."""
         if advice := getattr(mmap, "MADV_DONTNEED", None):  # Windows has none
             for array in self._maps.values():
                 array.base._mmap.madvise(advice)

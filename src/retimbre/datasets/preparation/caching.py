@@ -57,7 +57,7 @@ def level_histogram(decibels: np.ndarray) -> np.ndarray:
 
 
 def histogram_point(histogram: np.ndarray, share: float) -> float:
-    """The level (dB, to 0.05 dB) below which ``share`` of the counted values lie, interpolated within its cell."""
+    """The level (dB, to 0.05 dB) below which ``share`` of the values lie, interpolated within its cell."""
     low, high, cells = HISTOGRAM_DB
     below = np.cumsum(histogram)
     target = share * below[-1]
@@ -100,7 +100,7 @@ def _runs(excerpts: Iterable[Excerpt]) -> list[Excerpt]:
 def _moments(
     task: tuple[str, Excerpt], folder: Path, top_db: dict[str, float], range_db: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and sum of squares over a run's frames, per bin, of dB within the scale and relative to its top."""
+    """Sum and sum of squares over a run's frames, per bin, of dB within the scale, relative to its top."""
     name, run = task
     shard = np.load(
         folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False
@@ -117,7 +117,8 @@ def statistics(
     range_db: float,
     machine: Machine,
 ) -> dict[str, Any]:
-    """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training excerpts.
+    """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training
+    excerpts.
 
     ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
     """
@@ -152,7 +153,8 @@ def cache_features(
 ) -> dict[str, float]:
     """Compute all representations of every excerpt of ``resampled`` into ``out``; memory stays flat.
 
-    Returns hours of audio and megabytes of features; the speed is shown, not returned, so that metrics are equal on every run.
+    Returns hours of audio and megabytes of features; the speed is shown, not returned, so that metrics are
+    equal on every run.
     """
     began = time.perf_counter()
     audio = PackedAudio(resampled)
@@ -176,6 +178,7 @@ def cache_features(
     took = time.perf_counter() - began
     megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
     print(
-        f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), {megabytes:.0f} MB"
+        f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), "
+        f"{megabytes:.0f} MB"
     )
     return {"hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2)}

@@ -33,7 +33,8 @@ class Features(Section):
             below, above = self.hop_length // step * step, (self.hop_length // step + 1) * step
             allowed = f"{above}" if below == 0 else f"{below} or {above}"
             raise ValueError(
-                f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at half-rates): use {allowed}"
+                f"features.hop_length must be a multiple of {step} ({octaves} octaves are computed at "
+                f"half-rates): use {allowed}"
             )
         if self.stft_n_fft < 2 * self.hop_length - 1:  # 511 has the bins and the overlap of 512
             raise ValueError(

@@ -41,7 +41,8 @@ def stretches(recording: Recording, rate: int, longest_s: float) -> list[Stretch
 
 
 def level(stretch: Stretch, folder: Path, audio: Audio) -> tuple[np.ndarray, float] | None:
-    """Read a stretch as mono at ``audio.sample_rate``, trim it unless it is paired, and scale it to ``audio.rms``.
+    """Read a stretch as mono at ``audio.sample_rate``, trim it unless it is paired, and scale it to
+    ``audio.rms``.
 
     Returns ((N,) int16, gain in dB), or None when it is silent or shorter than 0.1 s.
     """
@@ -84,7 +85,8 @@ def pack(raw: Path, out: Path, audio: Audio, machine: Machine) -> dict[str, floa
             if result is None:
                 if recording.performance:
                     raise RetimbreError(
-                        f"{raw / recording.path} is a silent half of a pair: run `dvc repro --force download`."
+                        f"{raw / recording.path} is a silent half of a pair: run `dvc repro --force "
+                        "download`."
                     )
                 skipped += 1
                 continue
@@ -103,6 +105,7 @@ def pack(raw: Path, out: Path, audio: Audio, machine: Machine) -> dict[str, floa
         if absent := sorted({(r.split, r.domain) for r in recordings} - present):
             split, domain = absent[0]
             raise RetimbreError(
-                f"all {split} recordings of {domain} in {raw} are silent or under {SHORTEST_EXCERPT_S} s: give other recordings."
+                f"all {split} recordings of {domain} in {raw} are silent or under {SHORTEST_EXCERPT_S} s: "
+                "give other recordings."
             )
     return hours | {"skipped": skipped}

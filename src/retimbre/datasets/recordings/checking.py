@@ -35,7 +35,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Checked:
-    """A file: its rate and duration (of the stretch that was asked for), or the reason why it cannot be used."""
+    """A file's rate and duration (of the stretch that was asked for), or why it cannot be used."""
 
     name: str
     sample_rate: int = 0
@@ -96,7 +96,8 @@ def _decode(name: str, path: Path, first: int, frames: int, to_the_end: bool) ->
     if loudest_mono < SILENCE:
         return Checked(
             name,
-            problem="its channels cancel each other (opposite phase), so that its mono mix is silent: invert one of them",
+            problem="its channels cancel each other (opposite phase), so that its mono mix is silent: "
+            "invert one of them",
         )
     return Checked(name, rate, decoded / rate)
 
@@ -118,13 +119,14 @@ def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> lis
 
 
 def refuse_too_many(label: str, place: Path, bad: Sequence[Checked], count: int, share: float) -> None:
-    """Raise RetimbreError when more than ``share`` of ``count`` files are bad; otherwise say how many were skipped."""
+    """Raise RetimbreError when more than ``share`` of ``count`` files are bad, else say how many are."""
     if len(bad) > share * count:
         shown = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + (
             "; ..." if len(bad) > NAMES_SHOWN else ""
         )
         raise RetimbreError(
-            f"{label}: {len(bad)} of {count} files in {place} cannot be used ({shown}): mend or remove them, "
+            f"{label}: {len(bad)} of {count} files in {place} cannot be used ({shown}): mend or remove "
+            "them, "
             f"or raise dataset.max_unreadable_share ({share:g})."
         )
     if bad:

@@ -1,7 +1,8 @@
-"""Which stretches of which files are used: splits by piece, subsets by hours, held-out excerpts, minutes to train on.
+"""Which stretches of which files are used: splits by piece, subsets by hours, held-out excerpts, minutes to
+train on.
 
-Everything follows from hashes of names: no order of files, no clock, no random state. Adding files leaves the others
-where they are, and a larger subset contains a smaller one's pieces in (almost) all cases.
+Everything follows from hashes of names: no order of files, no clock, no random state. Adding files leaves
+the others where they are, and a larger subset contains a smaller one's pieces in (almost) all cases.
 """
 
 from collections import Counter
@@ -29,11 +30,13 @@ def split_of_hash(place: float) -> str:
 def assign_splits(
     domains_of: Mapping[str, set[str]], official: Mapping[str, str], label: str
 ) -> dict[str, str]:
-    """The split of each piece. ``domains_of``: the domains that a piece is in; ``official``: the publisher's split, "" for none.
+    """The split of each piece. ``domains_of``: the domains that a piece is in; ``official``: the publisher's
+    split, "" for none.
 
-    A piece without an official split gets one by its hash. Where a split is empty (publishers often have no validation
-    split), training pieces are taken by their hash, and then, in small sets, one piece of the largest split; a piece
-    goes with all its domains. Raises RetimbreError for a domain with fewer pieces than splits.
+    A piece without an official split gets one by its hash. Where a split is empty (publishers often have no
+    validation split), training pieces are taken by their hash, and then, in small sets, one piece of the
+    largest split; a piece goes with all its domains. Raises RetimbreError for a domain with fewer pieces
+    than splits.
     """
     place = {piece: unit_hash(f"piece {piece}") for piece in domains_of}
     split = {piece: official[piece] or split_of_hash(place[piece]) for piece in sorted(domains_of)}
@@ -52,7 +55,8 @@ def assign_splits(
             spare = [piece for piece in own if _spare(piece, split, domains_of)]
             if not spare:
                 raise RetimbreError(
-                    f"{label}: {domain} has {len(own)} separate recordings, but training, validation and test need different ones: "
+                    f"{label}: {domain} has {len(own)} separate recordings, but training, validation and "
+                    "test need different ones: "
                     "choose another domain or source."
                 )
             size = {name: sum(split[piece] == name for piece in own) for name in SPLITS}
@@ -67,8 +71,9 @@ def _spare(piece: str, split: Mapping[str, str], domains_of: Mapping[str, set[st
 
 
 def subset(pieces: Iterable[tuple[str, str, float]], hours: float, seed: int) -> set[str]:
-    """Pieces of at most ``hours`` in all, in the proportions of the splits; ``pieces``: (name, split, seconds), names may
-    come several times. 0 hours takes everything. Each split keeps one piece at least, the shortest if need be.
+    """Pieces of at most ``hours`` in all, in the proportions of the splits; ``pieces``: (name, split,
+    seconds), names may come several times. 0 hours takes everything. Each split keeps one piece at least,
+    the shortest if need be.
     """
     seconds: dict[tuple[str, str], float] = {}
     for piece, split, length in pieces:
@@ -101,17 +106,19 @@ def held_out(
     shortest_s: float = 0.0,
     more: str = "give more or longer recordings",
 ) -> list[Part]:
-    """``count`` excerpts of ``length_s`` that do not overlap, of those recordings that are in ``split``: taken in turn, evenly spread.
+    """``count`` excerpts of ``length_s`` that do not overlap, of those recordings that are in ``split``:
+    taken in turn, evenly spread.
 
-    With ``shortest_s`` above 0 a recording shorter than ``length_s`` counts as one excerpt when it lasts that long.
-    Raises RetimbreError when there are not so many; ``more`` tells how to get more.
+    With ``shortest_s`` above 0 a recording shorter than ``length_s`` counts as one excerpt when it lasts
+    that long. Raises RetimbreError when there are not so many; ``more`` tells how to get more.
     """
     own = [r for r in recordings if r.split == split]
     room = [int(r.duration_s / length_s) or int(0 < shortest_s <= r.duration_s) for r in own]
     if sum(room) < count:
         kept = f"the {len(own)} file(s) kept for {split} hold {sum(room)} excerpts of {length_s:g} s"
         raise RetimbreError(
-            f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or dataset.excerpt_s."
+            f"{label}: {kept}, but dataset.{split}_pieces asks for {count}: {more}, or lower it or "
+            "dataset.excerpt_s."
         )
     turns = sorted((turn, i) for i, places in enumerate(room) for turn in range(places))[:count]
     taken = Counter(i for _, i in turns)
@@ -126,7 +133,8 @@ def held_out(
 def training(
     recordings: Sequence[Recording], minutes: float, label: str, more: str = "give more recordings"
 ) -> list[Part]:
-    """The training recordings in their order up to ``minutes`` (0: all), the last one cut. Raises RetimbreError for under 10 s; ``more`` advises."""
+    """The training recordings in their order up to ``minutes`` (0: all), the last one cut. Raises
+    RetimbreError for under 10 s; ``more`` advises."""
     left_s = minutes * 60 or float("inf")
     own = [r for r in recordings if r.split == "train"]
     parts = []
@@ -137,7 +145,8 @@ def training(
     train_s = sum(part.duration_s for _, part in parts)
     if train_s < LEAST_TRAINING_S:
         raise RetimbreError(
-            f"{label}: {train_s:.1f} s to train on ({len(own)} file(s)), but {LEAST_TRAINING_S:g} s is the least: "
+            f"{label}: {train_s:.1f} s to train on ({len(own)} file(s)), but {LEAST_TRAINING_S:g} s is the "
+            "least: "
             f"{'raise dataset.train_minutes' if 0 < minutes * 60 < LEAST_TRAINING_S else more}."
         )
     return parts

@@ -1,7 +1,9 @@
-"""What a data set holds, before hours go into training on it: hours, levels, pitch, silence, duplicates, and warnings.
+"""What a data set holds, before hours go into training on it: hours, levels, pitch, silence, duplicates, and
+warnings.
 
-Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mono, at ``ANALYSIS_RATE``.
-Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to compare ranges, not a transcription.
+Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mono, at
+``ANALYSIS_RATE``. Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to compare
+ranges, not a transcription.
 """
 
 import functools
@@ -48,7 +50,8 @@ NAMES = "C C# D D# E F F# G G# A A# B".split()
 
 @dataclass(frozen=True)
 class Measured:
-    """One recording. ``pitches``: frames per MIDI number from ``LOWEST_MIDI``; ``signature``: its course of spectra, unit norm."""
+    """One recording. ``pitches``: frames per MIDI number from ``LOWEST_MIDI``; ``signature``: its course of
+    spectra, unit norm."""
 
     index: int
     level_db: float  # root mean square of the sounding frames, dB of full scale
@@ -60,7 +63,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Summary:
-    """One domain's split. Pitches are MIDI numbers, 5 %, 50 % and 95 % of the sounding frames; None when nothing sounds."""
+    """One domain's split. Pitches are MIDI numbers, 5 %, 50 % and 95 % of the sounding frames; None when
+    nothing sounds."""
 
     domain: str
     split: str
@@ -79,7 +83,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Summaries in the manifest's order, groups of recordings with the same audio, and sentences to act on."""
+    """Summaries in the manifest's order, groups of equal recordings, and sentences to act on."""
 
     summaries: list[Summary]
     duplicates: list[list[str]]
@@ -142,17 +146,19 @@ def measure(task: tuple[int, Recording], folder: Path) -> Measured:
 
 
 def _signature(parts: np.ndarray) -> np.ndarray:
-    """Spectra of the segments (SIGNATURE_PARTS, BINS), compressed, mean removed, unit norm; zeros for silence."""
+    """Spectra of the segments (SIGNATURE_PARTS, BINS), compressed, mean removed, unit norm."""
     x = np.sqrt(parts / max(parts.max(), 1e-12))
     x = x - x.mean()
     return (x / max(np.linalg.norm(x), 1e-12)).astype(np.float32).ravel()
 
 
 def find_duplicates(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[list[int]]:
-    """Groups of indices whose audio is the same: sample by sample, or as another encoding, level or rate of it.
+    """Groups of indices whose audio is the same: sample by sample, or as another encoding, level or rate of
+    it.
 
     Only recordings of about the same duration are compared. Paired performances of one piece in two domains
-    sound different, so they are no duplicates; nor are two recordings of the same file's different stretches.
+    sound different, so they are no duplicates; nor are two recordings of the same file's different
+    stretches.
     """
     order = sorted(
         (i for i, m in enumerate(measured) if m.signature.any()), key=lambda i: recordings[i].duration_s
@@ -176,7 +182,7 @@ def _quantile(counts: np.ndarray, q: float) -> int | None:
 
 
 def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[Summary]:
-    """One row per domain and split, in the manifest's order of domains and the order train, validation, test."""
+    """One row per domain and split, domains in the manifest's order."""
     rows = []
     for domain in dict.fromkeys(r.domain for r in recordings):
         for split in SPLITS:
@@ -233,7 +239,8 @@ def warn(
         if s.hours < LEAST_TRAINING_H:
             least = 60 * LEAST_TRAINING_H
             said.append(
-                f"{s.domain} has {60 * s.hours:.1f} minutes of training audio: less than {least:.0f} will hardly train anything."
+                f"{s.domain} has {60 * s.hours:.1f} minutes of training audio: less than {least:.0f} will "
+                "hardly train anything."
             )
         if s.silent_share > MOST_SILENCE:
             said.append(
@@ -248,7 +255,8 @@ def warn(
         if a.level_db is not None and b.level_db is not None and abs(a.level_db - b.level_db) > LEVEL_GAP_DB:
             gap = abs(a.level_db - b.level_db)
             said.append(
-                f"{a.domain} and {b.domain} differ by {gap:.0f} dB in level: evened out later, but listen for noise in the quieter one."
+                f"{a.domain} and {b.domain} differ by {gap:.0f} dB in level: evened out later, but listen "
+                "for noise in the quieter one."
             )
         if None not in (a.pitch_low, b.pitch_low):
             common = min(a.pitch_high, b.pitch_high) - max(a.pitch_low, b.pitch_low) + 1
@@ -262,13 +270,14 @@ def warn(
                 )
         if max(a.hours, b.hours) > 10 * min(a.hours, b.hours) > 0:
             said.append(
-                f"{a.domain} has {a.hours:.2f} h of training audio and {b.domain} {b.hours:.2f} h: the smaller one limits both."
+                f"{a.domain} has {a.hours:.2f} h of training audio and {b.domain} {b.hours:.2f} h: the "
+                "smaller one limits both."
             )
     return said
 
 
 def inspect(folder: Path, jobs: int = 1) -> Inspection:
-    """Measure every recording that ``folder``'s manifest lists, in ``jobs`` processes. Raises RetimbreError without a manifest."""
+    """Measure what ``folder``'s manifest lists, in ``jobs`` processes. Raises RetimbreError without one."""
     recordings = read_manifest(folder)
     measured = []
     with Progress(len(recordings), "inspect", "recordings") as progress:

@@ -70,7 +70,8 @@ def _check(recordings: list[Recording], origin: str) -> None:
             raise RetimbreError(f"{origin} line {row}: {problem}; run `dvc repro download` again.")
         if split_of.setdefault(recording.piece, recording.split) != recording.split:
             raise RetimbreError(
-                f"{origin} line {row}: piece {recording.piece!r} is in two splits; run `dvc repro download` again."
+                f"{origin} line {row}: piece {recording.piece!r} is in two splits; run `dvc repro download` "
+                "again."
             )
     if not recordings:
         raise RetimbreError(f"{origin} lists no recordings; run `dvc repro download` again.")

@@ -139,6 +139,6 @@ def transposition(notes: tuple[Note, ...] | list[Note], lowest: int, highest: in
 
 
 def scores(collection: Collection, seed: int, jobs: int) -> Iterator[Score]:
-    """The collection's usable scores in an order drawn by ``seed``; parsed (0.13 s each) as they are asked for."""
+    """The collection's usable scores in an order drawn by ``seed``; parsed (0.13 s each) on demand."""
     files = sorted(corpus_files(collection), key=lambda path: unit_hash(f"{seed} {path.name}"))
     return (score for score in parallel_map(parse, files, jobs) if score is not None)

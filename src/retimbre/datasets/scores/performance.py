@@ -41,7 +41,8 @@ def draw_tempo(notes: tuple[Note, ...] | list[Note], collection: str, rng: np.ra
 def perform(
     notes: tuple[Note, ...] | list[Note], shift: int, tempo_bpm: float, rng: np.random.Generator
 ) -> list[PlayedNote]:
-    """Play ``notes``, transposed by ``shift`` semitones: onsets jitter by 6 ms, velocities are drawn from N(80, 9).
+    """Play ``notes``, transposed by ``shift`` semitones: onsets jitter by 6 ms, velocities are drawn from
+    N(80, 9).
 
     Unisons of two parts become one note and a repeated key ends the note before it, as on an
     instrument: otherwise one part's note-off would silence the other's note.

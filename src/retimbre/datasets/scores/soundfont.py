@@ -97,17 +97,20 @@ def find_font(path: str | None) -> Font:
     font = Path(path).expanduser().resolve()
     if not font.is_file():
         raise RetimbreError(
-            f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for {FONT_NAME}."
+            f"dataset.soundfont: {path} is not a file: give the path of an .sf2 file, or null for "
+            f"{FONT_NAME}."
         )
     with open(font, "rb") as file:
         head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
         raise RetimbreError(
-            f"dataset.soundfont: {path} is not a SoundFont 2 file: give an .sf2 file, or null for {FONT_NAME}."
+            f"dataset.soundfont: {path} is not a SoundFont 2 file: give an .sf2 file, or null for "
+            f"{FONT_NAME}."
         )
     try:
         audible = np.abs(render([PlayedNote(0.0, 0.2, 60, 100)], 0, font, 0.2)).max() > 0
-    except Exception as error:  # midirenderer raises bare exceptions of its own for every kind of broken font
+    # midirenderer raises bare exceptions of its own for every kind of broken font
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RetimbreError(
             f"dataset.soundfont: {path} cannot be rendered ({reason}): give an uncompressed .sf2 file."

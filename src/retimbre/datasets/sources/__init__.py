@@ -1,1 +1,2 @@
-"""Published data sets: one short file each, facts only. Nothing is fetched before a source is asked for its files."""
+"""Published data sets: one short file each, facts only. Nothing is fetched before a source is asked for its
+files."""

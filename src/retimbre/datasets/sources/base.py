@@ -34,7 +34,8 @@ class Track:
     path: str  # with /, relative to the source's root
     domain: str
     piece: str  # recording, artist or score: the key that splits are made by
-    split: str = ""  # train, validation or test where the publisher has an official split; "": ours, by the hash of piece
+    # train, validation or test where the publisher has an official split; "": ours, by the hash of piece
+    split: str = ""
     midi: str = ""  # with /, relative to the source's root
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end of the file
@@ -58,18 +59,20 @@ class Adapter:
         return []
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        """What to download for ``limit_hours`` per domain (0: everything); ``root`` holds the unpacked index files."""
+        """What to download for ``limit_hours`` per domain (0: all); ``root`` holds the index files."""
         return []
 
     def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
-        """Put into ``folder`` what no table of URLs can name (videos through yt-dlp); called after ``files`` are there.
+        """Put into ``folder`` what no table of URLs can name (videos through yt-dlp); called after ``files``
+        are there.
 
-        ``folder`` is kept between runs and shown to ``tracks`` as part of ``root``, except for names that begin with a
-        dot. Must continue where an interrupted call stopped.
+        ``folder`` is kept between runs and shown to ``tracks`` as part of ``root``, except for names that
+        begin with a dot. Must continue where an interrupted call stopped.
         """
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        """The tracks below ``root``, which holds the unpacked ``index_files`` and ``files`` of this call and nothing else.
+        """The tracks below ``root``, which holds the unpacked ``index_files`` and ``files`` of this call and
+        nothing else.
 
         Raises RetimbreError when the layout is not as expected.
         """

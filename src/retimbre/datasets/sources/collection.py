@@ -1,6 +1,7 @@
 """What ``dataset.source`` names: one source, or one per domain (``{piano: maestro, guitar: guitarset}``).
 
-Of several, every source fills a folder of its own, and its name goes before its pieces, so that nothing can clash.
+Of several, every source fills a folder of its own, and its name goes before its pieces, so that nothing can
+clash.
 """
 
 import dataclasses

@@ -16,7 +16,10 @@ from retimbre.datasets.sources.base import Track
 from retimbre.errors import RetimbreError
 
 # What an adapter sees are links (see Store): deleting one of them would bring it back as it was.
-AGAIN = "delete this source's folder of downloads, and the copy in dataset.archives if there is one, and run `dvc repro download` again"
+AGAIN = (
+    "delete this source's folder of downloads, and the copy in dataset.archives if there is one, and "
+    "run `dvc repro download` again"
+)
 FEWEST_PIECES = len(SPLITS)  # that a domain can be split into
 SPLIT_OF = {
     "train": "train",
@@ -29,13 +32,14 @@ csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than 
 
 
 def domain_name(label: str) -> str:
-    """A publisher's label as a domain: ``Hip-Hop`` is ``hip_hop``, ``Old-Time / Historic`` is ``old_time_historic``."""
+    """A publisher's label as a domain: ``Hip-Hop`` is ``hip_hop``, ``Old-Time / Historic`` is
+    ``old_time_historic``."""
     return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
 @contextmanager
 def table(path: Path, what: str) -> Iterator[None]:
-    """Reading ``path``, which is ``what``: a RetimbreError for a file that is missing or holds something else."""
+    """Reading ``path``, which is ``what``: a RetimbreError when it is missing or something else."""
     try:
         yield
     except FileNotFoundError:
@@ -53,7 +57,7 @@ def table(path: Path, what: str) -> Iterator[None]:
 
 
 def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """Complete rows of a CSV file with a header. Raises RetimbreError: missing, not text, a column missing."""
+    """Complete rows of a CSV file with a header. Raises RetimbreError (see :func:`table`)."""
     with table(path, "the publisher's table"), open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
@@ -62,7 +66,8 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list
 
 
 def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) -> list[Track]:
-    """The tracks of at most ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the splits.
+    """The tracks of at most ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the
+    splits.
 
     It is the choice that preparation makes once more from what is unpacked. ``tracks`` know their durations.
     """
@@ -93,22 +98,24 @@ def members(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def existing(root: Path, tracks: Iterable[Track], domains: Sequence[str], source: str) -> list[Track]:
-    """The tracks whose files lie below ``root``: what was asked to be unpacked. Raises RetimbreError for a domain without any."""
+    """The tracks whose files lie below ``root``. Raises RetimbreError for a domain without any."""
     found = [track for track in tracks if (Path(root) / track.path).is_file()]
     for domain in domains:
         if not any(track.domain == domain for track in found):
             raise RetimbreError(
-                f"dataset.source {source}: no recording of {domain!r} is among the files in {root}, which are laid out otherwise than "
+                f"dataset.source {source}: no recording of {domain!r} is among the files in {root}, which "
+                "are laid out otherwise than "
                 f"the publisher's: look at docs/datasets/{source.split('_')[0]}*.md, {AGAIN}."
             )
     return found
 
 
 def one_split(tracks: Iterable[Track], source: str = "") -> list[Track]:
-    """Tracks without those pieces' parts that the publisher put into a second split: the split of most of them stays.
+    """Tracks without those pieces' parts that the publisher put into a second split: the split of most of
+    them stays.
 
-    Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What is left out of ``source``
-    (if named) is counted on stderr.
+    Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What
+    is left out of ``source`` (if named) is counted on stderr.
     """
     tracks = list(tracks)
     counts: dict[str, Counter] = defaultdict(Counter)
@@ -119,7 +126,8 @@ def one_split(tracks: Iterable[Track], source: str = "") -> list[Track]:
     if source and len(kept) < len(tracks):
         pieces = sum(len(count) > 1 for count in counts.values())
         print(
-            f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two official splits",
+            f"{source}: {len(tracks) - len(kept)} tracks of {pieces} pieces left out, which are in two "
+            "official splits",
             file=sys.stderr,
         )
     return kept

@@ -19,8 +19,8 @@ from retimbre.datasets.sources.common import (
 
 PLACE = "https://os.unil.cloud.switch.ch/fma"
 GENRES = (
-    "blues", "classical", "country", "easy_listening", "electronic", "experimental", "folk", "hip_hop", "instrumental", "international",
-    "jazz", "old_time_historic", "pop", "rock", "soul_rnb", "spoken",
+    "blues", "classical", "country", "easy_listening", "electronic", "experimental", "folk", "hip_hop",
+    "instrumental", "international", "jazz", "old_time_historic", "pop", "rock", "soul_rnb", "spoken",
 )  # fmt: skip
 SMALL_GENRES = (
     "electronic",
@@ -44,7 +44,7 @@ TOO_SHORT = {98565, 98567, 98569, 99134, 108925, 133297}
 
 
 class FmaSmall(Adapter):
-    """8,000 clips of 8 genres. The official split; a piece is an artist, and an artist stays in one split."""
+    """8,000 clips of 8 genres, with the official split. A piece is an artist."""
 
     name = "fma"
     title = "FMA small"
@@ -82,7 +82,7 @@ class FmaSmall(Adapter):
         return one_split(existing(root, whole, domains, self.name), self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        """Clips of the size and genres in the table, whose header is three rows: group, column, and the name of the first column."""
+        """Clips of the size and genres in the table, whose header is three rows."""
         path = Path(root) / TABLE
         tracks = []
         with table(path, "FMA's table of tracks"), open(path, encoding="utf-8", newline="") as file:

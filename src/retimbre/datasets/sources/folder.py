@@ -3,8 +3,9 @@
 Every file is decoded to its end once, so that what is wrong shows at once and by name. Files, not
 excerpts, are divided into training, validation and test, by a hash of the path below the folder: adding
 a file leaves the others where they are. Files are copied, since later stages must depend on
-``data/raw`` only; links would let DVC write-protect the originals. Relative folders are below the project's root
-(``DVC_ROOT``, else where the command runs), so that a queued experiment, which runs in a copy elsewhere, finds them.
+``data/raw`` only; links would let DVC write-protect the originals. Relative folders are below the project's
+root (``DVC_ROOT``, else where the command runs), so that a queued experiment, which runs in a copy
+elsewhere, finds them.
 """
 
 import os
@@ -29,7 +30,7 @@ FEWEST_FILES = len(SPLITS)
 
 
 def recording_names(folder: Path) -> list[str]:
-    """Paths of the recordings below ``folder``, relative, sorted; hidden files and folders are passed over."""
+    """Paths of the recordings below ``folder``, relative, sorted; without hidden ones."""
     names = []
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -59,7 +60,7 @@ def split_files(names: list[str]) -> dict[str, list[str]]:
 
 
 class Folders:
-    """The user's folders. Raises RetimbreError at once for a folder that is missing, empty, too small or given twice."""
+    """The user's folders. Raises RetimbreError at once for one that is missing, too small or nested."""
 
     def __init__(self, dataset: Dataset, seed: int, machine: Machine):
         self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
@@ -75,19 +76,22 @@ class Folders:
                     "" if given.startswith(("/", "~")) else f" ({given}, from the project's root {root})"
                 )
                 raise RetimbreError(
-                    f"dataset.folders.{domain}: {folder}{relative} is not a folder: give the folder of its recordings."
+                    f"dataset.folders.{domain}: {folder}{relative} is not a folder: give the folder of its "
+                    "recordings."
                 )
             for other, inside in self.folders.items():
                 if other != domain and inside.is_relative_to(folder):
                     raise RetimbreError(
-                        f"dataset.folders: {other}'s folder {inside} is within {domain}'s: give separate folders."
+                        f"dataset.folders: {other}'s folder {inside} is within {domain}'s: give separate "
+                        "folders."
                     )
         self.names = {domain: recording_names(folder) for domain, folder in self.folders.items()}
         for domain, names in self.names.items():
             if not names:
                 folder = self.folders[domain]
                 raise RetimbreError(
-                    f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF): put some there."
+                    f"dataset.folders.{domain}: {folder} holds no recordings (WAV, FLAC, OGG, MP3, AIFF): "
+                    "put some there."
                 )
             self._refuse_too_few(domain, len(names))
 
@@ -103,7 +107,8 @@ class Folders:
     def _refuse_too_few(self, domain: str, count: int) -> None:
         if count < FEWEST_FILES:
             raise RetimbreError(
-                f"dataset.folders.{domain}: {count} usable file(s) in {self.folders[domain]}, but training, validation and test "
+                f"dataset.folders.{domain}: {count} usable file(s) in {self.folders[domain]}, but training, "
+                "validation and test "
                 f"need different files: give at least {FEWEST_FILES}, or cut a long recording into several."
             )
 

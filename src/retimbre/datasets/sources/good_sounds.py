@@ -10,14 +10,16 @@ from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import FEWEST_PIECES
 
 INSTRUMENTS = (
-    "bass", "cello", "clarinet", "flute", "oboe", "piccolo", "sax_alto", "sax_baritone", "sax_soprano", "sax_tenor", "trumpet", "violin",
+    "bass", "cello", "clarinet", "flute", "oboe", "piccolo", "sax_alto", "sax_baritone", "sax_soprano",
+    "sax_tenor", "trumpet", "violin",
 )  # fmt: skip
 
 
 class GoodSounds(Adapter):
     """Notes and scales of 12 instruments, played well and badly on purpose; all microphones of a take.
 
-    A piece is a recording session (the publisher's pack); of an instrument with fewer than three sessions, a sound (all of its takes).
+    A piece is a recording session (the publisher's pack); of an instrument with fewer than three sessions, a
+    sound (all of its takes).
     """
 
     name = "good_sounds"
@@ -26,7 +28,8 @@ class GoodSounds(Adapter):
     licence = "CC BY-SA 4.0 according to mirdata, CC BY-NC 4.0 according to others: ask before commercial use"
     non_commercial = True
     citation = (
-        "O. Romani Picas, H. Parra Rodriguez, D. Dabiri, H. Tokuda, W. Hariya, K. Oishi, X. Serra: A Real-Time System for Measuring Sound "
+        "O. Romani Picas, H. Parra Rodriguez, D. Dabiri, H. Tokuda, W. Hariya, K. Oishi, X. Serra: A "
+        "Real-Time System for Measuring Sound "
         "Goodness in Instrumental Sounds. AES Convention 138, 2015"
     )
     domains = INSTRUMENTS

@@ -12,13 +12,16 @@ MODES = {"guitar": ("solo", "comp"), "guitar_solo": ("solo",), "guitar_comp": ("
 
 
 class GuitarSet(Adapter):
-    """360 excerpts of about 30 s at the reference microphone. A piece is a player: nobody is heard in two splits."""
+    """360 excerpts of about 30 s at the reference microphone. A piece is a player."""
 
     name = "guitarset"
     title = "GuitarSet 1.1.0, microphone"
     homepage = "https://guitarset.weebly.com"
     licence = "CC BY 4.0"
-    citation = "Q. Xi, R. M. Bittner, J. Pauwels, X. Ye, J. P. Bello: GuitarSet: A Dataset for Guitar Transcription. ISMIR 2018"
+    citation = (
+        "Q. Xi, R. M. Bittner, J. Pauwels, X. Ye, J. P. Bello: GuitarSet: A Dataset for Guitar "
+        "Transcription. ISMIR 2018"
+    )
     recording = "mic"
     domains = tuple(MODES)
 

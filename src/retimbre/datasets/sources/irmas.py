@@ -8,13 +8,13 @@ from retimbre.datasets.sources import mirdata
 from retimbre.datasets.sources.base import Adapter, Track
 
 INSTRUMENTS = {
-    "cello": "cel", "clarinet": "cla", "flute": "flu", "acoustic_guitar": "gac", "electric_guitar": "gel", "organ": "org", "piano": "pia",
-    "saxophone": "sax", "trumpet": "tru", "violin": "vio", "voice": "voi",
+    "cello": "cel", "clarinet": "cla", "flute": "flu", "acoustic_guitar": "gac", "electric_guitar": "gel",
+    "organ": "org", "piano": "pia", "saxophone": "sax", "trumpet": "tru", "violin": "vio", "voice": "voi",
 }  # fmt: skip
 
 
 class Irmas(Adapter):
-    """The training data: 6,705 excerpts of 3 s, labelled by folder. A piece is the song that excerpts were cut from."""
+    """The training data: 6,705 excerpts of 3 s, labelled by folder. A piece is a song."""
 
     name = "irmas"
     title = "IRMAS 1.0, training data"
@@ -22,7 +22,8 @@ class Irmas(Adapter):
     licence = "CC BY-NC-SA 3.0"
     non_commercial = True
     citation = (
-        "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for Predominant Instrument "
+        "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for "
+        "Predominant Instrument "
         "Recognition in Musical Audio Signals. ISMIR 2012"
     )
     domains = tuple(INSTRUMENTS)
@@ -54,7 +55,8 @@ class Irmas(Adapter):
 
 
 class IrmasTesting(Irmas):
-    """Training data, and of the testing data those excerpts that are labelled with one instrument only, as the test split."""
+    """Training data, and of the testing data those excerpts that are labelled with one instrument only, as
+    the test split."""
 
     name = "irmas_testing"
     title = "IRMAS 1.0, training and testing data"

@@ -14,10 +14,11 @@ PLACE = "https://storage.googleapis.com/magentadata/datasets/maestro"
 
 
 class Maestro(Adapter):
-    """1,276 competition performances, 199 h, with the official split by composition. A piece is a composition.
+    """1,276 competition performances, 199 h, with the official split by composition. A piece is a
+    composition.
 
-    The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are taken out of it, on the server
-    where that gives parts of files.
+    The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are taken out
+    of it, on the server where that gives parts of files.
     """
 
     name = "maestro"
@@ -26,7 +27,8 @@ class Maestro(Adapter):
     licence = "CC BY-NC-SA 4.0"
     non_commercial = True
     citation = (
-        "C. Hawthorne, A. Stasyuk, A. Roberts, I. Simon, C.-Z. A. Huang, S. Dieleman, E. Elsen, J. Engel, D. Eck: Enabling Factorized "
+        "C. Hawthorne, A. Stasyuk, A. Roberts, I. Simon, C.-Z. A. Huang, S. Dieleman, E. Elsen, J. Engel, "
+        "D. Eck: Enabling Factorized "
         "Piano Music Modeling and Generation with the MAESTRO Dataset. ICLR 2019"
     )
     version = "v3.0.0"
@@ -51,7 +53,7 @@ class Maestro(Adapter):
         )
 
     def _listed(self, root: Path) -> list[Track]:
-        """All recordings of the publisher's table: version 2 is a list of records, version 3 a mapping of columns."""
+        """All recordings of the table: version 2 is a list of records, version 3 a mapping of columns."""
         path, folder = Path(root) / f"maestro-{self.version}.json", f"maestro-{self.version}"
         with table(path, "MAESTRO's table"):
             listed = json.loads(path.read_text(encoding="utf-8"))

@@ -24,30 +24,34 @@ PART_BYTES = (1_100_000_000, 1_100_000_000, 772_769_864)
 CLIP_S = 29.1
 SPLITS = {"train": "0123456789ab", "validation": "c", "test": "def"}  # by the clip's folder
 TOP = 50
-# Tags that mean the same, as github.com/keunwoochoi/magnatagatune-list groups them, and "female vocal", which that list forgets.
+# Tags that mean the same, as github.com/keunwoochoi/magnatagatune-list groups them, and "female vocal",
+# which that list forgets.
 SYNONYMS = (
     "beat, beats", "chant, chanting", "choir, choral", "classical, clasical, classic", "drum, drums",
     "electro, electronic, electronica, electric", "fast, fast beat, quick",
-    "female, female singer, female singing, female vocals, female vocal, female voice, woman, woman singing, women", "flute, flutes",
-    "guitar, guitars", "hard, hard rock", "harpsichord, harpsicord", "heavy, heavy metal, metal", "horn, horns", "india, indian",
-    "jazz, jazzy", "male, male singer, male vocal, male vocals, male voice, man, man singing, men", "no beat, no drums",
-    "no singer, no singing, no vocal, no vocals, no voice, no voices, instrumental", "opera, operatic", "orchestra, orchestral",
-    "quiet, silence", "singer, singing", "space, spacey", "string, strings", "synth, synthesizer", "violin, violins",
-    "vocal, vocals, voice, voices", "strange, weird",
+    "female, female singer, female singing, female vocals, female vocal, female voice, "
+    "woman, woman singing, women",
+    "flute, flutes", "guitar, guitars", "hard, hard rock", "harpsichord, harpsicord",
+    "heavy, heavy metal, metal", "horn, horns", "india, indian", "jazz, jazzy",
+    "male, male singer, male vocal, male vocals, male voice, man, man singing, men", "no beat, no drums",
+    "no singer, no singing, no vocal, no vocals, no voice, no voices, instrumental", "opera, operatic",
+    "orchestra, orchestral", "quiet, silence", "singer, singing", "space, spacey", "string, strings",
+    "synth, synthesizer", "violin, violins", "vocal, vocals, voice, voices", "strange, weird",
 )  # fmt: skip
 MERGED = {tag: group.split(", ")[0] for group in SYNONYMS for tag in group.split(", ")}
 # Three clips of the archive are empty or broken.
 BROKEN = {
     "6/norine_braun-now_and_zen-08-gently-117-146.mp3",
     "8/jacob_heringman-josquin_des_prez_lute_settings-19-gintzler__pater_noster-204-233.mp3",
-    "9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_couperin-88-117.mp3",
+    "9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_"
+    "couperin-88-117.mp3",
 }
 
 
 class MagnaTagATune(Adapter):
-    """25,863 clips. A domain is one of the 50 most frequent tags once synonyms are merged; a piece is the song of a clip.
+    """25,863 clips. A domain is one of the 50 most frequent tags once synonyms are merged.
 
-    A clip belongs to a domain when it has its tag and no other domain's. The split is the field's, by folder.
+    A piece is the song of a clip. A clip belongs to a domain when it has its tag and no other domain's. The split is the field's, by folder.
     """
 
     name = "magnatagatune"
@@ -55,7 +59,10 @@ class MagnaTagATune(Adapter):
     homepage = "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset"
     licence = "CC BY-NC-SA (audio: Magnatune)"
     non_commercial = True
-    citation = "E. Law, K. West, M. Mandel, M. Bay, J. S. Downie: Evaluation of Algorithms Using Games: The Case of Music Tagging. ISMIR 2009"
+    citation = (
+        "E. Law, K. West, M. Mandel, M. Bay, J. S. Downie: Evaluation of Algorithms Using Games: The "
+        "Case of Music Tagging. ISMIR 2009"
+    )
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}")]

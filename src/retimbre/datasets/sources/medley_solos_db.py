@@ -1,4 +1,5 @@
-"""Medley-solos-DB (Lostanlen & Cella, ISMIR 2016): eight instruments; see docs/datasets/medley_solos_db.md."""
+"""Medley-solos-DB (Lostanlen & Cella, ISMIR 2016): eight instruments; see
+docs/datasets/medley_solos_db.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +11,23 @@ from retimbre.datasets.sources.common import SPLIT_OF, domain_name, one_split
 
 # In the order of the publisher's instrument_id, which the archive's file names carry.
 INSTRUMENTS = (
-    "clarinet", "distorted_electric_guitar", "female_singer", "flute", "piano", "tenor_saxophone", "trumpet", "violin",
+    "clarinet", "distorted_electric_guitar", "female_singer", "flute", "piano", "tenor_saxophone", "trumpet",
+    "violin",
 )  # fmt: skip
 
 
 class MedleySolosDb(Adapter):
-    """21,571 clips of 3 s, with the official split: training and validation from MedleyDB, test from solosDb. A piece is a song."""
+    """21,571 clips of 3 s, with the official split: training and validation from MedleyDB, test from
+    solosDb. A piece is a song."""
 
     name = "medley_solos_db"
     title = "Medley-solos-DB 1.2"
     homepage = "https://zenodo.org/record/3464194"
     licence = "CC BY 4.0"
-    citation = "V. Lostanlen, C. E. Cella: Deep Convolutional Networks on the Pitch Spiral for Musical Instrument Recognition. ISMIR 2016"
+    citation = (
+        "V. Lostanlen, C. E. Cella: Deep Convolutional Networks on the Pitch Spiral for Musical "
+        "Instrument Recognition. ISMIR 2016"
+    )
     domains = INSTRUMENTS
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:

@@ -1,7 +1,8 @@
 """What mirdata knows of a data set: URLs and checksums, the index of its tracks and their metadata.
 
-mirdata (Bittner et al., ISMIR 2019; https://github.com/mirdata/mirdata) is an optional extra. It never downloads here: its index, which
-its wheel does not carry, is one of the files to fetch, and everything is read from below ``root``.
+mirdata (Bittner et al., ISMIR 2019; https://github.com/mirdata/mirdata) is an optional extra. It never
+downloads here: its index, which its wheel does not carry, is one of the files to fetch, and everything is
+read from below ``root``.
 """
 
 import importlib
@@ -25,14 +26,16 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def module(name: str) -> ModuleType:
-    """``mirdata.datasets.<name>``, imported without its side effect on logging. Raises RetimbreError when it is not installed."""
+    """``mirdata.datasets.<name>``, imported without its side effect on logging. Raises RetimbreError when it
+    is not installed."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
         return importlib.import_module(f"mirdata.datasets.{name}")
     except ImportError as error:
         raise RetimbreError(
-            f"dataset.source {name} needs mirdata ({error}): `pip install --no-deps -r requirements-no-deps.txt && pip install .[sources]`."
+            f"dataset.source {name} needs mirdata ({error}): `pip install --no-deps -r "
+            "requirements-no-deps.txt && pip install .[sources]`."
         ) from None
     finally:  # mirdata calls logging.basicConfig, which would make every other library's messages appear
         root.handlers[:], root.level = handlers, level
@@ -79,7 +82,7 @@ def _read_index(path: Path, name: str) -> dict[str, Any]:
 
 
 def tracks(name: str, root: Path) -> list[Any]:
-    """mirdata's track objects of the data set below ``root``, by id. Their paths lead there; files may be missing."""
+    """mirdata's track objects of the data set below ``root``, by id. Files may be missing."""
     root = Path(root).resolve()
     dataset = module(name).Dataset(data_home=str(root))
     path = root / INDEX_FOLDER / _index(name).filename
@@ -93,14 +96,15 @@ def _skeleton(path: str) -> str:
 
 
 class Locator:
-    """Finds files whose names an archive stores in another encoding than mirdata's index (IRMAS and Good-sounds do)."""
+    """Finds files whose names an archive stores in another encoding than mirdata's index (IRMAS and
+    Good-sounds do)."""
 
     def __init__(self, root: Path):
         self.root = Path(root).resolve()
         self.names: dict[str, list[str]] | None = None
 
     def find(self, path: str) -> str | None:
-        """The path below the root, with /, of the file at ``path`` (absolute, as mirdata gives it), or None."""
+        """The path below the root of the file at ``path`` (absolute, as mirdata gives it), or None."""
         relative = Path(path).relative_to(self.root).as_posix()
         if (self.root / relative).is_file():
             return relative
@@ -119,7 +123,7 @@ class Locator:
 def complete(
     name: str, root: Path, wanted: Iterable[Any], audio_path: Callable[[Any], str | None]
 ) -> list[tuple[Any, str]]:
-    """(track, path below the root) of all ``wanted``; raises RetimbreError that names the first of those that are missing."""
+    """(track, path below the root) of all ``wanted``. Raises RetimbreError that names a missing one."""
     locator, found, missing = Locator(root), [], []
     for track in wanted:
         given = audio_path(track)
@@ -130,7 +134,8 @@ def complete(
             found.append((track, path))
     if missing:
         raise RetimbreError(
-            f"dataset.source {name}: {len(missing)} of {len(missing) + len(found)} files that mirdata's index lists are missing from "
+            f"dataset.source {name}: {len(missing)} of {len(missing) + len(found)} files that mirdata's "
+            "index lists are missing from "
             f"{root}, the first is {missing[0]}: {AGAIN}."
         )
     return found

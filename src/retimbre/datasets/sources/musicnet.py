@@ -1,4 +1,5 @@
-"""MusicNet (Thickstun et al., ICLR 2017) in the six domains of Universal Music Translation; see docs/datasets/musicnet.md."""
+"""MusicNet (Thickstun et al., ICLR 2017) in the six domains of Universal Music Translation; see
+docs/datasets/musicnet.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ FOLDERS = ("musicnet/train_data", "musicnet/test_data")
 
 
 class MusicNet(Adapter):
-    """Recordings of one composer and ensemble. A piece is a movement; the publisher's ten test recordings are not kept apart."""
+    """Recordings of one composer and ensemble. A piece is a movement; the publisher's ten test recordings
+    are not kept apart."""
 
     name = "musicnet"
     title = "MusicNet 1.0"

@@ -1,4 +1,5 @@
-"""NSynth (Engel et al., ICML 2017): single notes by family, and GANSynth's subset; see docs/datasets/nsynth.md."""
+"""NSynth (Engel et al., ICML 2017): single notes by family, and GANSynth's subset; see
+docs/datasets/nsynth.md."""
 
 import json
 from collections import Counter
@@ -14,8 +15,8 @@ from retimbre.errors import RetimbreError
 PLACE = "http://download.magenta.tensorflow.org/datasets/nsynth"
 # Notes of each family in all three parts, 305,979 together: what the publisher's page counts.
 HISTOGRAM = {
-    "bass": 68_955, "brass": 13_830, "flute": 9_423, "guitar": 35_423, "keyboard": 54_991, "mallet": 35_066, "organ": 36_577,
-    "reed": 14_866, "string": 20_594, "synth_lead": 5_501, "vocal": 10_753,
+    "bass": 68_955, "brass": 13_830, "flute": 9_423, "guitar": 35_423, "keyboard": 54_991, "mallet": 35_066,
+    "organ": 36_577, "reed": 14_866, "string": 20_594, "synth_lead": 5_501, "vocal": 10_753,
 }  # fmt: skip
 PARTS = ("train", "valid", "test")
 GANSYNTH_SPLITS = "nsynth-gansynth_splits.csv"
@@ -23,14 +24,16 @@ GANSYNTH_PITCHES = range(24, 85)  # MIDI
 
 
 class NSynth(Adapter):
-    """Notes of 4 s at 16 kHz. The official split, in which no instrument of the training set is in the other two. A piece is a note."""
+    """Notes of 4 s at 16 kHz. The official split, in which no instrument of the training set is in the other
+    two. A piece is a note."""
 
     name = "nsynth"
     title = "NSynth 1.0"
     homepage = "https://magenta.tensorflow.org/datasets/nsynth"
     licence = "CC BY 4.0"
     citation = (
-        "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio Synthesis of Musical Notes with "
+        "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio "
+        "Synthesis of Musical Notes with "
         "WaveNet Autoencoders. ICML 2017"
     )
     kinds = "*"  # acoustic, electronic and synthetic
@@ -54,7 +57,8 @@ class NSynth(Adapter):
         held_out = {note["instrument_str"] for part, note in notes.values() if part != "train"}
         if both := sorted(training & held_out):
             raise RetimbreError(
-                f"dataset.source nsynth: {both[0]} is in the training part and in another, as in no release: {AGAIN}."
+                f"dataset.source nsynth: {both[0]} is in the training part and in another, as in no "
+                f"release: {AGAIN}."
             )
         listed = [
             Track(
@@ -69,7 +73,7 @@ class NSynth(Adapter):
         return existing(root, listed, domains, self.name)
 
     def _notes(self, root: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Note name -> part and record, of all three parts; checked against the publisher's counts of the families."""
+        """Note name -> part and record, of all three parts; checked against the publisher's counts."""
         notes: dict[str, tuple[str, dict[str, Any]]] = {}
         found: Counter[str] = Counter()
         for part in PARTS:
@@ -81,13 +85,15 @@ class NSynth(Adapter):
         for family, count in HISTOGRAM.items():
             if found[family] != count:
                 raise RetimbreError(
-                    f"dataset.source nsynth: the tables list {found[family]:,} notes of {family}, the publisher {count:,}: {AGAIN}."
+                    f"dataset.source nsynth: the tables list {found[family]:,} notes of {family}, the "
+                    f"publisher {count:,}: {AGAIN}."
                 )
         return notes
 
 
 class NSynthGanSynth(NSynth):
-    """GANSynth's subset: acoustic instruments, MIDI pitches 24 to 84, and its own split by note: instruments are in all three."""
+    """GANSynth's subset: acoustic instruments, MIDI pitches 24 to 84, and its own split by note: instruments
+    are in all three."""
 
     name = "nsynth_gansynth"
     title = "NSynth 1.0, GANSynth subset"
@@ -105,7 +111,8 @@ class NSynthGanSynth(NSynth):
             part, note = notes.get(row["id"], ("", {}))
             if note.get("instrument_source_str") != "acoustic" or note.get("pitch") not in GANSYNTH_PITCHES:
                 raise RetimbreError(
-                    f"{GANSYNTH_SPLITS} lists {row['id']}, which is no acoustic note of MIDI pitch 24 to 84: {AGAIN}."
+                    f"{GANSYNTH_SPLITS} lists {row['id']}, which is no acoustic note of MIDI pitch 24 to "
+                    f"84: {AGAIN}."
                 )
             if note["instrument_family_str"] in domains:
                 path = f"nsynth-{part}/audio/{row['id']}.wav"

@@ -31,7 +31,8 @@ class Dataset(Section):
         for name in source.values() if isinstance(source, dict) else [source]:
             if name not in (known := (*LOCAL_SOURCES, *SOURCES)):
                 raise ValueError(
-                    f"dataset.source names {name!r}: use one of {', '.join(known)}, or one per domain: {{piano: maestro, ...}}"
+                    f"dataset.source names {name!r}: use one of {', '.join(known)}, or one per domain: "
+                    f"{{piano: maestro, ...}}"
                 )
         return source
 
@@ -41,22 +42,26 @@ class Dataset(Section):
             raise ValueError("dataset.domains names a domain twice: give different ones")
         if isinstance(self.source, dict) and (missing := [d for d in self.domains if d not in self.source]):
             raise ValueError(
-                f"dataset.source has no entry for {missing[0]!r}: add `{missing[0]}: folder` or another source"
+                f"dataset.source has no entry for {missing[0]!r}: add `{missing[0]}: folder` or another "
+                "source"
             )
         of_domain = self.source_of
         if missing := [d for d in self.domains if of_domain[d] == "folder" and d not in self.folders]:
             raise ValueError(
-                f"dataset.folders has no entry for {missing[0]!r}: add `{missing[0]}: /path/of/its/recordings`"
+                f"dataset.folders has no entry for {missing[0]!r}: add `{missing[0]}: "
+                "/path/of/its/recordings`"
             )
         if missing := [d for d in self.domains if of_domain[d] == "youtube" and d not in self.youtube]:
             raise ValueError(
-                f"dataset.youtube has no entry for {missing[0]!r}: add `{missing[0]}: [address of a video or playlist, ...]`"
+                f"dataset.youtube has no entry for {missing[0]!r}: add `{missing[0]}: [address of a video "
+                "or playlist, ...]`"
             )
         if "soundfont" in of_domain.values() and self.train_minutes == 0:
             raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
         if self.paired_training and set(of_domain.values()) != {"soundfont"}:
             raise ValueError(
-                "dataset.paired_training: only source soundfont plays every piece on all domains: set it to false"
+                "dataset.paired_training: only source soundfont plays every piece on all domains: set it to "
+                "false"
             )
         return self
 

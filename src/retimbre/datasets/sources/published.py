@@ -1,7 +1,7 @@
 """From a published data set to recordings: download, unpack, split, take a subset, check, copy.
 
-Only what is used is decoded: files are chosen by their headers, then the chosen ones are read to their ends, and
-those that break off or are silent are replaced by the next.
+Only what is used is decoded: files are chosen by their headers, then the chosen ones are read to their ends,
+and those that break off or are silent are replaced by the next.
 """
 
 import errno
@@ -28,7 +28,7 @@ ABOUT = "ABOUT.txt"
 
 
 class Published:
-    """``dataset.domains`` of one published set. Raises RetimbreError at construction for a domain that it does not have."""
+    """``dataset.domains`` of one published set. Raises RetimbreError at once for others than it has."""
 
     def __init__(self, source: Adapter, dataset: Dataset, seed: int, machine: Machine):
         self.source, self.dataset, self.seed, self.machine = source, dataset, seed, machine
@@ -51,7 +51,7 @@ class Published:
         return "\n".join([f"{source.title} ({source.homepage})", f"Licence: {self.licence}", *cite])
 
     def prepare(self, out: Path) -> list[Recording]:
-        """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few or broken recordings)."""
+        """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few)."""
         print(textwrap.indent(self.about(), "  ").replace("  ", f"{self.source.name}: ", 1), flush=True)
         store = Store(
             self.source.name,
@@ -102,7 +102,8 @@ class Published:
         for domain in self.domains:
             if not any(track.domain == domain for track in tracks):
                 raise RetimbreError(
-                    f"dataset.source {self.source.name} has no recordings of {domain}: choose another domain or source."
+                    f"dataset.source {self.source.name} has no recordings of {domain}: choose another "
+                    "domain or source."
                 )
         return tracks
 
@@ -115,7 +116,8 @@ class Published:
             before = official.get(track.piece, "")
             if before and track.split and before != track.split:
                 raise RetimbreError(
-                    f"dataset.source {self.source.name}: {track.piece!r} is in the splits {before} and {track.split}."
+                    f"dataset.source {self.source.name}: {track.piece!r} is in the splits {before} and "
+                    f"{track.split}."
                 )
             official[track.piece] = before or track.split
         return assign_splits(domains_of, official, f"dataset.source {self.source.name}")
@@ -163,7 +165,7 @@ class Published:
     def _checked(
         self, domain: str, usable: list[Recording], bad: list[Checked], count: int, root: Path
     ) -> list[Recording]:
-        """Choose, decode what was chosen, and choose again without what cannot be used until everything can."""
+        """Choose, decode what was chosen, and choose again without what is broken until nothing is."""
         decoded: set[Recording] = set()
         while True:
             parts = self._pick(domain, usable)
@@ -174,7 +176,8 @@ class Published:
                     part.duration_s < excerpt_s - 1e-6 for _, part in parts if part.split != "train"
                 ):
                     print(
-                        f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s ({excerpt_s:g} s)",
+                        f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s "
+                        f"({excerpt_s:g} s)",
                         flush=True,
                     )
                 return [part for _, part in parts]
@@ -210,14 +213,16 @@ class Published:
 
 @contextmanager
 def _room_named(folder: Path) -> Iterator[None]:
-    """A full disk, a quota or a size limit while ``folder`` is filled, as a sentence that names it: the system's error names no file."""
+    """A full disk, a quota or a size limit while ``folder`` is filled, as a sentence that names it: the
+    system's error names no file."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise RetimbreError(
-            f"{folder} cannot take more ({error.strerror}): make room or set RETIMBRE_DOWNLOADS to a folder on a larger disk; what is "
+            f"{folder} cannot take more ({error.strerror}): make room or set RETIMBRE_DOWNLOADS to a folder "
+            "on a larger disk; what is "
             "downloaded is kept, the next run continues."
         ) from None
 

@@ -62,7 +62,7 @@ def random(seed: int, *what: object) -> np.random.Generator:
 
 
 class RenderedScores:
-    """Source ``soundfont``. Raises RetimbreError at construction for unknown instruments and broken fonts."""
+    """Source ``soundfont``. Raises RetimbreError at once for unknown instruments and broken fonts."""
 
     def __init__(self, dataset: Dataset, seed: int, machine: Machine):
         self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
@@ -73,7 +73,8 @@ class RenderedScores:
         self.highest = min(instrument.highest for instrument in instruments)
         if self.highest - self.lowest < 12:
             raise RetimbreError(
-                f"dataset.domains: {', '.join(self.domains)} share less than an octave, so they cannot play the same notes; "
+                f"dataset.domains: {', '.join(self.domains)} share less than an octave, so they cannot play "
+                "the same notes; "
                 "choose instruments of closer range."
             )
         self.font = soundfont.find_font(dataset.soundfont)
@@ -170,12 +171,15 @@ class RenderedScores:
         if split == "train":
             trained = "all domains" if self.dataset.paired_training else self.domains[domain]
             return (
-                f"music21 has {have / 60:.1f} minutes of {kind} for training {trained} {place}, but {want / 60:.1f} are "
+                f"music21 has {have / 60:.1f} minutes of {kind} for training {trained} {place}, but "
+                f"{want / 60:.1f} are "
                 "asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
             )
         return (
-            f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s {place}, but {want:.0f} are "
-            f"asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change dataset.polyphonic_share."
+            f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s "
+            f"{place}, but {want:.0f} are "
+            f"asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change "
+            "dataset.polyphonic_share."
         )
 
 
@@ -221,7 +225,8 @@ def _record(
     audio = soundfont.render(heard, program, font.path, (first + length) / rate)[first:]
     if not np.abs(audio).max() > 0:
         raise RetimbreError(
-            f"dataset.soundfont: {font.name} has no sound for {domain} (General MIDI program {program}): use another .sf2 or domain."
+            f"dataset.soundfont: {font.name} has no sound for {domain} (General MIDI program {program}): "
+            "use another .sf2 or domain."
         )
     path = out / piece.split / domain / f"{piece.name}{'.' + number if number else ''}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,21 +9,23 @@ from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import domain_name
 
 INSTRUMENTS = (
-    "accordion", "alto_saxophone", "bass_tuba", "bassoon", "clarinet_in_b_flat", "contrabass", "flute", "french_horn", "oboe", "trombone",
-    "trumpet_in_c", "viola", "violin", "violoncello",
+    "accordion", "alto_saxophone", "bass_tuba", "bassoon", "clarinet_in_b_flat", "contrabass", "flute",
+    "french_horn", "oboe", "trombone", "trumpet_in_c", "viola", "violin", "violoncello",
 )  # fmt: skip
 SPLITS = ("train", "train", "train", "validation", "test")  # of the publisher's five balanced folds
 
 
 class TinySol(Adapter):
-    """2,913 ordinary notes, one player per instrument. A piece is a note; those that the publisher made from a neighbour are left out."""
+    """2,913 ordinary notes, one player per instrument. A piece is a note; those that the publisher made from
+    a neighbour are left out."""
 
     name = "tinysol"
     title = "TinySOL 6.0"
     homepage = "https://zenodo.org/record/3685367"
     licence = "CC BY 4.0"
     citation = (
-        "C. E. Cella, D. Ghisi, V. Lostanlen, F. Lévy, J. Fineberg, Y. Maresz: OrchideaSOL: a dataset of extended instrumental techniques "
+        "C. E. Cella, D. Ghisi, V. Lostanlen, F. Lévy, J. Fineberg, Y. Maresz: OrchideaSOL: a dataset of "
+        "extended instrumental techniques "
         "for computer-aided orchestration. ICMC 2020"
     )
     domains = INSTRUMENTS

@@ -9,21 +9,23 @@ from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing
 
 INSTRUMENTS = {
-    "bassoon": "bn", "cello": "vc", "clarinet": "cl", "double_bass": "db", "flute": "fl", "horn": "hn", "oboe": "ob", "saxophone": "sax",
-    "trombone": "tbn", "trumpet": "tpt", "tuba": "tba", "viola": "va", "violin": "vn",
+    "bassoon": "bn", "cello": "vc", "clarinet": "cl", "double_bass": "db", "flute": "fl", "horn": "hn",
+    "oboe": "ob", "saxophone": "sax", "trombone": "tbn", "trumpet": "tpt", "tuba": "tba", "viola": "va",
+    "violin": "vn",
 }  # fmt: skip
 PART = re.compile(r"AuSep_\d+_([a-z]+)_\d+_(\w+)\.wav")
 
 
 class Urmp(Adapter):
-    """Parts of 44 pieces. A piece is a work: arrangements of one work share recordings, so they stay in one split."""
+    """Parts of 44 pieces. A piece is a work: its arrangements share recordings."""
 
     name = "urmp"
     title = "URMP"
     homepage = "https://datadryad.org/dataset/doi:10.5061/dryad.ng3r749"
     licence = "CC0 1.0 as deposits at Dryad are (not stated in the archive)"
     citation = (
-        "B. Li, X. Liu, K. Dinesh, Z. Duan, G. Sharma: Creating a Multitrack Classical Music Performance Dataset for Multimodal Music "
+        "B. Li, X. Liu, K. Dinesh, Z. Duan, G. Sharma: Creating a Multitrack Classical Music Performance "
+        "Dataset for Multimodal Music "
         "Analysis: Challenges, Insights, and Applications. IEEE Transactions on Multimedia 21(2), 2019"
     )
     domains = tuple(INSTRUMENTS)

@@ -15,13 +15,17 @@ COMMON_SENTENCES = 24  # everybody reads the same text first; what follows diffe
 
 
 class Vctk(Adapter):
-    """110 speakers at 48 kHz, each a domain (p225, p226 ...). A piece is a sentence; the common ones are one piece for all speakers."""
+    """110 speakers at 48 kHz, each a domain (p225, p226 ...). A piece is a sentence; the common ones are one
+    piece for all speakers."""
 
     name = "vctk"
     title = "VCTK 0.92, first microphone"
     homepage = "https://datashare.ed.ac.uk/handle/10283/3443"
     licence = "CC BY 4.0"
-    citation = "J. Yamagishi, C. Veaux, K. MacDonald: CSTR VCTK Corpus: English Multi-speaker Corpus for CSTR Voice Cloning Toolkit. 2019"
+    citation = (
+        "J. Yamagishi, C. Veaux, K. MacDonald: CSTR VCTK Corpus: English Multi-speaker Corpus for CSTR "
+        "Voice Cloning Toolkit. 2019"
+    )
     microphone = "mic1"
     missing: tuple[str, ...] = ()
 

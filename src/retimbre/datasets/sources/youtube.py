@@ -1,7 +1,8 @@
 """Videos and playlists through yt-dlp, cut at silences; see docs/datasets/youtube.md.
 
-Opt-in: nothing is chosen for the user. Every address has a folder of its own with yt-dlp's list of what is done, so that a rerun adds only
-what is new, and an address that is no longer listed leaves without being downloaded again when it comes back.
+Opt-in: nothing is chosen for the user. Every address has a folder of its own with yt-dlp's list of what is
+done, so that a rerun adds only what is new, and an address that is no longer listed leaves without being
+downloaded again when it comes back.
 """
 
 import hashlib
@@ -34,13 +35,15 @@ GAP_S = 1.0  # a longer silence ends a stretch
 SHORTEST_S = 2.0  # a shorter stretch is left out
 MARGIN_S = 0.1  # kept around a stretch, for attacks and decays
 NOTICE = (
-    "rights: what you download belongs to others. You need their permission, a licence or an exception of your country's law, and "
+    "rights: what you download belongs to others. You need their permission, a licence or an exception of "
+    "your country's law, and "
     "YouTube's terms forbid downloads that it does not offer. Train on and publish only what you may."
 )
 
 
 def stretches(path: Path) -> list[tuple[float, float]]:
-    """(start, duration) in seconds of what sounds in a file: parts between silences of more than a second, two seconds or longer."""
+    """(start, duration) in seconds of what sounds in a file: parts between silences of more than a second,
+    two seconds or longer."""
     with soundfile.SoundFile(path) as file:
         step = max(1, round(BLOCK_S * file.samplerate))
         powers = []
@@ -119,12 +122,13 @@ class YouTube(Adapter):
     licence = "unknown: the rights are their owners'"
 
     def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
-        """Download what ``dataset.youtube`` lists and is not there yet. Raises RetimbreError when a domain got nothing."""
+        """Download what ``dataset.youtube`` lists and is not there. Raises RetimbreError for no result."""
         try:
             from yt_dlp import YoutubeDL
         except ImportError:
             raise RetimbreError(
-                "dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and install ffmpeg, which converts."
+                "dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and install ffmpeg, which "
+                "converts."
             ) from None
         print(NOTICE, flush=True)
         for domain in domains:
@@ -164,7 +168,7 @@ class YouTube(Adapter):
 
     @staticmethod
     def _show_only(place: Path, keys: set[str]) -> None:
-        """Hide the folders of addresses that are not listed (names with a dot are not data), bring back those that are."""
+        """Hide the folders of addresses that are not listed (with a dot), bring back those that are."""
         for folder in sorted(place.iterdir()) if place.is_dir() else []:
             key = folder.name.removeprefix(".")
             wanted = place / (key if key in keys else f".{key}")
