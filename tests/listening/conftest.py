@@ -12,9 +12,8 @@ import pytest
 import soundfile
 import yaml
 
-from retimbre import params
 from retimbre.listening import bundle
-from retimbre.params import Listening
+from retimbre.listening.params import Listening
 from tests.toys import ROOT
 
 RATE = 16000  # Hz
@@ -37,7 +36,9 @@ def render(notes: list[int], domain: str, hiss: float = 0.0) -> np.ndarray:
     t = np.arange(RATE) / RATE
     for n, note in enumerate(notes):
         f = 440 * 2 ** ((note - 69) / 12)
-        tone = sum(np.sin(2 * np.pi * f * k * t) / k for k in range(1, 9, 2 if odd else 1) if f * k < RATE / 2)
+        tone = sum(
+            np.sin(2 * np.pi * f * k * t) / k for k in range(1, 9, 2 if odd else 1) if f * k < RATE / 2
+        )
         start = n * RATE // 2
         tone = (tone * np.exp(-decay * t))[: len(x) - start]
         x[start : start + len(tone)] += 0.2 * tone
@@ -76,7 +77,9 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 soundfile.write(path, 0.5 * x / np.abs(x).max(), RATE, subtype="PCM_16")
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 name = str(path.relative_to(folder))
-                rows.append([direction, source, target, piece, stratum, "in", system, name, digest, f"{SECONDS:.3f}"])
+                rows.append(
+                    [direction, source, target, piece, stratum, "in", system, name, digest, f"{SECONDS:.3f}"]
+                )
                 if system in quality:
                     value = quality[system] + 0.02 * rng.normal()
                     measured.append((system, "", direction, piece, stratum, "content_note_f1", value))
@@ -84,22 +87,25 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     measured.append((system, "", direction, piece, stratum, "rtf", 0.1 * value))
     with (folder / "outputs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["direction", "source_domain", "target_domain", "item", "stratum", "range", "system", "path", "sha256", "seconds"])
+        writer.writerow(
+            [*"direction source_domain target_domain item stratum range system path sha256 seconds".split()]
+        )
         writer.writerows(rows)
-    table = pandas.DataFrame(measured, columns=["system", "vocoder", "direction", "item", "stratum", "metric", "value"])
+    table = pandas.DataFrame(
+        measured, columns=["system", "vocoder", "direction", "item", "stratum", "metric", "value"]
+    )
     table.to_parquet(folder / "per_item.parquet", index=False)
     return folder
 
 
 def make_settings(**changes: object) -> Listening:
     """The section ``listening`` of a small study."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["listening"] |= {
-        "systems": ["cyclegan", "knn"], "baselines": ["eq_match"], "items": 4, "listeners": 10, "pages_per_condition": 1,
-        "repeats": 1, "clip_s": 4, "instruments": ["piano", "guitar", "violin", "flute"],
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["listening"]
+    small = {
+        "systems": ["cyclegan", "knn"], "baselines": ["eq_match"], "items": 4, "listeners": 10, "repeats": 1,
+        "pages_per_condition": 1, "clip_s": 4, "instruments": ["piano", "guitar", "violin", "flute"],
     }  # fmt: skip
-    values["listening"] |= changes
-    return params.parse(values).listening
+    return Listening.model_validate(values | small | changes)
 
 
 @pytest.fixture

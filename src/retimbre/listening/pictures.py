@@ -1,20 +1,19 @@
-"""Pictures of listeners' answers and the page ``analysis.html``: one file, offline, for light and dark screens."""
+"""Pictures of answers and the page ``analysis.html``: one file, offline, for light and dark screens."""
 
 import base64
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 from jinja2 import Environment, FileSystemLoader
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from retimbre.evaluation.report.figures import to_png
+from retimbre.evaluation.report.figures import BLUE, GOLD, SOFT, to_png
 from retimbre.metrics.headline import HEADLINE_METRICS
 from retimbre.paths import write_atomically
 
-SYSTEM, BASELINE, CONTROL = "#0b6e99", "#8a6d00", "#8c8c8c"
 STEPS = ("#a8324a", "#dd9a8d", "#d9d9d9", "#8fbcd4", "#0b6e99")  # answers 1 to 5
 TITLES = {
     "content": "Content: notes and rhythm kept",
@@ -26,145 +25,113 @@ TITLES = {
 }
 
 
-def _colour(system: str, params: dict[str, Any]) -> str:
-    return SYSTEM if system in params["systems"] else BASELINE if system in params["baselines"] else CONTROL
-
-
-def _plain(axis: Any) -> None:
+def _bars(names: list[str], low: float, high: float, label: str) -> tuple[Figure, Axes]:
+    """An empty picture with room for one horizontal bar per name, the first on top."""
+    figure = Figure(figsize=(5.0, 0.36 * len(names) + 1.0), layout="constrained")
+    axis = figure.subplots()
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.invert_yaxis()
+    axis.set_xlim(low, high)
+    axis.set_xlabel(label)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=9)
+    return figure, axis
 
 
 def mean_bars(
-    rows: Sequence[dict[str, Any]], params: dict[str, Any], low: float, high: float, label: str, line: float | None = None
+    rows: list[dict[str, Any]], mean: str, params: dict[str, Any], low: float, high: float, label: str
 ) -> Figure:
-    """Means with 95 % intervals, one bar per system; ``rows``: system, mean, low, high, n."""
-    figure = Figure(figsize=(5.0, 0.36 * len(rows) + 0.9), layout="constrained")
-    axis = figure.subplots()
-    for n, row in enumerate(rows):
-        mean = row["mean"] if row["mean"] is not None else math.nan
-        axis.barh(n, mean - low, left=low, height=0.62, color=_colour(row["system"], params), alpha=0.85)
-        if row["low"] is not None:
-            axis.plot([row["low"], row["high"]], [n, n], color="black", linewidth=1.6, marker="|", markersize=8)
-    names = [f"{row['system'].replace('_', ' ')} (n={row['n']})" for row in rows]
-    axis.set_yticks(range(len(rows)), names)
-    axis.invert_yaxis()
-    axis.set_xlim(low, high)
-    axis.set_xlabel(label, fontsize=9)
-    if line is not None:
-        axis.axvline(line, color="black", linestyle=":", linewidth=1)
-    axis.grid(axis="x", alpha=0.3)
-    axis.set_axisbelow(True)
-    _plain(axis)
+    """Means with 95 % intervals; ``rows``: system, ``mean``, low, high, n (chance: a dotted line)."""
+    table = pandas.DataFrame(rows).astype({name: float for name in (mean, "low", "high")})
+    figure, axis = _bars([f"{row.system} (n={row.n})" for row in table.itertuples()], low, high, label)
+    kinds = {**dict.fromkeys(params["baselines"], GOLD), **dict.fromkeys(params["systems"], BLUE)}
+    colours = [kinds.get(system, SOFT) for system in table.system]
+    errors = [table[mean] - table.low, table.high - table[mean]]
+    axis.barh(
+        table.index,
+        table[mean] - low,
+        left=low,
+        height=0.62,
+        color=colours,
+        alpha=0.85,
+        xerr=errors,
+        capsize=3,
+    )
+    if "chance" in table:
+        axis.axvline(table.chance[0], color="black", linestyle=":", linewidth=1)
     return figure
 
 
-def answer_histograms(rows: Sequence[dict[str, Any]]) -> Figure:
+def answer_histograms(rows: list[dict[str, Any]]) -> Figure:
     """Share of each answer 1 to 5, one stacked bar per system; ``rows``: system, histogram (5)."""
-    figure = Figure(figsize=(5.0, 0.36 * len(rows) + 1.0), layout="constrained")
-    axis = figure.subplots()
-    for n, row in enumerate(rows):
-        counts = np.asarray(row["histogram"], np.float64)
-        shares = counts / max(counts.sum(), 1)
-        left = 0.0
-        for value, (share, colour) in enumerate(zip(shares, STEPS, strict=True), 1):
-            axis.barh(n, share, left=left, height=0.66, color=colour, label=str(value) if n == 0 else None)
-            if share >= 0.06:
-                dark = value in (1, 5)
-                text = f"{int(counts[value - 1])}"
-                axis.text(left + share / 2, n, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-            left += share
-    axis.set_yticks(range(len(rows)), [row["system"].replace("_", " ") for row in rows])
-    axis.invert_yaxis()
-    axis.set_xlim(0, 1)
-    axis.set_xlabel("share of answers (counts inside)", fontsize=9)
-    figure.legend(title="answer", loc="outside right upper", fontsize=8, title_fontsize=8)
-    _plain(axis)
-    return figure
-
-
-def matrix(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], y: str, x: str, notes: Sequence[Sequence[str]], middle: bool
-) -> Figure:
-    """A table of shares (R, C) in colour, NaN left white, with ``notes`` in the cells; ``middle``: 0.5 is the neutral colour."""
-    size = (0.72 * len(columns) + 1.9, 0.4 * len(rows) + 1.3)
-    figure = Figure(figsize=size, layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(values, vmin=0, vmax=1, cmap="RdBu" if middle else "Blues", aspect="auto", alpha=0.85)
-    for i in range(len(rows)):
-        for j in range(len(columns)):
-            value = values[i, j]
-            if math.isfinite(value):
-                strong = abs(value - 0.5) > 0.32 if middle else value > 0.6
-                axis.text(j, i, notes[i][j], ha="center", va="center", fontsize=8, color="white" if strong else "black")
-    axis.set_xticks(range(len(columns)), [c.replace("_", " ") for c in columns], rotation=30, ha="right")
-    axis.set_yticks(range(len(rows)), [r.replace("_", " ") for r in rows])
-    axis.set_xlabel(x, fontsize=9)
-    axis.set_ylabel(y, fontsize=9)
-    axis.tick_params(labelsize=9, length=0)
-    return figure
-
-
-def win_matrix(systems: Sequence[str], wins: Sequence[Sequence[int]]) -> Figure:
-    """Share of answers in which the row was preferred to the column."""
-    counts = np.asarray(wins, np.float64)
-    total = counts + counts.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.where(total > 0, counts / total, np.nan)
-    notes = [[f"{int(counts[i, j])} of {int(total[i, j])}" for j in range(len(systems))] for i in range(len(systems))]
-    return matrix(shares, systems, systems, "preferred", "over", notes, middle=True)
-
-
-def heard_matrix(heard: dict[str, dict[str, list[int]]], answers: Sequence[str], systems: Sequence[str]) -> Figure:
-    """What was heard (columns) for each system and wanted instrument (rows), as shares of the row."""
-    names = [(s, t) for s in systems for t in sorted(heard.get(s, {}))]
-    counts = np.asarray([heard[s][t] for s, t in names], np.float64)
+    figure, axis = _bars([row["system"] for row in rows], 0, 1, "share of answers (counts inside)")
+    counts = np.array([row["histogram"] for row in rows])
     shares = counts / counts.sum(axis=1, keepdims=True)
-    notes = [[str(int(c)) for c in row] for row in counts]
-    return matrix(shares, [f"{s}, to {t}" for s, t in names], answers, "played", "heard", notes, middle=False)
-
-
-def _uri(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(to_png(figure)).decode()
+    left = np.cumsum(shares, axis=1) - shares
+    for n, colour in enumerate(STEPS):
+        bars = axis.barh(
+            range(len(rows)), shares[:, n], left=left[:, n], height=0.66, color=colour, label=str(n + 1)
+        )
+        labels = [
+            str(count) if share >= 0.06 else ""
+            for count, share in zip(counts[:, n], shares[:, n], strict=True)
+        ]
+        axis.bar_label(
+            bars, labels, label_type="center", fontsize=8, color="white" if n in (0, 4) else "black"
+        )
+    figure.legend(title="answer", loc="outside right upper", fontsize=8, title_fontsize=8)
+    return figure
 
 
 def page_pictures(part: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """All pictures of one set of results as data URIs."""
+
+    def uri(figure: Figure) -> str:
+        return "data:image/png;base64," + base64.b64encode(to_png(figure)).decode()
+
     found: dict[str, Any] = {"means": {}, "histograms": {}}
     for question, result in part["ratings"].items():
-        low, high = (0, 100) if question == "multi" else (1, 5)
-        found["means"][question] = _uri(
-            mean_bars(result["systems"], params, low, high, "mean answer, 95 % interval over listeners and items")
-        )
+        span = (0, 100) if question == "multi" else (1, 5)
+        label = "mean answer, 95 % interval over listeners and items"
+        found["means"][question] = uri(mean_bars(result["systems"], "mean", params, *span, label))
         if question != "multi":
-            found["histograms"][question] = _uri(answer_histograms(result["systems"]))
+            found["histograms"][question] = uri(answer_histograms(result["systems"]))
     if part["identification"]:
-        own = part["identification"]
-        rows = [row | {"mean": row["share"]} for row in own["systems"]]
-        chance = rows[0]["chance"]
-        found["recognised"] = _uri(mean_bars(rows, params, 0, 1, "share that named it, Wilson 95 % interval (dotted: chance)", chance))
-        found["heard"] = _uri(heard_matrix(own["heard"], own["answers"], [r["system"] for r in rows]))
-    if part["preference"]:
-        found["wins"] = _uri(win_matrix(part["preference"]["systems"], part["preference"]["wins"]))
+        label = "share that named it, Wilson 95 % interval (dotted: chance)"
+        found["recognised"] = uri(mean_bars(part["identification"]["systems"], "share", params, 0, 1, label))
     return found
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+def cell(row: dict[str, Any], column: str) -> str:
+    """Text of a table's cell; columns ``interval`` and ``wins`` are made of several values of the row."""
+    if column == "interval":
+        return "–" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+    if column == "wins":
+        return f"{row['k']} of {row['n']}"
+    value = row[column]
+    if column in ("p", "p_holm") and value is not None:
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return str(value) if isinstance(value, int | str) else number(value)
 
 
-def write_page(path: Path, result: dict[str, Any], plan: dict[str, Any]) -> None:
+def write_page(path: Path, result: dict[str, Any], frozen: dict[str, Any]) -> None:
     """Write ``analysis.html`` from what ``analysis.evaluate`` returned."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "p": _p}
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "cell": cell}
     part = result["with_exclusions"] or result["without_exclusions"]
-    pictures = page_pictures(part, plan["params"])
     page = environment.get_template("analysis.html.j2").render(
-        r=result, part=part, pictures=pictures, plan=plan, titles=TITLES, headline=HEADLINE_METRICS
+        r=result,
+        part=part,
+        pictures=page_pictures(part, frozen["params"]),
+        plan=frozen,
+        titles=TITLES,
+        headline=HEADLINE_METRICS,
     )
     with write_atomically(path) as file:
         file.write(page)

@@ -1,68 +1,68 @@
-"""What listeners are asked: the blocks, their words, and the rules that are fixed before anybody listens.
+"""Blocks of questions, their words, and the rules that are fixed before anybody listens.
 
-No text names a system or an instrument, since all of it is sent to the browser; only the answer list of block ``timbre`` and
-the first question of the dissertation's preset name instruments, because they ask for one. Sources of the formats: ITU-T P.800
-(five-point rating of quality), ITU-R BS.2132 (several versions on one page without a reference).
+No text names a system or an instrument, since all of it is sent to the browser; only the answers of block
+``timbre`` and the first question of the dissertation's preset name instruments, because they ask for one.
+Sources of the formats: ITU-T P.800 (five-point rating of quality), ITU-R BS.2132 (several versions on one
+page without a reference).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 RATING_MIN, RATING_MAX = 1, 5
 SLIDER_MIN, SLIDER_MAX = 0, 100
 NONE_OF_THESE = "none of these"
-ORIGINAL, EXAMPLE, JUDGED = "A", "E", "B"
+ORIGINAL, EXAMPLE, VERSION = "A", "E", "B"  # slots of a page; several versions are "1", "2", ...
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question of a page. ``kind``: rating (1..5), choice (one of ``options``), pair (which of two slots), slider (0..100 per slot)."""
+    """Question of a page.
+
+    ``kind``: rating (1..5), choice (one of ``options``), pair (which of two slots), slider (0..100 per
+    slot).
+    """
 
     key: str
     text: str
     kind: Literal["rating", "choice", "pair", "slider"]
     options: tuple[tuple[str, str], ...] = ()  # (value, words), best first for ratings
 
-    def served(self) -> dict[str, Any]:
-        return {"key": self.key, "text": self.text, "kind": self.kind, "options": [list(o) for o in self.options]}
-
 
 @dataclass(frozen=True)
 class Block:
-    """A run of pages with the same questions.
+    """Run of pages with the same questions.
 
-    ``conditions``: what is judged besides the systems (controls with a known answer); ``answer_s``: seconds that an answer takes,
-    for the estimate of the study's length.
+    ``controls``: what is rated besides the systems, with a known answer; ``answer_s``: seconds that an
+    answer takes, for the estimate of the study's length.
     """
 
     name: str
     title: str
     intro: str
     questions: tuple[Question, ...]
-    conditions: tuple[str, ...]
-    context: tuple[str, ...] = ()  # slots that are heard but not judged
+    controls: tuple[str, ...]
+    context: tuple[str, ...] = ()  # slots that are heard but not rated
     answer_s: float = 4.0
     labels: dict[str, str] = field(default_factory=dict)  # slot -> words on its button
 
-    def served(self) -> dict[str, Any]:
-        return {"title": self.title, "intro": self.intro, "labels": self.labels, "questions": [q.served() for q in self.questions]}
 
-
-def scale(*words: str) -> tuple[tuple[str, str], ...]:
-    """Words from 5 down to 1 as options of a rating."""
-    return tuple((str(value), word) for value, word in zip(range(RATING_MAX, RATING_MIN - 1, -1), words, strict=True))
+def rating(key: str, text: str, *words: str) -> Question:
+    """Rating whose ``words`` stand for 5 down to 1."""
+    values = range(RATING_MAX, RATING_MIN - 1, -1)
+    return Question(key, text, "rating", tuple((str(v), w) for v, w in zip(values, words, strict=True)))
 
 
 CONTENT = Block(
     "content",
     "The same music?",
-    "You hear two clips. Compare the music only: which notes are played, and when. Instrument and sound quality do not matter here.",
+    "You hear two clips. Compare the music only: which notes are played, and when. Instrument and sound "
+    "quality do not matter here.",
     (
-        Question(
+        rating(
             "content",
             "Ignore the instrument. Are the notes and rhythm of A kept in B?",
-            "rating",
-            scale("all of them", "most", "about half", "a few notes kept", "a different tune"),
+            *("all of them", "most", "about half", "a few notes kept", "a different tune"),
         ),
     ),
     ("oracle", "copy", "unrelated"),
@@ -71,13 +71,13 @@ CONTENT = Block(
 LIKENESS = Block(
     "likeness",
     "The same kind of instrument?",
-    "Clip E is an example of an instrument playing other music. Compare the instruments only: the tune does not matter here.",
+    "Clip E is an example of an instrument playing other music. Compare the instruments only: the tune does "
+    "not matter here.",
     (
-        Question(
+        rating(
             "likeness",
             "Ignore the tune. Is B played on the same kind of instrument as E?",
-            "rating",
-            scale("clearly yes", "probably yes", "cannot tell", "probably not", "clearly not"),
+            *("clearly yes", "probably yes", "cannot tell", "probably not", "clearly not"),
         ),
     ),
     ("oracle", "copy", "unrelated"),
@@ -87,15 +87,16 @@ LIKENESS = Block(
 QUALITY = Block(
     "quality",
     "Sound quality",
-    "You hear one clip. Rate how well it sounds: noise, distortion, gaps and dull or metallic sound count, taste in music does not.",
-    (Question("quality", "Rate the sound quality.", "rating", scale("excellent", "good", "fair", "poor", "bad")),),
+    "You hear one clip. Rate how well it sounds: noise, distortion, gaps and dull or metallic sound count, "
+    "taste in music does not.",
+    (rating("quality", "Rate the sound quality.", "excellent", "good", "fair", "poor", "bad"),),
     ("target", "anchor"),
 )
 PREFERENCE = Block(
     "preference",
     "Which version is better?",
-    "Clip A is the original. Clip E shows the wanted instrument with other music. Two versions try to play A on the instrument of E. "
-    "You must choose one, even when it is a close call.",
+    "Clip A is the original. Clip E shows the wanted instrument with other music. Two versions try to play A "
+    "on the instrument of E. You must choose one, even when it is a close call.",
     (Question("preference", "Which is the better version of A on the instrument of E?", "pair"),),
     ("oracle",),
     (ORIGINAL, EXAMPLE),
@@ -104,9 +105,15 @@ PREFERENCE = Block(
 MULTI = Block(
     "multi",
     "Several versions",
-    "Clip A is the original. Clip E shows the wanted instrument with other music. Several versions try to play A on the instrument of E. "
-    "Give each a number; you may listen again and change numbers until you continue.",
-    (Question("multi", "How good is each version of A on the instrument of E? 0 is very bad, 100 is perfect.", "slider"),),
+    "Clip A is the original. Clip E shows the wanted instrument with other music. Several versions try to "
+    "play A on the instrument of E. Give each a number; you may change them until you go on.",
+    (
+        Question(
+            "multi",
+            "How good is each version of A on the instrument of E? 0 very bad, 100 perfect.",
+            "slider",
+        ),
+    ),
     ("oracle", "copy"),
     (ORIGINAL, EXAMPLE),
     answer_s=25.0,
@@ -115,12 +122,12 @@ MULTI = Block(
 
 
 def timbre(instruments: list[str]) -> Block:
-    """The identification block with its list of instruments."""
+    """Identification block with its list of instruments."""
     options = tuple((name, name.replace("_", " ")) for name in [*instruments, NONE_OF_THESE])
     return Block(
         "timbre",
         "Which instrument?",
-        "You hear one clip. Name the instrument that you hear. When nothing in the list fits, choose the last answer.",
+        "You hear one clip. Name the instrument that you hear. When none in the list fits, choose the last.",
         (
             Question("instrument", "Which instrument do you hear?", "choice", options),
             Question("sure", "How sure are you?", "choice", (("sure", "sure"), ("not sure", "not sure"))),
@@ -131,19 +138,19 @@ def timbre(instruments: list[str]) -> Block:
 
 
 def dissertation(target: str) -> Block:
-    """The questionnaire of Yoon's dissertation for pairs whose second clip should sound like ``target``.
+    """Questionnaire of Yoon's dissertation for pairs whose second clip should sound like ``target``.
 
-    Two questions per pair on five points from "very different" to "very similar", eight pairs per direction, generated and real
-    ones mixed. The wording follows its description, not its page.
+    Two questions per pair on five points from "very different" to "very similar", eight pairs per direction,
+    generated and real ones mixed. The wording follows its description, not its page.
     """
-    words = scale("very similar", "similar", "neither", "different", "very different")
+    words = ("very similar", "similar", "neither", "different", "very different")
     return Block(
         f"to_{target}",
         "How similar?",
         "You hear pairs of clips, A and B. Answer both questions on each pair.",
         (
-            Question("style", f"How similar does sample B sound to a {target.replace('_', ' ')}?", "rating", words),
-            Question("similar", "How similar does sample B sound to sample A?", "rating", words),
+            rating("style", f"How similar does sample B sound to a {target.replace('_', ' ')}?", *words),
+            rating("similar", "How similar does sample B sound to sample A?", *words),
         ),
         ("target",),
         (ORIGINAL,),
@@ -151,35 +158,37 @@ def dissertation(target: str) -> Block:
     )
 
 
-# Means that the dissertation printed, (style, content) by direction; its mixture of real and generated pairs is not known.
+# Means that the dissertation printed, (style, content) by direction; in what proportion its pairs were
+# generated and real is not known.
 PUBLISHED = {"piano_to_guitar": (2.72, 2.81), "guitar_to_piano": (3.37, 2.85)}
 
+MUSICIAN = "Do you play an instrument or sing regularly, or did you for more than three years?"
 ABOUT = (
     Question(
-        "musician",
-        "Do you play an instrument or sing regularly, or did you for more than three years?",
-        "choice",
-        (("yes", "yes"), ("no", "no"), ("no answer", "I prefer not to say")),
+        "musician", MUSICIAN, "choice", (("yes", "yes"), ("no", "no"), ("no answer", "I prefer not to say"))
     ),
     Question(
         "device",
         "What do you listen with?",
         "choice",
-        (("headphones", "headphones or earphones"), ("loudspeakers", "loudspeakers"), ("built-in", "the speaker of this device")),
+        (
+            ("headphones", "headphones or earphones"),
+            ("loudspeakers", "loudspeakers"),
+            ("built-in", "the speaker of this device"),
+        ),
     ),
 )
-HEADPHONES = Question(
-    "quietest", "Which of the three tones was the quietest?", "choice", (("1", "the first"), ("2", "the second"), ("3", "the third"))
-)
+TONES = (("1", "the first"), ("2", "the second"), ("3", "the third"))
+HEADPHONES = Question("quietest", "Which of the three tones was the quietest?", "choice", TONES)
 HEADPHONE_TRIALS, HEADPHONE_PASS = 6, 5  # Woods et al. (2017): 5 of 6 right
 
 # Fixed rules of exclusion; screening.py reads these numbers.
 CONTROL_FAILURES = 2  # so many control pages answered against what is heard
 REPEAT_DIFFERENCE = 2  # points; a larger mean difference between two answers to one page
 EXCLUSION = (
-    f"failed at least {CONTROL_FAILURES} control pages: other music rated 4 or 5 for kept notes, or the unchanged original rated 1 or 2; "
-    "the unchanged original rated 4 or 5 for likeness to the example, or a real recording of the example's instrument rated 1 or 2; "
-    "the low-pass and noise anchor rated 5 for quality",
+    f"failed at least {CONTROL_FAILURES} control pages: other music rated 4 or 5 for kept notes, or the "
+    "unchanged original rated 1 or 2; the unchanged original rated 4 or 5 for likeness to the example, or a "
+    "real recording of the example's instrument rated 1 or 2; the low-pass, noisy anchor rated 5 for quality",
     f"answers to a page and to its repetition differ by more than {REPEAT_DIFFERENCE} points on average",
     "the median time of an answer is shorter than a clip",
     "all ratings, or all choices of preference, are the same (with five or more of them)",

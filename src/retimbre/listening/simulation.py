@@ -1,17 +1,21 @@
 """Answers with known effects, in the form of real ones, to try a study before people give their time to it.
 
-A rating is a latent value (mean of the system + listener + item + noise) rounded and cut to 1..5; a preference is a logistic
-choice between latent values. Every record says ``simulated: true`` and the analysis stamps what it makes of it.
+A rating is a latent value (mean of the system + listener + item + noise) rounded and cut to 1..5; a
+preference is a logistic choice between latent means. Every record says ``simulated: true`` and the analysis
+stamps what it makes of it.
 """
 
+import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 
 from retimbre.errors import RetimbreError
-from retimbre.listening.bundle import Key, read_frozen, read_key
-from retimbre.listening.questions import EXAMPLE, NONE_OF_THESE, ORIGINAL
+from retimbre.listening.bundle import read_frozen, read_key
+from retimbre.listening.questions import NONE_OF_THESE
 from retimbre.listening.responses import Answer, Plan, Record, Store
 
 LISTENER_SD, ITEM_SD, NOISE_SD = 0.4, 0.3, 0.7  # scale points
@@ -25,107 +29,105 @@ CONTROL_MEANS = {  # question -> latent means of the controls
     "preference": {"oracle": 5.0},
     "multi": {"oracle": 4.8, "copy": 1.5},
 }
-RECOGNISED = {"target": 0.9, "unrelated": 0.9, "copy": 0.05}  # share of answers that name the wanted instrument
+RECOGNISED = {"target": 0.9, "unrelated": 0.9, "copy": 0.05}  # share that names the wanted instrument
 STEEPNESS = 1.5  # of preference, log-odds per scale point
+UTC = "2000-01-01T00:00:00Z"  # a simulation has no time of its own, and equal seeds give equal answers
 
 
-def latent_mean(question: str, system: str, systems: list[str], effect: float) -> float:
-    """The mean that answers are drawn around: baselines at 3, systems ``effect`` above, controls where they belong."""
-    return CONTROL_MEANS.get(question, {}).get(system, BASE + (effect if system in systems else 0.0))
+class World:
+    """Systems that are ``effect`` scale points better than the baselines, and the items they play."""
 
+    def __init__(
+        self, frozen: dict[str, Any], key: pandas.DataFrame, effect: float, rng: np.random.Generator
+    ):
+        self.systems, self.key, self.effect, self.rng = frozen["params"]["systems"], key, effect, rng
+        self.items = {item["name"]: item for item in frozen["items"]}
+        self.difficulty = {name: rng.normal(0, ITEM_SD) for name in self.items}
 
-def draw_ratings(
-    rng: np.random.Generator, means: np.ndarray, listeners: int, items: int, noise: float = NOISE_SD
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ratings of a full design: values, listener, item and system numbers, each (listeners * items * systems,)."""
-    person = rng.normal(0, LISTENER_SD, (listeners, 1, 1))
-    piece = rng.normal(0, ITEM_SD, (1, items, 1))
-    latent = np.asarray(means)[None, None, :] + person + piece + rng.normal(0, noise, (listeners, items, len(means)))
-    place = np.indices(latent.shape).reshape(3, -1)
-    return np.clip(np.rint(latent), 1, 5).ravel(), place[0], place[1], place[2]
+    def mean(self, question: str, system: str) -> float:
+        """Latent mean: baselines at 3, systems above, controls where they belong."""
+        return CONTROL_MEANS.get(question, {}).get(system, BASE + self.effect * (system in self.systems))
 
+    def value(self, question: dict[str, Any], token: str, listener: float) -> int | str:
+        """An answer to ``question`` on a clip."""
+        name, clip = question["key"], self.key.loc[token]
+        if name == "instrument":
+            item = self.items[clip["item"]]
+            share = RECOGNISED.get(clip.system, 0.4 + 0.25 * self.effect * (clip.system in self.systems))
+            if self.rng.random() < min(share, 0.95):
+                return item["target_domain"]
+            return item["source_domain"] if self.rng.random() < 0.8 else NONE_OF_THESE
+        if question["kind"] == "choice":
+            return str(self.rng.choice([value for value, _ in question["options"]]))
+        latent = self.mean(name, clip.system) + listener + self.difficulty.get(clip["item"], 0.0)
+        latent += self.rng.normal(0, NOISE_SD)
+        if question["kind"] == "slider":
+            return int(np.clip(round(25 * (latent - 1)), 0, 100))
+        return int(np.clip(round(latent), 1, 5))
 
-def _answers(page: dict[str, Any], block: dict[str, Any], key: dict[str, Key], world: dict[str, Any], person: float) -> list[Answer]:
-    rng, systems, effect = world["rng"], world["systems"], world["effect"]
-    judged = [(slot, token) for slot, token in page["clips"] if slot not in (ORIGINAL, EXAMPLE)]
-
-    def latent(question: str, token: str) -> float:
-        clip = key[token]
-        return latent_mean(question, clip.system, systems, effect) + person + world["items"].get(clip.item, 0.0) + rng.normal(0, NOISE_SD)
-
-    answers = []
-    for question in block["questions"]:
-        name, kind = question["key"], question["kind"]
-        if kind == "pair":
-            (first, one), (second, two) = judged
-            gap = latent_mean(name, key[one].system, systems, effect) - latent_mean(name, key[two].system, systems, effect)
-            slot, token = (first, one) if rng.random() < 1 / (1 + np.exp(-STEEPNESS * gap)) else (second, two)
-            answers.append(Answer(question=name, slot=slot, token=token, value=slot))
-            continue
-        for slot, token in judged:
-            if name == "instrument":
-                clip = key[token]
-                wanted, source = world["wanted"][clip.item], world["source"][clip.item]
-                share = RECOGNISED.get(clip.system, 0.4 + (0.25 * effect if clip.system in systems else 0.0))
-                value = wanted if rng.random() < min(share, 0.95) else source if rng.random() < 0.8 else NONE_OF_THESE
-            elif kind == "choice":
-                value = str(rng.choice([option for option, _ in question["options"]]))
-            elif kind == "slider":
-                value = int(np.clip(round(25 * (latent(name, token) - 1)), 0, 100))
-            else:
-                value = int(np.clip(round(latent(name, token)), 1, 5))
-            answers.append(Answer(question=name, slot=slot, token=token, value=value))
-    return answers
+    def answers(self, question: dict[str, Any], rated: dict[str, str], listener: float) -> list[Answer]:
+        """All answers to a question about the clips ``rated`` (slot -> token)."""
+        if question["kind"] != "pair":
+            values = {slot: self.value(question, token, listener) for slot, token in rated.items()}
+        else:
+            gap = np.subtract(*(self.mean(question["key"], self.key.system[t]) for t in rated.values()))
+            chosen = list(rated)[int(self.rng.random() > 1 / (1 + math.exp(-STEEPNESS * gap)))]
+            values = {chosen: chosen}
+        return [Answer(question=question["key"], slot=s, token=rated[s], value=v) for s, v in values.items()]
 
 
 def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int = 0) -> tuple[int, int]:
     """Add simulated listeners to a built study; returns their number and that of their pages.
 
-    ``effect``: how much better the systems are than the baselines, in scale points. Raises RetimbreError: no study, a number out of
-    range, or real answers there, which must not be mixed with made-up ones.
+    ``effect``: how much better the systems are than the baselines, in scale points. Raises RetimbreError: no
+    study, a number out of range, or real answers there, which must not be mixed with made-up ones.
     """
     if not 1 <= listeners <= 10_000:
         raise RetimbreError(f"--listeners {listeners} must be 1 to 10000.")
     if not -4 <= effect <= 4:
         raise RetimbreError(f"--effect {effect} must be -4 to 4 scale points.")
-    plan, key, served = read_frozen(folder), read_key(folder), Plan.load(folder)
-    rng = np.random.default_rng(seed)
-    world = {
-        "rng": rng,
-        "systems": plan["params"]["systems"],
-        "effect": effect,
-        "items": {item["name"]: rng.normal(0, ITEM_SD) for item in plan["items"]},
-        "wanted": {item["name"]: item["target_domain"] for item in plan["items"]},
-        "source": {item["name"]: item["source_domain"] for item in plan["items"]},
-    }
-    records: list[Record] = []
-    for number in range(listeners):
-        session, person = rng.bytes(16).hex(), rng.normal(0, LISTENER_SD)
-        order = number % len(served.orders)
-        common = {"study": served.study, "study_hash": served.hash, "session": session, "order": order, "agent": "simulated"}
-        common |= {"headphones_pass": None, "simulated": True}
-        about = [
-            Answer(question=q["key"], slot="", token="", value=str(rng.choice([v for v, _ in q["options"]])))
-            for q in served.served["about"]
-        ]
-        stamp = "2000-01-01T00:00:00Z"  # a simulation has no time of its own, and equal seeds give equal files
-        records.append(
-            Record(trial=0, page="about", block="about", repeat_of=None, answers=about, rt_ms=9000, plays={}, utc=stamp, **common)
-        )
-        for trial, (name, repeats) in enumerate(served.orders[order], 1):
-            page = served.pages[name]
-            seconds = len(page["clips"]) * plan["params"]["clip_s"] + rng.lognormal(1.0, 0.5)
-            answers = _answers(page, served.blocks[page["block"]], key, world, person)
-            place = {"trial": trial, "page": name, "block": page["block"], "repeat_of": repeats, "answers": answers}
-            plays = {slot: 1 for slot, _ in page["clips"]}
-            records.append(Record(**place, rt_ms=int(1000 * seconds), plays=plays, utc=stamp, **common))
-    with Store(folder, served) as store:
+    frozen, plan, rng = read_frozen(folder), Plan.load(folder), np.random.default_rng(seed)
+    world = World(frozen, read_key(folder), effect, rng)
+    common = {"study": plan.study, "study_hash": plan.hash, "utc": UTC, "agent": "simulated"}
+    common |= {"headphones_pass": None, "simulated": True}
+    pages = 0
+    with Store(folder, plan) as store:
         if any(not record.simulated for record in store.records()):
             raise RetimbreError(f"{folder} holds answers of people: simulate under another listening.study.")
-        try:
-            new = store.add(records)
-        except ValueError:
-            raise RetimbreError(f"--seed {seed} was simulated into {folder} before: give another seed.") from None
-    if new == 0:
-        raise RetimbreError(f"--seed {seed} was simulated into {folder} before: give another seed.")
-    return listeners, new
+        with store.writing():
+            for _ in range(listeners):
+                session, listener = rng.bytes(16).hex(), rng.normal(0, LISTENER_SD)
+                try:
+                    order = store.start(session)
+                except sqlite3.IntegrityError:
+                    raise RetimbreError(
+                        f"--seed {seed} was simulated into {folder} before: give another."
+                    ) from None
+                about = [
+                    Answer(
+                        question=q["key"],
+                        slot="",
+                        token="",
+                        value=str(rng.choice([v for v, _ in q["options"]])),
+                    )
+                    for q in plan.served["about"]
+                ]
+                place = {"session": session, "order": order} | common
+                first = {"trial": 0, "page": "about", "block": "about", "repeat_of": None, "plays": {}}
+                store.add(Record(**place, **first, answers=about, rt_ms=9000))
+                for trial, (name, repeats) in enumerate(plan.orders[order], 1):
+                    block, clips = plan.pages[name]["block"], plan.pages[name]["clips"]
+                    seconds = len(clips) * frozen["params"]["clip_s"] + rng.lognormal(1.0, 0.5)
+                    rated, questions = plan.rated(name), plan.blocks[block]["questions"]
+                    answers = [a for question in questions for a in world.answers(question, rated, listener)]
+                    page = {
+                        "trial": trial,
+                        "page": name,
+                        "block": block,
+                        "repeat_of": repeats,
+                        "answers": answers,
+                    }
+                    plays = {slot: 1 for slot, _ in clips}
+                    store.add(Record(**place, **page, plays=plays, rt_ms=int(1000 * seconds)))
+                pages += 1 + len(plan.orders[order])
+    return listeners, pages

@@ -1,64 +1,55 @@
 """What is heard: items, pages and orders of a study, drawn from params alone and frozen under a hash.
 
-Nothing here listens to audio or looks at a metric: the draw depends on the seed and on which outputs exist. A study's
-hash covers its params, items, words, pages, orders and rules, and every answer carries it.
+Nothing here listens to audio or looks at a metric: the draw depends on the seed and on which outputs exist.
+A study's hash covers its params, items, words, pages, orders and rules, and every answer carries it.
 """
 
-import csv
 import hashlib
 import json
 import random
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from retimbre.errors import RetimbreError
 from retimbre.listening import questions
-from retimbre.listening.questions import EXAMPLE, JUDGED, ORIGINAL, Block
-from retimbre.params import Listening
+from retimbre.listening.params import Listening
+from retimbre.listening.questions import EXAMPLE, ORIGINAL, VERSION, Block
 
 COLUMNS = ("direction", "source_domain", "target_domain", "item", "stratum", "system", "path", "sha256")
 START_S, INTRO_S = 180.0, 15.0  # consent, level and practice; the page before each block
 ANCHOR = "anchor"  # a real recording, low-passed and noisy; made by clips.py
 HYPOTHESES = (
-    "H1 (content): each system keeps notes and rhythm better than the best baseline does; two-sided test of the difference of means",
-    "H2 (timbre): listeners name the wanted instrument more often than by chance (1 / number of answers); exact binomial test",
-    "H3 (likeness): each system is rated nearer to the example's instrument than the best baseline; two-sided",
+    "H1 (content): each system keeps notes and rhythm better than the best baseline does; two-sided test of "
+    "the difference of means",
+    "H2 (timbre): listeners name the wanted instrument more often than by chance (1 / number of answers); "
+    "exact binomial test",
+    "H3 (likeness): each system is rated nearer to the example's instrument than the best baseline is",
     "H4 (quality): the sound quality of each system differs from that of the best baseline; two-sided",
-    "H5 (preference): each system is preferred to each baseline in other than half of the answers; exact binomial test, two-sided",
+    "H5 (preference): each system is preferred to each baseline in other than half of the answers; exact "
+    "binomial test, two-sided",
 )
 TESTS = (
     "identification: accuracy with the Wilson 95 % interval; the exact binomial test against chance decides",
-    "preference: share of wins with the Wilson 95 % interval; where the two disagree, the exact binomial test decides; "
-    "Bradley-Terry with bootstrap intervals when more than two versions are compared",
-    "ratings: means with two-way cluster bootstrap intervals over listeners and items (2000 draws); a linear mixed model with "
-    "crossed listener and item effects gives the contrasts to the best baseline, whose p-values are Holm-corrected over all blocks; "
-    "an ordinal model is a check, not a test",
+    "preference: share of wins with the Wilson 95 % interval; where the two disagree, the exact binomial "
+    "test decides; Bradley-Terry with bootstrap intervals when more than two versions are compared",
+    "ratings: means with two-way cluster bootstrap intervals over listeners and items (2000 draws); a linear "
+    "mixed model with crossed listener and item effects gives the contrasts to the best baseline, whose "
+    "p-values are Holm-corrected over all blocks; an ordinal model is a check, not a test",
     "reliability: Krippendorff's alpha (ordinal), correlation of repeated pages, intraclass correlation",
-    "validity of metrics: Spearman correlation of every objective metric with the human means, per system and item and per system",
+    "validity of metrics: Spearman correlation of every objective metric with the human means, per system "
+    "and item and per system",
     "subgroups (musicians, direction, stratum, headphones) are exploratory",
     "every result is given with and without the exclusions; the one with exclusions counts",
 )
 
 
 @dataclass(frozen=True)
-class Output:
-    """A row of ``data/evaluation/outputs.csv``: one system's audio for one item."""
-
-    direction: str
-    source_domain: str
-    target_domain: str
-    item: str  # with its direction, so that it is unique
-    stratum: str
-    system: str
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Item:
-    name: str
+    name: str  # <direction>.<piece>
     direction: str
     source_domain: str
     target_domain: str
@@ -81,22 +72,26 @@ class Page:
     slots: tuple[Slot, ...]
 
 
+Order = tuple[tuple[str, int | None], ...]  # (page, trial that it repeats)
+
+
 @dataclass(frozen=True)
 class Study:
     name: str
     params: dict[str, Any]
     items: tuple[Item, ...]
-    practice: str  # name of the item that the practice page plays
-    practice_other: str  # and of the one whose source is the "other music on the first instrument"
+    practice: str  # the item that the practice page plays
+    practice_other: str  # and the one whose source is its "other music on the first instrument"
     real: str  # target, or unrelated where the data has no paired target
     blocks: tuple[Block, ...]
     pages: tuple[Page, ...]
-    orders: tuple[tuple[tuple[str, int | None], ...], ...]  # per listener: (page, trial that it repeats)
+    orders: tuple[Order, ...]  # one per listener
 
     def frozen(self) -> dict[str, Any]:
         """Everything that is fixed before anybody listens, as plain values."""
         plain = json.loads(json.dumps(asdict(self)))
-        return plain | {"exclusion": list(questions.EXCLUSION), "hypotheses": list(HYPOTHESES), "tests": list(TESTS)}
+        rules = {"exclusion": questions.EXCLUSION, "hypotheses": HYPOTHESES, "tests": TESTS}
+        return plain | {name: list(texts) for name, texts in rules.items()}
 
     @property
     def hash(self) -> str:
@@ -106,55 +101,45 @@ class Study:
     @property
     def minutes(self) -> float:
         """Estimated length of the longest order."""
-        return max(self._seconds(order) for order in self.orders) / 60
-
-    def _seconds(self, order: Iterable[tuple[str, int | None]]) -> float:
-        pages, blocks = {p.page: p for p in self.pages}, {b.name: b for b in self.blocks}
-        heard = sum(len(pages[name].slots) * (self.params["clip_s"] + 0.5) + blocks[pages[name].block].answer_s for name, _ in order)
-        return START_S + INTRO_S * len(self.blocks) + heard
+        answer_s = {block.name: block.answer_s for block in self.blocks}
+        heard_s = self.params["clip_s"] + 0.5
+        seconds = {p.page: len(p.slots) * heard_s + answer_s[p.block] for p in self.pages}
+        longest = max(sum(seconds[page] for page, _ in order) for order in self.orders)
+        return (START_S + INTRO_S * len(self.blocks) + longest) / 60
 
 
 def fingerprint(frozen: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(frozen, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def read_outputs(folder: Path) -> list[Output]:
-    """The outputs that ``evaluate`` wrote into ``folder``.
+def read_outputs(folder: Path) -> pandas.DataFrame:
+    """Table of the outputs that ``evaluate`` wrote into ``folder``: COLUMNS, ``item`` with its direction.
 
     Raises RetimbreError: no table, a column missing, a path outside the folder, one output twice.
     """
-    path = folder / "outputs.csv"
+    path, again = folder / "outputs.csv", "make it again with `dvc repro --force evaluate`"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            names = reader.fieldnames or []
+        table = pandas.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise RetimbreError(f"{path} does not exist: make it with `dvc repro evaluate`.") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise RetimbreError(f"{path} is not a table in UTF-8: make it again with `dvc repro --force evaluate`.") from None
-    if missing := [c for c in COLUMNS if c not in names]:
-        raise RetimbreError(f"{path} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
-    outputs: dict[tuple[str, str], Output] = {}
-    for row in rows:
-        direction, name = row["direction"], row["item"]
-        item = name if name.startswith(f"{direction}.") else f"{direction}.{name}"
-        audio = folder / row["path"]
-        if not audio.resolve().is_relative_to(folder.resolve()):
-            raise RetimbreError(
-                f"{path} names {row['path']}, which is outside its folder: make it again with `dvc repro --force evaluate`."
-            )
-        if (row["system"], item) in outputs:
-            raise RetimbreError(f"{path} has {row['system']} for {item} twice: make it again with `dvc repro --force evaluate`.")
-        domains = row["source_domain"], row["target_domain"]
-        outputs[row["system"], item] = Output(direction, *domains, item, row["stratum"], row["system"], audio, row["sha256"])
-    return list(outputs.values())
+    except ValueError:  # pandas' errors of parsing and of decoding
+        raise RetimbreError(f"{path} is not a table in UTF-8: {again}.") from None
+    if missing := [c for c in COLUMNS if c not in table.columns]:
+        raise RetimbreError(f"{path} has no column {missing[0]}: {again}.")
+    inside = folder.resolve()
+    if outside := [p for p in table.path if not (folder / p).resolve().is_relative_to(inside)]:
+        raise RetimbreError(f"{path} names {outside[0]}, which is outside its folder: {again}.")
+    table["item"] = table.direction + "." + table["item"]
+    for row in table[table.duplicated(["system", "item"])].itertuples():
+        raise RetimbreError(f"{path} has {row.system} for {row.item} twice: {again}.")
+    return table[list(COLUMNS)]
 
 
 def latin_row(index: int, n: int) -> list[int]:
     """Row ``index`` of a balanced Latin square of 0 .. n - 1.
 
-    Over n rows (2n when n is odd) everything stands everywhere, and after everything else, equally often (Williams 1949).
+    Over n rows (2n when n is odd) everything stands everywhere, and after everything else, equally often
+    (Williams 1949).
     """
     row, low, high = [], 0, 0
     for place in range(n):
@@ -167,184 +152,168 @@ def latin_row(index: int, n: int) -> list[int]:
     return row[::-1] if n % 2 and index % (2 * n) >= n else row
 
 
-def _draw_items(outputs: list[Output], needed: list[str], params: Listening) -> tuple[list[Item], str, str, str]:
-    """Items of the study, the name of the practice item and of a second one, and what counts as a real recording."""
-    systems: dict[str, dict[str, Output]] = {}
-    for output in outputs:
-        systems.setdefault(output.item, {})[output.system] = output
-    have = {o.system for o in outputs}
-    for name in needed:
-        if name not in have:
-            known = ", ".join(sorted(have)) or "nothing"
-            raise RetimbreError(f"outputs.csv has no system {name}: it has {known}; correct listening.systems or run `dvc repro evaluate`.")
-    optional = [s for s in ("target", "oracle") if s in have]
-    complete = sorted(item for item, found in systems.items() if {*needed, *optional} <= set(found))
-    real = "target" if "target" in have else "unrelated"
+def _draw_items(
+    outputs: pandas.DataFrame, needed: list[str], real: str, params: Listening
+) -> tuple[list[Item], list[str]]:
+    """Items of the study in random order, and the names of the two that the practice page plays."""
+    digests = outputs.pivot(index="item", columns="system", values="sha256")
+    complete = digests.dropna(subset=needed).index
+    about = outputs.drop_duplicates("item").set_index("item").loc[complete]
     rng = random.Random(f"{params.seed} items")
-    of_item = {item: next(iter(systems[item].values())) for item in complete}
-    directions = sorted({o.direction for o in outputs})
-    chosen: dict[str, list[str]] = {}
+    directions = sorted(set(outputs.direction))
+    items: list[Item] = []
+    practice: list[str] = []
     for number, direction in enumerate(directions):
         share = params.items // len(directions) + (number < params.items % len(directions))
-        cells: dict[str, list[str]] = {}
-        for item in complete:
-            if of_item[item].direction == direction:
-                cells.setdefault(of_item[item].stratum, []).append(item)
-        for cell in cells.values():
-            rng.shuffle(cell)
-        turns = sorted((turn, stratum, item) for stratum, cell in cells.items() for turn, item in enumerate(cell))
-        ordered = [item for _, _, item in turns]
-        if len(ordered) < max(share, 2):
-            gap = next((f": {n} lacks {s}" for n in sorted(systems) for s in [*needed, *optional] if s not in systems[n]), "")
+        own = about[about.direction == direction]
+        cells = [rng.sample(list(cell.index), len(cell)) for _, cell in own.groupby("stratum")]
+        pool = [item for turn in zip_longest(*cells) for item in turn if item is not None]
+        if len(pool) < max(share, 2):
+            lacking = digests[needed].isna().stack()
+            gap = next((f": {item} lacks {system}" for item, system in lacking[lacking].index), "")
             raise RetimbreError(
-                f"outputs.csv has {len(ordered)} complete items of {direction} and listening.items needs {max(share, 2)}{gap}: "
-                "lower listening.items or run `dvc repro evaluate` on more test pieces."
+                f"outputs.csv has {len(pool)} complete items of {direction} and listening.items needs "
+                f"{max(share, 2)}{gap}: lower listening.items or evaluate more test pieces."
             )
-        chosen[direction] = ordered[:share]
-        chosen[f"{direction} spare"] = ordered[share:]
-    items = []
-    for direction in directions:
-        pool = chosen[direction] + chosen[f"{direction} spare"]
-        for name in chosen[direction]:
-            start = pool.index(name)
-            around = [pool[(start + step) % len(pool)] for step in range(1, len(pool))]
+        for place, name in enumerate(pool[:share]):
             # The example must be other music than the clip, and another clip than the unrelated control.
-            fit = [n for n in around if systems[n][real].sha256 != systems[name]["unrelated"].sha256]
+            others = pool[place + 1 :] + pool[:place]
+            fit = [n for n in others if digests.at[n, real] != digests.at[name, "unrelated"]]
             if not fit:
-                raise RetimbreError(f"outputs.csv has no example of other music for {name}: evaluate at least three test pieces.")
-            o = of_item[name]
-            items.append(Item(name, o.direction, o.source_domain, o.target_domain, o.stratum, fit[0]))
-    first = directions[0]
-    spare = (chosen[f"{first} spare"] + chosen[first])[0]
-    other = next(n for n in chosen[f"{first} spare"] + chosen[first] if n != spare)
+                raise RetimbreError(
+                    f"outputs.csv has no example of other music for {name}: evaluate three test pieces."
+                )
+            o = about.loc[name]
+            items.append(Item(name, direction, o.source_domain, o.target_domain, o.stratum, fit[0]))
+        practice = practice or (pool[share:] + pool[:share])[:2]
     rng.shuffle(items)
-    return items, spare, other, real
+    return items, practice
 
 
-def _pages(items: list[Item], blocks: list[Block], judged: list[str], params: Listening) -> list[Page]:
-    pages: list[Page] = []
-
-    def add(block: str, condition: str, *slots: Slot) -> None:
-        pages.append(Page(f"p{len(pages) + 1:04d}", block, condition, slots))
-
+def _pages(
+    items: list[Item], blocks: list[Block], compared: list[str], real: str, params: Listening
+) -> list[Page]:
+    """Every page that any listener may get, sorted by a number that does not tell what it plays."""
+    found: list[tuple[str, str, tuple[Slot, ...]]] = []
     for block in blocks:
-        controls = list(block.conditions)
         rng = random.Random(f"{params.seed} slots {block.name}")
+        versions = [*compared, *block.controls]
         for item in items:
             if block.name.startswith("to_") and block.name != f"to_{item.target_domain}":
                 continue
-            context = [Slot(ORIGINAL, "source", item.name)] if ORIGINAL in block.context else []
-            context += [Slot(EXAMPLE, "example", item.example)] if EXAMPLE in block.context else []
+            heard = {ORIGINAL: ("source", item.name), EXAMPLE: (real, item.example)}
+            context = [Slot(slot, *heard[slot]) for slot in block.context]
+
+            def add(condition: str, played: dict[str, str], block=block, item=item, context=context) -> None:
+                slots = (*context, *(Slot(slot, system, item.name) for slot, system in played.items()))
+                found.append((block.name, condition, slots))
+
             if block.name == "preference":
-                rivals = [*judged, *controls]
-                pairs = [(a, b) for n, a in enumerate(rivals) for b in rivals[n + 1 :] if a in params.systems or b in params.systems]
-                for a, b in pairs:
-                    for left, right in ((a, b), (b, a)):
-                        add(block.name, f"{a}|{b}", *context, Slot("1", left, item.name), Slot("2", right, item.name))
+                for a, b in combinations(versions, 2):
+                    if {a, b} & set(params.systems):
+                        add(f"{a}|{b}", {"1": a, "2": b})
+                        add(f"{a}|{b}", {"1": b, "2": a})
             elif block.name == "multi":
-                versions = [*judged, *controls]
-                rng.shuffle(versions)
-                add(block.name, "all", *context, *(Slot(str(n + 1), v, item.name) for n, v in enumerate(versions)))
+                mixed = rng.sample(versions, len(versions))
+                add("all", {str(n): version for n, version in enumerate(mixed, 1)})
             else:
-                for condition in [*judged, *controls]:
-                    add(block.name, condition, *context, Slot(JUDGED, condition, item.name))
-    # The number of a page must not tell what it plays.
-    rng = random.Random(f"{params.seed} pages")
-    names = [page.page for page in pages]
-    rng.shuffle(names)
-    renamed = [Page(name, page.block, page.condition, page.slots) for name, page in zip(names, pages, strict=True)]
-    return sorted(renamed, key=lambda page: page.page)
+                for version in versions:
+                    add(version, {VERSION: version})
+    numbers = random.Random(f"{params.seed} pages").sample(range(1, len(found) + 1), len(found))
+    pages = (Page(f"p{number:04d}", *page) for number, page in zip(numbers, found, strict=True))
+    return sorted(pages, key=lambda page: page.page)
 
 
 def _apart(pages: list[Page], rng: random.Random) -> list[Page]:
     """A random order with few neighbours that play the same item."""
-    best, fewest = pages, len(pages) + 1
-    for _ in range(30):
-        order = rng.sample(pages, len(pages))
-        same = sum(a.slots[-1].item == b.slots[-1].item for a, b in zip(order, order[1:], strict=False))
-        if same < fewest:
-            best, fewest = order, same
-    return best
+
+    def same_neighbours(order: list[Page]) -> int:
+        return sum(a.slots[-1].item == b.slots[-1].item for a, b in zip(order, order[1:], strict=False))
+
+    return min((rng.sample(pages, len(pages)) for _ in range(30)), key=same_neighbours)
 
 
-def _order(index: int, blocks: list[Block], pages: list[Page], judged: list[str], params: Listening) -> tuple[tuple[str, int | None], ...]:
-    """The pages of listener ``index``: whole conditions of every block, items moving on from listener to listener."""
+def _order(
+    index: int, blocks: list[Block], pages: list[Page], compared: list[str], params: Listening
+) -> Order:
+    """Pages of listener ``index``: every condition of every block, items moving on between listeners."""
     rng = random.Random(f"{params.seed} order {index}")
-    rated = [b for b in blocks if any(q.kind == "rating" for q in b.questions)]
+    rated = [b.name for b in blocks if any(q.kind == "rating" for q in b.questions)]
+    repeated = [rated[(index + r) % len(rated)] for r in range(params.repeats)] if rated else []
     order: list[tuple[str, int | None]] = []
     for place in latin_row(index, len(blocks)):
-        block = blocks[place]
-        by_condition: dict[str, dict[str, list[Page]]] = {}
+        name = blocks[place].name
+        versions: dict[str, dict[str, list[Page]]] = {}  # condition -> item -> pages
         for page in pages:
-            if page.block == block.name:
-                by_condition.setdefault(page.condition, {}).setdefault(page.slots[-1].item, []).append(page)
-        conditions = sorted(by_condition)
-        ring = sorted({item for found in by_condition.values() for item in found})
-        random.Random(f"{params.seed} ring {block.name}").shuffle(ring)
+            if page.block == name:
+                versions.setdefault(page.condition, {}).setdefault(page.slots[-1].item, []).append(page)
+        conditions = sorted(versions)
+        ring = sorted({item for found in versions.values() for item in found})
+        random.Random(f"{params.seed} ring {name}").shuffle(ring)
         chosen = []
         if params.preset == "dissertation":
-            chosen = [by_condition[conditions[(n + index) % len(conditions)]][item][0] for n, item in enumerate(ring)]
+            for n, item in enumerate(ring):
+                chosen.append(versions[conditions[(n + index) % len(conditions)]][item][0])
         else:
             per = min(params.pages_per_condition, len(ring))
-            lap = -(-len(ring) // per)
+            lap, apart = -(-len(ring) // per), max(1, len(ring) // len(conditions))
             for c, condition in enumerate(conditions):
                 for j in range(per):
-                    item = ring[(index * per + c * max(1, len(ring) // len(conditions)) + j) % len(ring)]
-                    versions = sorted(by_condition[condition][item], key=lambda p: p.slots[-1].system)
-                    chosen.append(versions[(index + index // lap + j + c) % len(versions)])
+                    item = ring[(index * per + c * apart + j) % len(ring)]
+                    sides = sorted(versions[condition][item], key=lambda p: p.slots[-1].system)
+                    chosen.append(sides[(index + index // lap + j + c) % len(sides)])
         chosen = _apart(chosen, rng)
         first = len(order) + 1
         order += [(page.page, None) for page in chosen]
-        repeatable = [(n, p) for n, p in enumerate(chosen) if p.condition in judged][: len(chosen) // 2 + 1]
-        turns = [r for r in range(params.repeats) if rated and rated[(index + r) % len(rated)].name == block.name]
-        for n, page in repeatable[: len(turns)]:
-            order.append((page.page, first + n))
+        # The earliest ones, so that a page and its repetition lie apart.
+        again = [(page.page, first + n) for n, page in enumerate(chosen) if page.condition in compared]
+        order += again[: repeated.count(name)]
     return tuple(order)
 
 
-def draw(outputs: list[Output], params: Listening) -> Study:
-    """The study that ``params`` describe, on the items of ``outputs``; the same params and table give the same study.
+def draw(outputs: pandas.DataFrame, params: Listening) -> Study:
+    """The study that ``params`` describe on the items of ``outputs``; the same params and table give the
+    same.
 
     Raises RetimbreError: a system or too many items missing, or a session longer than ``max_minutes``.
     """
-    judged = [*params.systems, *params.baselines]
-    needed = [*judged, "source", "copy", "unrelated"]
-    items, practice, other, real = _draw_items(outputs, needed, params)
-    have = {o.system for o in outputs}
-    domains = sorted({i.source_domain for i in items} | {i.target_domain for i in items})
-    if params.preset == "dissertation":
-        blocks = [questions.dissertation(t) for t in sorted({i.target_domain for i in items})]
-    else:
-        named = [*params.instruments, *(d for d in domains if d not in params.instruments)]
-        every = (
-            questions.CONTENT,
-            questions.timbre(sorted(named)),
-            questions.LIKENESS,
-            questions.QUALITY,
-            questions.PREFERENCE,
-            questions.MULTI,
+    have = set(outputs.system)
+    compared = [*params.systems, *params.baselines]
+    needed = [*compared, "source", "copy", "unrelated"]
+    if missing := [name for name in needed if name not in have]:
+        raise RetimbreError(
+            f"outputs.csv has no system {missing[0]}: it has {', '.join(sorted(have)) or 'nothing'}; correct "
+            "listening.systems or run `dvc repro evaluate`."
         )
-        blocks = [b for b in every if b.name in params.blocks]
+    needed += [name for name in ("target", "oracle") if name in have]
+    real = "target" if "target" in have else "unrelated"
+    items, practice = _draw_items(outputs, needed, real, params)
+    targets = sorted({item.target_domain for item in items})
+    if params.preset == "dissertation":
+        blocks = [questions.dissertation(target) for target in targets]
+    else:
+        named = sorted({*params.instruments, *targets, *(item.source_domain for item in items)})
+        every = (questions.CONTENT, questions.timbre(named), questions.LIKENESS, questions.QUALITY)
+        blocks = [b for b in (*every, questions.PREFERENCE, questions.MULTI) if b.name in params.blocks]
 
-    def present(block: Block) -> Block:
-        controls = tuple(dict.fromkeys(real if c == "target" else c for c in block.conditions if c != "oracle" or c in have))
-        return Block(**{**block.__dict__, "conditions": controls})
+    def with_controls(block: Block) -> Block:
+        """The block with the controls that the data has."""
+        there = [real if c == "target" else c for c in block.controls if c != "oracle" or c in have]
+        return replace(block, controls=tuple(there))
 
-    blocks = [present(b) for b in blocks]
-    pages = _pages(items, blocks, judged, params)
-    # The example is stored under what it is, so that one clip has one name.
-    pages = [
-        Page(p.page, p.block, p.condition, tuple(Slot(s.slot, real if s.system == "example" else s.system, s.item) for s in p.slots))
-        for p in pages
-    ]
+    blocks = [with_controls(block) for block in blocks]
+    pages = _pages(items, blocks, compared, real, params)
     blocks = [b for b in blocks if any(p.block == b.name for p in pages)]
     if not blocks:
-        raise RetimbreError("listening.blocks leaves nothing to hear (preference needs two versions): add a block or a system.")
-    orders = tuple(_order(k, blocks, pages, judged, params) for k in range(params.listeners))
-    study = Study(params.study, params.model_dump(), tuple(items), practice, other, real, tuple(blocks), tuple(pages), orders)
+        raise RetimbreError(
+            "listening.blocks leaves nothing to hear (preference needs two versions): add a block or system."
+        )
+    orders = tuple(_order(k, blocks, pages, compared, params) for k in range(params.listeners))
+    values = params.model_dump()
+    study = Study(params.study, values, tuple(items), *practice, real, tuple(blocks), tuple(pages), orders)
     if study.minutes > params.max_minutes:
         raise RetimbreError(
-            f"listening.max_minutes is {params.max_minutes:g} and a session would take about {study.minutes:.0f} minutes: "
-            "lower listening.pages_per_condition or take a block or system out."
+            f"listening.max_minutes is {params.max_minutes:g} and a session would take about "
+            f"{study.minutes:.0f} minutes: lower listening.pages_per_condition or take a block or system out."
         )
     return study

@@ -1,9 +1,10 @@
 """The same pages as a configuration of webMUSHRA, for labs that run it.
 
-webMUSHRA itself is not carried: its licence is a special one. Its configuration is read by the browser and names the clips of a
-page as ``C1``, ``C2`` ...; ours are opaque tokens in shuffled order, so it tells nothing. Page types used: ``mushra`` (several
-versions against the original), ``paired_comparison`` (preference) and ``likert_single_stimulus`` (ratings of one clip).
-Screen MUSHRA answers by the rule of BS.1534 (drop listeners who rate the hidden reference under 90 on more than 15 % of items).
+webMUSHRA itself is not carried: its licence is a special one. Its configuration is read by the browser and
+names the clips of a page as ``C1``, ``C2`` ...; ours are opaque tokens in shuffled order, so it tells
+nothing. Page types used: ``mushra`` (several versions against the original), ``paired_comparison``
+(preference) and ``likert_single_stimulus`` (ratings of one clip). Screen MUSHRA answers by the rule of
+BS.1534 (drop listeners who rate the hidden reference under 90 on more than 15 % of items).
 """
 
 import random
@@ -17,50 +18,13 @@ if TYPE_CHECKING:
 LIKERT_BLOCKS = ("quality", "timbre")
 
 
-def _likert(block: str, name: str, page: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:
-    response = [{"value": value, "label": words} for value, words in question["options"]]
-    clips = dict(page["clips"])
-    return {
-        "type": "likert_single_stimulus",
-        "id": f"{block}_{name}",
-        "name": question["text"],
-        "mustRate": True,
-        "content": question["text"],
-        "mustPlayback": True,
-        "stimuli": {"C1": f"audio/{clips['B']}.wav"},
-        "response": response,
-    }
+def _clip(token: str) -> str:
+    return f"audio/{token}.wav"
 
 
-def _paired(name: str, page: dict[str, Any], text: str) -> dict[str, Any]:
-    clips = dict(page["clips"])
-    return {
-        "type": "paired_comparison",
-        "id": f"preference_{name}",
-        "name": "Which version is better?",
-        "unforced": None,
-        "content": text,
-        "showWaveform": False,
-        "enableLooping": False,
-        "reference": f"audio/{clips['A']}.wav",
-        "stimuli": {"C1": f"audio/{clips['1']}.wav", "C2": f"audio/{clips['2']}.wav"},
-    }
-
-
-def _mushra(name: str, reference: str, stimuli: list[str], text: str) -> dict[str, Any]:
-    return {
-        "type": "mushra",
-        "id": f"versions_{name}",
-        "name": "Several versions",
-        "content": text,
-        "showWaveform": False,
-        "enableLooping": True,
-        "switchBack": True,
-        "reference": f"audio/{reference}.wav",
-        "createAnchor35": False,
-        "createAnchor70": False,
-        "stimuli": {f"C{n + 1}": f"audio/{code}.wav" for n, code in enumerate(stimuli)},
-    }
+def _page(kind: str, code: str, name: str, text: str, stimuli: list[str], **rest: Any) -> dict[str, Any]:
+    named = {f"C{n}": _clip(token) for n, token in enumerate(stimuli, 1)}
+    return {"type": kind, "id": code, "name": name, "content": text, "stimuli": named, **rest}
 
 
 def configuration(study: "Study", served: dict[str, Any]) -> str:
@@ -68,48 +32,75 @@ def configuration(study: "Study", served: dict[str, Any]) -> str:
 
     The mushra pages use every version of an item that any page plays against the same original.
     """
-    pages, blocks = served["pages"], served["blocks"]
+    blocks = served["blocks"]
     sections: dict[str, list[dict[str, Any]]] = {}
     versions: dict[str, set[str]] = {}
     pairs: set[frozenset[str]] = set()
-    for name, page in pages.items():
+    for name, page in served["pages"].items():
         block, clips = page["block"], dict(page["clips"])
-        asked = blocks[block]["questions"]
+        asked = blocks[block]["questions"][0]
         if block in LIKERT_BLOCKS:
-            sections.setdefault(block, []).append(_likert(block, name, page, asked[0]))
+            response = [{"value": value, "label": words} for value, words in asked["options"]]
+            rules = {"mustRate": True, "mustPlayback": True, "response": response}
+            sections.setdefault(block, []).append(
+                _page(
+                    "likert_single_stimulus",
+                    f"{block}_{name}",
+                    asked["text"],
+                    asked["text"],
+                    [clips["B"]],
+                    **rules,
+                )
+            )
         if block == "preference" and (pair := frozenset((clips["1"], clips["2"]))) not in pairs:
             pairs.add(pair)
-            sections.setdefault(block, []).append(_paired(name, page, f"{blocks[block]['intro']} {asked[0]['text']}"))
+            rules = {
+                "unforced": None,
+                "showWaveform": False,
+                "enableLooping": False,
+                "reference": _clip(clips["A"]),
+            }
+            text = f"{blocks[block]['intro']} {asked['text']}"
+            stimuli = [clips["1"], clips["2"]]
+            sections.setdefault(block, []).append(
+                _page("paired_comparison", f"{block}_{name}", blocks[block]["title"], text, stimuli, **rules)
+            )
         if "A" in clips:
-            versions.setdefault(clips["A"], set()).update(code for slot, code in clips.items() if slot not in "AE")
-    text = "Compare each version with the reference. Rate how well its notes and rhythm are kept; ignore the instrument."
-    for n, (reference, found) in enumerate(sorted(versions.items())):
-        stimuli = sorted(found)
-        random.Random(f"{study.params['seed']} webmushra {n}").shuffle(stimuli)
-        sections.setdefault("versions", []).append(_mushra(f"{n + 1:02d}", reference, stimuli, text))
-    welcome = {
-        "type": "generic",
-        "id": "welcome",
-        "name": "Welcome",
-        "content": "You will hear short clips of music. You may stop at any time.",
-    }
-    level = {
-        "type": "volume",
-        "id": "level",
-        "name": "Level",
-        "content": "Set a comfortable level and leave it there.",
-        "stimulus": f"audio/{served['level']}.wav",
-        "defaultVolume": 0.5,
-    }
-    finish = {"type": "finish", "name": "Thank you", "content": "Thank you for listening.", "showResults": False, "writeResults": True}
-    shuffled = [["random", *section] for section in sections.values()]
-    configuration = {
+            versions.setdefault(clips["A"], set()).update(c for slot, c in clips.items() if slot not in "AE")
+    text = "Compare each version with the reference. Are notes and rhythm kept? Ignore the instrument."
+    rules = {"showWaveform": False, "enableLooping": True, "switchBack": True}
+    rules |= {"createAnchor35": False, "createAnchor70": False}
+    rng = random.Random(f"{study.params['seed']} webmushra")
+    for n, (reference, found) in enumerate(sorted(versions.items()), 1):
+        stimuli = rng.sample(sorted(found), len(found))
+        sections.setdefault("versions", []).append(
+            _page(
+                "mushra",
+                f"versions_{n:02d}",
+                "Several versions",
+                text,
+                stimuli,
+                reference=_clip(reference),
+                **rules,
+            )
+        )
+    welcome = "You will hear short clips of music. You may stop at any time."
+    level = {"type": "volume", "id": "level", "name": "Level", "stimulus": _clip(served["level"])}
+    level |= {"content": "Set a comfortable level and leave it there.", "defaultVolume": 0.5}
+    finish = {"type": "finish", "name": "Thank you", "content": "Thank you for listening."}
+    pages = [
+        {"type": "generic", "id": "welcome", "name": "Welcome", "content": welcome},
+        level,
+        *(["random", *section] for section in sections.values()),
+        finish | {"showResults": False, "writeResults": True},
+    ]
+    whole = {
         "testname": study.name,
         "testId": f"{study.name}_{study.hash}",
         "bufferSize": 2048,
         "stopOnErrors": True,
         "showButtonPreviousPage": False,
         "remoteService": "service/write.php",
-        "pages": [welcome, level, *shuffled, finish],
+        "pages": pages,
     }
-    return yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
