@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.datasets.preparation import caching, resampling
 from retimbre.datasets.recordings.manifest import write_manifest
 from retimbre.datasets.scores import corpus as scores
 from retimbre.datasets.sources.collection import make_source
 from retimbre.datasets.sources.params import Dataset
 from retimbre.section import Machine
+from tests.toys.prepared import ONE, audio_params, feature_params
 
 TINY = dict(
     source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2,
@@ -41,3 +44,13 @@ def tiny_raw(tmp_path_factory, dataset_params, parse_once):
     recordings = source.prepare(folder)
     write_manifest(folder, recordings)
     return SimpleNamespace(folder=folder, recordings=recordings, source=source)
+
+
+@pytest.fixture(scope="session")
+def data(tiny_raw, tmp_path_factory):
+    """``data/resampled`` and ``data/features`` of the tiny set."""
+    folder = tmp_path_factory.mktemp("data")
+    counts = resampling.pack(tiny_raw.folder, folder / "resampled", audio_params(), ONE)
+    metrics = caching.cache_features(folder / "resampled", folder / "features", feature_params(), 512, ONE)
+    audio, features = PackedAudio(folder / "resampled"), PackedFeatures(folder / "features")
+    return SimpleNamespace(folder=folder, audio=audio, features=features, counts=counts, metrics=metrics)

@@ -51,7 +51,8 @@ BROKEN = {
 class MagnaTagATune(Adapter):
     """25,863 clips. A domain is one of the 50 most frequent tags once synonyms are merged.
 
-    A piece is the song of a clip. A clip belongs to a domain when it has its tag and no other domain's. The split is the field's, by folder.
+    A piece is the song of a clip. A clip belongs to a domain when it has its tag and no other domain's.
+    The split is the field's, by folder.
     """
 
     name = "magnatagatune"

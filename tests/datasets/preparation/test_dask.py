@@ -10,16 +10,11 @@ import pytest
 from retimbre.datasets.packed.format import AudioWriter
 from retimbre.datasets.parallel import parallel_map
 from retimbre.datasets.preparation import caching
-from retimbre.datasets.preparation.params import Features
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
+from tests.toys.prepared import feature_params
 
 distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
-FEATURES = dict(
-    hop_length=256, cqt_backend="retimbre", cqt_fmin_hz=32.7031956626, cqt_bins=84, cqt_bins_per_octave=12,
-    stft_n_fft=1024, mel_bins=80,
-    range_db=60,
-)  # fmt: skip
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 
 
@@ -48,9 +43,7 @@ def resampled(tmp_path_factory):
 
 
 def cache(resampled, out, backend):
-    caching.cache_features(
-        resampled, out, Features.model_validate(FEATURES), 512, Machine(jobs=2, joblib_backend=backend)
-    )
+    caching.cache_features(resampled, out, feature_params(), 512, Machine(jobs=2, joblib_backend=backend))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
