@@ -1,5 +1,6 @@
-// What a generation step cannot be faster than: its weights go through the fused multiply-adds of the kernel, and nothing else is
-// done (no gate, no ring, no sampling). `floats` is a multiple of 128; with `block` < floats only that many are used over and over.
+// What a generation step cannot be faster than: its weights go through the fused multiply-adds of the kernel,
+// and nothing else is done (no gate, no ring, no sampling). `floats` is a multiple of 128; with `block` < floats
+// only that many are used over and over.
 #include <cstdint>
 #ifdef __AVX512F__
 constexpr int W = 16;
