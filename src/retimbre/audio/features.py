@@ -1,6 +1,7 @@
 """Audio to magnitude representations (constant-Q, mel, STFT) and their decibel and normalised scales.
 
-All representations of N samples have T = N // hop_length + 1 frames; frame t is centred on sample t * hop_length.
+All representations of N samples have T = N // hop_length + 1 frames; frame t is centred on sample t *
+hop_length.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -35,7 +36,9 @@ class FeatureConfig:
 
     def bins(self, representation: str) -> int:
         """F of a representation."""
-        return {"cqt": self.cqt_bins, "mel": self.mel_bins, "stft": self.stft_n_fft // 2 + 1}[_known(representation)]
+        return {"cqt": self.cqt_bins, "mel": self.mel_bins, "stft": self.stft_n_fft // 2 + 1}[
+            _known(representation)
+        ]
 
     def frequencies_hz(self, representation: str) -> np.ndarray:
         """Centre frequency of every bin in Hz, shape (F,)."""
@@ -65,13 +68,17 @@ class FeatureConfig:
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             wrong = ", ".join(sorted(set(values) ^ names))
-            raise RetimbreError(f"The stored feature configuration has missing or unknown keys ({wrong}): run the features stage again.")
+            raise RetimbreError(
+                f"The stored feature configuration lacks or does not know {wrong}: run `dvc repro features`."
+            )
         return cls(**values)
 
 
 def _known(representation: str) -> str:
     if representation not in REPRESENTATIONS:
-        raise RetimbreError(f"The representation {representation!r} is not known: use {', '.join(REPRESENTATIONS)}.")
+        raise RetimbreError(
+            f"The representation {representation!r} is not known: use {', '.join(REPRESENTATIONS)}."
+        )
     return representation
 
 
@@ -100,8 +107,9 @@ def denormalise(z: Any, top_db: float, range_db: float) -> Any:
 class FeatureExtractor(nn.Module):
     """Audio (B, N) -> magnitude (B, F, T) on the audio's device; move it with ``.to(device)``.
 
-    The constant-Q backends agree within a few percent; ``retimbre`` is the fastest, ``librosa`` runs on the CPU and has no gradient.
-    Raises RetimbreError for a backend or representation that is not known, or a hop that does not fit the octaves.
+    The constant-Q backends agree within a few percent; ``retimbre`` is the fastest, ``librosa`` runs on the
+    CPU and has no gradient. Raises RetimbreError for a backend or representation that is not known, or a hop
+    that does not fit the octaves.
     """
 
     def __init__(self, config: FeatureConfig):
@@ -109,15 +117,21 @@ class FeatureExtractor(nn.Module):
         self.config = config
         if config.cqt_backend not in BACKENDS:
             raise RetimbreError(f"features.cqt_backend is {config.cqt_backend!r}: use {', '.join(BACKENDS)}.")
-        size = dict(hop_length=config.hop_length, n_bins=config.cqt_bins, bins_per_octave=config.cqt_bins_per_octave)
+        size = dict(
+            hop_length=config.hop_length, n_bins=config.cqt_bins, bins_per_octave=config.cqt_bins_per_octave
+        )
         self.cqt: nn.Module | None = None
         if config.cqt_backend == "retimbre":
             self.cqt = ConstantQ(sample_rate=config.sample_rate, fmin_hz=config.cqt_fmin_hz, **size)
         elif config.cqt_backend == "nnaudio":
             from nnAudio.features import CQT2010v2
 
-            self.cqt = CQT2010v2(sr=config.sample_rate, fmin=config.cqt_fmin_hz, pad_mode="constant", verbose=False, **size)
-        self.register_buffer("mel", mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins), persistent=False)
+            self.cqt = CQT2010v2(
+                sr=config.sample_rate, fmin=config.cqt_fmin_hz, pad_mode="constant", verbose=False, **size
+            )
+        self.register_buffer(
+            "mel", mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins), persistent=False
+        )
 
     def _cqt(self, x: Tensor) -> Tensor:
         c = self.config
@@ -130,7 +144,12 @@ class FeatureExtractor(nn.Module):
             return self.cqt(x)[..., :frames]
         import librosa
 
-        size = dict(hop_length=c.hop_length, fmin=c.cqt_fmin_hz, n_bins=c.cqt_bins, bins_per_octave=c.cqt_bins_per_octave)
+        size = dict(
+            hop_length=c.hop_length,
+            fmin=c.cqt_fmin_hz,
+            n_bins=c.cqt_bins,
+            bins_per_octave=c.cqt_bins_per_octave,
+        )
         result = np.abs(librosa.cqt(x.detach().cpu().numpy(), sr=c.sample_rate, **size))
         return torch.from_numpy(np.ascontiguousarray(result)).to(x)
 
@@ -142,3 +161,17 @@ class FeatureExtractor(nn.Module):
 
     decibels = staticmethod(decibels)
     magnitude = staticmethod(magnitude)
+
+
+_extractors: dict[FeatureConfig, FeatureExtractor] = {}
+
+
+@torch.no_grad()
+def spectrum_of(audio: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
+    """Spectrum in dB (F, T) of audio (N,). One extractor per process: building its filters takes as long as
+    using them.
+    """
+    if config not in _extractors:
+        _extractors[config] = FeatureExtractor(config)
+    x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]
+    return decibels(_extractors[config](x, representation))[0].numpy()

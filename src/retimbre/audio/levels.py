@@ -22,14 +22,16 @@ def scale_to_rms(x: np.ndarray, rms: float, peak: float = 0.99) -> tuple[np.ndar
     if level == 0.0:
         return x.copy(), 0.0
     gain = min(rms / level, peak / float(np.abs(x).max()))
-    return np.clip(x * np.float32(gain), -peak, peak), 20.0 * float(np.log10(gain))  # the clip takes off rounding only
+    return np.clip(x * np.float32(gain), -peak, peak), 20.0 * float(
+        np.log10(gain)
+    )  # the clip takes off rounding only
 
 
 def trim_bounds(x: np.ndarray, sample_rate: int, trim_db: float) -> tuple[int, int]:
     """Bounds (start, stop) in samples of what is left when quiet ends are cut.
 
-    Quiet is below the peak by more than ``trim_db`` dB. The bounds lie on blocks of 10 ms, and one block more is
-    kept on each side, so that attacks stay whole. Silence throughout gives (0, 0).
+    Quiet is below the peak by more than ``trim_db`` dB. The bounds lie on blocks of 10 ms, and one block more
+    is kept on each side, so that attacks stay whole. Silence throughout gives (0, 0).
     """
     x = np.abs(np.asarray(x))
     peak = float(x.max()) if x.size else 0.0

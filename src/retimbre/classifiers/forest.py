@@ -1,4 +1,4 @@
-"""A judge of another kind: MFCC statistics and a random forest, against artefacts that fool a network.
+"""Classifier of another kind: MFCC statistics and a random forest, against artefacts that fool a network.
 
 A generator learns from a network's gradients what pleases networks; a forest on smooth summaries of the
 spectrum has other blind spots. It answers the ordinary question only (which instrument is this?), so an
@@ -22,8 +22,12 @@ TREES = 60
 CLIPS_PER_DOMAIN = 96
 
 
-def training_clips(features: PackedFeatures, domain: str, most: int, shortest: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Log-mel levels (F, T) of up to ``most`` clips, spread evenly over a domain's training split, with the number of their recording."""
+def training_clips(
+    features: PackedFeatures, domain: str, most: int, shortest: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Log-mel spectra (F, T) of up to ``most`` clips, spread evenly over a domain's training split, with the
+    number of their recording. Raises RetimbreError when none is ``shortest`` frames long.
+    """
     places = [
         (number, excerpt, start, min(start + CLIP_FRAMES, excerpt.length))
         for number, excerpt in enumerate(features.excerpts(domain=domain, split="train"))
@@ -35,14 +39,19 @@ def training_clips(features: PackedFeatures, domain: str, most: int, shortest: i
         raise RetimbreError(f"no training recording of {domain} is {shortest} frames long: {advice}.")
     for i in np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)):
         number, excerpt, start, stop = places[i]
-        yield number, np.asarray(features.read(excerpt, start, stop, representation=REPRESENTATION), np.float32).T
+        yield (
+            number,
+            np.asarray(features.read(excerpt, start, stop, representation=REPRESENTATION), np.float32).T,
+        )
 
 
 @dataclass(frozen=True)
-class SecondOpinion:
-    """MFCC statistics of real windows ``examples`` (n, 24), their ``labels`` (n,) in ``domains``, and a forest grown on them.
+class ForestClassifier:
+    """MFCC statistics of real windows ``examples`` (n, 24), their ``labels`` (n,) in ``domains``, and a
+    forest grown on them.
 
-    The forest is grown when it is first asked, the same from the same fields; a copy in another process grows its own.
+    The forest is grown when it is first asked, the same from the same fields; a copy in another process grows
+    its own.
     """
 
     examples: np.ndarray
@@ -52,23 +61,28 @@ class SecondOpinion:
     seed: int
 
     @classmethod
-    def fit(cls, features: PackedFeatures, domains: Sequence[str], window_frames: int, seed: int) -> "SecondOpinion":
-        """From the training split. Raises RetimbreError when a domain has no recording of a window's length."""
-        sets = [
-            np.concatenate([mfcc_windows(db, window_frames) for _, db in training_clips(features, d, CLIPS_PER_DOMAIN, window_frames)])
-            for d in domains
-        ]
-        return cls(np.concatenate(sets), np.repeat(np.arange(len(sets)), [len(s) for s in sets]), tuple(domains), window_frames, seed)
+    def fit(
+        cls, features: PackedFeatures, domains: Sequence[str], window_frames: int, seed: int
+    ) -> "ForestClassifier":
+        """From the training split. Raises RetimbreError when a domain has no recording of a window."""
+        clips = [training_clips(features, d, CLIPS_PER_DOMAIN, window_frames) for d in domains]
+        sets = [np.concatenate([mfcc_windows(db, window_frames) for _, db in of]) for of in clips]
+        labels = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
+        return cls(np.concatenate(sets), labels, tuple(domains), window_frames, seed)
 
     @cached_property
     def forest(self) -> RandomForestClassifier:
-        grown = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=self.seed, n_jobs=1, class_weight="balanced")
-        return grown.fit(self.examples, self.labels)
+        options = {"min_samples_leaf": 2, "class_weight": "balanced", "random_state": self.seed, "n_jobs": 1}
+        return RandomForestClassifier(TREES, **options).fit(self.examples, self.labels)
 
     def style_target_rate(self, mfcc: np.ndarray, target: str, silent: bool = False) -> float:
-        """Share of windows (W, 24), as :func:`mfcc_windows` gives them, that the forest calls ``target``; 0 for a silent clip."""
+        """Share of windows (W, 24) of :func:`mfcc_windows` that the forest calls ``target``; 0 for a silent
+        clip.
+        """
         if target not in self.domains:
-            raise RetimbreError(f"The second opinion does not know {target!r}; its domains are {', '.join(self.domains)}.")
+            raise RetimbreError(
+                f"The forest does not know {target!r}; its domains are {', '.join(self.domains)}."
+            )
         return 0.0 if silent else float((self.forest.predict(mfcc) == self.domains.index(target)).mean())
 
     def __getstate__(self) -> dict:

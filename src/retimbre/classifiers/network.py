@@ -45,9 +45,9 @@ class SpectrumClassifier(nn.Module):
         self.config = config
         c = config.channels
         self.body = nn.Sequential(
-            nn.Conv2d(1, c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, C, F/2, T/2)
-            nn.Conv2d(c, 2 * c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU(),  # (B, 2C, F/4, T/4)
-            nn.Conv2d(2 * c, 4 * c, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4 * c), nn.ReLU(),  # (B, 4C, F/8, T/8)
+            nn.Conv2d(1, c, 5, 2, 2, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, C, F/2, T/2)
+            nn.Conv2d(c, 2 * c, 5, 2, 2, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU(),  # (B, 2C, F/4, T/4)
+            nn.Conv2d(2 * c, 4 * c, 3, 2, 1, bias=False), nn.BatchNorm2d(4 * c), nn.ReLU(),  # (B, 4C, F/8, T/8)
             nn.AdaptiveAvgPool2d((4, 1)),  # (B, 4C, 4, 1)
             nn.Flatten(),  # (B, 16C)
         )  # fmt: skip
@@ -84,7 +84,9 @@ class LevelMap(nn.Module):
 
 @torch.no_grad()
 def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int = 256) -> Tensor:
-    """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; the network is left in evaluation mode."""
+    """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; the network is left in
+    evaluation mode.
+    """
     network.eval()
     device = next(network.parameters()).device
     parts = [network(part.float().to(device)).softmax(dim=1).cpu() for part in windows.split(batch_size)]
@@ -92,11 +94,15 @@ def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int 
 
 
 def save_networks(folder: Path, networks: dict[str, SpectrumClassifier], description: dict) -> None:
-    """Write ``<name>.safetensors`` for each network, and ``config.json``: ``description`` with the networks' configurations."""
+    """Write ``<name>.safetensors`` for each network, and ``config.json``: ``description`` with the networks'
+    configurations.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
         save_weights(folder / f"{name}.safetensors", network)
-    config = description | {"networks": {name: network.config.to_dict() for name, network in networks.items()}}
+    config = description | {
+        "networks": {name: network.config.to_dict() for name, network in networks.items()}
+    }
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 

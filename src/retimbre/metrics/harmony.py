@@ -1,10 +1,16 @@
-"""Harmony and rhythm kept: an output beside its source. Conventions as in :mod:`retimbre.metrics.spectral`."""
+"""Harmony and rhythm kept: an output beside its source. Conventions as in :mod:`retimbre.metrics.spectral`.
+
+A ``fold`` (12, F) says which bins of a constant-Q spectrum are of a pitch class
+(:func:`retimbre.audio.chroma.pitch_class_fold`).
+"""
 
 import librosa
 import mir_eval
 import numpy as np
 
+from retimbre.audio.chroma import chroma, chroma_correlation, sounding
 from retimbre.metrics.memory import kept_by_content
+from retimbre.metrics.spectral import validate
 
 HOP = 256  # samples between onset frames: 16 ms at 16 kHz
 ONSET_TOLERANCE_S = 0.05
@@ -12,15 +18,55 @@ SILENT_CHROMA = 1e-3  # sum of the 12 classes' magnitudes under which a frame ha
 KEPT = 64
 
 
-def content_chroma_dtw(output: np.ndarray, source: np.ndarray) -> float:
-    """Harmonic distance that forgives timing, 0 to 1: dynamic time warping of chroma (12, T), cosine cost, per step of the path.
+def peak_agreement(output_db: np.ndarray, source_db: np.ndarray, fold: np.ndarray) -> float:
+    """Share of the source's sounding frames whose strongest pitch class is the output's as well.
 
-    Frames that are silent in both are left out; silence against sound costs 1. NaN for a silent source. It saturates
-    early and forgives every change of rhythm, so it is never read alone (librosa.sequence.dtw).
+    A silent frame of the output has no strongest class and counts as a miss. NaN for a silent source.
     """
-    for name, chroma in (("output", output), ("source", source)):
-        if chroma.ndim != 2 or len(chroma) != 12 or not np.isfinite(chroma).all():
-            raise ValueError(f"{name} must be finite chroma of shape (12, T), not {chroma.shape}")
+    frames = sounding(source_db)
+    if not frames.any():
+        return float("nan")
+    a, b = (chroma(x[:, frames], fold) for x in (output_db, source_db))
+    audible = np.ptp(a, axis=0) > 1e-4
+    return float(((a.argmax(axis=0) == b.argmax(axis=0)) & audible).mean())
+
+
+def content_chroma_ratio(
+    output_db: np.ndarray, source_db: np.ndarray, target_db: np.ndarray, fold: np.ndarray
+) -> float:
+    """Correlation of pitch classes with the source's (:func:`retimbre.audio.chroma.chroma_correlation`),
+    divided by that of the true target.
+
+    1: as like the source as the target instrument is when it plays these notes; above 1: closer than that.
+    All three are constant-Q spectra (F, T) in dB.
+    """
+    return _relative(chroma_correlation, output_db, source_db, target_db, fold)
+
+
+def content_peak_ratio(
+    output_db: np.ndarray, source_db: np.ndarray, target_db: np.ndarray, fold: np.ndarray
+) -> float:
+    """:func:`peak_agreement` of the output divided by that of the true target."""
+    return _relative(peak_agreement, output_db, source_db, target_db, fold)
+
+
+def _relative(likeness, output_db, source_db, target_db, fold) -> float:
+    for x in (output_db, target_db):
+        validate(x, source_db, 2)
+    ceiling = likeness(target_db, source_db, fold)
+    return likeness(output_db, source_db, fold) / ceiling if ceiling > 0 else float("nan")
+
+
+def content_chroma_dtw(output: np.ndarray, source: np.ndarray) -> float:
+    """Harmonic distance that forgives timing, 0 to 1: dynamic time warping of chroma (12, T), cosine cost,
+    per step of the path (librosa.sequence.dtw).
+
+    Frames that are silent in both are left out; silence against sound costs 1. NaN for a silent source. It
+    saturates early and forgives every change of rhythm, so it is never read alone.
+    """
+    for name, x in (("output", output), ("source", source)):
+        if x.ndim != 2 or len(x) != 12 or not np.isfinite(x).all():
+            raise ValueError(f"{name} must be finite chroma of shape (12, T), not {x.shape}")
     frames = min(output.shape[1], source.shape[1])
     pair = [x[:, :frames].astype(np.float64) for x in (output, source)]
     loud = [x.sum(axis=0) > SILENT_CHROMA for x in pair]
@@ -35,16 +81,22 @@ def content_chroma_dtw(output: np.ndarray, source: np.ndarray) -> float:
 
 @kept_by_content(KEPT)
 def onsets_s(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Times of onsets in seconds (librosa's spectral flux and peak picking with its defaults). Kept by content."""
-    return np.asarray(librosa.onset.onset_detect(y=audio.astype(np.float32), sr=sample_rate, hop_length=HOP, units="time"), np.float64)
+    """Times of onsets in seconds (librosa's spectral flux and peak picking with its defaults)."""
+    found = librosa.onset.onset_detect(
+        y=audio.astype(np.float32), sr=sample_rate, hop_length=HOP, units="time"
+    )
+    return np.asarray(found, np.float64)
 
 
 def content_onset_f1(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """F1 of detected onsets within 50 ms (mir_eval.onset, MIREX): rhythm without pitch. Bowed instruments score low by nature.
+    """F1 of detected onsets within 50 ms (mir_eval.onset, MIREX): rhythm without pitch. Bowed instruments
+    score low.
 
     NaN when the source has no onset, 0 when only the output has none.
     """
     reference, estimate = onsets_s(source, sample_rate), onsets_s(output, sample_rate)
     if len(reference) == 0:
         return float("nan")
-    return float(mir_eval.onset.f_measure(reference, estimate, window=ONSET_TOLERANCE_S)[0]) if len(estimate) else 0.0
+    if len(estimate) == 0:
+        return 0.0
+    return float(mir_eval.onset.f_measure(reference, estimate, window=ONSET_TOLERANCE_S)[0])

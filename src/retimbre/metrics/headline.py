@@ -1,4 +1,5 @@
-"""The metrics of the headline table: what ``retimbre summary`` prints, and what ``retimbre compare`` corrects for.
+"""The metrics of the headline table: what ``retimbre summary`` prints, and what ``retimbre compare`` corrects
+for.
 
 Content, the ordinary and the hard judge, and the distance to the true target stand beside each other: each
 alone is fooled by something (copying the source, an equaliser, a collapsed generator, the right notes on

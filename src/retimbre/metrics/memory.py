@@ -1,4 +1,4 @@
-"""What was computed from a recording is kept by the recording's content: sources and targets are asked for again and again."""
+"""LRU cache keyed by audio content: sources and targets are asked for again and again."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+Analysis = Callable[[np.ndarray, int], np.ndarray]  # of audio (N,) at a sample rate
 
 
 def content_key(audio: np.ndarray, sample_rate: int) -> str:
     """Hash of a recording's samples and rate: the key under which its analysis is kept."""
-    return hashlib.sha256(np.ascontiguousarray(audio, np.float32).tobytes() + str(sample_rate).encode()).hexdigest()[:24]
+    samples = np.ascontiguousarray(audio, np.float32).tobytes()
+    return hashlib.sha256(samples + str(sample_rate).encode()).hexdigest()[:24]
 
 
 class Memory:
@@ -24,7 +26,7 @@ class Memory:
         self.kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under ``key``, else what ``make`` gives."""
+        """The result kept under ``key``, else what ``make`` gives."""
         if key in self.kept:
             self.kept.move_to_end(key)
         else:
@@ -37,10 +39,10 @@ class Memory:
         return Memory, (self.size,)
 
 
-def kept_by_content(size: int) -> Callable[[Callable[[np.ndarray, int], np.ndarray]], Callable[[np.ndarray, int], np.ndarray]]:
-    """Decorator of a function of (audio (N,), sample_rate) that gives an array: the last ``size`` results are kept, read-only."""
+def kept_by_content(size: int) -> Callable[[Analysis], Analysis]:
+    """Decorator that keeps the last ``size`` results of an analysis, read-only."""
 
-    def decorate(function: Callable[[np.ndarray, int], np.ndarray]) -> Callable[[np.ndarray, int], np.ndarray]:
+    def decorate(function: Analysis) -> Analysis:
         memory = Memory(size)
 
         @wraps(function)

@@ -8,14 +8,13 @@ import librosa
 import numpy as np
 import torch
 
+from retimbre.audio.levels import loudness_lufs
 from retimbre.audio.spectral import griffin_lim, spsi_phase
-from retimbre.metrics.spectral import loudness_lufs
+from retimbre.metrics.spectral import frame_rms
 
 CLIPPED = 0.999  # of full scale
 SILENCE_DB = -60.0  # RMS of a frame under which it is silent
-FRAME = 512  # samples
 HIGH_HZ = 4000.0
-QUIETEST_LUFS = -70.0  # the absolute gate of ITU-R BS.1770
 PROJECTION_ITERATIONS = 8
 LOG_FLOOR = -10.0  # nepers under the peak at which TiFGAN cuts log magnitudes
 
@@ -27,14 +26,14 @@ def quality_clip(audio: np.ndarray) -> float:
 
 def quality_silence(audio: np.ndarray) -> float:
     """Share of frames of 512 samples whose RMS is under -60 dB of full scale."""
-    frames = np.pad(audio.astype(np.float64), (0, -len(audio) % FRAME)).reshape(-1, FRAME)
-    return float((np.sqrt((frames**2).mean(axis=1)) < 10 ** (SILENCE_DB / 20)).mean())
+    return float((frame_rms(audio) < 10 ** (SILENCE_DB / 20)).mean())
 
 
 def quality_lufs_delta(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Loudness of the output minus the source's in LU (ITU-R BS.1770, pyloudnorm); silence counts as -70 LUFS."""
-    a, b = (max(loudness_lufs(x, sample_rate), QUIETEST_LUFS) for x in (output, source))
-    return a - b
+    """Loudness of the output minus the source's in LU (ITU-R BS.1770, pyloudnorm); silence counts as -70
+    LUFS.
+    """
+    return loudness_lufs(output, sample_rate) - loudness_lufs(source, sample_rate)
 
 
 def quality_hf_ratio(audio: np.ndarray, sample_rate: int) -> float:
@@ -46,17 +45,22 @@ def quality_hf_ratio(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def stft_magnitude(audio: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    """STFT magnitude (F, T), T = N // hop_length + 1, periodic Hann window, silence around the audio (librosa)."""
+    """STFT magnitude (F, T), T = N // hop_length + 1, periodic Hann window, silence around the audio
+    (librosa).
+    """
     x = np.pad(audio.astype(np.float32), (0, n_fft % 2))  # what librosa's padding of an odd window lacks
     return np.abs(librosa.stft(x, n_fft=n_fft, hop_length=hop_length, pad_mode="constant"))
 
 
-def projection_error_db(magnitude: np.ndarray, hop_length: int, iterations: int = PROJECTION_ITERATIONS, n_fft: int | None = None) -> float:
+def projection_error_db(
+    magnitude: np.ndarray, hop_length: int, iterations: int = PROJECTION_ITERATIONS, n_fft: int | None = None
+) -> float:
     """How far an STFT magnitude S (F, T) is from that of the waveform that phase retrieval finds for it.
 
-    20 log10(|S - |STFT(GL(S))|| / |S|), Frobenius norms. GL: SPSI phases, then ``iterations`` of fast Griffin-Lim. The 8 of
-    the default reach about -25 dB on recordings, as 32 from random phases do. Fuzz and noise lift the error; of a
-    *generated* magnitude it also says that no waveform has it. ``n_fft`` samples, 2 (F - 1) unless told. NaN for an all-zero magnitude.
+    20 log10(|S - |STFT(GL(S))|| / |S|), Frobenius norms. GL: SPSI phases, then ``iterations`` of fast
+    Griffin-Lim. The 8 of the default reach about -25 dB on recordings, as 32 from random phases do. Fuzz and
+    noise lift the error; of a *generated* magnitude it also says that no waveform has it (as TiFGAN's,
+    Marafioti et al. 2019). ``n_fft`` samples, 2 (F - 1) unless told. NaN for an all-zero magnitude.
     """
     if magnitude.ndim != 2 or not np.isfinite(magnitude).all():
         raise ValueError(f"magnitude must be a finite array with 2 axes, not one of shape {magnitude.shape}")
@@ -74,10 +78,11 @@ def projection_error_db(magnitude: np.ndarray, hop_length: int, iterations: int 
 
 
 def consistency(magnitude: np.ndarray) -> float:
-    """TiFGAN's consistency of a magnitude (F, T), -1 to 1: correlation of |d2 log S/dt2 + pi/4| and |d2 log S/df2 + pi/4|.
+    """TiFGAN's consistency of a magnitude (F, T), -1 to 1: correlation of |d2 log S/dt2 + pi/4| and
+    |d2 log S/df2 + pi/4| (Marafioti et al. 2019).
 
-    Marafioti et al. 2019; second differences of log magnitudes cut 10 nepers under the peak. The same as a recording's is
-    good, more is not better: white noise has more. NaN for silence and for fewer than 3 bins or frames.
+    Second differences of log magnitudes cut 10 nepers under the peak. The same as a recording's is good, more
+    is not better: white noise has more. NaN for silence and for fewer than 3 bins or frames.
     """
     if magnitude.ndim != 2 or min(magnitude.shape) < 3 or not np.any(magnitude):
         return float("nan")
@@ -94,4 +99,5 @@ def spectrogram_scores(audio: np.ndarray, n_fft: int, hop_length: int) -> dict[s
     if len(audio) < n_fft:
         return {"quality_proj_err_db": float("nan"), "quality_consistency": float("nan")}
     magnitude = stft_magnitude(audio, n_fft, hop_length)
-    return {"quality_proj_err_db": projection_error_db(magnitude, hop_length, n_fft=n_fft), "quality_consistency": consistency(magnitude)}
+    error_db = projection_error_db(magnitude, hop_length, n_fft=n_fft)
+    return {"quality_proj_err_db": error_db, "quality_consistency": consistency(magnitude)}

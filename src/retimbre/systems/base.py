@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
+from retimbre.audio.features import FeatureConfig, spectrum_of
 from retimbre.errors import RetimbreError
 
 if TYPE_CHECKING:
@@ -84,18 +83,6 @@ def check_target(to: str, targets: list[str]) -> None:
     """Raise RetimbreError, naming the choice, unless ``to`` is one of ``targets``."""
     if to not in targets:
         raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
-
-
-_extractors: dict[FeatureConfig, FeatureExtractor] = {}
-
-
-@torch.no_grad()
-def spectrum_of(audio: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
-    """Spectrum in dB (F, T) of audio (N,). One extractor per process: building its filters takes as long as using them."""
-    if config not in _extractors:
-        _extractors[config] = FeatureExtractor(config)
-    x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]
-    return decibels(_extractors[config](x, representation))[0].numpy()
 
 
 LONGEST_WINDOW_S = 2.1  # of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1

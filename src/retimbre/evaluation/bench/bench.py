@@ -7,15 +7,17 @@ from typing import Any
 
 import pandas
 
-from retimbre.classifiers.forest import SecondOpinion
+from retimbre.classifiers.forest import ForestClassifier
 from retimbre.classifiers.panel import Classifiers
 from retimbre.datasets.packed.data import Data
-from retimbre.evaluation.bench import probes, rows, scoring, suite
+from retimbre.evaluation.bench import probes, scoring, suite
 from retimbre.evaluation.bench.cache import Cache
 from retimbre.evaluation.bench.copy_synthesis import copy_synthesis_figures
 from retimbre.evaluation.bench.likelihood import likelihood_figures
 from retimbre.evaluation.bench.processes import side_by_side
 from retimbre.evaluation.bench.ranges import Ranges, with_ranges
+from retimbre.evaluation.bench.rows import Row, all_rows
+from retimbre.evaluation.bench.sets import fit_real
 from retimbre.evaluation.bench.testset import Item, load_items
 from retimbre.evaluation.results import table
 from retimbre.nn.transcriber import NoteTranscriber
@@ -44,7 +46,7 @@ class Bench:
         items = load_items(self.data.audio, self.data.features, self.representation, self.domains)
         return with_ranges(items, Ranges(self.raw, self.data.audio, NoteTranscriber, self.cache))
 
-    def rows(self) -> list[rows.Row]:
+    def rows(self) -> list[Row]:
         """Controls, vocoders alone, baselines, and the systems that the params name, each as it is to be heard."""
         default, features = self.vocoders.by(), self.data.features
         equalisers = [
@@ -58,16 +60,16 @@ class Bench:
             others = [self.vocoders.by(kind) for kind in kinds if kind != default.kind]
             systems[name] = [first, *(Spectral(name, first.change, vocoder) for vocoder in others)]
         alone = [self.vocoders.by(kind) for kind in self.vocoders.kinds]
-        return rows.all_rows(equalisers, alone, fit_baselines(self.data, self.p.baselines, self.p.seed), systems)
+        return all_rows(equalisers, alone, fit_baselines(self.data, self.p.baselines, self.p.seed), systems)
 
     def make_scorer(self) -> suite.MakeScorer:
         """What makes a scorer in any process."""
         features = self.data.features
         top_db = features.statistics[self.representation]["top_db"]
-        forest = SecondOpinion.fit(features, self.domains, self.classifiers.window_frames, self.p.seed)
+        forest = ForestClassifier.fit(features, self.domains, self.classifiers.window_frames, self.p.seed)
         return partial(scoring.Scorer, self.classifiers, features.config, self.representation, top_db, forest)
 
-    def probed(self, items: list[Item], heard: Sequence[rows.Row]) -> list[dict[str, Any]]:
+    def probed(self, items: list[Item], heard: Sequence[Row]) -> list[dict[str, Any]]:
         """Records from inside the trained systems that are heard on every piece, kept between runs."""
         asked = [row for row in heard if not row.slow and getattr(row.maker, "name", "") in self.names]
         inverter = self.vocoders.network("inverter") if "inverter" in self.vocoders.networks else None
@@ -77,9 +79,9 @@ class Bench:
         question = probes.Probes(asked, inverter, *known)
         return self.cache.once("probes", question.key(items), lambda: question.records(items))
 
-    def table(self, items: list[Item], heard: list[rows.Row], results: list[scoring.Result]) -> pandas.DataFrame:
+    def table(self, items: list[Item], heard: list[Row], results: list[scoring.Result]) -> pandas.DataFrame:
         """The long table: every metric of every row on every item."""
-        real = scoring.fit_real(self.data.features, self.classifiers, self.domains, self.p.seed)
+        real = fit_real(self.data.features, self.classifiers, self.domains, self.p.seed)
         records = [
             *scoring.records(results),
             *scoring.failures(results, self.make_scorer()()),

@@ -18,8 +18,9 @@ from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.bench.processes import Map, one_thread, side_by_side
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item, first_second, load_items
-from retimbre.metrics.notes import NoteTranscriber, jaccard, raw_pitch_accuracy
+from retimbre.metrics.notes import jaccard, melody_scores
 from retimbre.metrics.spectral import paired_lsd, paired_mrstft
+from retimbre.nn.transcriber import NoteTranscriber, melody
 from retimbre.progress import Progress
 from retimbre.training.devices import set_threads
 from retimbre.vocoders.catalogue import Vocoder, Vocoders
@@ -92,7 +93,7 @@ def measure(task: tuple[Item, Sequence[Vocoder]]) -> dict[str, dict[str, float]]
             scores = {"seconds": time.process_time() - began, "heard_s": len(true) / rate}
             scores |= {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
             if item.stratum != "poly":
-                scores["rpa"] = raw_pitch_accuracy(out, true, rate)
+                scores["rpa"] = melody_scores(melody(out, rate), melody(true, rate))["content_rpa"]
             if item.stratum != "mono":
                 scores["jaccard"] = jaccard(_transcriber()(out, rate), _transcriber()(true, rate))
             found[vocoder.kind] = scores

@@ -16,9 +16,10 @@ import numpy as np
 from retimbre.datasets.packed.format import PackedAudio
 from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
 from retimbre.datasets.scores.performance import read_midi
-from retimbre.evaluation.bench.cache import Cache, code_of, digest, versions
+from retimbre.evaluation.bench.cache import Cache
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item
 from retimbre.metrics.notes import Transcription
+from retimbre.provenance import code_of, digest, versions
 
 Transcribe = Callable[[np.ndarray, int], Transcription]
 MOST_MIDI_FILES = 200  # of a domain's training split, spread evenly: enough to know a range
@@ -28,11 +29,14 @@ SHARE_INSIDE = 0.95
 
 
 def _spread(things: list, most: int) -> list:
-    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, min(most, len(things))).round().astype(int))] if things else []
+    places = np.linspace(0, len(things) - 1, min(most, len(things))).round().astype(int)
+    return [things[i] for i in np.unique(places)]
 
 
 def midi_pitches(raw: Path, recordings: Iterable[Recording]) -> np.ndarray:
-    """MIDI pitches (n,) of the notes that sound within the recordings, from their MIDI files; none are left out."""
+    """MIDI pitches (n,) of the notes that sound within the recordings, from their MIDI files; none are left
+    out.
+    """
     pitches = []
     for recording in recordings:
         end_s = recording.start_s + recording.duration_s
@@ -60,8 +64,10 @@ class Ranges:
             self._transcriber = self._transcriber or self.make_transcriber()
             return self._transcriber(audio, self.audio.config["sample_rate"]).pitches_midi
 
-        code = code_of("retimbre.metrics.notes")
-        return self.cache.once("pitches", digest(audio, self.audio.config["sample_rate"], code, versions()), make)
+        code = code_of("retimbre.nn.transcriber")
+        return self.cache.once(
+            "pitches", digest(audio, self.audio.config["sample_rate"], code, versions()), make
+        )
 
     def of(self, domain: str) -> tuple[float, float] | None:
         """Lowest and highest MIDI pitch of a domain's training recordings; None when no note is known."""
@@ -83,8 +89,11 @@ class Ranges:
     def notes_of(self, item: Item) -> tuple[np.ndarray, float]:
         """Pitches (n,) of an item's source, and the share of them that must lie inside."""
         if item.target is not None:
-            for r in self.recordings:  # only paired pieces keep the times of their file: others are trimmed and cut
-                if (r.piece, r.domain, r.performance, r.split) == (item.piece, item.source_domain, PERFORMANCE, "test") and r.midi:
+            for r in (
+                self.recordings
+            ):  # only paired pieces keep the times of their file: others are trimmed and cut
+                known = (r.piece, r.domain, r.performance, r.split)
+                if known == (item.piece, item.source_domain, PERFORMANCE, "test") and r.midi:
                     return midi_pitches(self.raw, [r]), 1.0
         return self._transcribed(item.source.audio), SHARE_INSIDE
 

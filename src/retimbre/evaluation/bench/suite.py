@@ -189,7 +189,7 @@ CONTROLS = {"copy", "oracle"}  # what other rows' shift is measured by
 
 
 def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache) -> list[dict[str, Any]]:
-    """:func:`scoring.set_records`, computed for the systems whose outputs or controls are not as they were."""
+    """:func:`sets.set_records`, computed for the systems whose outputs or controls are not as they were."""
     code, found = digest(code_of("retimbre.evaluation.bench.sets"), versions()), []
     known = digest({domain: recordings for domain, recordings in real.items()})
 

@@ -14,7 +14,9 @@ UNPAIRED_ITEMS, UNPAIRED_S = 12, 8.0  # recordings per direction, and seconds of
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording with its features: ``audio`` (N,), ``level_db`` (F, T) of the generators' representation."""
+    """A recording: ``audio`` (N,), and its spectrum ``level_db`` (F, T) in dB, of the representation that is
+    changed.
+    """
 
     audio: np.ndarray
     level_db: np.ndarray
@@ -51,13 +53,20 @@ class Item:
 
 
 def first_second(item: Item, config: FeatureConfig) -> Item:
-    """The item's beginning, on which a row is tried out: what is compiled or loaded on first use is not timed."""
+    """The item's beginning, on which a row is tried out: what is compiled or loaded on first use is not
+    timed.
+    """
     samples = int(WARM_UP_S * config.sample_rate)
 
     def cut(clip: Clip | None) -> Clip | None:
-        return clip and replace(clip, audio=clip.audio[:samples], level_db=clip.level_db[:, : config.frames(min(samples, len(clip.audio)))])
+        if clip is None:
+            return None
+        frames = config.frames(min(samples, len(clip.audio)))
+        return Clip(clip.audio[:samples], clip.level_db[:, :frames])
 
-    return replace(item, **{name: cut(getattr(item, name)) for name in ("source", "target", "oracle", "unrelated")})
+    return replace(
+        item, **{name: cut(getattr(item, name)) for name in ("source", "target", "oracle", "unrelated")}
+    )
 
 
 def stratum_of(piece: str) -> str:
@@ -75,7 +84,9 @@ def alternating(pieces: list[str]) -> list[str]:
     return sorted(pieces, key=lambda piece: turn[piece])  # stable: within a turn as given
 
 
-def load_items(audio: PackedAudio, features: PackedFeatures, representation: str, domains: list[str], split: str = "test") -> list[Item]:
+def load_items(
+    audio: PackedAudio, features: PackedFeatures, representation: str, domains: list[str], split: str = "test"
+) -> list[Item]:
     """The test set in both directions of the first two domains: every paired piece of ``split``; where
     there is none, the beginnings of up to ``UNPAIRED_ITEMS`` excerpts, without a true target (their ``piece``
     is the excerpt's id).
@@ -98,9 +109,8 @@ def load_items(audio: PackedAudio, features: PackedFeatures, representation: str
     items = []
     for source, target in (domains[:2], domains[1::-1]):
         if paired:
-            sources, targets, seconds = (
-                chosen(*key) for key in ((source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE))
-            )
+            keys = (source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE)
+            sources, targets, seconds = (chosen(*key) for key in keys)
             pieces = alternating([piece for piece in sources if piece in targets])
         else:
             sources, targets, seconds = chosen(source, ""), chosen(target, ""), {}
@@ -108,7 +118,7 @@ def load_items(audio: PackedAudio, features: PackedFeatures, representation: str
         others = list(targets)
         for i, piece in enumerate(pieces):
             unrelated = others[((others.index(piece) if paired else i) + 1) % len(others)]
-            true = clip(targets[piece]) if paired else None
-            second = clip(seconds.get(piece))
-            items.append(Item(piece, source, target, stratum_of(piece), clip(sources[piece]), true, second, clip(targets[unrelated])))
+            true = targets[piece] if paired else None
+            clips = (clip(e) for e in (sources[piece], true, seconds.get(piece), targets[unrelated]))
+            items.append(Item(piece, source, target, stratum_of(piece), *clips))
     return items
