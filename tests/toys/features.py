@@ -1,20 +1,28 @@
-"""A folder of features that a CycleGAN learns from within seconds: two domains of 16 bands, paired validation pieces."""
+"""Features that a CycleGAN learns from within seconds: two domains of 16 bands, paired validation pieces."""
 
 from pathlib import Path
 
 import numpy as np
+from lightning_fabric import Fabric
 
-from retimbre import params
 from retimbre.audio.features import FeatureConfig
+from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
+from retimbre.section import Machine
+from retimbre.systems.cyclegan import train
+from retimbre.systems.cyclegan.params import Params
+from retimbre.systems.cyclegan.system import Change
+from retimbre.training.checkpoint import Scratch
+from retimbre.training.devices import make_fabric
+from retimbre.training.fit import History, Run
+from tests.toys.project import smoke
 
 BINS, TOP_DB = 16, 0.0
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)
-PROFILE = Path(__file__).parents[2] / "profiles/smoke.yaml"
 
 
-def levels(domain: str, seed: int, frames: int = 96) -> np.ndarray:
-    """Notes of random height and length as (T, F) dB: ``flat`` ones go on, ``steep`` ones decay and have a darker spectrum."""
+def spectrum(domain: str, seed: int, frames: int = 96) -> np.ndarray:
+    """Notes of random height and length, (T, F) in dB: ``flat`` ones go on, ``steep`` ones decay and are darker."""
     rng = np.random.default_rng(seed)
     db = np.full((frames, BINS), -55.0)
     start = 0
@@ -30,32 +38,33 @@ def levels(domain: str, seed: int, frames: int = 96) -> np.ndarray:
 
 def write_features(folder: Path, paired: bool = True) -> PackedFeatures:
     """``flat`` and ``steep``: 6 training and 3 validation excerpts each."""
-    means = {}
+    statistics = {"top_db": TOP_DB, "mean_db": {}, "std_db": {}}
     with FeatureWriter(folder, CONFIG.to_dict(), 100) as writer:
         for n, domain in enumerate(("flat", "steep")):
-            train = [levels(domain, 10 * n + i) for i in range(6)]
-            means[domain] = np.concatenate(train).clip(TOP_DB - 60, TOP_DB)
-            held_out = [levels(domain, 100 + i + (0 if paired else 10 * n)) for i in range(3)]
-            for split, pieces in (("train", train), ("validation", held_out)):
+            train_pieces = [spectrum(domain, 10 * n + i) for i in range(6)]
+            held_out = [spectrum(domain, 100 + i + (0 if paired else 10 * n)) for i in range(3)]
+            for split, pieces in (("train", train_pieces), ("validation", held_out)):
                 for i, piece in enumerate(pieces):
                     performance = "1" if paired and split == "validation" else ""
-                    excerpt = Excerpt(f"{split}-{domain}-{i}", domain, split, f"{split}{i}", performance, 0, 0, len(piece))
+                    name = f"{split}-{domain}-{i}"
+                    excerpt = Excerpt(name, domain, split, f"{split}{i}", performance, 0, 0, len(piece))
                     writer.add(excerpt, {"mel": piece.astype(np.float16)})
-        writer.set_statistics(
-            {
-                "mel": {
-                    "top_db": TOP_DB,
-                    "mean_db": {d: x.mean(0).tolist() for d, x in means.items()},
-                    "std_db": {d: x.std(0).tolist() for d, x in means.items()},
-                }
-            }
-        )
+            clipped = np.concatenate(train_pieces).clip(TOP_DB - 60, TOP_DB)
+            statistics["mean_db"][domain], statistics["std_db"][domain] = clipped.mean(0).tolist(), clipped.std(0).tolist()
+        writer.set_statistics({"mel": statistics})
     return PackedFeatures(folder)
 
 
-def model_params(**changes: object) -> params.Model:
+def data_of(features: PackedFeatures) -> Data:
+    """What a training is handed that reads nothing but features."""
+    data = Data()
+    data.features = features
+    return data
+
+
+def model_params(**changes: object) -> Params:
     """The smoke profile's ``model`` for these features, with some values changed; checked as a file's would be."""
-    values = params.read(PROFILE).model.model_dump() | {
+    values = smoke()["model"] | {
         "representation": "mel",
         "generator_channels": 16,
         "generator_blocks": 1,
@@ -63,9 +72,17 @@ def model_params(**changes: object) -> params.Model:
         "batch_size": 4,
         "crop_frames": 32,
         "steps": 20,
-        "log_every": 5,
-        "checkpoint_every": 5,
         "pool_size": 8,
-        "accelerator": "cpu",
     }
-    return params.Model.model_validate(values | changes)
+    return Params.model_validate(values | changes)
+
+
+def run_of(scratch: Scratch | None = None, fabric: Fabric | None = None, **machine: object) -> Run:
+    """Seed 3 on the CPU, with log points and checkpoints that suit a few steps."""
+    settings = {"log_every": 5, "checkpoint_every": 5} | machine
+    return Run(3, fabric or make_fabric("cpu"), Machine(**settings), scratch)
+
+
+def fit(features: PackedFeatures, run: Run | None = None, **changes: object) -> tuple[Change, History]:
+    """A CycleGAN trained on these features; ``changes`` of its params."""
+    return train.fit(data_of(features), model_params(**changes), run or run_of())

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from retimbre.errors import RetimbreError
-from retimbre.training.checkpoint import Scratch, fingerprint, random_state, set_random_state
+from retimbre.training.checkpoint import Scratch, random_state, set_random_state
 from tests.toys import ROOT
 
 SOURCE = ROOT / "src"
+LIMIT_S = 1200  # of a process that hangs
 
 # A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
 # generator of its own, and an average. It kills itself at the steps named on the command line.
@@ -72,7 +73,11 @@ run(main)
 def command(tmp_path: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     script = tmp_path / "toy.py"
     script.write_text(TOY)
-    return [sys.executable, str(script), *arguments], {**os.environ, "DVC_ROOT": str(tmp_path), "PYTHONPATH": str(SOURCE)}
+    return [sys.executable, str(script), *arguments], {
+        **os.environ,
+        "DVC_ROOT": str(tmp_path),
+        "PYTHONPATH": str(SOURCE),
+    }
 
 
 def toy(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -82,14 +87,19 @@ def toy(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def same(a: Path, b: Path) -> bool:
     one, two = torch.load(a, weights_only=True), torch.load(b, weights_only=True)
-    tensors = [*zip(one["net"].values(), two["net"].values(), strict=True), *zip(one["average"], two["average"], strict=True)]
+    tensors = [
+        *zip(one["net"].values(), two["net"].values(), strict=True),
+        *zip(one["average"], two["average"], strict=True),
+    ]
     return all(torch.equal(x, y) for x, y in tensors)
 
 
 def start_held(tmp_path: Path) -> subprocess.Popen:
     """A training that has saved once and now waits in step 10 for a signal."""
     words, environment = command(tmp_path, "held.pt", "hold")
-    process = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while not (tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -107,12 +117,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_training_ends_with_the_same_weights(tmp_path: Path, whole: Path) -> None:
-    for death in sorted(np.random.default_rng().choice(np.arange(3, 58), 2, replace=False)):
+    for death in (17, 40):
         killed = toy(tmp_path, "pieces.pt", str(death))
         assert killed.returncode == -signal.SIGKILL
     last = toy(tmp_path, "pieces.pt")
     assert last.returncode == 0, last.stderr
-    assert "started at 0" not in last.stdout or death < 7
+    assert "started at 35" in last.stdout, "the last step of the second process that was saved"
     assert same(whole, tmp_path / "pieces.pt")
 
 
@@ -120,7 +130,7 @@ def test_killed_training_ends_with_the_same_weights(tmp_path: Path, whole: Path)
 def test_signal_saves_and_exits_130(tmp_path: Path, whole: Path, number: int) -> None:
     process = start_held(tmp_path)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "the same command continues" in errors
     state = torch.load(tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt", weights_only=True)
@@ -133,15 +143,21 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
     """Two queued experiments may share a stage that neither has trained: the second must not fail."""
     process = start_held(tmp_path)
     words, environment = command(tmp_path, "held.pt")
-    second = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    second = subprocess.Popen(
+        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     said = f"toy: process {process.pid} is already training toy with these params: waiting for it (`kill {process.pid}` ends it).\n"
     assert second.stderr.readline() == said
     assert process.poll() is None and second.poll() is None
     process.kill()
     process.communicate()
-    output, errors = second.communicate(timeout=60)
-    assert second.returncode == 0 and "waiting" not in errors, "said once; the lock of a killed process is free"
-    assert "started at 0" not in output and same(whole, tmp_path / "held.pt"), "it goes on from the checkpoint of the first"
+    output, errors = second.communicate(timeout=LIMIT_S)
+    assert second.returncode == 0 and "waiting" not in errors, (
+        "said once; the lock of a killed process is free"
+    )
+    assert "started at 0" not in output and same(whole, tmp_path / "held.pt"), (
+        "it goes on from the checkpoint of the first"
+    )
 
 
 def test_whoever_must_not_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,25 +165,35 @@ def test_whoever_must_not_wait_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     process = start_held(tmp_path)
     try:
-        with pytest.raises(RetimbreError, match=rf"process {process.pid} is already training toy .* end it with `kill {process.pid}`"):
+        with pytest.raises(
+            RetimbreError,
+            match=rf"process {process.pid} is already training toy .* end it with `kill {process.pid}`",
+        ):
             Scratch("toy", "f" * 16, wait=False).__enter__()
     finally:
         process.kill()
         process.communicate()
-    with Scratch("toy", "f" * 16), pytest.raises(RetimbreError, match=f"process {os.getpid()} is already training toy"):
+    with (
+        Scratch("toy", "f" * 16),
+        pytest.raises(RetimbreError, match=f"process {os.getpid()} is already training toy"),
+    ):
         Scratch("toy", "f" * 16).__enter__()
 
 
-def test_after_a_training_that_has_finished_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_training_that_has_finished_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The folder goes with its owner's end while another waits for it."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with Scratch("toy", "f" * 16) as first:
         first.save({"step": 3})
         words, environment = command(tmp_path, "second.pt")
-        second = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        second = subprocess.Popen(
+            words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert "waiting for it" in second.stderr.readline()
         first.finish()
-    output, _ = second.communicate(timeout=60)
+    output, _ = second.communicate(timeout=LIMIT_S)
     assert second.returncode == 0 and "started at 0" in output and (tmp_path / "second.pt").exists()
 
 
@@ -176,7 +202,9 @@ def scratch_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a")
     return Scratch("toy", name)
 
 
-def test_damaged_checkpoint_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_damaged_checkpoint_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     with scratch_in(tmp_path, monkeypatch) as scratch:
         scratch.save({"weights": torch.zeros(1000), "step": 7})
         scratch.path.write_bytes(scratch.path.read_bytes()[:900])
@@ -197,12 +225,16 @@ def test_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "touched").exists()
 
 
-def test_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_full_disk_keeps_the_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     with scratch_in(tmp_path, monkeypatch) as scratch:
         scratch.save({"step": 1})
         old = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))  # the kernel refuses longer files, as a full disk does
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (4096, old[1])
+        )  # the kernel refuses longer files, as a full disk does
         try:
             scratch.save({"step": 2, "weights": torch.zeros(100_000)})
             scratch.save({"step": 3, "weights": torch.zeros(100_000)})
@@ -244,35 +276,15 @@ def test_random_state_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     own = torch.Generator().manual_seed(4)
 
     def draw() -> list:
-        return [float(torch.rand(1)), np.random.rand(), float(torch.rand(1, generator=own)), *(g.normal() for g in draws)]
+        return [
+            float(torch.rand(1)),
+            np.random.rand(),
+            float(torch.rand(1, generator=own)),
+            *(g.normal() for g in draws),
+        ]
 
     with scratch_in(tmp_path, monkeypatch) as scratch:
         scratch.save(random_state(*draws, own))
         first = draw()
         set_random_state(scratch.load(), *draws, own)
         assert draw() == first
-
-
-def test_fingerprint(tmp_path: Path) -> None:
-    for copy in ("here", "there"):
-        (tmp_path / copy / "data/deep").mkdir(parents=True)
-        (tmp_path / copy / "data/deep/x.npy").write_bytes(b"1234")
-        (tmp_path / copy / "code.py").write_text("pass")
-
-    def of(copy: str, params: dict | None = None) -> str:
-        return fingerprint(params or {"a": 1, "b": 2.5}, [tmp_path / copy / "data"], [tmp_path / copy / "code.py"])
-
-    first = of("here")
-    assert of("there") == first, "a snapshot elsewhere has the same fingerprint"
-    assert of("here", {"b": 2.5, "a": 1}) == first
-    assert of("here", {"a": 1, "b": 2.6}) != first
-    (tmp_path / "here/data/__pycache__").mkdir()
-    (tmp_path / "here/data/__pycache__/x.pyc").write_bytes(b"")
-    assert of("here") == first
-    (tmp_path / "here/data/deep/x.npy").write_bytes(b"1235")
-    assert of("here") != first
-    (tmp_path / "there/code.py").write_text("pass ")
-    assert of("there") != first
-    (tmp_path / "there/code.py").unlink()
-    with pytest.raises(RetimbreError, match="does not exist"):
-        of("there")

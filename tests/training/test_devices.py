@@ -18,7 +18,9 @@ def test_a_missing_compiler_is_said_before_the_first_step(monkeypatch):
 def test_compiled_for_a_block_only(monkeypatch):
     """Backend "eager" traces and generates no code; names of weights stay, and so does what is computed."""
     compile_networks = devices.compile_networks
-    monkeypatch.setattr(devices, "compile_networks", lambda wanted, networks: compile_networks(wanted, networks, "eager"))
+    monkeypatch.setattr(
+        devices, "compile_networks", lambda wanted, networks: compile_networks(wanted, networks, "eager")
+    )
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
     names, x = list(network.state_dict()), torch.randn(5, 3)
     plain = network(x)
@@ -32,10 +34,17 @@ def test_compiled_for_a_block_only(monkeypatch):
 
 
 def test_torchrun_and_params_must_agree(monkeypatch):
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}.items():
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "x",
+        "LOCAL_WORLD_SIZE": "2",
+        "WORLD_SIZE": "4",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(
-        RetimbreError, match="devices is 3 and nodes 1 in params.yaml, but torchrun started 2 processes on each of 2 machines"
+        RetimbreError,
+        match="devices is 3 and nodes 1 in params.yaml, but torchrun started 2 processes on each of 2 machines",
     ):
         devices.make_fabric("cpu", 3)
     assert devices._under_torchrun(1, 1) == devices._under_torchrun(2, 2) == (2, 2)
@@ -44,13 +53,17 @@ def test_torchrun_and_params_must_agree(monkeypatch):
 def test_several_machines_need_torchrun(monkeypatch):
     for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(RetimbreError, match="nodes is 2 in params.yaml: start the training with torchrun on each machine"):
+    with pytest.raises(
+        RetimbreError, match="nodes is 2 in params.yaml: start the training with torchrun on each machine"
+    ):
         devices.make_fabric("cpu", nodes=2)
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RetimbreError, match="accelerator is gpu in params.yaml, but torch finds no CUDA GPU here"):
+    with pytest.raises(
+        RetimbreError, match="accelerator is gpu in params.yaml, but torch finds no CUDA GPU here"
+    ):
         devices.make_fabric("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -97,7 +97,9 @@ class Linear(nn.Module):
 def test_penalty_of_a_linear_critic_is_two_sided_and_its_norm_is_over_the_example(norm, penalty):
     weight = torch.randn(3, 4, dtype=torch.float64)
     real, fake = torch.randn(2, 5, 3, 4, dtype=torch.float64)
-    value = gradient_penalty(Linear(weight * norm / weight.norm()), real, fake, torch.rand(5, dtype=torch.float64))
+    value = gradient_penalty(
+        Linear(weight * norm / weight.norm()), real, fake, torch.rand(5, dtype=torch.float64)
+    )
     assert value.item() == pytest.approx(penalty, abs=1e-12)
 
 
@@ -134,7 +136,9 @@ def test_penalty_changes_the_weights_gradient_as_finite_differences_say(kinds, o
         return gradient_penalty(d, real, fake, share, source if options.get("conditional") else None)
 
     weights = [p for p in d.parameters()]
-    gradients = torch.autograd.grad(penalty(), weights, allow_unused=True)  # an output's bias does not change a gradient
+    gradients = torch.autograd.grad(
+        penalty(), weights, allow_unused=True
+    )  # an output's bias does not change a gradient
     directions = [torch.randn_like(p) for p in weights]
     derivative = sum((g * v).sum() for g, v in zip(gradients, directions, strict=True) if g is not None)
     e, values = 1e-6, []
@@ -149,7 +153,9 @@ def test_penalty_changes_the_weights_gradient_as_finite_differences_say(kinds, o
 
 def test_penalty_gives_no_gradient_to_what_made_the_fakes():
     fake = torch.rand(2, 8, 12, dtype=torch.float64, requires_grad=True)
-    gradient_penalty(small("patch"), torch.rand_like(fake), fake, torch.rand(2, dtype=torch.float64)).backward()
+    gradient_penalty(
+        small("patch"), torch.rand_like(fake), fake, torch.rand(2, dtype=torch.float64)
+    ).backward()
     assert fake.grad is None
 
 
@@ -174,7 +180,9 @@ def test_feature_matching_pulls_the_fakes_only_and_leaves_the_scores_alone():
 @pytest.mark.parametrize(("bins", "bins_per_octave"), [(84, 12), (168, 24), (252, 36), (336, 48)])
 def test_pitch_classes_are_librosas(bins, bins_per_octave):
     fold = PitchClassLevels(bins, bins_per_octave, 60).fold
-    expected = librosa.filters.cq_to_chroma(bins, bins_per_octave=bins_per_octave, n_chroma=12, fmin=librosa.note_to_hz("C1"))
+    expected = librosa.filters.cq_to_chroma(
+        bins, bins_per_octave=bins_per_octave, n_chroma=12, fmin=librosa.note_to_hz("C1")
+    )
     assert torch.equal(fold, torch.from_numpy(expected).float())
 
 

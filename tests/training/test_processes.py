@@ -75,24 +75,37 @@ def start(folder: Path, sabotage: str = "", torchrun: bool = False, **changes: o
     words = [sys.executable]
     if torchrun:
         words += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "DVC_ROOT": str(folder),
+        "PYTHONPATH": str(ROOT / "src"),
+        "OMP_NUM_THREADS": "1",
+    }
     words += [str(script), str(Path(__file__).parent), sabotage, repr(changes)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
 
 
 def history(path: Path) -> tuple[list[str], np.ndarray]:
     lines = path.read_text().splitlines()
-    return lines[0].split(","), np.array([[float(cell or "nan") for cell in line.split(",")] for line in lines[1:]])
+    return lines[0].split(","), np.array(
+        [[float(cell or "nan") for cell in line.split(",")] for line in lines[1:]]
+    )
 
 
-def assert_equal_training(folder: Path, alone: cyclegan.CycleGan, curves: list[dict[str, float]], features: PackedFeatures) -> None:
+def assert_equal_training(
+    folder: Path, alone: cyclegan.CycleGan, curves: list[dict[str, float]], features: PackedFeatures
+) -> None:
     """What two processes left in ``folder`` is what one got, within the rounding of another order of sums."""
     together = load_file(folder / "model/generators.safetensors")
     for name, value in alone.generators.state_dict().items():
         assert torch.allclose(together[name], value, rtol=0, atol=2e-5), name
     begun = cyclegan.build(features, model_params(), 3)[0].state_dict()
-    assert max((value - begun[name]).abs().max() for name, value in together.items()) > 1e-3, "weights moved by much more than that"
+    assert max((value - begun[name]).abs().max() for name, value in together.items()) > 1e-3, (
+        "weights moved by much more than that"
+    )
     # Averages over both processes, written by the first only: the same curves, too.
     write_history(folder / "alone.csv", curves)
     (names, one), (again, two) = history(folder / "alone.csv"), history(folder / "history.csv")
@@ -178,5 +191,8 @@ class TwoProcesses:
 def test_shares_and_a_batch_that_has_none() -> None:
     assert own_share(TwoProcesses, torch.arange(6)).tolist() == [3, 4, 5]
     check_batch(8, TwoProcesses, "model.batch_size")
-    with pytest.raises(RetimbreError, match=r"model.batch_size is 7, the batch of all 2 processes together: make it a multiple of 2\."):
+    with pytest.raises(
+        RetimbreError,
+        match=r"model.batch_size is 7, the batch of all 2 processes together: make it a multiple of 2\.",
+    ):
         check_batch(7, TwoProcesses, "model.batch_size")

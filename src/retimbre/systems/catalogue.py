@@ -13,6 +13,7 @@ import importlib.util
 import json
 import pkgutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -109,21 +110,30 @@ def load(
 
     Raises RetimbreError when it is not trained, or damaged.
     """
-    from retimbre.nn.weights import reading
     from retimbre.systems.base import Spectral
 
-    folder = models / name
-    with reading(folder, name):
-        code = json.loads((folder / "config.json").read_text(encoding="utf-8"))["system"]
-    module = _part(code, "system")
-    if hasattr(module, "System"):
-        return module.System.load(folder)
+    with _reading(name, models):
+        module = _part(_config(name, models)["system"], "system")
+        if hasattr(module, "System"):
+            return module.System.load(models / name)
+        change = module.Change.load(models / name)
     if vocoder is None or isinstance(vocoder, str):
         from retimbre.vocoders.catalogue import Vocoders
         from retimbre.vocoders.params import Rendering
 
         vocoder = Vocoders.load(models / "vocoder", rendering or Rendering()).by(vocoder)
-    return Spectral(name, module.Change.load(folder), vocoder)
+    return Spectral(name, change, vocoder)
+
+
+def _reading(name: str, models: Path) -> AbstractContextManager[None]:
+    """Around the reading of a trained system: what is missing or damaged becomes one sentence."""
+    from retimbre.nn.weights import reading
+
+    return reading(models / name, name, name if name in DEFAULTS else f"system@{name}")
+
+
+def _config(name: str, models: Path) -> dict[str, Any]:
+    return json.loads((models / name / "config.json").read_text(encoding="utf-8"))
 
 
 def trained(models: Path = MODELS) -> list[str]:
@@ -136,8 +146,9 @@ def trained(models: Path = MODELS) -> list[str]:
 
 def targets_of(name: str, models: Path = MODELS) -> list[str]:
     """Instruments that a trained system can be asked for, without loading it."""
-    config = json.loads((models / name / "config.json").read_text(encoding="utf-8"))
-    return config.get("targets", config.get("domains", []))
+    with _reading(name, models):
+        config = _config(name, models)
+        return config.get("targets", config.get("domains", []))
 
 
 def choose(to: str, models: Path = MODELS) -> str:

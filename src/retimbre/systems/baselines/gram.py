@@ -73,9 +73,9 @@ class GramOptimisation(TrainingFree):
 
         def loss(S: Tensor) -> Tensor:
             content_loss, style_loss = losses(S, content, style_gram)
-            return s["content"] * content_loss + s["style"] * style_loss
+            return s.content * content_loss + s.style * style_loss
 
-        return minimise(loss, content, s["iterations"], lowest=0.0)
+        return minimise(loss, content, s.iterations, lowest=0.0)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         style = self.spectrum(looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng)).abs()

@@ -91,12 +91,12 @@ class Nmf(TrainingFree):
         W = templates.abs()
         V = stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0].abs()
         parts = [
-            activations(part, W, s["iterations"], s["repetition"], s["polyphony"], s["continuity"], generator)
+            activations(part, W, s.iterations, s.repetition, s.polyphony, s.continuity, generator)
             for part in V.split(int(LONGEST_S * self.sample_rate / self.hop), dim=1)
         ]
         H = torch.cat(parts, dim=1)
         Y = templates @ H.to(templates.dtype)  # the templates with their own phases
-        rounds = s["griffin_lim_iterations"]
+        rounds = s.griffin_lim_iterations
         if not rounds:
             return istft(Y[None], self.n_fft, self.hop, len(x))[0].numpy()
         return griffin_lim((W @ H)[None], self.n_fft, self.hop, len(x), rounds, initial_phase=Y.angle()[None])[0].numpy()

@@ -49,8 +49,9 @@ def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> n
     shapes = []
     for level_db in levels:
         z = normalise(level_db.astype(np.float64), top_db, range_db)
-        if z.shape[1] < WINDOW:
-            z = np.pad(z, ((0, 0), (0, WINDOW - z.shape[1])), mode="edge")
+        least = WINDOW + HOP  # two windows, for a distance needs a spread
+        if z.shape[1] < least:
+            z = np.pad(z, ((0, 0), (0, least - z.shape[1])), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(z, WINDOW, axis=1)[:, ::HOP].transpose(1, 0, 2)
         coefficients = dctn(windows, axes=(1, 2), norm="ortho")[:, :BIN_COEFFICIENTS, :TIME_COEFFICIENTS]
         shapes.append(coefficients.reshape(len(coefficients), -1))

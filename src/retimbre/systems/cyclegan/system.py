@@ -11,7 +11,7 @@ from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, normalise
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.nn.weights import reading, save_weights
+from retimbre.nn.weights import save_weights
 from retimbre.systems.base import check_target
 
 
@@ -62,9 +62,9 @@ class Change:
 
     @classmethod
     def load(cls, folder: Path) -> "Change":
-        """Read what ``save`` wrote. Raises RetimbreError when it is not there."""
-        with reading(folder, folder.name):
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            generators = nn.ModuleDict({name: Generator(GeneratorConfig(**config["generator"])) for name in ("ab", "ba")})
-            generators.load_state_dict(load_file(folder / "generators.safetensors"))
-            return cls(generators, config)
+        """Read what ``save`` wrote."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shape = GeneratorConfig(**config["generator"])
+        generators = nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
+        generators.load_state_dict(load_file(folder / "generators.safetensors"))
+        return cls(generators, config)
