@@ -14,8 +14,7 @@ class Listening(Section):
     systems: Annotated[list[Name], Field(min_length=1, max_length=6)]
     baselines: Annotated[list[Name], Field(max_length=4)]
     blocks: Annotated[
-        list[Literal["content", "timbre", "likeness", "quality", "preference", "multi"]],
-        Field(min_length=1),
+        list[Literal["content", "timbre", "likeness", "quality", "preference", "multi"]], Field(min_length=1)
     ]
     instruments: list[Name]
     items: Annotated[int, Field(ge=2)]

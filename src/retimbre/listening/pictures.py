@@ -1,6 +1,5 @@
 """Pictures of answers and the page ``analysis.html``: one file, offline, for light and dark screens."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from retimbre.evaluation.report.figures import BLUE, GOLD, SOFT, to_png
+from retimbre.evaluation.report import figures
 from retimbre.metrics.headline import HEADLINE_METRICS
 from retimbre.paths import write_atomically
 
@@ -26,16 +25,15 @@ TITLES = {
 
 
 def _bars(names: list[str], low: float, high: float, label: str) -> tuple[Figure, Axes]:
-    """An empty picture with room for one horizontal bar per name, the first on top."""
-    figure = Figure(figsize=(5.0, 0.36 * len(names) + 1.0), layout="constrained")
-    axis = figure.subplots()
+    """Empty picture with room for one horizontal bar per name, the first on top."""
+    figure, axes = figures.new_figure(5.0, 0.36 * len(names) + 1.0)
+    axis = axes[0, 0]
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.invert_yaxis()
     axis.set_xlim(low, high)
     axis.set_xlabel(label)
-    axis.grid(axis="x", alpha=0.3)
+    axis.grid(axis="x")
     axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
     return figure, axis
 
 
@@ -45,61 +43,52 @@ def mean_bars(
     """Means with 95 % intervals; ``rows``: system, ``mean``, low, high, n (chance: a dotted line)."""
     table = pandas.DataFrame(rows).astype({name: float for name in (mean, "low", "high")})
     figure, axis = _bars([f"{row.system} (n={row.n})" for row in table.itertuples()], low, high, label)
-    kinds = {**dict.fromkeys(params["baselines"], GOLD), **dict.fromkeys(params["systems"], BLUE)}
-    colours = [kinds.get(system, SOFT) for system in table.system]
+    kinds = dict.fromkeys(params["baselines"], figures.GOLD) | dict.fromkeys(params["systems"], figures.BLUE)
+    colours = [kinds.get(system, figures.SOFT) for system in table.system]
+    axis.barh(table.index, table[mean] - low, left=low, height=0.62, color=colours)
     errors = [table[mean] - table.low, table.high - table[mean]]
-    axis.barh(
-        table.index,
-        table[mean] - low,
-        left=low,
-        height=0.62,
-        color=colours,
-        alpha=0.85,
-        xerr=errors,
-        capsize=3,
-    )
+    axis.errorbar(table[mean], table.index, xerr=errors, fmt="none", ecolor=figures.INK, capsize=3)
     if "chance" in table:
-        axis.axvline(table.chance[0], color="black", linestyle=":", linewidth=1)
+        axis.axvline(table.chance[0], color=figures.INK, linestyle=":", linewidth=1)
     return figure
 
 
 def answer_histograms(rows: list[dict[str, Any]]) -> Figure:
     """Share of each answer 1 to 5, one stacked bar per system; ``rows``: system, histogram (5)."""
-    figure, axis = _bars([row["system"] for row in rows], 0, 1, "share of answers (counts inside)")
+    figure, axis = _bars(
+        [row["system"] for row in rows], 0, 1, "share of answers 1 (red) to 5 (blue), with counts"
+    )
     counts = np.array([row["histogram"] for row in rows])
     shares = counts / counts.sum(axis=1, keepdims=True)
     left = np.cumsum(shares, axis=1) - shares
     for n, colour in enumerate(STEPS):
-        bars = axis.barh(
-            range(len(rows)), shares[:, n], left=left[:, n], height=0.66, color=colour, label=str(n + 1)
-        )
+        bars = axis.barh(range(len(rows)), shares[:, n], left=left[:, n], height=0.66, color=colour)
         labels = [
-            str(count) if share >= 0.06 else ""
-            for count, share in zip(counts[:, n], shares[:, n], strict=True)
+            str(c) if share >= 0.06 else "" for c, share in zip(counts[:, n], shares[:, n], strict=True)
         ]
-        axis.bar_label(
-            bars, labels, label_type="center", fontsize=8, color="white" if n in (0, 4) else "black"
-        )
-    figure.legend(title="answer", loc="outside right upper", fontsize=8, title_fontsize=8)
+        axis.bar_label(bars, labels, label_type="center", color="white" if n in (0, 4) else "black")
     return figure
 
 
-def page_pictures(part: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    """All pictures of one set of results as data URIs."""
+def page_pictures(part: dict[str, Any], params: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Pictures of one set of results by question: ``means`` and ``histograms``, SVG for the page."""
 
-    def uri(figure: Figure) -> str:
-        return "data:image/png;base64," + base64.b64encode(to_png(figure)).decode()
+    def svg(figure: Figure, kind: str, question: str, rows: list[dict[str, Any]], value: str) -> str:
+        label = "; ".join(f"{row['system']} {cell(row, value)}" for row in rows)
+        return figures.to_svg(figure, f"{kind}-{question}", label)
 
-    found: dict[str, Any] = {"means": {}, "histograms": {}}
+    found: dict[str, dict[str, str]] = {"means": {}, "histograms": {}}
     for question, result in part["ratings"].items():
-        span = (0, 100) if question == "multi" else (1, 5)
-        label = "mean answer, 95 % interval over listeners and items"
-        found["means"][question] = uri(mean_bars(result["systems"], "mean", params, *span, label))
+        rows, span = result["systems"], (0, 100) if question == "multi" else (1, 5)
+        bars = mean_bars(rows, "mean", params, *span, "mean answer, 95 % interval over listeners and items")
+        found["means"][question] = svg(bars, "mean", question, rows, "mean")
         if question != "multi":
-            found["histograms"][question] = uri(answer_histograms(result["systems"]))
+            picture = answer_histograms(rows)
+            found["histograms"][question] = svg(picture, "answers", question, rows, "histogram")
     if part["identification"]:
-        label = "share that named it, Wilson 95 % interval (dotted: chance)"
-        found["recognised"] = uri(mean_bars(part["identification"]["systems"], "share", params, 0, 1, label))
+        rows, label = part["identification"]["systems"], "share that named it, Wilson 95 % (dotted: chance)"
+        bars = mean_bars(rows, "share", params, 0, 1, label)
+        found["means"]["instrument"] = svg(bars, "mean", "instrument", rows, "share")
     return found
 
 
@@ -116,12 +105,12 @@ def cell(row: dict[str, Any], column: str) -> str:
     value = row[column]
     if column in ("p", "p_holm") and value is not None:
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    return str(value) if isinstance(value, int | str) else number(value)
+    return number(value) if isinstance(value, float | None) else str(value)
 
 
 def write_page(path: Path, result: dict[str, Any], frozen: dict[str, Any]) -> None:
-    """Write ``analysis.html`` from what ``analysis.evaluate`` returned."""
-    loader = FileSystemLoader(Path(__file__).parent)
+    """Write ``analysis.html`` from what ``analysis.evaluate`` returned, in the style of the report."""
+    loader = FileSystemLoader([Path(__file__).parent, Path(figures.__file__).parent])
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "cell": cell}
     part = result["with_exclusions"] or result["without_exclusions"]
