@@ -285,14 +285,10 @@ def test_flat_names_are_those_of_dash_s() -> None:
 
 
 def test_what_sections_repeat_of_the_networks_is_the_networks_own() -> None:
-    from retimbre.nn.wavenet.options import WaveNetConfig
     from retimbre.vocoders.excited import network
     from retimbre.vocoders.excited import params as excited
 
     assert excited.MARGIN == network.MARGIN
-    p = params.read(PARAMS).vocoder.wavenet
-    config = WaveNetConfig(188, 256, 2, layers=p.layers, layers_per_stack=p.layers_per_stack, kernel=p.kernel)
-    assert p.receptive_field == config.receptive_field()
 
 
 def test_defaults_in_code_are_those_of_the_file() -> None:

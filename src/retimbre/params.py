@@ -83,9 +83,8 @@ def wavenet_crops_are_long_enough(p: Params) -> None:
     hop = p.features.hop_length
     for name in {"wavenet", "excited"} & set(p.vocoders):
         v = getattr(p.vocoder, name)
-        field = v.receptive_field
-        if getattr(v, "context_layers", 0):
-            field = max(field, field - v.kernel + (2**v.context_layers + 1) * hop // 4)
+        context = {"context_layers": v.context_layers} if name == "wavenet" else {}
+        field = v.network(p.features.cqt_bins, hop, len(p.dataset.domains), **context).receptive_field()
         if v.crop_frames * hop < field:
             raise ValueError(
                 f"vocoder.{name}.crop_frames: a crop of {v.crop_frames * hop} samples is shorter than the WaveNet's receptive "

@@ -5,25 +5,15 @@ from typing import Any
 
 import yaml
 
+from retimbre import params
 from tests.toys import ROOT
 
 
-def laid_over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``overlay``, section by section."""
-    changed = {
-        k: laid_over(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v
-        for k, v in overlay.items()
-    }
-    return base | changed
-
-
 def smoke(**sections: dict[str, Any]) -> dict[str, Any]:
-    """The whole of ``params.yaml`` under the smoke profile, with changes: ``smoke(dataset={"excerpt_s":
-    2})``."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for overlay in (yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text()), sections):
-        values = laid_over(values, overlay)
-    return values
+    """``params.yaml`` under the smoke profile, with changes: ``smoke(dataset={"excerpt_s": 2})``."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params.overlay(values, yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8")))
+    return params.overlay(values, sections)
 
 
 def write_params(folder: Path, **dataset: object) -> None:

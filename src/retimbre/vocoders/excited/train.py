@@ -20,7 +20,7 @@ from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 from retimbre.vocoders.excited.params import Params
 from retimbre.vocoders.excited.vocoder import ExcitedVocoder, align
-from retimbre.vocoders.wavenet.train import GRADIENT_NORM, mean_and_std, shape_of
+from retimbre.vocoders.wavenet.train import GRADIENT_NORM, mean_and_std
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
@@ -136,7 +136,8 @@ def fit(
     check_batch(p.batch_size, run.fabric, "vocoder.excited.batch_size", 2)  # halves of a batch learn different things
     features, hop = data.features, data.features.config.hop_length
     torch.manual_seed(run.seed)
-    shape = shape_of(features, representation, p, input="scalar", output="mol")
+    sizes = (features.config.bins(representation), hop, len(features.domains))
+    shape = p.network(*sizes, input="scalar", output="mol")
     network = ExcitedWaveNet(shape, *mean_and_std(features, representation))
     options = {"excited": shape.to_dict(), "iterations": p.iterations, "preemphasis": p.preemphasis, "gain": p.gain}
     vocoder = ExcitedVocoder(network, base_config(data.audio, features, representation) | options, below)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from retimbre.nn.wavenet.options import WaveNetConfig
 from retimbre.section import Count, Positive, Precision, Section
 
 
@@ -26,11 +27,12 @@ class Size(Section):
     learning_rate: Positive
     precision: Precision
 
-    @property
-    def receptive_field(self) -> int:
-        """Samples of the past that an output depends on."""
-        dilations = (2 ** (layer % self.layers_per_stack) for layer in range(self.layers))
-        return 1 + (self.kernel - 1) * sum(dilations)
+    def network(self, bins: int, hop_length: int, domains: int, **choices: str | int) -> WaveNetConfig:
+        """The network of a section: the sizes that every WaveNet has, and ``choices``."""
+        names = (
+            "layers layers_per_stack kernel residual_channels skip_channels conditioning_channels mixtures upsampling"
+        ).split()
+        return WaveNetConfig(bins, hop_length, domains, **{name: getattr(self, name) for name in names}, **choices)
 
 
 class Params(Size):

@@ -11,7 +11,7 @@ from torch import Tensor
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.nn.wavenet.network import CODES, WaveNet, WaveNetConfig, likelihoods, shift_right
+from retimbre.nn.wavenet.network import CODES, WaveNet, likelihoods, shift_right
 from retimbre.training.averages import Ema
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
@@ -20,7 +20,7 @@ from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
 from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.wavenet.codec import Codec, backwards, encode_audio
-from retimbre.vocoders.wavenet.params import Params, Size
+from retimbre.vocoders.wavenet.params import Params
 from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 
 if TYPE_CHECKING:
@@ -45,24 +45,6 @@ def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dic
         other = crops.batch(step + again * ANOTHER)
         batch = {name: torch.where(silent.view(-1, *[1] * (x.dim() - 1)), other[name], x) for name, x in batch.items()}
     return batch
-
-
-def shape_of(features: PackedFeatures, representation: str, p: Size, **choices: str | int) -> WaveNetConfig:
-    """The network of a section: the sizes that every WaveNet has, and ``choices``."""
-    return WaveNetConfig(
-        feature_bins=features.config.bins(representation),
-        hop_length=features.config.hop_length,
-        n_domains=len(features.domains),
-        layers=p.layers,
-        layers_per_stack=p.layers_per_stack,
-        kernel=p.kernel,
-        residual_channels=p.residual_channels,
-        skip_channels=p.skip_channels,
-        conditioning_channels=p.conditioning_channels,
-        mixtures=p.mixtures,
-        upsampling=p.upsampling,
-        **choices,
-    )
 
 
 def mean_and_std(features: PackedFeatures, representation: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,7 +107,8 @@ def fit(
     histogram = torch.from_numpy(np.bincount(np.concatenate(codes), minlength=CODES))
     torch.manual_seed(run.seed)
     names = ("input", "output", "context_layers", "context_channels")
-    shape = shape_of(features, representation, p, **{name: getattr(p, name) for name in names})
+    sizes = (features.config.bins(representation), features.config.hop_length, len(features.domains))
+    shape = p.network(*sizes, **{name: getattr(p, name) for name in names})
     network = WaveNet(shape, *mean_and_std(features, representation), histogram)
     trainer = WaveNetTrainer(network, p, run.fabric)
     history = fit_network("wavenet", p.steps, trainer, draw, run)
