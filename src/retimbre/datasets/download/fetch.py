@@ -53,11 +53,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Got:
-    """Where the checked file is, where it came from, and whether bytes were downloaded for it now."""
+    """Where the checked file is, and where it came from."""
 
     path: Path
     location: Location
-    new: bool
 
 
 @dataclass
@@ -140,7 +139,7 @@ class Downloads:
                         f"{location.place} {problem}: replace or remove it, or list it in a SHA256SUMS "
                         "beside it if it was repacked."
                     )
-                return Got(Path(location.place), location, new=False)
+                return Got(Path(location.place), location)
         path = self.folder / file.name
         if not path.exists():
             return None
@@ -148,7 +147,7 @@ class Downloads:
         for location in file.locations:
             problem = problem_of(path, location.size, location.checksum, record)
             if not problem:
-                return Got(path, location, new=False)
+                return Got(path, location)
             problems.append(problem)
         self._keep_aside(path, path, problems[-1])
         return None
@@ -254,7 +253,7 @@ class Downloads:
         reasons = []
         for location in file.locations:
             try:
-                return Got(self._transfer(session, file.name, location), location, new=True)
+                return Got(self._transfer(session, file.name, location), location)
             except NotThere as error:
                 reasons.append(str(error))
                 if not location.published and "404" not in reasons[-1]:

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from retimbre.datasets.download.archives import unpack
 from retimbre.datasets.download.fetch import Downloads, Wanted, sizes
@@ -28,6 +29,11 @@ from retimbre.errors import RetimbreError
 from retimbre.paths import project_root, user_path
 
 GIGABYTE = 1e9
+
+
+def _content(location: Location) -> Any:
+    """What tells the content of a file: its checksum, else where it is from."""
+    return location.checksum or [location.place, location.size]
 
 
 def downloads_folder() -> Path:
@@ -98,7 +104,9 @@ class Store:
         missing = []
         for file in files:
             there = [
-                path for location in locations[file.name] if (path := self._version(file, location)).is_dir()
+                path
+                for location in locations[file.name]
+                if (path := self._version(file, _content(location))).is_dir()
             ]
             if there:
                 self.versions[file.name] = there[0]
@@ -137,29 +145,30 @@ class Store:
     def _gather_divided(self, file: RemoteFile) -> None:
         """An archive in parts: they are files like others, joined only to be unpacked."""
         self.gather(file.parts)
-        folders = [self.versions[part.name] for part in file.parts]
-        text = json.dumps([[folder.name for folder in folders], sorted(file.members)])
-        target = self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        parts = [self.versions[part.name] / part.name for part in file.parts]
+        target = self._version(file, [part.parent.name for part in parts])
         if not target.is_dir():
-            for old in self.unpacked.glob(f"{file.name}-????????????"):
-                shutil.rmtree(old)
+            self._forget_versions(file)
             whole = self.unpacked / f".{file.name}"
             try:
                 with open(whole, "wb") as joined:
-                    for folder, part in zip(folders, file.parts, strict=True):
-                        with open(folder / part.name, "rb") as piece:
+                    for part in parts:
+                        with open(part, "rb") as piece:
                             shutil.copyfileobj(piece, joined, 1 << 20)
                 unpack(whole, target, file.members)
             finally:
                 whole.unlink(missing_ok=True)
         self.versions[file.name] = target
 
-    def _version(self, file: RemoteFile, location: Location) -> Path:
-        """The folder of one version of a file: its checksum (else where it is from) and what is wanted of
-        it."""
-        content = location.checksum or [location.place, location.size]
+    def _version(self, file: RemoteFile, content: Any) -> Path:
+        """The folder of one version of a file: what tells its content, and what is wanted of it."""
         text = json.dumps([file.name, content, file.unpack, sorted(file.members)])
         return self.unpacked / f"{file.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def _forget_versions(self, file: RemoteFile) -> None:
+        for old in self.unpacked.iterdir() if self.unpacked.is_dir() else ():
+            if old.name.rpartition("-")[0] == file.name:
+                shutil.rmtree(old)
 
     def _refuse_full_disk(self, to_download: int, to_unpack: int, what: str) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -172,44 +181,34 @@ class Store:
                 "on a larger disk."
             )
 
+    @contextmanager
+    def _placing(self, file: RemoteFile, location: Location) -> Iterator[Path]:
+        """An empty folder that becomes the version of a file when the block ends well; others are deleted."""
+        self._forget_versions(file)
+        target = self._version(file, _content(location))
+        partial = target.with_name(f".{target.name}.unpacking")
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(target)
+        self.versions[file.name] = target
+
     def _place_members(self, file: RemoteFile, found: Members) -> None:
         """What the unpacked archive would be."""
-        target = self._new_version(file, found.location)
-        partial = self._beside(target)
-        for name, path in found.paths.items():
-            link(path, partial / name)
-        partial.rename(target)
+        with self._placing(file, found.location) as folder:
+            for name, path in found.paths.items():
+                link(path, folder / name)
         if not self.keep_archives:
             forget(self.files, file.name)
-        self.versions[file.name] = target
-
-    def _new_version(self, file: RemoteFile, location: Location) -> Path:
-        """The folder to be; those of another version or other members are deleted."""
-        for old in self.unpacked.iterdir() if self.unpacked.is_dir() else ():
-            if old.name.rpartition("-")[0] == file.name:
-                shutil.rmtree(old)
-        return self._version(file, location)
-
-    @staticmethod
-    def _beside(target: Path) -> Path:
-        """An empty folder that will take the place of ``target``."""
-        partial = target.with_name(f".{target.name}.unpacking")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        return partial
 
     def _unpack(self, file: RemoteFile, path: Path, location: Location) -> None:
-        target = self._new_version(file, location)
         if file.unpack:
-            unpack(path, target, file.members)
-        else:
-            partial = self._beside(target)
-            if location.local:  # the user's own file is never linked: DVC may write-protect what is
-                shutil.copyfile(path, partial / file.name)
-            else:
-                link(path, partial / file.name)
-            partial.rename(target)
-        self.versions[file.name] = target
+            self._forget_versions(file)
+            self.versions[file.name] = self._version(file, _content(location))
+            unpack(path, self.versions[file.name], file.members)
+            return
+        with self._placing(file, location) as folder:
+            # The user's own file is never linked: DVC may write-protect what is.
+            (shutil.copyfile if location.local else link)(path, folder / file.name)
 
     def show(self, files: Sequence[RemoteFile]) -> Path:
         """``root`` with the contents of ``files`` in their folders, later ones over earlier ones, and what

@@ -6,7 +6,6 @@ incipit, hence a test tune of one seed is never a training tune of another.
 """
 
 import functools
-import hashlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.recordings.choosing import TEST_SHARE, VALIDATION_SHARE, split_of_hash, unit_hash
 from retimbre.errors import RetimbreError
 
 Collection = Literal["bach", "ryansMammoth"]
 CHORALES: Collection = "bach"
 TUNES: Collection = "ryansMammoth"
 INCIPIT_INTERVALS = 7
-TEST_SHARE, VALIDATION_SHARE = 0.12, 0.08  # the rest is divided equally between the domains' training sets
 CHORALE_PARTS = 4
 
 
@@ -109,11 +108,6 @@ def incipit(notes: tuple[Note, ...] | list[Note]) -> tuple[int, ...]:
     return tuple(after - before for before, after in zip(pitches, pitches[1:], strict=False))
 
 
-def unit_hash(text: str) -> float:
-    """A number in [0, 1) that depends on the text only."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:7], "big") / 2**56
-
-
 @functools.lru_cache(maxsize=4096)
 def split_of(incipit: tuple[int, ...], domains: int) -> tuple[str, int | None]:
     """``("test", None)``, ``("validation", None)`` or ``("train", index of the domain)`` of an incipit.
@@ -121,10 +115,8 @@ def split_of(incipit: tuple[int, ...], domains: int) -> tuple[str, int | None]:
     Every training score belongs to one domain, so that no score is heard in two: unpaired.
     """
     u = unit_hash("incipit " + " ".join(map(str, incipit)))
-    if u < TEST_SHARE:
-        return "test", None
-    if u < TEST_SHARE + VALIDATION_SHARE:
-        return "validation", None
+    if (split := split_of_hash(u)) != "train":
+        return split, None
     share = (u - TEST_SHARE - VALIDATION_SHARE) / (1 - TEST_SHARE - VALIDATION_SHARE)
     return "train", min(int(share * domains), domains - 1)
 

@@ -13,9 +13,8 @@ import shutil
 from pathlib import Path
 
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import held_out, split_of_hash, training
+from retimbre.datasets.recordings.choosing import held_out, split_of_hash, training, unit_hash
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
-from retimbre.datasets.scores.corpus import unit_hash
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 from retimbre.paths import project_root, user_path

@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 from retimbre.datasets.download.store import Store, link
 from retimbre.datasets.download.web import Patience
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import Part, assign_splits, held_out, subset, training
+from retimbre.datasets.recordings.choosing import Part, assign_splits, held_out, subset, training, unit_hash
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
-from retimbre.datasets.scores.corpus import unit_hash
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import known
 from retimbre.datasets.sources.params import Dataset

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.recordings.choosing import unit_hash
 from retimbre.datasets.recordings.manifest import Recording
 from retimbre.datasets.scores import corpus as scores
 from retimbre.datasets.scores import performance, soundfont
@@ -58,7 +59,7 @@ def least(key: Key) -> float:
 
 def random(seed: int, *what: object) -> np.random.Generator:
     """A generator for one purpose, independent of the order in which purposes come."""
-    return np.random.default_rng([seed, int(scores.unit_hash(" ".join(map(str, what))) * 2**56)])
+    return np.random.default_rng([seed, int(unit_hash(" ".join(map(str, what))) * 2**56)])
 
 
 class RenderedScores:
