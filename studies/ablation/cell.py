@@ -1,105 +1,109 @@
 """Train and score one cell: ``python cell.py claims patch 1`` writes ``results/patch-1.json``.
 
-A training that ends in an error of its own (it diverged, or a guard stopped it) is a result, too: ``finished`` is 0 and
-``reason`` says why.
+A training that ends in an error of its own (it diverged, or a guard stopped it) is a result, too:
+``finished`` is 0 and ``reason`` says why.
 """
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 import study
 from scoring import CellScorer, records, tabulate
 
-from retimbre import errors, params, tracking
-from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.classifiers.panel import Judges
-from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre import errors, params
+from retimbre.classifiers.panel import Classifiers
+from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.bench.testset import Item, load_items
-from retimbre.systems.controls import EqualiserControl
-from retimbre.training.checkpoint import Scratch, fingerprint
-from retimbre.training.devices import seed_everything, set_threads
-from retimbre.training.stage import loaded_sources
-from retimbre.vocoders.catalogue import Vocoder
+from retimbre.systems import catalogue
+from retimbre.systems.base import Change
+from retimbre.systems.controls import EqualiserChange
+from retimbre.tracking import StageRun, study_run
+from retimbre.training.stage import training
+from retimbre.vocoders.catalogue import Vocoders
 
-MODELS = study.ROOT / "data/models"
-OWN_END = ("has diverged", "guard_action")  # of the messages with which training.loop and training.guards end a training
+OWN_END = (
+    "has diverged",
+    "guard_action",
+)  # of the messages with which training.fit and training.guards end one
 
 
 @contextmanager
-def trained(folder: Path, p: params.Params, seed: int, cell: str, run: tracking.StageRun) -> Iterator[Any]:
-    """The trained generators; continues where an interrupted training of this cell was.
+def opened(cell: str, v: study.Variant, data: Data, seed: int) -> Iterator[tuple[Change, StageRun]]:
+    """The change of spectra that a cell scores, and the cell's run in MLflow.
 
-    Its checkpoint is kept until they have been scored: an interrupted scoring need not train again.
+    A training continues where an interrupted one of this cell was, and is kept until it has been scored: an
+    interrupted scoring need not train again.
     """
-    from retimbre.systems.cyclegan import system as cyclegan
-    from retimbre.systems.pix2pix import train as pix2pix
-
-    seed_everything(seed)
-    values = {"cell": cell, "seed": seed, **params.flatten("model", p.model)}
-    system = pix2pix if p.model.method == "pix2pix" else cyclegan
-    with Scratch("ablation", fingerprint(values, [folder], loaded_sources())) as scratch:
-        model, _ = system.fit(PackedFeatures(folder), p.model, seed, scratch, run)
-        scratch.release_signals()
-        yield model
-        scratch.finish()
-
-
-def mel_of(c: FeatureConfig) -> list[float]:
-    """What log-mel spectra depend on, which are all that judges hear."""
-    return [c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db]
+    values = {"variant": v.name, "seed": seed}
+    for section in ("dataset", "features", v.section):
+        values |= params.flatten(section, getattr(v.params, section))
+    if v.system in study.CONTROLS:
+        with study_run("ablation", cell, values) as tracker:
+            yield EqualiserChange(data.features, v.own.representation, v.system == "eq_affine"), tracker
+        return
+    fit, module = catalogue.trainer(v.system, v.own)
+    inputs, machine = [study.folders_of(v.data)[1]], v.params.machine
+    named = f"ablation/{cell}", values, inputs, module, seed, machine, v.own.precision
+    with training(*named, lambda stage, values: study_run("ablation", cell, values)) as run:
+        change, _ = fit(data, v.own, run)
+        run.scratch.release_signals()
+        yield change, run.tracker
 
 
-def paired_items(audio: Path, features: PackedFeatures, representation: str) -> list[Item]:
-    """The test pieces. Raises RetimbreError unless each has a true target and a second performance, which skill is measured by."""
-    items = load_items(PackedAudio(audio), features, representation, features.domains)
+def paired_items(data: Data, representation: str) -> list[Item]:
+    """The test pieces, in both directions.
+
+    Raises RetimbreError unless each has a true target and a second performance, which skill is measured by.
+    """
+    items = load_items(data.audio, data.features, representation, data.features.domains)
     if not items or any(item.target is None or item.oracle is None for item in items):
-        raise errors.RetimbreError("the study needs paired test pieces with a second performance: set dataset.source to soundfont.")
+        raise errors.RetimbreError(
+            "the study needs paired test pieces with a second performance: set dataset.source to soundfont."
+        )
     return items
 
 
-def score(system: Any, items: list[Item], features: PackedFeatures, representation: str, seed: int) -> dict[str, Any]:
-    """Metrics of a system of levels on the paired test pieces of a data set."""
-    judges, vocoder = Judges.load(MODELS / "classifier"), Vocoder.load(MODELS / "vocoder")
-    same = features.config == vocoder.features and sorted(features.domains) == sorted(vocoder.domains)
-    scorer = CellScorer(
-        FeatureExtractor(features.config),
+def make_scorer(features: PackedFeatures, v: study.Variant) -> CellScorer:
+    """A data set's scorer, without classifiers and vocoder where they know other features or instruments."""
+    classifiers = Classifiers.load(study.MODELS / "classifier")
+    vocoder = Vocoders.load(study.MODELS / "vocoder", v.params.rendering).by()
+    config, representation, domains = features.config, v.own.representation, set(features.domains)
+    mel = [
+        (c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db)
+        for c in (config, classifiers.features)
+    ]
+    rebuilt = (vocoder.features, vocoder.representation) == (config, representation)
+    return CellScorer(
+        config,
         representation,
         features.statistics[representation]["top_db"],
-        judges if mel_of(judges.features) == mel_of(features.config) and set(features.domains) <= set(judges.domains) else None,
-        vocoder if same and representation == vocoder.representation else None,
+        classifiers if mel[0] == mel[1] and domains <= set(classifiers.domains) else None,
+        vocoder if rebuilt and domains == set(vocoder.renderer.domains) else None,
     )
-    return tabulate(records(scorer, items, system, seed))
 
 
 def main() -> None:
-    group, variant, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    set_threads()
-    given = study.read_variants()
-    p, kind, cell = study.params_of(group, variant, given), study.system_of(group, variant, given), f"{variant}-{seed}"
-    audio, folder = study.folders_of(study.data_of(group, given))
-    features = PackedFeatures(folder)
-    items = paired_items(audio, features, p.model.representation)
-    logged = {"variant": variant, "seed": seed, "dataset": p.dataset.model_dump(), "features": p.features.model_dump()}
-    with tracking.study_run("ablation", cell, {**logged, "model": p.model.model_dump()}) as run:
-        try:
-            if kind == "generators":
-                made = trained(folder, p, seed, cell, run)
-            else:
-                made = nullcontext(EqualiserControl.fit(features, p.model.representation, kind == "eq_affine"))
-            with made as system:
-                result = score(system, items, features, p.model.representation, seed)
-                means = {name: float(f"{value:.4g}") for name, value in result.pop("means").items()}
-                study.write_json(study.RESULTS / f"{cell}.json", {"finished": 1, **means, **result})
-                run.metrics(means)
-        except errors.RetimbreError as error:
-            if not any(sign in str(error) for sign in OWN_END):  # something else is wrong, such as missing data: no result
-                raise
-            study.write_json(study.RESULTS / f"{cell}.json", {"finished": 0, "reason": str(error)})
-            return
-    print(f"{cell}: " + ", ".join(f"{name} {means[name]:.3g}" for name in ("skill", "feature_lsd", "change_db")))
+    group, name, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    v, cell = study.variant(group, name, study.read_variants()), f"{name}-{seed}"
+    path, data = study.RESULTS / f"{cell}.json", Data(*study.folders_of(v.data))
+    items, scorer = paired_items(data, v.own.representation), make_scorer(data.features, v)
+    try:
+        with opened(cell, v, data, seed) as (change, tracker):
+            result = tabulate(records(scorer, items, change, seed))
+            means = {metric: float(f"{value:.4g}") for metric, value in result.pop("means").items()}
+            study.write_json(path, {"finished": 1, **means, **result})
+            tracker.metrics(means)
+    except errors.RetimbreError as error:
+        if not any(sign in str(error) for sign in OWN_END):  # something else is wrong, such as missing data
+            raise
+        study.write_json(path, {"finished": 0, "reason": str(error)})
+        return
+    print(
+        f"{cell}: "
+        + ", ".join(f"{metric} {means[metric]:.3g}" for metric in ("skill", "feature_lsd", "change_db"))
+    )
 
 
 if __name__ == "__main__":

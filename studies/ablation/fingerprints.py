@@ -1,29 +1,43 @@
 """Write ``code.json``: what the code of data, training and scoring says, without comments and layout.
 
-Cells depend on these digests instead of some seventy files: a comment makes no cell out of date, a changed loss makes
-all of them (``dvc commit`` accepts results as they are).
+Cells depend on these digests instead of some seventy files: a comment makes no cell out of date, a changed
+loss makes all of them. ``dvc commit --force`` takes the results as they are, such as after files moved.
 """
 
 import study
 
 from retimbre import errors
-from retimbre.evaluation.bench.cache import code_of, versions
+from retimbre.provenance import code_of, versions
+from retimbre.vocoders.kinds import STARTS_FROM
 
-CODE = {
-    "data": ("retimbre.datasets.sources.base", "retimbre.datasets.sources.soundfont", "retimbre.datasets.preparation.resampling", "retimbre.datasets.preparation.caching"),
-    "training": ("retimbre.systems.cyclegan.system", "retimbre.systems.pix2pix.train", "retimbre.systems.controls", "retimbre.training.devices"),
+CODE = {  # what is imported by name alone (systems, vocoders) is named here as well
+    "data": (
+        "retimbre.datasets.sources.collection",
+        "retimbre.datasets.sources.soundfont",
+        "retimbre.datasets.preparation.resampling",
+        "retimbre.datasets.preparation.caching",
+    ),
+    "training": (
+        "retimbre.systems.cyclegan.train",
+        "retimbre.systems.pix2pix.train",
+        "retimbre.systems.controls",
+        "retimbre.training.stage",
+    ),
     "scoring": (
         "retimbre.evaluation.bench.rows",
-        "retimbre.classifiers.panel",
         "retimbre.evaluation.bench.testset",
         "retimbre.evaluation.results.table",
-        "retimbre.vocoders.catalogue",
+        "retimbre.classifiers.panel",
+        "retimbre.metrics.harmony",
+        "retimbre.metrics.spectral",
+        *(f"retimbre.vocoders.{network}.vocoder" for network in STARTS_FROM),
     ),
 }
 
 
 def main() -> None:
-    study.write_json(study.HERE / "code.json", {**{name: code_of(*modules) for name, modules in CODE.items()}, "libraries": versions()})
+    digests = {name: code_of(*modules) for name, modules in CODE.items()}
+    study.write_json(study.HERE / "code.json", {**digests, "libraries": versions()})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The whole study: ``python run.py`` (or ``make study``) brings every cell up to date, two at a time, then the tables.
+"""The whole study: ``python run.py`` (or ``make study``) brings every cell up to date, then the tables.
 
-DVC runs the stages of one ``dvc repro`` one after the other, but several ``dvc repro`` may run at the same time. So each
-worker asks DVC for one cell after another, with one thread each. What was interrupted goes on where it was: finished cells
-are in ``dvc.lock``, unfinished ones in ``.scratch``.
+DVC runs the stages of one ``dvc repro`` one after the other, but several ``dvc repro`` may run at the same
+time. So each worker asks DVC for one cell after another, with one thread each. What was interrupted goes on
+where it was: finished cells are in ``dvc.lock``, unfinished ones in ``.scratch``.
 """
 
 import argparse
@@ -25,7 +25,9 @@ DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 
 
 def dvc(*words: str, threads: bool = True, **options: object) -> subprocess.CompletedProcess:
-    here = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # `python` in dvc.yaml is this one
+    here = os.pathsep.join(
+        [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
+    )  # `python` in dvc.yaml is this one
     environment = {**os.environ, "PATH": here, **({} if threads else dict.fromkeys(THREADS, "1"))}
     return subprocess.run([*DVC, *words], cwd=study.HERE, env=environment, text=True, check=False, **options)
 
@@ -34,7 +36,9 @@ def out_of_date(names: list[str]) -> list[str]:
     """Which stages DVC would run."""
     said = dvc("status", "--json", capture_output=True)
     if said.returncode:
-        raise RetimbreError(f"dvc status fails in {study.HERE}: {' '.join(said.stderr.split()).removesuffix('.')}.")
+        raise RetimbreError(
+            f"dvc status fails in {study.HERE}: {' '.join(said.stderr.split()).removesuffix('.')}."
+        )
     changed = json.loads(said.stdout)
     return [name for name in names if name in changed]
 
@@ -49,13 +53,17 @@ def run_cell(stage: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=positive, default=2, help="cells at the same time, one thread each (2)")
+    parser.add_argument(
+        "--jobs", type=positive, default=2, help="cells at the same time, one thread each (2)"
+    )
     parser.add_argument("--only", default="", help="stages whose names begin so, such as claims@patch")
     given = parser.parse_args()
     stages = [f"{group}@{variant}-{seed}" for group, variant, seed in study.cells(study.read_variants())]
     wanted = [stage for stage in stages if stage.startswith(given.only)]
     if not wanted:
-        raise RetimbreError(f"--only {given.only}: no cell's name begins so; they are named like {stages[0]}.")
+        raise RetimbreError(
+            f"--only {given.only}: no cell's name begins so; they are named like {stages[0]}."
+        )
     LOGS.mkdir(parents=True, exist_ok=True)
     if dvc("repro", "code", "data").returncode:
         raise RetimbreError("the study's data could not be made: see above, and run `make repro` first.")
@@ -64,17 +72,23 @@ def main() -> None:
     began, failed = time.monotonic(), []
     pool = ThreadPoolExecutor(given.jobs)
     try:
-        for count, (stage, problem) in enumerate(zip(waiting, pool.map(run_cell, waiting), strict=True), start=1):
+        for count, (stage, problem) in enumerate(
+            zip(waiting, pool.map(run_cell, waiting), strict=True), start=1
+        ):
             failed += [problem] if problem else []
-            print(f"{count}/{len(waiting)} {problem or stage}, {(time.monotonic() - began) / 60:.1f} min", flush=True)
+            print(
+                f"{count}/{len(waiting)} {problem or stage}, {(time.monotonic() - began) / 60:.1f} min",
+                flush=True,
+            )
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C: cells that run save their state, no other begins
     if failed:
-        raise RetimbreError(f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept.")
-    if old := out_of_date(stages):
-        print(
-            f"warning: {len(old)} cells are out of date, {old[0]} first; the tables show what they said before", file=sys.stderr, flush=True
+        raise RetimbreError(
+            f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept."
         )
+    if old := out_of_date(stages):
+        said = f"{len(old)} cells are out of date, {old[0]} first; the tables show what they said before"
+        print(f"warning: {said}", file=sys.stderr, flush=True)
     if dvc("repro", "--single-item", "tables").returncode:
         raise RetimbreError("the tables could not be made: see above.")
     if subprocess.run([sys.executable, "tables.py", "--insert"], cwd=study.HERE, check=False).returncode:

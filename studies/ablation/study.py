@@ -1,14 +1,15 @@
-"""What the scripts of this study share: where things lie, and the params of a variant.
+"""What the scripts of this study share: where things lie, and what a variant is.
 
 A variant is the project's ``params.yaml`` with a few values changed, written as after ``dvc exp run -S``
-(``model.lambda_cycle: 1``). This folder is a DVC repository of its own inside the project (``dvc init --subdir``),
-so that ``dvc status`` and ``dvc metrics show`` of the pipeline do not list the cells of a study.
+(``model.lambda_cycle: 1``). This folder is a DVC repository of its own inside the project (``dvc init
+--subdir``), so that ``dvc status`` and ``dvc metrics show`` of the pipeline do not list the cells of a
+study.
 """
 
 import json
 import os
 import sys
-from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,40 @@ os.environ["DVC_ROOT"] = str(ROOT)  # unfinished trainings and MLflow's store li
 
 from retimbre import params  # noqa: E402  (after the path is set)
 from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.systems import catalogue  # noqa: E402
 
-VARIANTS, RESULTS, DATA = HERE / "variants.yaml", HERE / "results", HERE / "data"
+VARIANTS, RESULTS, DATA, MODELS = (
+    HERE / "variants.yaml",
+    HERE / "results",
+    HERE / "data",
+    ROOT / "data/models",
+)
+ORIGIN = "studies/ablation/variants.yaml"  # in messages
 DEFAULT_DATA = "default"  # the data that `make repro` made
-SYSTEM = "system"  # a variant may name a control in the place of trained generators
+DEFAULT_SYSTEM = catalogue.DEFAULTS[0]
+SYSTEM = "system"  # a variant may name another system, or a control, of which nothing is trained
 CONTROLS = ("eq_match", "eq_affine")
 AGAINST = "against"  # and the variant that it is compared with
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the study: the ``data`` set and the ``system`` of its cells, their validated ``params``."""
+
+    name: str
+    data: str
+    system: str
+    params: Any
+
+    @property
+    def section(self) -> str:
+        """Name of the params that its cells depend on; a control has the default system's representation."""
+        return catalogue.section_name(DEFAULT_SYSTEM if self.system in CONTROLS else self.system)
+
+    @property
+    def own(self) -> Any:
+        """That section."""
+        return getattr(self.params, self.section)
 
 
 def read_variants() -> dict[str, Any]:
@@ -34,7 +63,9 @@ def read_variants() -> dict[str, Any]:
     try:
         return yaml.safe_load(VARIANTS.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise RetimbreError(f"{VARIANTS} cannot be read: restore it with `git checkout` ({type(error).__name__}).") from None
+        raise RetimbreError(
+            f"{VARIANTS} cannot be read: restore it with `git checkout` ({type(error).__name__})."
+        ) from None
 
 
 def data_of(group: str, given: dict[str, Any]) -> str:
@@ -44,16 +75,19 @@ def data_of(group: str, given: dict[str, Any]) -> str:
 
 def groups(given: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Group -> variant -> its changes, in the file's order."""
-    return {name: values or {} for name, values in given["groups"].items()}
+    return {
+        group: {name: values or {} for name, values in named.items()}
+        for group, named in given["groups"].items()
+    }
 
 
-def reference_of(group: str, variant: str, given: dict[str, Any]) -> str:
-    """The variant that another is compared with: what it says by ``against``, else ``default``, or in a group with data of
-    its own that group's variant of the same name.
+def reference_of(group: str, name: str, given: dict[str, Any]) -> str:
+    """The variant that another is compared with: what it says by ``against``, else ``default``, or in a
+    group with data of its own that group's variant of the same name.
     """
-    if named := (groups(given)[group][variant] or {}).get(AGAINST):
+    if named := groups(given)[group][name].get(AGAINST):
         return named
-    own = data_of(group, given) == group and group in groups(given)[group] and variant != group
+    own = data_of(group, given) == group and group in groups(given)[group] and name != group
     return group if own else "default"
 
 
@@ -67,38 +101,33 @@ def cells(given: dict[str, Any]) -> list[tuple[str, str, int]]:
     return [(g, v, s) for g, variants in groups(given).items() for v in variants for s in seeds_of(g, given)]
 
 
-def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of params as read from YAML with ``{"model.lambda_cycle": 1, ...}`` set.
-
-    Raises RetimbreError for a name that is no parameter.
-    """
-    values = deepcopy(values)
-    for name, value in changes.items():
-        section, _, key = name.partition(".")
-        if not isinstance(values.get(section), dict) or key not in values[section]:
-            raise RetimbreError(f"studies/ablation/variants.yaml: {name} is not a parameter of params.yaml: correct its name.")
-        values[section][key] = value
-    return values
-
-
-def changes_of(group: str, variant: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Every parameter that a variant changes: what all cells share, its data set's changes, its own."""
-    own = {name: value for name, value in (groups(given)[group][variant] or {}).items() if name not in (SYSTEM, AGAINST)}
-    return {**given["all"], **given["data"].get(data_of(group, given), {}), **own}
-
-
-def params_of(group: str, variant: str, given: dict[str, Any]) -> params.Params:
-    """The validated params of a variant. Raises RetimbreError."""
-    base = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return params.parse(changed(base, changes_of(group, variant, given)), f"studies/ablation/variants.yaml, {variant}")
-
-
-def system_of(group: str, variant: str, given: dict[str, Any]) -> str:
-    """``generators`` (trained), or the control that a variant stands for. Raises RetimbreError for another name."""
-    named = (groups(given)[group][variant] or {}).get(SYSTEM, "generators")
-    if named not in ("generators", *CONTROLS):
-        raise RetimbreError(f"studies/ablation/variants.yaml, {variant}: system is {named!r}: use {' or '.join(CONTROLS)}.")
+def system_of(group: str, name: str, given: dict[str, Any]) -> str:
+    """The system that a variant trains, or the control that it is. Raises RetimbreError for another name."""
+    named, known = groups(given)[group][name].get(SYSTEM, DEFAULT_SYSTEM), (*catalogue.names(), *CONTROLS)
+    if named not in known:
+        raise RetimbreError(f"{ORIGIN}, {name}: system is {named!r}: use one of {', '.join(known)}.")
     return named
+
+
+def params_with(changes: dict[str, Any], name: str) -> Any:
+    """The project's params with ``{"model.lambda_cycle": 1, ...}`` set, validated; ``name``: whose changes.
+
+    Raises RetimbreError for a name that is no parameter, and for a value that is not allowed.
+    """
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for key, change in changes.items():
+        for part in reversed(key.split(".")):
+            change = {part: change}
+        params.overlay(values, change)
+    return params.parse(values, f"{ORIGIN}, {name}")
+
+
+def variant(group: str, name: str, given: dict[str, Any]) -> Variant:
+    """A variant, with what all cells share, its data set's changes and its own. Raises RetimbreError."""
+    data, values = data_of(group, given), groups(given)[group][name]
+    own = {key: value for key, value in values.items() if key not in (SYSTEM, AGAINST)}
+    changes = {**given["all"], **given["data"].get(data, {}), **own}
+    return Variant(name, data, system_of(group, name, given), params_with(changes, name))
 
 
 def folders_of(data: str) -> tuple[Path, Path]:

@@ -1,10 +1,10 @@
 """From the cells' results to tables: ``tables.md``, ``brief.md``, ``ablation.csv`` and ``summary.json``.
 
-Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are several, over
-seeds (:func:`retimbre.evaluation.results.statistics.hierarchical_difference`); with three seeds they are still too narrow.
-Differences are to the variant ``default`` (or the group's own, see ``study.reference_of``), on the same pieces; none where
-the pieces are others.
-``python tables.py --insert`` puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of the README.
+Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pieces and, where there are
+several, over seeds (:func:`retimbre.evaluation.results.statistics.hierarchical_difference`); with three
+seeds they are still too narrow. Differences are to the variant ``default`` (or the group's own, see
+``study.reference_of``), on the same pieces; none where the pieces are others. ``python tables.py --insert``
+puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of the README.
 """
 
 import csv
@@ -38,7 +38,14 @@ METRICS = {  # name in results -> heading and decimals
     "filter_target_rate": ("filtered: target rate", 2),
     "filter_beyond_eq": ("filtered: beyond EQ", 2),
 }
-BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")  # of the README's table
+BRIEF = (
+    "skill",
+    "feature_lsd",
+    "change_db",
+    "chroma_ratio",
+    "peak_ratio",
+    "beyond_eq",
+)  # of the README's table
 HIDDEN = {"target_rate", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
 FEWEST_PIECES = 5  # that an interval is drawn from
 OF_VOCODERS = {  # metric of the evaluation -> heading and decimals
@@ -71,21 +78,29 @@ class Results:
         """The same for the pieces of one direction."""
         chosen = [i for i, item in enumerate(self.items) if item.split("/")[0] == direction]
         items, strata = ([names[i] for i in chosen] for names in (self.items, self.strata))
-        return replace(self, items=tuple(items), strata=tuple(strata), values={name: x[:, chosen] for name, x in self.values.items()})
+        values = {name: x[:, chosen] for name, x in self.values.items()}
+        return replace(self, items=tuple(items), strata=tuple(strata), values=values)
 
 
 def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None:
     """The results of a variant, or None while it has none."""
-    paths = {seed: folder / f"{variant}-{seed}.json" for seed in seeds}
-    found = {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths.items() if path.is_file()}
+    paths = ((seed, folder / f"{variant}-{seed}.json") for seed in seeds)
+    found = {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths if path.is_file()}
     finished = tuple(seed for seed, result in found.items() if result["finished"])
     done = [found[seed] for seed in finished]
     failed = tuple(result["reason"] for result in found.values() if not result["finished"])
     if not done:
         return Results((), (), {}, (), failed) if found else None
-    if any(result["items"] != done[0]["items"] or result["values"].keys() != done[0]["values"].keys() for result in done):
+    if any(
+        result["items"] != done[0]["items"] or result["values"].keys() != done[0]["values"].keys()
+        for result in done
+    ):
         raise errors.RetimbreError(f"the results of {variant} are not of one study: run `make study`.")
-    values = {name: np.array([result["values"][name] for result in done], float) for name in METRICS if name in done[0]["values"]}
+    values = {
+        name: np.array([result["values"][name] for result in done], float)
+        for name in METRICS
+        if name in done[0]["values"]
+    }
     defined = {name: x for name, x in values.items() if np.isfinite(x).all()}
     return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, finished, failed)
 
@@ -96,13 +111,14 @@ def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Differe
 
 
 def summarise(results: Results, reference: Results | None) -> dict[str, dict[str, float]]:
-    """Per metric ``mean``, ``low``, ``high`` and, against the reference, ``difference``, ``difference_low``, ``difference_high``."""
-    summary = {}
+    """By metric ``mean``, ``low``, ``high``; to the reference also ``difference``, ``_low``, ``_high``."""
+    comparable = reference is not None and reference is not results and reference.items == results.items
+    summary, other = {}, reference if comparable else None
     for name, values in results.values.items():
         own = _drawn(results, values, np.zeros((1, values.shape[1])))
         summary[name] = {"mean": own.mean, "low": own.low, "high": own.high}
-        if reference is not None and reference is not results and reference.items == results.items and name in reference.values:
-            d = _drawn(results, values, reference.values[name])
+        if other and name in other.values:
+            d = _drawn(results, values, other.values[name])
             summary[name] |= {"difference": d.mean, "difference_low": d.low, "difference_high": d.high}
     return summary
 
@@ -128,10 +144,10 @@ def _difference_text(mean: float, low: float, high: float, decimals: int = 2) ->
 
 def changes(group: str, variant: str, given: dict[str, Any]) -> str:
     """What a variant changes, as after ``-S``; the representation of the vocoder goes with the model's."""
-    own = {**given["data"].get(study.data_of(group, given), {}), **(study.groups(given)[group][variant] or {})}
-    shown = {name: value for name, value in own.items() if name not in ("vocoder.representation", study.AGAINST)}
-    values = (f"`{name}={json.dumps(value) if not isinstance(value, str) else value}`" for name, value in shown.items())
-    return ", ".join(values).replace('"', "") or "nothing"
+    own = given["data"].get(study.data_of(group, given), {}) | study.groups(given)[group][variant]
+    hidden = ("vocoder.representation", study.AGAINST)
+    shown = (f"`{name}={json.dumps(value)}`" for name, value in own.items() if name not in hidden)
+    return ", ".join(shown).replace('"', "") or "nothing"
 
 
 def groups_of(given: dict[str, Any]) -> dict[str, str]:
@@ -153,7 +169,8 @@ def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, 
         figures = [f"{summary[n]['mean']:.{METRICS[n][1]}f}" if n in summary else "–" for n in BRIEF]
         if "skill" in summary:
             figures[0] = _cell(summary["skill"], 2)
-        rows.append([variant, changes(group_of[variant], variant, given), _trained(group_of[variant], variant, given, result), *figures])
+        trained = _trained(group_of[variant], variant, given, result)
+        rows.append([variant, changes(group_of[variant], variant, given), trained, *figures])
     return _table(rows) + "\n"
 
 
@@ -167,7 +184,8 @@ def by_direction(given: dict[str, Any], results: dict[str, Results | None]) -> s
         for direction in result.directions:
             summary = summarise(result.only(direction), None)
             figures = [_cell(summary.get(name), METRICS[name][1]) for name in BRIEF]
-            rows.append([variant, direction.replace("_", " "), _trained(group_of[variant], variant, given, result), *figures])
+            trained = _trained(group_of[variant], variant, given, result)
+            rows.append([variant, direction.replace("_", " "), trained, *figures])
     return _table(rows)
 
 
@@ -179,7 +197,8 @@ def by_seed(given: dict[str, Any], results: dict[str, Results | None]) -> str:
         if (result := results.get(variant)) is None:
             continue
         for i, seed in enumerate(result.seeds):
-            figures = [f"{result.values[n][i].mean():.{METRICS[n][1]}f}" if n in result.values else "–" for n in names]
+            means = {name: values[i].mean() for name, values in result.values.items()}
+            figures = [f"{means[n]:.{METRICS[n][1]}f}" if n in means else "–" for n in names]
             rows.append([variant, str(seed), *figures])
     return _table(rows)
 
@@ -190,12 +209,16 @@ def _trained(group: str, variant: str, given: dict[str, Any], result: Results | 
     return "none" if study.system_of(group, variant, given) in study.CONTROLS else str(result.trained)
 
 
-def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: str) -> str:
+def markdown(
+    given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None], vocoders: str
+) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = groups_of(given)
     named = [*given["tables"].values(), given["by_seed"], given["directions"], given["readme"]]
     if unknown := [variant for variants in named for variant in variants if variant not in group_of]:
-        raise errors.RetimbreError(f"studies/ablation/variants.yaml: tables name {unknown[0]}, which no group has: correct its name.")
+        raise errors.RetimbreError(
+            f"{study.ORIGIN}: tables name {unknown[0]}, which no group has: correct its name."
+        )
     parts, notes = [], []
     for heading, variants in given["tables"].items():
         present = [v for v in variants if results.get(v) is not None]
@@ -216,22 +239,24 @@ def markdown(given: dict[str, Any], summaries: dict[str, dict], results: dict[st
     parts.append(f"### By direction\n\n{by_direction(given, results)}")
     if vocoders:
         parts.append(f"### Vocoders, from the pipeline's own evaluation\n\n{vocoders}")
-    steps = given["all"].get("model.steps")
-    about = f"Every training: {steps} steps unless its row says otherwise; [low, high]: 95 % interval; bold: the interval leaves out 0."
+    about = (
+        f"Every training: {given['all'].get('model.steps')} steps unless its row says otherwise; "
+        "[low, high]: 95 % interval; bold: the interval leaves out 0."
+    )
     return "\n\n".join([about, *parts, *(["\n".join(dict.fromkeys(notes))] if notes else [])]) + "\n"
 
 
 def of_vocoders(path: Path) -> str:
-    """The vocoders' rows of the pipeline's evaluation (``per_item.parquet``): targets rebuilt, and the default generators' outputs.
+    """The vocoders' rows of the pipeline's evaluation: targets rebuilt, and the default system's outputs.
 
-    Slow vocoders are heard on fewer pieces; their difference to the default one is taken on those. An interval from a handful of pieces
-    would be their range: none is shown. Empty without an evaluation.
+    Slow vocoders are heard on fewer pieces; their difference to the default one is taken on those. An
+    interval from a handful of pieces would be their range: none is shown. Empty without an evaluation.
     """
     if not path.is_file():
         return ""
     table = read_table(path)
-    default = table.loc[table.system == "cyclegan", "vocoder"].iloc[0]
-    references = {"vocoder_": f"vocoder_{default}", "cyclegan": "cyclegan"}
+    default = table.loc[table.system == study.DEFAULT_SYSTEM, "vocoder"].iloc[0]
+    references = {"vocoder_": f"vocoder_{default}", study.DEFAULT_SYSTEM: study.DEFAULT_SYSTEM}
     found = intervals(table[table.system.str.startswith(tuple(references))])
     rows = [["row", "pieces", *(heading for heading, _ in OF_VOCODERS.values()), "LSD dB against"]]
     for system in dict.fromkeys(system for system, _ in found):
@@ -240,7 +265,8 @@ def of_vocoders(path: Path) -> str:
         cells = []
         for metric, (_, decimals) in OF_VOCODERS.items():
             e = found.get((system, metric))
-            cells.append(f"{e.mean:.{decimals}f}" if e and pieces < FEWEST_PIECES else _cell(vars(e) if e else None, decimals))
+            few = e and pieces < FEWEST_PIECES
+            cells.append(f"{e.mean:.{decimals}f}" if few else _cell(vars(e) if e else None, decimals))
         against = "–"
         if system != reference and pieces:
             d = compare(table, "paired_lsd", system, reference)
@@ -252,18 +278,20 @@ def of_vocoders(path: Path) -> str:
 
 def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, str, dict[str, dict]]:
     """The tables as Markdown, the brief one, and the summaries by variant."""
-    seeds = {variant: study.seeds_of(group, given) for group, variants in study.groups(given).items() for variant in variants}
-    results = {variant: read_results(variant, s, folder) for variant, s in seeds.items()}
     group_of = groups_of(given)
-    references = {variant: results.get(study.reference_of(group_of[variant], variant, given)) for variant in results}
-    summaries = {variant: summarise(r, references[variant]) for variant, r in results.items() if r is not None}
-    return markdown(given, summaries, results, of_vocoders(evaluation)), brief(given, summaries, results), summaries
+    results = {v: read_results(v, study.seeds_of(group, given), folder) for v, group in group_of.items()}
+    references = {v: results.get(study.reference_of(group, v, given)) for v, group in group_of.items()}
+    summaries = {v: summarise(r, references[v]) for v, r in results.items() if r is not None}
+    tables = markdown(given, summaries, results, of_vocoders(evaluation))
+    return tables, brief(given, summaries, results), summaries
 
 
 def insert(document: str, tables: str, name: str) -> str:
-    """The text of the document ``name`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
+    """The document ``name`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
     if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise errors.RetimbreError(f"{name} must hold {BEGIN} and {END} once: restore it with `git checkout`.")
+        raise errors.RetimbreError(
+            f"{name} must hold {BEGIN} and {END} once: restore it with `git checkout`."
+        )
     before, after = document.split(BEGIN)[0], document.split(END)[1]
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
@@ -275,21 +303,23 @@ def write_csv(path: Path, summaries: dict[str, dict]) -> None:
         writer.writerow(["variant", "metric", *columns])
         for variant, summary in summaries.items():
             for metric, entry in summary.items():
-                writer.writerow([variant, metric, *(f"{entry[c]:.5g}" if c in entry else "" for c in columns)])
+                figures = (f"{entry[c]:.5g}" if c in entry else "" for c in columns)
+                writer.writerow([variant, metric, *figures])
 
 
 def main() -> None:
     given = study.read_variants()
     if sys.argv[1:] == ["--insert"]:
         for document, source in DOCUMENTS.items():
-            text = insert(document.read_text(encoding="utf-8"), (study.HERE / source).read_text(encoding="utf-8"), document.name)
+            made = (study.HERE / source).read_text(encoding="utf-8")
+            text = insert(document.read_text(encoding="utf-8"), made, document.name)
             document.write_text(text, encoding="utf-8")
         return
     tables, short, summaries = make(given, study.RESULTS, study.ROOT / "data/evaluation/per_item.parquet")
     (study.HERE / "tables.md").write_text(tables, encoding="utf-8")
     (study.HERE / "brief.md").write_text(short, encoding="utf-8")
     write_csv(study.HERE / "ablation.csv", summaries)
-    means = {variant: {name: float(f"{entry['mean']:.4g}") for name, entry in summary.items()} for variant, summary in summaries.items()}
+    means = {v: {name: float(f"{e['mean']:.4g}") for name, e in s.items()} for v, s in summaries.items()}
     study.write_json(study.HERE / "summary.json", means)
 
 

@@ -1,19 +1,20 @@
 """The ritual of a training stage: devices, seeds, checkpoint, MLflow, outputs.
 
-    train("cyclegan", values, inputs, "retimbre.systems.cyclegan.train", p.seed, p.machine, precision, fit, Outputs(...))
+    train("cyclegan", values, inputs, "retimbre.systems.cyclegan.train", seed, machine, precision, fit, out)
 
 One of several processes computes its share; the first does all the rest.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from retimbre.provenance import training_key
 from retimbre.section import Machine
-from retimbre.tracking import stage_run
+from retimbre.tracking import StageRun, stage_run
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.fit import History, Run, write_history
@@ -37,6 +38,35 @@ class Outputs:
     metrics: Path
 
 
+@contextmanager
+def training(
+    stage: str,
+    values: Mapping[str, Any],
+    inputs: Iterable[Path],
+    module: str,
+    seed: int,
+    machine: Machine,
+    precision: str,
+    tracked: Callable[[str, Mapping[str, Any]], AbstractContextManager[StageRun]] = stage_run,
+) -> Iterator[Run]:
+    """What a training is handed; the first process has the checkpoint and a run in MLflow (``tracked``).
+
+    ``values``: the params by the names that people type; ``inputs``: files and folders that it reads;
+    ``module``: where its code is. Together they are the key of the checkpoint, which stays after an error.
+    """
+    set_threads()
+    seed_everything(seed)
+    fabric = make_fabric(machine.accelerator, machine.devices, precision, machine.nodes)
+    if not fabric.is_global_zero:
+        with Scratch(stage, "", writes=False) as scratch:
+            yield Run(seed, fabric, machine, scratch)
+        return
+    key = training_key({**values, "processes": fabric.world_size}, inputs, module)
+    with Scratch(stage, key, wait=fabric.world_size == 1) as scratch, tracked(stage, values) as tracker:
+        yield Run(seed, fabric, machine, scratch, tracker)
+        scratch.finish()
+
+
 def train(
     stage: str,
     values: Mapping[str, Any],
@@ -50,34 +80,29 @@ def train(
 ) -> None:
     """Run ``fit`` as a DVC stage and write what it returns: the model, histories by name, and metrics.
 
-    ``values``: the params by the names that people type; ``inputs``: files and folders that it reads; ``module``:
-    where its code is. Together they are the key of the checkpoint. Times are told to MLflow, never to the outputs.
+    The arguments before ``fit`` are those of :func:`training`. Times go to MLflow, never into the outputs.
     """
-    set_threads()
-    seed_everything(seed)
-    fabric = make_fabric(machine.accelerator, machine.devices, precision, machine.nodes)
-    if not fabric.is_global_zero:
-        with Scratch(stage, "", writes=False) as scratch:
-            fit(Run(seed, fabric, machine, scratch))
-        return
-    key = training_key({**values, "processes": fabric.world_size}, inputs, module)
-    with Scratch(stage, key, wait=fabric.world_size == 1) as scratch, stage_run(stage, values) as tracker:
-        model, histories, metrics = fit(Run(seed, fabric, machine, scratch, tracker))
-        scratch.release_signals()
+    with training(stage, values, inputs, module, seed, machine, precision) as run:
+        model, histories, metrics = fit(run)
+        if not run.leads:
+            return
+        run.scratch.release_signals()
         model.save(outputs.model)
         for name, rows in histories.items():
             write_history(outputs.plots / f"{name}.csv", rows)
         write_metrics(outputs.metrics, metrics)
-        tracker.metrics(metrics)
+        run.tracker.metrics(metrics)
         for path in (*sorted(outputs.plots.glob("*.csv")), outputs.model / "config.json"):
-            tracker.artifact(path, "model" if path.suffix == ".json" else "curves")
-        scratch.finish()
+            run.tracker.artifact(path, "model" if path.suffix == ".json" else "curves")
 
 
 def final_losses(rows: History) -> dict[str, float]:
-    """The last logged value of everything in a history but the guards' figures, which are of single batches."""
+    """The last logged values of a history without the guards' figures, which are of single batches."""
     return {
-        name: value for row in rows for name, value in row.items() if name != "step" and not name.startswith("guard/")
+        name: value
+        for row in rows
+        for name, value in row.items()
+        if name != "step" and not name.startswith("guard/")
     }
 
 
