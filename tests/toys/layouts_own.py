@@ -107,9 +107,8 @@ def nsynth(folder: Path, gansynth: bool = False) -> Layout:
                 layout.histogram[family] = layout.histogram.get(family, 0) + 1
                 inside = source == "acoustic" and pitch <= 84
                 if inside:
-                    splits.append(
-                        {"id": name, "split": {"valid": "test", "test": "valid"}.get(part, part)}
-                    )  # another split than NSynth's
+                    # another split than NSynth's
+                    splits.append({"id": name, "split": {"valid": "test", "test": "valid"}.get(part, part)})
                 split = splits[-1]["split"] if gansynth and inside else part
                 if family in layout.domains and (inside or not gansynth):
                     layout.rows[path] = (family, f"nsynth-{name}", {"valid": "validation"}.get(split, split))

@@ -37,9 +37,8 @@ class Manners:
     break_after: int | None = None  # bytes of an answer's body after which the connection is closed
     breaks: int = 1_000_000  # how many answers do so
     silent: int = 0  # so many answers send half and then nothing
-    errors: list[tuple[int, dict[str, str]]] = field(
-        default_factory=list
-    )  # status and headers of the first answers to GET
+    # status and headers of the first answers to GET
+    errors: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     wrong: set[str] = field(default_factory=set)  # names whose bytes are changed
     redirect: bool = False  # every path first leads to /moved/...
     shift_range: int = 0  # a 206 that begins so many bytes late
@@ -59,9 +58,8 @@ class Served(str):
     sent: dict[str, int]
 
 
-yaml.SafeDumper.add_representer(
-    Served, yaml.SafeDumper.represent_str
-)  # so that it can be written into a params.yaml
+# so that it can be written into a params.yaml
+yaml.SafeDumper.add_representer(Served, yaml.SafeDumper.represent_str)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

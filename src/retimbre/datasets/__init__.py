@@ -1,1 +1,1 @@
-"""Where recordings come from, how they are packed on disk, and how training reads them."""
+"""Recordings: their sources, how they are packed on disk, and how training reads them."""

@@ -406,9 +406,8 @@ PACKED = {kind: packed(kind) for kind in ("zip", *TARS)}
     cut=st.floats(0, 1) | st.none(),
     more=st.binary(max_size=30),
 )
-@example(
-    kind="zip", changes=[(0.998046875, 1)], cut=None, more=b""
-)  # a directory that begins before the file does
+# a directory that begins before the file does
+@example(kind="zip", changes=[(0.998046875, 1)], cut=None, more=b"")
 def test_corrupted_archives(cell, kind, changes, cut, more):
     data = bytearray(PACKED[kind])
     for place, value in changes:

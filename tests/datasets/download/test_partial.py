@@ -237,10 +237,8 @@ def test_zip64_stored_members_comments_and_streamed_archives(site, get):
         def write(self, data):
             return self.file.write(data)
 
-    with (
-        open(site / "a.zip", "wb") as file,
-        zipfile.ZipFile(Unseekable(file), "w") as archive,
-    ):  # sizes follow the members
+    # sizes follow the members
+    with open(site / "a.zip", "wb") as file, zipfile.ZipFile(Unseekable(file), "w") as archive:
         archive.comment = b"c" * 60_000
         for name, data in CONTENT.items():
             with archive.open(name, "w", force_zip64=True) as stream:

@@ -28,10 +28,8 @@ def test_round_trip_in_a_fixed_order(tmp_path):
     assert set(read_manifest(tmp_path)) == set(rows)
     write_manifest(tmp_path, [*rows[2::-1], rows[3]])
     assert (tmp_path / "manifest.csv").read_bytes() == first
-    assert [r.domain for r in read_manifest(tmp_path) if r.split == "train"] == [
-        "piano",
-        "guitar",
-    ]  # A and B, as they came
+    # A and B, as they came
+    assert [r.domain for r in read_manifest(tmp_path) if r.split == "train"] == ["piano", "guitar"]
     assert (
         first.splitlines()[0]
         == b"path,domain,piece,split,performance,start_s,duration_s,sample_rate,source,licence,midi"

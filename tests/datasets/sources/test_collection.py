@@ -262,9 +262,8 @@ def stage(name, folder, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background jobs are started deaf to it
+        # a shell's background jobs are started deaf to it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -305,9 +304,8 @@ def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(project, mirror,
         expected = tree(project / "data/raw")
         downloads = tmp_path / "slow"
         more = {"RETIMBRE_DOWNLOADS": str(downloads)}
-        url.manners.rate = (
-            size // 12
-        )  # bytes per second of each of two connections: no machine is too busy to be in time
+        # bytes per second of each of two connections: no machine is too busy to be in time
+        url.manners.rate = size // 12
         continued = set()
         for moment, signal_ in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL)):
             wanted = (moment + 1) * size // 6

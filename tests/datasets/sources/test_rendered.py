@@ -99,9 +99,8 @@ def test_pairs_share_midi_and_length_and_their_onsets_coincide(tiny_raw):
         sums["piano"] += agreement(flux(one), onsets)
         sums["guitar"] += agreement(flux(two), onsets)
     lags = {name: int(np.argmax(total)) - 30 for name, total in sums.items()}
-    assert all(abs(lag) <= 5 for lag in lags.values()), (
-        lags
-    )  # 25 ms, of 150 tried: the guitar's attack is 15 ms slower
+    # 25 ms, of 150 tried: the guitar's attack is 15 ms slower
+    assert all(abs(lag) <= 5 for lag in lags.values()), lags
 
 
 def test_an_excerpt_begins_with_an_onset(tiny_raw):
@@ -138,9 +137,8 @@ def test_paired_training_plays_every_piece_on_all_domains_at_the_same_samples(
         (r.piece, r.performance, r.midi, r.duration_s) for r in train["guitar"]
     ]
     assert {r.performance for r in train["piano"]} == {"1"}
-    assert (
-        30 - 2 * 4 < sum(r.duration_s for r in train["piano"]) <= 30
-    )  # as many minutes per domain as without pairs
+    # as many minutes per domain as without pairs
+    assert 30 - 2 * 4 < sum(r.duration_s for r in train["piano"]) <= 30
     total = 0
     for first, second in zip(train["piano"], train["guitar"], strict=True):
         one, two = (soundfile.read(tmp_path / r.path)[0] for r in (first, second))

@@ -273,9 +273,10 @@ def tracks_of(seconds: float, **pieces: tuple[str, int]) -> list[Track]:
 
 
 def test_a_subset_keeps_pieces_whole_and_splits_in_proportion():
+    # 10 hours
     tracks = tracks_of(
         60.0, **{f"p{i}": (("train", "train", "train", "validation", "test")[i % 5], 6) for i in range(100)}
-    )  # 10 hours
+    )
     chosen = common.choose(tracks, 2.0, 3, "x")
     assert sum(t.duration_s for t in chosen) == pytest.approx(2 * 3600, rel=0.1)
     by_split = {

@@ -89,9 +89,8 @@ def test_from_urls_to_features(name, project, published, monkeypatch, capsys):
     split_of: dict[str, str] = {}
     for row in rows:
         path = row.path.removeprefix(f"{name}/")
-        domain, piece, official = layout.rows[
-            path
-        ]  # a KeyError is a recording that should have been left out
+        # a KeyError is a recording that should have been left out
+        domain, piece, official = layout.rows[path]
         assert (row.domain, row.piece) == (domain, f"{name}/{piece}")
         assert row.split == official or official == "" or (row.split, official) == ("validation", "train")
         assert split_of.setdefault(row.piece, row.split) == row.split

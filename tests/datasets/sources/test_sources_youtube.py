@@ -71,9 +71,8 @@ def names(adapter, folder: Path, *domains: str) -> set[str]:
 
 
 def test_stretches_between_silences(tmp_path):
-    sound(
-        tmp_path / "a.wav", 3.0, 1.5, 2.5, 0.6, 1.0, 2.0, 1.0
-    )  # sound 0-3, 4.5-7, 7.6-8.6 (a short gap), and one second at the end
+    # sound 0-3, 4.5-7, 7.6-8.6 (a short gap), and one second at the end
+    sound(tmp_path / "a.wav", 3.0, 1.5, 2.5, 0.6, 1.0, 2.0, 1.0)
     found = youtube.stretches(tmp_path / "a.wav")
     assert found == [
         (0.0, pytest.approx(3.1, abs=0.06)),

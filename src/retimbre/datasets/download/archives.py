@@ -31,9 +31,8 @@ from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 
 MOST_MEMBERS = 1_000_000
-LARGEST_RATIO = (
-    100  # unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
-)
+# unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
+LARGEST_RATIO = 100
 LEAST_LIMIT = 64 << 20  # bytes that any archive may unpack to, however small it is
 LONGEST_HEADER = 1 << 20  # bytes of a tar member's extended header, which is held in memory
 CHUNK = 1 << 20
@@ -160,10 +159,8 @@ def wanted_of(
     matches = matcher(frozenset(patterns))
     entries: dict[str, Entry] = {}  # by the name without case
     for info in archive.filelist:
-        name, kind = (
-            safe_name(_zip_name(info)),
-            info.external_attr >> 28,
-        )  # the Unix file type, 0 when made elsewhere
+        # the Unix file type, 0 when made elsewhere
+        name, kind = safe_name(_zip_name(info)), info.external_attr >> 28
         if kind == 0o12:
             links.append(name)
         elif kind not in (0, 0o04, 0o10):
@@ -226,9 +223,8 @@ def _unpack_tar(
     room = max(LEAST_LIMIT, LARGEST_RATIO * size)
     opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(file.read(2))
     file.seek(0)
-    counted = _Counted(
-        opener(file) if opener else file, 2 * room
-    )  # headers and padding of small members come on top
+    # headers and padding of small members come on top
+    counted = _Counted(opener(file) if opener else file, 2 * room)
     with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarInfo) as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # tarfile remembers all: hundreds of megabytes for a large archive

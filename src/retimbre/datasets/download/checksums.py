@@ -15,7 +15,7 @@ def split_checksum(checksum: str) -> tuple[str, str]:
 
 
 def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str:
-    """What is wrong with a complete file, "" when nothing is. ``record`` remembers its checksums while it
+    """The fault of a complete file, "" when it has none. ``record`` remembers its checksums while it
     does not change."""
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size:,} bytes, not {size:,}"

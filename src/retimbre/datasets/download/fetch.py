@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Got:
-    """Where the checked file is, and where it came from."""
+    """A checked file, and where it came from."""
 
     path: Path
     location: Location
@@ -153,7 +153,7 @@ class Downloads:
         return None
 
     def missing_bytes(self, name: str, size: int) -> int:
-        """What of a file's ``size`` bytes is not here yet."""
+        """Bytes of a file of ``size`` bytes that are not here yet."""
         part = self.folder / f"{name}.part"
         return max(0, size - (part.stat().st_size if part.exists() else 0))
 
@@ -287,9 +287,8 @@ class Downloads:
                 bad = self._keep_aside(path, part.path, problem)
                 self._note(part).unlink(missing_ok=True)
                 raise NotThere(f"what {shown(location.place)} sent {problem} (kept as {bad})")
-            self.said.put(
-                f"{name} {problem}: the continued download is started over"
-            )  # what was there may have been another version
+            # what was there may have been another version
+            self.said.put(f"{name} {problem}: the continued download is started over")
             self._start_over(part, name)
         with open(part.path, "rb") as file:
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Where a published file can be got: the user's own folder or mirror (``dataset.archives``), then the
+"""Locations of a published file: the user's own folder or mirror (``dataset.archives``), then the
 publisher.
 
 A folder or mirror holds the files under their names, or below a folder named like the source. A
@@ -70,7 +70,7 @@ def _without_password(place: str) -> str:
 
 
 class Archives:
-    """What ``dataset.archives`` offers for one source.
+    """The offers of ``dataset.archives`` for one source.
 
     ``read_text(url)`` fetches a small text, or returns None when there is none. Raises RetimbreError for a
     folder that is missing and for a damaged SHA256SUMS.
@@ -123,7 +123,7 @@ class Archives:
         return f"{place}/{quote(name)}" if self.base else f"{place}/{name}"
 
     def locations(self, file: RemoteFile) -> list[Location]:
-        """Where to look for a file, in this order; the publisher comes last."""
+        """The places to look for a file, in this order; the publisher comes last."""
         found = []
         for place in (self._join(place, file.name) for place in self._places()):
             replaced = self.sums.get(place)

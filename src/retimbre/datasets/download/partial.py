@@ -38,14 +38,13 @@ MOST_SHARE = 0.5  # of the archive's bytes; what is more is downloaded whole
 MOST_VERSIONS = 3  # of an archive that changes while it is read
 TRIES = 2  # for a member that arrives damaged
 HEADER = 30  # bytes before a member's name
-SLACK = (
-    256  # bytes by which a member's own header may be longer than the directory says, before another request
-)
+# bytes by which a member's own header may be longer than the directory says, before another request
+SLACK = 256
 
 
 @dataclass(frozen=True)
 class Members:
-    """Where the checked members are, by safe name, and whose directory they were checked against."""
+    """Paths of checked members by safe name, and the location whose directory they were checked against."""
 
     location: Location
     paths: dict[str, Path]

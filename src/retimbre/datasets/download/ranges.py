@@ -51,11 +51,8 @@ class RangeFile(io.RawIOBase):
         self.size, self.version, self.position, self.received = 0, "", 0, 0
         self.spans: list[tuple[int, int]] = []
         self.response: requests.Response | None = None
-        self.chunk, self.chunk_at, self.until = (
-            b"",
-            0,
-            0,
-        )  # the last bytes that came, where they stand, the end of the answer
+        # the last bytes that came, where they stand, the end of the answer
+        self.chunk, self.chunk_at, self.until = b"", 0, 0
         try:
             self.head = self._bytes(0, HEAD)
             self.tail_at = max(0, self.size - TAIL)
@@ -160,7 +157,7 @@ class RangeFile(io.RawIOBase):
         self.response, self.chunk, self.chunk_at = response, b"", start
 
     def _accept(self, response: requests.Response, start: int) -> int:
-        """Where an answer ends that begins at ``start``. Raises NoRanges, Changed, Later."""
+        """The end of an answer that begins at ``start``. Raises NoRanges, Changed, Later."""
         host, known = shown(self.url), self.size > 0
         if response.status_code == 206 and not encoded(response):
             span = re.fullmatch(

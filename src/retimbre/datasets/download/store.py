@@ -1,4 +1,4 @@
-"""Where downloads are kept: outside every stage's output, because DVC deletes outputs before a stage runs.
+"""The store of downloads, outside every stage's output, because DVC deletes outputs before a stage runs.
 
     <downloads>/<source>/
         files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an
@@ -32,7 +32,7 @@ GIGABYTE = 1e9
 
 
 def _content(location: Location) -> Any:
-    """What tells the content of a file: its checksum, else where it is from."""
+    """Identity of a file's content: its checksum, else where it is from."""
     return location.checksum or [location.place, location.size]
 
 
@@ -55,7 +55,7 @@ def link(source: Path | str, target: Path | str) -> None:
 
 
 class Store:
-    """What is kept of one source. ``gather`` and ``show`` are called within ``locked``."""
+    """Downloads of one source. ``gather`` and ``show`` are called within ``locked``."""
 
     def __init__(
         self, source: str, archives: str | None, keep_archives: bool, downloads: int, patience: Patience
@@ -193,7 +193,7 @@ class Store:
         self.versions[file.name] = target
 
     def _place_members(self, file: RemoteFile, found: Members) -> None:
-        """What the unpacked archive would be."""
+        """Place members as the unpacked archive would be."""
         with self._placing(file, found.location) as folder:
             for name, path in found.paths.items():
                 link(path, folder / name)

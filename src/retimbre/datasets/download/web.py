@@ -27,7 +27,7 @@ PATIENT_S = 3.0  # a longer wait for another attempt is announced
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, and how often to try again without a single new byte."""
+    """Waiting times, and the number of attempts without a single new byte."""
 
     attempts: int = 7
     first_wait_s: float = 1.0  # doubled each time, times 0.5 to 1.5 at random
@@ -142,7 +142,7 @@ def patiently(
     pause: Callable[[float], bool | None] = time.sleep,
     say: Callable[[str], None] = lambda said: print(said, flush=True),
 ) -> Result:
-    """What ``attempt`` returns, which is called again after each Later as long as ``patience`` lasts.
+    """Call ``attempt`` again after each Later as long as ``patience`` lasts, and return its result.
 
     Patience begins anew when ``moved`` (bytes that are there) has grown. ``pause(s)`` waits and says whether
     to stop. Raises GivenUp, Stopped, and what ``attempt`` raises.
@@ -202,7 +202,7 @@ def read_chunk(response: requests.Response) -> bytes | None:
 
 
 def validator(response: requests.Response) -> str:
-    """What If-Range takes: a strong entity tag or a date; "" when the server gives neither."""
+    """The value for If-Range: a strong entity tag or a date; "" when the server gives neither."""
     tag = response.headers.get("ETag", "")
     if encoded(response):
         return ""

@@ -28,7 +28,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Where an excerpt lies. ``performance`` as in the manifest: "" (unpaired), "1" (paired), "2"."""
+    """An excerpt's place. ``performance`` as in the manifest: "" (unpaired), "1" (paired), "2"."""
 
     id: str
     domain: str
@@ -106,7 +106,7 @@ class ShardFile:
 
 
 class _Writer:
-    """What both writers share: shards per split and domain, the index, completion."""
+    """Base of both writers: shards per split and domain, the index, completion."""
 
     index_columns: tuple[str, ...]
 
@@ -264,7 +264,7 @@ def _excerpt(row: dict[str, str], path: Path) -> Excerpt:
 
 
 class _Packed:
-    """What both readers share: the index, the shards as memory maps, opened when first read."""
+    """Base of both readers: the index, and the shards as memory maps, opened when first read."""
 
     stage: str
 

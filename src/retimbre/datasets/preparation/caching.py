@@ -23,11 +23,8 @@ from retimbre.progress import Progress
 from retimbre.section import Machine
 
 TOP_SHARE = 0.999  # of the cells lie below the top of the scale
-HISTOGRAM_DB = (
-    -100.0,
-    100.0,
-    4000,
-)  # from, to, number of cells: 0.05 dB each, under float16's step at these levels
+# from, to, number of cells: 0.05 dB each, under float16's step at these levels
+HISTOGRAM_DB = (-100.0, 100.0, 4000)
 READ_FRAMES = 16384  # of one block of the second pass
 ByRepresentation = dict[str, np.ndarray]
 

@@ -1,4 +1,4 @@
-"""Whether audio files can be used: decoded to the end, so that what is wrong shows at once and by name."""
+"""Checks of audio files, decoded to the end: what is wrong shows at once and by name."""
 
 import functools
 import sys

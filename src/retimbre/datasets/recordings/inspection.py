@@ -1,4 +1,4 @@
-"""What a data set holds, before hours go into training on it: hours, levels, pitch, silence, duplicates, and
+"""Inspection of a data set, before hours go into training on it: hours, levels, pitch, silence, duplicates,
 warnings.
 
 Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mono, at
@@ -27,21 +27,15 @@ ANALYSIS_RATE = 16000  # Hz
 HOP = 512  # samples between the frames of levels and pitch
 FMIN_HZ, BINS = 32.7031956626, 84  # C1 to B7, semitones
 LOWEST_MIDI = 24  # of bin 0
-HARMONICS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-)  # summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
+# summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
+HARMONICS = (1, 2, 3, 4, 5)
 SILENT_DB = -60.0  # full scale 1: a frame below it is silent
 PIECE_S = 60.0  # seconds analysed at once, so that memory does not grow with a recording
 SIGNATURE_PARTS = 24  # time segments of the signature that near-duplicates are found by
 ALIKE = 0.995  # cosine of two signatures (mean removed) above which recordings count as the same
 LENGTH_TOLERANCE = 0.02  # relative difference in duration of copies
-LEVEL_GAP_DB = (
-    12.0  # between the domains' median levels; resample evens it out, but it hints at different recordings
-)
+# between the domains' median levels; resample evens it out, but it hints at different recordings
+LEVEL_GAP_DB = 12.0
 LEAST_OVERLAP = 0.5  # of two pitch ranges, as a share of the narrower one
 MOST_SILENCE = 0.3
 LEAST_TRAINING_H = 0.05

@@ -42,7 +42,7 @@ COLUMNS = tuple(field.name for field in fields(Recording))
 
 
 def _problem(recording: Recording) -> str | None:
-    """What is wrong with a row, or None."""
+    """The fault of a row, or None."""
     if recording.split not in SPLITS:
         return f"split {recording.split!r} is not one of {', '.join(SPLITS)}"
     if recording.performance and not recording.performance.isdigit():

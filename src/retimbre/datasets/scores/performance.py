@@ -14,10 +14,8 @@ VELOCITY_MEAN, VELOCITY_STD, VELOCITY_RANGE = 80, 9, (40, 115)
 ARTICULATION = 0.97  # share of its notated length that a note is held
 SHORTEST_NOTE_S = 0.05
 CHORALE_TEMPO_BPM = (72, 108)  # quarter notes per minute
-TUNE_ONSETS_PER_S = (
-    2.5,
-    5.5,
-)  # tunes are notated in eighths or sixteenths: their tempo follows from the onsets
+# tunes are notated in eighths or sixteenths: their tempo follows from the onsets
+TUNE_ONSETS_PER_S = (2.5, 5.5)
 TAIL_S = 1.0  # after the last note, for its release
 TICKS_PER_QUARTER = 960  # of the MIDI files: 0.52 ms
 

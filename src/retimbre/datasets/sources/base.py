@@ -1,4 +1,4 @@
-"""What every source of recordings offers, and what an adapter of a published data set says.
+"""The interfaces of a source of recordings and of the adapter of a published data set.
 
 An adapter holds facts only: ``published`` downloads and unpacks its files, splits, chooses and copies.
 Nothing is fetched at import or construction.
@@ -59,7 +59,7 @@ class Adapter:
         return []
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        """What to download for ``limit_hours`` per domain (0: all); ``root`` holds the index files."""
+        """The files to download for ``limit_hours`` per domain (0: all); ``root`` holds the index files."""
         return []
 
     def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""What ``dataset.source`` names: one source, or one per domain (``{piano: maestro, guitar: guitarset}``).
+"""The source that ``dataset.source`` names, or one per domain (``{piano: maestro, guitar: guitarset}``).
 
 Of several, every source fills a folder of its own, and its name goes before its pieces, so that nothing can
 clash.
@@ -15,7 +15,7 @@ from retimbre.section import Machine
 
 
 def make_source(dataset: Dataset, seed: int, machine: Machine) -> Source:
-    """What ``dataset.source`` names; ``machine`` changes its speed only.
+    """The source that ``dataset.source`` names; ``machine`` changes its speed only.
 
     Raises RetimbreError for what can be known to be wrong before anything is fetched or decoded.
     """

@@ -1,4 +1,4 @@
-"""What the adapters share: reading publishers' tables, subsets by hours, and checks of what lies on disk."""
+"""Helpers of the adapters: reading publishers' tables, subsets by hours, checks of what lies on disk."""
 
 import csv
 import re

@@ -32,11 +32,8 @@ SMALL_GENRES = (
     "pop",
     "rock",
 )
-SIZES = {
-    "small": ("small",),
-    "medium": ("small", "medium"),
-    "large": ("small", "medium", "large"),
-}  # each contains the smaller ones
+# each contains the smaller ones
+SIZES = {"small": ("small",), "medium": ("small", "medium"), "large": ("small", "medium", "large")}
 TABLE = "fma_metadata/tracks.csv"
 CLIP_S = 30.0
 # Clips of the small size that hold less than two seconds of sound (the project's wiki lists them).

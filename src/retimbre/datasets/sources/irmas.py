@@ -76,9 +76,8 @@ class IrmasTesting(Irmas):
                 (Path(root) / labels).read_text(encoding="utf-8", errors="replace").split() if labels else []
             )
             if len(instruments) == 1 and instruments[0] in domain_of:
-                recording = Path(path).stem.rsplit("-", 1)[
-                    0
-                ]  # "02 - And The Body Will Die-8" is the eighth excerpt of one recording
+                # "02 - And The Body Will Die-8" is the eighth excerpt of one recording
+                recording = Path(path).stem.rsplit("-", 1)[0]
                 result.append(Track(path, domain_of[instruments[0]], f"irmas-testing-{recording}", "test"))
         return result
 

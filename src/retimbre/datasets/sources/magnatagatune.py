@@ -98,9 +98,8 @@ class MagnaTagATune(Adapter):
         for clip, names in tags_of.items():
             own = [domain for domain in domains if domain in names]
             if len(own) == 1 and clip not in BROKEN:
-                song = re.sub(
-                    r"-\d+-\d+\.mp3$", "", clip.split("/")[-1]
-                )  # without the seconds that the clip is cut from
+                # without the seconds that the clip is cut from
+                song = re.sub(r"-\d+-\d+\.mp3$", "", clip.split("/")[-1])
                 tracks.append(
                     Track(clip, own[0], f"magnatagatune-{song}", split_of[clip[0]], duration_s=CLIP_S)
                 )

@@ -1,4 +1,4 @@
-"""What mirdata knows of a data set: URLs and checksums, the index of its tracks and their metadata.
+"""mirdata's knowledge of a data set: URLs and checksums, the index of its tracks and their metadata.
 
 mirdata (Bittner et al., ISMIR 2019; https://github.com/mirdata/mirdata) is an optional extra. It never
 downloads here: its index, which its wheel does not carry, is one of the files to fetch, and everything is

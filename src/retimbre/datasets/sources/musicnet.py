@@ -58,11 +58,12 @@ class MusicNet(Adapter):
         ]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
+        # to the end of the file: the table's seconds are rounded
         here = [
             Track(place, track.domain, track.piece)
             for track in self._listed(root, domains)
             for place in _places(track)
-        ]  # to the end of the file: the table's seconds are rounded
+        ]
         return existing(root, here, domains, self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:
@@ -76,5 +77,5 @@ class MusicNet(Adapter):
 
 
 def _places(track: Track) -> list[str]:
-    """Where a listed recording may lie: in the publisher's training or test folder."""
+    """The paths at which a recording may lie: in the publisher's training or test folder."""
     return [f"{folder}/{track.path}.wav" for folder in FOLDERS]

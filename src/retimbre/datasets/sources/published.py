@@ -122,7 +122,7 @@ class Published:
         return assign_splits(domains_of, official, f"dataset.source {self.source.name}")
 
     def _choose(self, tracks: Sequence[Track], root: Path) -> list[Recording]:
-        """What is used of each domain, all of it checked."""
+        """The recordings used of each domain, all of them checked."""
         p, name = self.dataset, self.source.name
         tasks = [Task(track.path, track.start_s, track.duration_s, deep=False) for track in tracks]
         checked = check_all(tasks, root, self.machine.jobs, f"look at {name}")

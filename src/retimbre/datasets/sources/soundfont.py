@@ -32,9 +32,8 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-Key = tuple[
-    str, int | None
-]  # a split and, for training, the index of the domain (0 when all domains play it)
+# a split and, for training, the index of the domain (0 when all domains play it)
+Key = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Piece:
 
 
 def least(key: Key) -> float:
-    """What is left to fill of a split below this is nothing: seconds of training, or pieces."""
+    """The least worth filling of a split: seconds of training, or pieces."""
     return SHORTEST_TRAINING_S if key[0] == "train" else 1
 
 

@@ -32,9 +32,8 @@ class Urmp(Adapter):
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         wanted = tuple(f"Dataset/*/AuSep_*_{INSTRUMENTS[domain]}_*.wav" for domain in domains)
-        return [
-            RemoteFile("Dataset.tar.gz", "", unpack=True, members=wanted)
-        ]  # the page checks that a person asks: see the docs
+        # the page checks that a person asks: see the docs
+        return [RemoteFile("Dataset.tar.gz", "", unpack=True, members=wanted)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         domain_of = {INSTRUMENTS[domain]: domain for domain in domains}

@@ -19,14 +19,8 @@ from retimbre.datasets.sources.common import existing
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 
-READABLE = (
-    "wav",
-    "flac",
-    "mp3",
-    "ogg",
-    "opus",
-    "aiff",
-)  # extensions that libsndfile reads: nothing to convert
+# extensions that libsndfile reads: nothing to convert
+READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")
 DONE = ".done.txt"
 BLOCK_S = 0.05
 BLOCKS_READ = 600  # at once: half a minute
@@ -114,7 +108,7 @@ def _forget_missing(folder: Path) -> None:
 
 
 class YouTube(Adapter):
-    """What ``dataset.youtube`` lists for each domain. A piece is a video."""
+    """The videos that ``dataset.youtube`` lists for each domain. A piece is a video."""
 
     name = "youtube"
     title = "videos of dataset.youtube"
