@@ -22,7 +22,7 @@ CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)
 
 
 def spectrum(domain: str, seed: int, frames: int = 96) -> np.ndarray:
-    """Notes of random height and length, (T, F) in dB: ``flat`` ones go on, ``steep`` ones decay and are darker."""
+    """Random notes, (T, F) in dB: ``flat`` ones last, ``steep`` ones decay and are darker."""
     rng = np.random.default_rng(seed)
     db = np.full((frames, BINS), -55.0)
     start = 0
@@ -50,7 +50,8 @@ def write_features(folder: Path, paired: bool = True) -> PackedFeatures:
                     excerpt = Excerpt(name, domain, split, f"{split}{i}", performance, 0, 0, len(piece))
                     writer.add(excerpt, {"mel": piece.astype(np.float16)})
             clipped = np.concatenate(train_pieces).clip(TOP_DB - 60, TOP_DB)
-            statistics["mean_db"][domain], statistics["std_db"][domain] = clipped.mean(0).tolist(), clipped.std(0).tolist()
+            statistics["mean_db"][domain] = clipped.mean(0).tolist()
+            statistics["std_db"][domain] = clipped.std(0).tolist()
         writer.set_statistics({"mel": statistics})
     return PackedFeatures(folder)
 
@@ -63,7 +64,7 @@ def data_of(features: PackedFeatures) -> Data:
 
 
 def model_params(**changes: object) -> Params:
-    """The smoke profile's ``model`` for these features, with some values changed; checked as a file's would be."""
+    """The smoke profile's ``model`` for these features, with ``changes``."""
     values = smoke()["model"] | {
         "representation": "mel",
         "generator_channels": 16,

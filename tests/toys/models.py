@@ -29,15 +29,19 @@ CONFIG = {
 }
 
 
-def write_cyclegan(folder: Path, spread: float = 0.05, config: dict[str, Any] | None = None, **shape: Any) -> Path:
-    """``folder/cyclegan``: generators of a ``shape`` whose output layers' weights have a standard ``spread``."""
+def write_cyclegan(
+    folder: Path, spread: float = 0.05, config: dict[str, Any] | None = None, **shape: Any
+) -> Path:
+    """``folder/cyclegan``; ``spread``: standard deviation of the output layers' weights."""
     config = config or CONFIG
     bins = FeatureConfig.from_dict(config["features"]).bins(config["representation"])
     chosen = GeneratorConfig(bins, **{"channels": 16, "blocks": 2} | shape)
     generators = nn.ModuleDict({name: Generator(chosen) for name in ("ab", "ba")})
     for generator in generators.values():
         nn.init.normal_(generator.body.out.weight, 0, spread)
-    catalogue.store("cyclegan", None, Change(generators, config | {"generator": chosen.to_dict()}), folder / "cyclegan")
+    catalogue.store(
+        "cyclegan", None, Change(generators, config | {"generator": chosen.to_dict()}), folder / "cyclegan"
+    )
     return folder
 
 
@@ -51,7 +55,11 @@ def write_models(folder: Path, **wavenet: Any) -> Path:
     istft = IstftNet(IstftConfig(84, 256, 1024, 16, 1))
     istft.start_at(inverter)
     options = {"preemphasis": 0.85, "gain": 1.6, "reverse": False} | wavenet
-    for made, network, more in ((Inverter, inverter, {}), (IstftVocoder, istft, {}), (WaveNetVocoder, samples, options)):
+    for made, network, more in (
+        (Inverter, inverter, {}),
+        (IstftVocoder, istft, {}),
+        (WaveNetVocoder, samples, options),
+    ):
         config = CONFIG | {made.name: network.config.to_dict()} | more
         made(network, config, {}).save(folder / "vocoder" / made.name)
     return folder

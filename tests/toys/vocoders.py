@@ -69,12 +69,18 @@ def vocoder_params(**changes: Mapping[str, Any]) -> Vocoder:
 
 
 def train_networks(
-    data: Data, names: Iterable[str] = tuple(STARTS_FROM), representation: str = "cqt", seed: int = 1, **changes: Mapping[str, Any]
+    data: Data,
+    names: Iterable[str] = tuple(STARTS_FROM),
+    representation: str = "cqt",
+    seed: int = 1,
+    **changes: Mapping[str, Any],
 ) -> dict[str, Renderer]:
     """Networks by name, each trained for a moment as its stage does."""
     p, run, made = vocoder_params(**changes), Run(seed, make_fabric("cpu")), {}
     for name in names:
-        below = {start: made[start] for start in [STARTS_FROM[name].rpartition("/")[2]] if start in STARTS_FROM}
+        below = {
+            start: made[start] for start in [STARTS_FROM[name].rpartition("/")[2]] if start in STARTS_FROM
+        }
         train = importlib.import_module(f"retimbre.vocoders.{name}.train")
         made[name], _ = train.fit(data, getattr(p, name), representation, run, below)
     return made
@@ -85,7 +91,9 @@ BATCH, BINS, FFT, HOP, FRAMES = 4, 8, 32, 16, 9
 
 def train_on_noise(fabric: Fabric, steps: int = 10) -> dict[str, Tensor]:
     """The weights of an inverter and of a WaveNet after so many steps on the same batches."""
-    p = vocoder_params(**dict.fromkeys(("inverter", "wavenet"), {"steps": max(1, steps), "learning_rate": 2e-2}))
+    p = vocoder_params(
+        **dict.fromkeys(("inverter", "wavenet"), {"steps": max(1, steps), "learning_rate": 2e-2})
+    )
     torch.manual_seed(5)
     inverter = SpectralInverter(InverterConfig(BINS, FFT, channels=8, blocks=1))
     wavenet = WaveNet(WaveNetConfig(BINS, HOP, 2, layers=3, layers_per_stack=3, residual_channels=8))

@@ -36,7 +36,9 @@ def main():
     with Scratch("toy", "f" * 16) as scratch:
         torch.manual_seed(3)
         crops = np.random.default_rng(5)
-        net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(16, 8))
+        net = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(16, 8)
+        )
         optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
         average = [p.detach().clone() for p in net.parameters()]
         start = 0
@@ -57,7 +59,8 @@ def main():
             while hold and step == 10 and not scratch.stop_requested:
                 time.sleep(0.01)
             if scratch.stop_requested or (step + 1) % 7 == 0:
-                scratch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
+                scratch.save({"net": net.state_dict(), "average": average,
+                              "optimiser": optimiser.state_dict(),
                               "step": step + 1, "random": random_state(crops)})
             if scratch.stop_requested:
                 scratch.leave()
@@ -146,7 +149,8 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
     second = subprocess.Popen(
         words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    said = f"toy: process {process.pid} is already training toy with these params: waiting for it (`kill {process.pid}` ends it).\n"
+    said = f"toy: process {process.pid} is already training toy with these params: waiting for it "
+    said += f"(`kill {process.pid}` ends it).\n"
     assert second.stderr.readline() == said
     assert process.poll() is None and second.poll() is None
     process.kill()
@@ -161,7 +165,7 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
 
 
 def test_whoever_must_not_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of several processes, whose others would wait for it; and one that holds the folder itself."""
+    """The first of several processes, whose others would wait for it; and one that holds the folder."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     process = start_held(tmp_path)
     try:

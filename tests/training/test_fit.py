@@ -1,4 +1,4 @@
-"""The loop that all trainings run in: history, batches drawn ahead, interruptions, losses that are not finite."""
+"""The loop that all trainings run in: history, batches drawn ahead, interruptions, broken losses."""
 
 import threading
 from pathlib import Path
@@ -18,7 +18,7 @@ STEPS = 20
 
 
 class Sum:
-    """A trainer whose state is a sum over its batches; it also draws from torch's random numbers, as dropout does."""
+    """A trainer whose state is a sum over its batches and what it drew, as dropout draws."""
 
     networks: list[torch.nn.Module] = []
 
@@ -132,7 +132,7 @@ def test_parts_of_the_steps_are_told_apart(
 def test_an_interrupted_training_continues_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, stop_after: int
 ) -> None:
-    """Sums, curves and random numbers; a second training of the stage keeps the end of the first beside its own."""
+    """Sums, curves, random numbers; a second training of the stage keeps the end of the first."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     whole, curves = train()
     with Scratch("stage", "f") as scratch, pytest.raises(KeyboardInterrupt):

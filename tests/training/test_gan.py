@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
+from retimbre.audio.cqt import cqt_frequencies
+from retimbre.nn.spectral.discriminators import DISCRIMINATORS, Discriminator
 from retimbre.training.averages import Ema
 from retimbre.training.gan import (
     DISCRIMINATOR_LOSS,
@@ -24,6 +25,13 @@ from retimbre.training.gan import (
     nonsaturating_generator,
     wasserstein_discriminator,
 )
+
+C1 = librosa.note_to_hz("C1")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
 
 
 def test_least_squares_values():
@@ -108,7 +116,7 @@ def small(kinds, **options) -> Discriminator:
     return Discriminator(8, kinds, 8, **options).double()
 
 
-@pytest.mark.parametrize("kinds", [*JUDGES, ["patch", "temporal"]])
+@pytest.mark.parametrize("kinds", [*DISCRIMINATORS, ["patch", "temporal"]])
 def test_penalty_is_that_of_the_numerical_gradient_at_the_interpolates(kinds):
     d = small(kinds)
     real, fake = torch.rand(2, 2, 8, 12, dtype=torch.float64)
@@ -125,7 +133,7 @@ def test_penalty_is_that_of_the_numerical_gradient_at_the_interpolates(kinds):
 
 
 @pytest.mark.parametrize("options", [{}, {"conditional": True}, {"spectral_norm": True}])
-@pytest.mark.parametrize("kinds", list(JUDGES))
+@pytest.mark.parametrize("kinds", list(DISCRIMINATORS))
 def test_penalty_changes_the_weights_gradient_as_finite_differences_say(kinds, options):
     """The double backward: the derivative of the penalty along a random direction of all weights."""
     d = small(kinds, **options).eval()  # in training a spectral norm moves at every pass
@@ -179,15 +187,13 @@ def test_feature_matching_pulls_the_fakes_only_and_leaves_the_scores_alone():
 
 @pytest.mark.parametrize(("bins", "bins_per_octave"), [(84, 12), (168, 24), (252, 36), (336, 48)])
 def test_pitch_classes_are_librosas(bins, bins_per_octave):
-    fold = PitchClassLevels(bins, bins_per_octave, 60).fold
-    expected = librosa.filters.cq_to_chroma(
-        bins, bins_per_octave=bins_per_octave, n_chroma=12, fmin=librosa.note_to_hz("C1")
-    )
+    fold = PitchClassLevels(cqt_frequencies(C1, bins, bins_per_octave), 60).fold
+    expected = librosa.filters.cq_to_chroma(bins, bins_per_octave=bins_per_octave, n_chroma=12, fmin=C1)
     assert torch.equal(fold, torch.from_numpy(expected).float())
 
 
 def test_pitch_class_levels_ignore_gain_and_octave_but_not_the_note():
-    fold = PitchClassLevels(84, 12, 60)
+    fold = PitchClassLevels(cqt_frequencies(C1, 84, 12), 60)
 
     def note(bin_: int, z: float = 0.5) -> Tensor:
         return torch.full((1, 84, 3), -1.0).index_fill(1, torch.tensor([bin_]), z)

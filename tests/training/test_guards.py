@@ -28,7 +28,7 @@ def often(monkeypatch):
 
 
 def pulled_to(pattern, monkeypatch):
-    """Trainings whose generators are drawn to ``pattern(input)`` by a loss far stronger than the discriminators."""
+    """Draw generators to ``pattern(input)`` by a loss far stronger than the discriminators."""
 
     def losses(
         self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]

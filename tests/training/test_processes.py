@@ -14,36 +14,36 @@ from safetensors.torch import load_file
 
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.systems.cyclegan import system as cyclegan
+from retimbre.systems.cyclegan.system import Change
+from retimbre.systems.cyclegan.train import build
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
-from retimbre.training.fit import write_history
+from retimbre.training.fit import History, write_history
 from retimbre.training.processes import average, average_gradients, check_batch, gather, own_share
 from tests.toys import ROOT
-from tests.toys import vocoders as toy_vocoders
-from tests.toys.features import model_params, write_features
+from tests.toys.features import fit, model_params, run_of, write_features
+from tests.toys.vocoders import train_on_noise
 
-# What the stage does, without DVC and MLflow; `sabotage` makes the second process fail, or waits for a signal in the first.
+LIMIT_S = 1200  # of processes that hang
+
+# What the stage does, without DVC and MLflow; `sabotage` makes the second process fail.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
 import torch
 from safetensors.torch import save_file
-from tests.toys import vocoders as toy_vocoders
-from tests.toys.features import model_params
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import run
-from retimbre.systems.cyclegan import system as cyclegan
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import write_history
+from tests.toys.features import fit, run_of
+from tests.toys.vocoders import train_on_noise
 
 def main():
     torch.set_num_threads(1)
-    sabotage, changes = sys.argv[2], eval(sys.argv[3])
-    p = model_params(**changes)
-    fabric = make_fabric("cpu", p.devices, p.precision, p.nodes)
+    sabotage, devices, changes = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
+    fabric = make_fabric("cpu", devices)
     leads = fabric.is_global_zero
     Path(f"pid{fabric.global_rank}").write_text(str(os.getpid()))
     features = PackedFeatures("features")
@@ -54,21 +54,23 @@ def main():
                 raise OSError(5, "the disk of the second process is gone")
             return read(*args, **options)
         features.read = fail
-    vocoders = toy_vocoders.train(fabric)
+    vocoders = train_on_noise(fabric)
     with Scratch("toy", "f", writes=leads) as scratch:
-        model, curves = cyclegan.fit(features, p, 3, scratch, None, fabric)
+        model, curves = fit(features, run_of(scratch, fabric), **changes)
         if leads:
             model.save(Path("model"))
             save_file(vocoders, "vocoders.safetensors")
             write_history(Path("history.csv"), curves)
             scratch.finish()
-    Path(f"end{fabric.global_rank}").write_text(str(fabric.world_size))  # what two processes print is mixed up
+    Path(f"end{fabric.global_rank}").write_text(str(fabric.world_size))  # what both print is mixed up
 
 run(main)
 """
 
 
-def start(folder: Path, sabotage: str = "", torchrun: bool = False, **changes: object) -> subprocess.Popen:
+def start(
+    folder: Path, sabotage: str = "", torchrun: bool = False, devices: int = 1, **changes: object
+) -> subprocess.Popen:
     """The training in its own processes, with ``features`` in ``folder``."""
     script = folder / "train.py"
     script.write_text(SCRIPT)
@@ -78,10 +80,10 @@ def start(folder: Path, sabotage: str = "", torchrun: bool = False, **changes: o
     environment = {
         **os.environ,
         "DVC_ROOT": str(folder),
-        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
         "OMP_NUM_THREADS": "1",
     }
-    words += [str(script), str(Path(__file__).parent), sabotage, repr(changes)]
+    words += [str(script), sabotage, str(devices), repr(changes)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         words, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -95,14 +97,12 @@ def history(path: Path) -> tuple[list[str], np.ndarray]:
     )
 
 
-def assert_equal_training(
-    folder: Path, alone: cyclegan.CycleGan, curves: list[dict[str, float]], features: PackedFeatures
-) -> None:
+def assert_equal_training(folder: Path, alone: Change, curves: History, features: PackedFeatures) -> None:
     """What two processes left in ``folder`` is what one got, within the rounding of another order of sums."""
     together = load_file(folder / "model/generators.safetensors")
     for name, value in alone.generators.state_dict().items():
         assert torch.allclose(together[name], value, rtol=0, atol=2e-5), name
-    begun = cyclegan.build(features, model_params(), 3)[0].state_dict()
+    begun = build(features, model_params(), 3)[0].state_dict()
     assert max((value - begun[name]).abs().max() for name, value in together.items()) > 1e-3, (
         "weights moved by much more than that"
     )
@@ -118,20 +118,20 @@ def assert_equal_training(
 def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
     features = write_features(tmp_path / "features")
     process = start(tmp_path, torchrun=True)
-    alone, curves = cyclegan.fit(features, model_params(), 3, None, None)
-    _, errors = process.communicate(timeout=120)
+    alone, curves = fit(features)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
     assert [(tmp_path / f"end{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
     assert errors.count("cyclegan: 20/20 steps") == 1
     assert_equal_training(tmp_path, alone, curves, features)
-    together, begun = load_file(tmp_path / "vocoders.safetensors"), toy_vocoders.train(make_fabric("cpu"), 0)
-    for name, value in toy_vocoders.train(make_fabric("cpu")).items():
+    together, begun = load_file(tmp_path / "vocoders.safetensors"), train_on_noise(make_fabric("cpu"), 0)
+    for name, value in train_on_noise(make_fabric("cpu")).items():
         assert torch.allclose(together[name], value, rtol=0, atol=2e-5), name
     assert any((value - begun[name]).abs().max() > 1e-3 for name, value in together.items())
 
 
 def test_ctrl_c_saves_and_ends_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started by the first process itself; what they saved is complete: one process continues it and ends as if alone from the start."""
+    """Started by the first process; what they saved is complete: one process goes on and ends as if alone."""
     features = write_features(tmp_path / "features")
     process = start(tmp_path, devices=2, steps=40)
     checkpoint = tmp_path / ".scratch/toy/f/checkpoint.pt"
@@ -139,8 +139,8 @@ def test_ctrl_c_saves_and_ends_both(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal sends to all of them
-    alone, curves = cyclegan.fit(features, model_params(steps=40), 3, None, None)
-    _, errors = process.communicate(timeout=60)
+    alone, curves = fit(features, steps=40)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130, errors
     assert errors.count("the same command continues from here") == 1
     assert "Traceback" not in errors
@@ -148,7 +148,7 @@ def test_ctrl_c_saves_and_ends_both(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with Scratch("toy", "f") as scratch:
         step = scratch.load()["cyclegan"]["step"]
         assert 5 <= step < 40 and step % 5 == 0, "both stopped at the same log point"
-        model, continued = cyclegan.fit(features, model_params(steps=40), 3, scratch, None)
+        model, continued = fit(features, run_of(scratch), steps=40)
     model.save(tmp_path / "model")
     write_history(tmp_path / "history.csv", continued)
     assert_equal_training(tmp_path, alone, curves, features)
@@ -161,10 +161,10 @@ def test_a_failure_of_one_ends_all(tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     (tmp_path / "go").touch()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode != 0
     assert "the disk of the second process is gone" in errors
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT_S
     for rank in (0, 1):
         pid = int((tmp_path / f"pid{rank}").read_text())
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

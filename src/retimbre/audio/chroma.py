@@ -16,7 +16,7 @@ def pitch_class_fold(frequencies_hz: np.ndarray, nearest: bool = False) -> np.nd
     """
     audible = frequencies_hz > LOWEST_HZ
     semitones = 12 * np.log2(np.maximum(frequencies_hz, LOWEST_HZ) / frequencies_hz[audible][0])
-    classes = np.floor(semitones + (0.5 if nearest else 1e-6)).astype(int) % 12
+    classes = np.floor(semitones + 0.5 * nearest + 1e-6).astype(int) % 12  # half-way and up, despite rounding
     return ((classes == np.arange(12)[:, None]) & audible).astype(np.float64)
 
 
