@@ -1,4 +1,4 @@
-"""Outputs of an evaluation in miniature: two directions, notes rendered by addition, every control, and the table of metrics."""
+"""Outputs of an evaluation in miniature: two directions, every control, the metrics."""
 
 import csv
 import hashlib
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 import soundfile
 import yaml
 
+from retimbre.evaluation.results.table import make_table, write_table
 from retimbre.listening import bundle
 from retimbre.listening.params import Listening
 from tests.toys import ROOT
@@ -82,19 +82,16 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 if system in quality:
                     value = quality[system] + 0.02 * rng.normal()
-                    measured.append((system, "", direction, piece, stratum, "content_note_f1", value))
-                    measured.append((system, "", direction, piece, stratum, "content_rpa", value))
-                    measured.append((system, "", direction, piece, stratum, "rtf", 0.1 * value))
+                    about = {"system": system, "direction": direction, "item": piece, "stratum": stratum}
+                    for metric in ("content_note_f1", "content_rpa", "rtf"):
+                        measured.append(about | {"metric": metric, "value": value})
     with (folder / "outputs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             [*"direction source_domain target_domain item stratum range system path sha256 seconds".split()]
         )
         writer.writerows(rows)
-    table = pandas.DataFrame(
-        measured, columns=["system", "vocoder", "direction", "item", "stratum", "metric", "value"]
-    )
-    table.to_parquet(folder / "per_item.parquet", index=False)
+    write_table(folder / "per_item.parquet", make_table(measured))
     return folder
 
 

@@ -20,8 +20,8 @@ from retimbre.listening.responses import Plan, Store
 
 Settings = Callable[..., Listening]
 WORDS = (
-    "piano guitar violin flute cyclegan knn eq_match copy oracle unrelated anchor target source baseline bach "
-    "ryansMammoth mono poly direction"
+    "piano guitar violin flute cyclegan knn eq_match copy oracle unrelated anchor target source baseline "
+    "bach ryansMammoth mono poly direction"
 ).split()
 SERVED_BY_US = ("index.html", "study.json", "app.js", "answers.js", "player.js", "style.css")
 

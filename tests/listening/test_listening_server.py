@@ -23,7 +23,7 @@ from test_responses import answers_of
 
 from retimbre.errors import RetimbreError
 from retimbre.listening import responses, server
-from retimbre.listening.responses import Plan, Store, read_records
+from retimbre.listening.responses import Plan, Store, read_answers
 from tests.toys import ROOT
 
 JSON = {"Content-Type": "application/json"}
@@ -132,7 +132,8 @@ def test_a_session_and_its_answers(client: Client) -> None:
     assert client.post("/api/responses", client.answer(session, order, 2) | {"simulated": True})[0] == 422
     assert client.post("/api/responses", client.answer(session, order, 2) | {"name": "Ann"})[0] == 422
     assert client.post("/api/session", {"study": "other", "study_hash": "x"})[0] == 409
-    assert [r.trial for r in read_records(client.folder, client.plan) if r.session == session] == [1]
+    table = read_answers(client.folder, client.plan)
+    assert set(table.trial[table.session == session]) == {1}
     assert b"127.0.0.1" not in client.stored()
 
 
@@ -160,7 +161,7 @@ anything = st.recursive(
 @fuzz(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_nothing_that_is_sent_breaks_it(client: Client, data: st.DataObject) -> None:
-    """Malformed JSON, wrong types, unicode, duplicate keys: an answer from 400 to 422, and nothing is written."""
+    """Malformed JSON, wrong types, unicode, duplicate keys: an answer from 400 to 422, nothing is written."""
     path = data.draw(st.sampled_from(["/api/session", "/api/responses"]))
     good = answers_of(client.plan, 1)  # of a session that was never begun
     kind = data.draw(st.sampled_from(["bytes", "json", "field", "nested", "twice"]))
@@ -200,7 +201,7 @@ def serve_process(folder: Path) -> tuple[subprocess.Popen, int]:
 
 
 def test_killed_while_answering_it_keeps_every_acknowledged_answer(built: Path) -> None:
-    """SIGKILL in a burst of answers; after a restart every acknowledged page is there, the others can be sent."""
+    """SIGKILL in a burst; after a restart every acknowledged page is there, the others can be sent."""
     acknowledged = 0
     process, port = serve_process(built)
     try:
@@ -241,7 +242,7 @@ def test_killed_while_answering_it_keeps_every_acknowledged_answer(built: Path) 
     finally:
         process.kill()
         process.communicate(timeout=HANGS_S)
-    assert {r.trial for r in read_records(built, client.plan)} == set(trials)
+    assert set(read_answers(built, client.plan).trial) == set(trials)
 
 
 def test_a_taken_port_and_an_unbuilt_study_are_said(built: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_cluster_bootstrap_gives_the_plain_means_and_wider_intervals_than_indepe
 
 
 def test_no_effect_is_found_in_about_five_percent_of_runs_at_most() -> None:
-    """The interval of a difference leaves 0 out rarely between equal systems, nearly always with one point."""
+    """The interval of a difference leaves 0 out rarely between equals, nearly always with one point."""
 
     def found(effect: float, runs: int) -> float:
         hits = 0

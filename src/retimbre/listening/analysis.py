@@ -16,7 +16,7 @@ from retimbre.evaluation.results.table import read_table
 from retimbre.listening import measures, screening
 from retimbre.listening.bundle import read_frozen, read_key
 from retimbre.listening.questions import PUBLISHED
-from retimbre.listening.responses import Plan, Record, read_records, to_table
+from retimbre.listening.responses import Plan, read_answers
 from retimbre.paths import write_atomically
 
 RATINGS = (*screening.RATED, "multi")
@@ -218,7 +218,7 @@ def _finite(value: Any) -> Any:
 
 
 def evaluate(
-    records: list[Record],
+    answers: pandas.DataFrame,
     key: pandas.DataFrame,
     plan: Plan,
     frozen: dict[str, Any],
@@ -227,7 +227,7 @@ def evaluate(
     seed: int,
 ) -> dict[str, Any]:
     """All results of the protocol, with and without the exclusions, as plain values (None: undefined)."""
-    params, answers = frozen["params"], to_table(records)
+    params = frozen["params"]
     table, people = screening.with_clips(answers, key, plan), screening.listeners(answers)
     if table.empty:
         raise RetimbreError("the answers hold no page of the study yet: wait for listeners who get further.")
@@ -282,9 +282,9 @@ def analyse(folder: Path, metrics: Path | None = None, draws: int = 2000, seed: 
     if draws < 100:
         raise RetimbreError(f"--draws {draws} is too few for an interval: give 100 or more.")
     frozen, key, plan = read_frozen(folder), read_key(folder), Plan.load(folder)
-    records = read_records(folder, plan)
+    answers = read_answers(folder, plan)
     measured = read_table(metrics) if metrics is not None and metrics.exists() else None
-    result = evaluate(records, key, plan, frozen, measured, draws, seed)
+    result = evaluate(answers, key, plan, frozen, measured, draws, seed)
     with write_atomically(folder / "analysis.json") as file:
         json.dump(result, file, indent=1, ensure_ascii=False)
         file.write("\n")

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas
 import soundfile
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from retimbre.audio.files import read_mono, write_wav
 from retimbre.audio.levels import loudness_lufs
@@ -201,7 +201,9 @@ def _protocol(study: Study) -> str:
     for order in study.orders:
         for name, _ in order:
             counts[pages[name].block][pages[name].condition] += 1
-    environment = Environment(loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.get_template("protocol.md.j2")
     return template.render(study=study, plan=study.frozen(), counts=counts, hash=study.hash)
 

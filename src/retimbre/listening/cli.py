@@ -40,10 +40,10 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    from retimbre.listening.responses import Plan, read_records, to_table
+    from retimbre.listening.responses import Plan, read_answers
 
     place = folder(args)
-    print(to_table(read_records(place, Plan.load(place))).to_csv(index=False, lineterminator="\n"), end="")
+    print(read_answers(place, Plan.load(place)).to_csv(index=False, lineterminator="\n"), end="")
 
 
 def analyse(args: argparse.Namespace) -> None:

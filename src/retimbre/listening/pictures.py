@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retimbre.evaluation.report import figures
-from retimbre.metrics.headline import HEADLINE_METRICS
+from retimbre.metrics.catalogue import HEADLINE
 from retimbre.paths import write_atomically
 
 STEPS = ("#a8324a", "#dd9a8d", "#d9d9d9", "#8fbcd4", "#0b6e99")  # answers 1 to 5
@@ -111,7 +111,8 @@ def cell(row: dict[str, Any], column: str) -> str:
 def write_page(path: Path, result: dict[str, Any], frozen: dict[str, Any]) -> None:
     """Write ``analysis.html`` from what ``analysis.evaluate`` returned, in the style of the report."""
     loader = FileSystemLoader([Path(__file__).parent, Path(figures.__file__).parent])
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blocks)
     environment.filters |= {"number": number, "cell": cell}
     part = result["with_exclusions"] or result["without_exclusions"]
     page = environment.get_template("analysis.html.j2").render(
@@ -120,7 +121,7 @@ def write_page(path: Path, result: dict[str, Any], frozen: dict[str, Any]) -> No
         pictures=page_pictures(part, frozen["params"]),
         plan=frozen,
         titles=TITLES,
-        headline=HEADLINE_METRICS,
+        headline=HEADLINE,
     )
     with write_atomically(path) as file:
         file.write(page)

@@ -6,7 +6,7 @@ that it is stored: SQLite with a synced journal takes an unfinished write back a
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from retimbre.errors import RetimbreError
 from retimbre.listening.questions import EXAMPLE, ORIGINAL, RATING_MAX, RATING_MIN, SLIDER_MAX, SLIDER_MIN
 
 ANSWERS = Path("responses/answers.sqlite")  # in the study's folder
+ABOUT = "about"  # page and block of the questions about the listener
 TABLES = """
     PRAGMA synchronous = EXTRA;
     PRAGMA secure_delete = ON;
@@ -32,8 +33,6 @@ EXPORT_COLUMNS = (
 )  # fmt: skip
 
 Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
-Token = Annotated[StrictStr, Field(pattern=r"^([0-9a-f]{16})?$")]
-Session = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{32}$")]
 SlotName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9]{0,8}$")]
 
 
@@ -42,7 +41,6 @@ class Answer(BaseModel):
 
     question: Name
     slot: SlotName
-    token: Token
     value: Annotated[StrictInt, Field(ge=-1000, le=1000)] | Annotated[StrictStr, Field(max_length=40)]
 
 
@@ -51,16 +49,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    study: Name
     study_hash: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{16}$")]
-    session: Session
-    order: Annotated[StrictInt, Field(ge=0, le=100_000)]
-    trial: Annotated[
-        StrictInt, Field(ge=0, le=100_000)
-    ]  # 0: about the listener; 1, 2 ...: places in the order
-    page: Name
-    block: Name
-    repeat_of: Annotated[StrictInt, Field(ge=1, le=100_000)] | None
+    session: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{32}$")]
+    trial: Annotated[StrictInt, Field(ge=0, le=100_000)]  # 0: about the listener; 1, 2 ...: in the order
     answers: Annotated[list[Answer], Field(min_length=1, max_length=40)]
     rt_ms: Annotated[StrictInt, Field(ge=0, le=604_800_000)]
     plays: Annotated[dict[SlotName, Annotated[StrictInt, Field(ge=0, le=10_000)]], Field(max_length=20)]
@@ -104,41 +95,47 @@ class Plan:
                 f"{path} is not a study: build it again with `retimbre listen build`."
             ) from None
 
-    def rated(self, page: str) -> dict[str, str]:
-        """slot -> token of the clips of a page that are rated."""
-        return {slot: token for slot, token in self.pages[page]["clips"] if slot not in (ORIGINAL, EXAMPLE)}
+    def place(self, order: int, trial: int) -> tuple[str, str, int | None]:
+        """Page, block, and trial that is repeated, of a place in an order. Raises Misfit: no such place."""
+        if trial == 0:
+            return ABOUT, ABOUT, None
+        if trial > len(self.orders[order]):
+            raise Misfit(f"has trial {trial} of {len(self.orders[order])}")
+        page, repeats = self.orders[order][trial - 1]
+        return page, self.pages[page]["block"], repeats
 
-    def check(self, record: Record) -> None:
+    def clips(self, page: str) -> dict[str, str]:
+        """slot -> token of what a page plays."""
+        return {} if page == ABOUT else dict(self.pages[page]["clips"])
+
+    def rated(self, page: str) -> dict[str, str]:
+        """slot -> token of what a page asks about; {"": ""} for the page about the listener."""
+        if page == ABOUT:
+            return {"": ""}
+        return {slot: token for slot, token in self.clips(page).items() if slot not in (ORIGINAL, EXAMPLE)}
+
+    def asked(self, block: str) -> dict[str, dict[str, Any]]:
+        """Questions of a block by their key."""
+        asked = self.served["about"] if block == ABOUT else self.blocks[block]["questions"]
+        return {question["key"]: question for question in asked}
+
+    def check(self, record: Record, order: int) -> None:
         """Raises Misfit when the record could not have come from this study's page."""
-        if (record.study, record.study_hash) != (self.study, self.hash):
-            raise Misfit(
-                f"belongs to study {record.study} ({record.study_hash}), not to {self.study} ({self.hash})"
-            )
-        if record.order >= len(self.orders):
-            raise Misfit(f"has order {record.order} of {len(self.orders)}")
-        order = [("about", None), *self.orders[record.order]]
-        if record.trial >= len(order):
-            raise Misfit(f"has trial {record.trial} of {len(order) - 1}")
-        page, repeats = order[record.trial]
-        about = record.trial == 0
-        block = "about" if about else self.pages[page]["block"]
-        if (record.page, record.block, record.repeat_of) != (page, block, repeats):
-            raise Misfit(f"has page {record.page} as trial {record.trial}, where the order has {page}")
-        if set(record.plays) - ({slot for slot, _ in self.pages[page]["clips"]} if not about else set()):
-            raise Misfit("has plays of clips that are not on the page")
-        rated = {"": ""} if about else self.rated(page)
-        asked = {q["key"]: q for q in (self.served["about"] if about else self.blocks[block]["questions"])}
-        given = {question: [a for a in record.answers if a.question == question] for question in asked}
-        if sum(map(len, given.values())) != len(record.answers):
-            raise Misfit(f"answers other questions than page {page} asks")
-        for name, answers in given.items():
+        if record.study_hash != self.hash:
+            raise Misfit(f"belongs to the study {record.study_hash}, not to {self.hash} ({self.study})")
+        page, block, _ = self.place(order, record.trial)
+        rated, asked = self.rated(page), self.asked(block)
+        if record.plays.keys() - self.clips(page):
+            raise Misfit(f"has plays of clips that page {page} does not have")
+        if others := {answer.question for answer in record.answers} - asked.keys():
+            raise Misfit(f"answers {min(others)}, which page {page} does not ask")
+        for name, question in asked.items():
+            answers = [answer for answer in record.answers if answer.question == name]
             slots = sorted(answer.slot for answer in answers)
-            if len(slots) != 1 if asked[name]["kind"] == "pair" else slots != sorted(rated):
+            if len(slots) != 1 if question["kind"] == "pair" else slots != sorted(rated):
                 raise Misfit(f"answers {name} of page {page} too often or not at all")
             for answer in answers:
-                if rated.get(answer.slot) != answer.token:
-                    raise Misfit(f"answers on a clip that page {page} does not ask about")
-                if not _fits(asked[name], answer):
+                if answer.slot not in rated or not _fits(question, answer):
                     raise Misfit(f"answers {answer.value!r} to {name}")
 
 
@@ -198,14 +195,12 @@ class Store:
 
     def add(self, record: Record) -> bool:
         """Store a record; returns whether it is new. Raises Misfit (Unknown, Conflict)."""
-        self.plan.check(record)
         key, text = (record.session, record.trial), record.model_dump_json()
         with self.writing():
             known = self.database.execute("SELECT place FROM sessions WHERE session = ?", key[:1]).fetchone()
             if known is None:
                 raise Unknown("no such session")
-            if known != (record.order,):
-                raise Misfit(f"has order {record.order}, and its session has {known[0]}")
+            self.plan.check(record, *known)
             new = self.database.execute("INSERT OR IGNORE INTO pages VALUES (?, ?, ?)", (*key, text)).rowcount
             stored = "SELECT record FROM pages WHERE session = ? AND trial = ?"
             if not new and self.database.execute(stored, key).fetchone() != (text,):
@@ -226,31 +221,45 @@ class Store:
                 )
             return self.database.execute("DELETE FROM pages WHERE session = ?", (session,)).rowcount
 
-    def records(self) -> list[Record]:
-        rows = self.database.execute("SELECT record FROM pages ORDER BY rowid")
-        return [Record.model_validate_json(text) for (text,) in rows]
+    def records(self) -> list[tuple[int, Record]]:
+        """Stored records, each with its session's order."""
+        query = "SELECT place, record FROM pages JOIN sessions USING (session) ORDER BY pages.rowid"
+        return [(order, Record.model_validate_json(text)) for order, text in self.database.execute(query)]
+
+    def table(self) -> pandas.DataFrame:
+        """Table with a row per answer and the columns ``EXPORT_COLUMNS``.
+
+        Raises RetimbreError when an answer does not belong to the study.
+        """
+        rows = []
+        for order, record in self.records():
+            try:
+                self.plan.check(record, order)
+            except Misfit as misfit:
+                raise RetimbreError(
+                    f"{self.path}: trial {record.trial} of {record.session} {misfit}."
+                ) from None
+            page, block, repeats = self.plan.place(order, record.trial)
+            rated, common = self.plan.rated(page), record.model_dump(exclude={"answers"})
+            common |= {
+                "study": self.plan.study,
+                "order": order,
+                "page": page,
+                "block": block,
+                "repeat_of": repeats,
+            }
+            common["plays"] = json.dumps(record.plays, sort_keys=True)
+            rows += [
+                common | answer.model_dump() | {"token": rated[answer.slot]} for answer in record.answers
+            ]
+        return pandas.DataFrame(rows, columns=list(EXPORT_COLUMNS)).astype({"repeat_of": "Int64"})
 
 
-def read_records(folder: Path, plan: Plan) -> list[Record]:
-    """Stored answers. Raises RetimbreError: none there, or one that does not belong to the study."""
-    path, records = folder / ANSWERS, []
-    if path.exists():
+def read_answers(folder: Path, plan: Plan) -> pandas.DataFrame:
+    """Table of the stored answers (:meth:`Store.table`). Raises RetimbreError when there are none."""
+    if (folder / ANSWERS).exists():
         with Store(folder, plan) as store:
-            records = store.records()
-    if not records:
-        raise RetimbreError(f"{path} holds no answers: serve the study or simulate some.")
-    for record in records:
-        try:
-            plan.check(record)
-        except Misfit as misfit:
-            raise RetimbreError(f"{path}: trial {record.trial} of {record.session} {misfit}.") from None
-    return records
-
-
-def to_table(records: Iterable[Record]) -> pandas.DataFrame:
-    """Table with a row per answer and the columns ``EXPORT_COLUMNS``."""
-    rows = []
-    for record in records:
-        common = record.model_dump(exclude={"answers"}) | {"plays": json.dumps(record.plays, sort_keys=True)}
-        rows += [common | answer.model_dump() for answer in record.answers]
-    return pandas.DataFrame(rows, columns=list(EXPORT_COLUMNS)).astype({"repeat_of": "Int64"})
+            table = store.table()
+        if len(table):
+            return table
+    raise RetimbreError(f"{folder / ANSWERS} holds no answers: serve the study or simulate some.")

@@ -21,7 +21,7 @@ REASONS = ("control pages", "repeated pages", "too fast", "all the same")
 
 
 def with_clips(answers: pandas.DataFrame, key: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
-    """Answers on clips (responses.to_table) with what each clip was: system, item, direction, stratum,
+    """Answers on clips (Store.table) with what each clip was: system, item, direction, stratum,
     rival.
 
     ``rival``: the other version of a preference page, else "".

@@ -50,15 +50,16 @@ class World:
 
     def value(self, question: dict[str, Any], token: str, listener: float) -> int | str:
         """An answer to ``question`` on a clip."""
-        name, clip = question["key"], self.key.loc[token]
+        name = question["key"]
+        if question["kind"] == "choice" and name != "instrument":
+            return str(self.rng.choice([value for value, _ in question["options"]]))
+        clip = self.key.loc[token]
         if name == "instrument":
             item = self.items[clip["item"]]
             share = RECOGNISED.get(clip.system, 0.4 + 0.25 * self.effect * (clip.system in self.systems))
             if self.rng.random() < min(share, 0.95):
                 return item["target_domain"]
             return item["source_domain"] if self.rng.random() < 0.8 else NONE_OF_THESE
-        if question["kind"] == "choice":
-            return str(self.rng.choice([value for value, _ in question["options"]]))
         latent = self.mean(name, clip.system) + listener + self.difficulty.get(clip["item"], 0.0)
         latent += self.rng.normal(0, NOISE_SD)
         if question["kind"] == "slider":
@@ -73,7 +74,7 @@ class World:
             gap = np.subtract(*(self.mean(question["key"], self.key.system[t]) for t in rated.values()))
             chosen = list(rated)[int(self.rng.random() > 1 / (1 + math.exp(-STEEPNESS * gap)))]
             values = {chosen: chosen}
-        return [Answer(question=question["key"], slot=s, token=rated[s], value=v) for s, v in values.items()]
+        return [Answer(question=question["key"], slot=s, value=v) for s, v in values.items()]
 
 
 def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int = 0) -> tuple[int, int]:
@@ -88,11 +89,16 @@ def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int =
         raise RetimbreError(f"--effect {effect} must be -4 to 4 scale points.")
     frozen, plan, rng = read_frozen(folder), Plan.load(folder), np.random.default_rng(seed)
     world = World(frozen, read_key(folder), effect, rng)
-    common = {"study": plan.study, "study_hash": plan.hash, "utc": UTC, "agent": "simulated"}
-    common |= {"headphones_pass": None, "simulated": True}
+    common = {
+        "study_hash": plan.hash,
+        "utc": UTC,
+        "agent": "simulated",
+        "headphones_pass": None,
+        "simulated": True,
+    }
     pages = 0
     with Store(folder, plan) as store:
-        if any(not record.simulated for record in store.records()):
+        if not store.table().simulated.all():
             raise RetimbreError(f"{folder} holds answers of people: simulate under another listening.study.")
         with store.writing():
             for _ in range(listeners):
@@ -103,31 +109,16 @@ def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int =
                     raise RetimbreError(
                         f"--seed {seed} was simulated into {folder} before: give another."
                     ) from None
-                about = [
-                    Answer(
-                        question=q["key"],
-                        slot="",
-                        token="",
-                        value=str(rng.choice([v for v, _ in q["options"]])),
-                    )
-                    for q in plan.served["about"]
-                ]
-                place = {"session": session, "order": order} | common
-                first = {"trial": 0, "page": "about", "block": "about", "repeat_of": None, "plays": {}}
-                store.add(Record(**place, **first, answers=about, rt_ms=9000))
-                for trial, (name, repeats) in enumerate(plan.orders[order], 1):
-                    block, clips = plan.pages[name]["block"], plan.pages[name]["clips"]
+                for trial in range(len(plan.orders[order]) + 1):
+                    page, block, _ = plan.place(order, trial)
+                    rated, asked, clips = plan.rated(page), plan.asked(block).values(), plan.clips(page)
+                    answers = [a for question in asked for a in world.answers(question, rated, listener)]
                     seconds = len(clips) * frozen["params"]["clip_s"] + rng.lognormal(1.0, 0.5)
-                    rated, questions = plan.rated(name), plan.blocks[block]["questions"]
-                    answers = [a for question in questions for a in world.answers(question, rated, listener)]
-                    page = {
-                        "trial": trial,
-                        "page": name,
-                        "block": block,
-                        "repeat_of": repeats,
+                    given = {
                         "answers": answers,
+                        "rt_ms": int(1000 * seconds),
+                        "plays": dict.fromkeys(clips, 1),
                     }
-                    plays = {slot: 1 for slot, _ in clips}
-                    store.add(Record(**place, **page, plays=plays, rt_ms=int(1000 * seconds)))
+                    store.add(Record(**common, **given, session=session, trial=trial))
                 pages += 1 + len(plan.orders[order])
     return listeners, pages

@@ -50,9 +50,9 @@ const Answers = (() => {
   };
 
   const add = (record) => {
-    const { session, order, agent, headphones_pass } = state;
-    const common = { study: study.study, study_hash: study.study_hash, session, order, agent, headphones_pass };
-    state.records.push({ ...common, ...record, utc: new Date().toISOString(), simulated: false });
+    const { session, agent, headphones_pass } = state;
+    const common = { study_hash: study.study_hash, session, agent, headphones_pass, simulated: false };
+    state.records.push({ ...common, ...record, utc: new Date().toISOString() });
     state.next = record.trial + 1;
     keep();
     flush();
@@ -63,7 +63,10 @@ const Answers = (() => {
     keep();
   };
 
-  const waiting = () => state.records.filter(({ trial }) => ![...state.stored, ...state.refused].includes(trial));
+  const waiting = () => {
+    const done = [...state.stored, ...state.refused];
+    return state.records.filter(({ trial }) => !done.includes(trial));
+  };
 
   // Sends what is not stored yet, in order; what fails is kept and tried again, later and later.
   const flush = async () => {
@@ -90,5 +93,6 @@ const Answers = (() => {
     keep();
   };
 
-  return { open, begin, add, update, flush, forget, waiting, onChange: (f) => listeners.push(f), get: () => state };
+  const onChange = (listener) => listeners.push(listener);
+  return { open, begin, add, update, flush, forget, waiting, onChange, get: () => state };
 })();

@@ -16,7 +16,8 @@
     return experiment.run(timeline);
   };
 
-  // The first heading takes the focus, so that a screen reader starts there and the Tab key reaches the first player next.
+  // The first heading takes the focus: a screen reader starts there,
+  // and the Tab key reaches the first player next.
   const arrive = () => {
     scrollTo(0, 0);
     const title = main.querySelector("h1");
@@ -49,13 +50,15 @@
     )
     .join("")}</fieldset>`;
 
-  // A page with players and questions. Answers open when every clip was heard to its end, "Continue" when every question has one.
+  // A page with players and questions. Answers open when every clip was heard to its end, "Continue" when
+  // every question has one.
   const form = ({ title, lead = "", clips = [], fields = "", button = "Continue", done }) => {
     let plays = {};
     return {
       type: jsPsychSurveyHtmlForm,
       preamble: `<h1>${text(title)}</h1>${lead}`,
-      html: `${Players.html(clips)}<p id="hint" class="soft" role="status"></p><div id="fields">${fields}</div>`,
+      html: `${Players.html(clips)}<p id="hint" class="soft" role="status"></p>
+        <div id="fields">${fields}</div>`,
       button_label: button,
       on_load: () => {
         const send = document.getElementById("jspsych-survey-html-form-next");
@@ -88,7 +91,7 @@
       },
       on_finish: (data) => {
         Players.silence();
-        if (done && data.response) done(data.response, data.rt, plays); // a page that was stopped has no answer
+        if (data.response) done?.(data.response, data.rt, plays); // a page that was stopped has no answer
       },
     };
   };
@@ -106,14 +109,15 @@
     form({
       title: "A listening test",
       lead: `<p>You will hear short clips of music and answer simple questions about them. It takes about
-        ${study.minutes} minutes and is best done in a quiet place with headphones. Taking part is voluntary. You may
-        stop at any time, without giving a reason.</p>
+        ${study.minutes} minutes and is best done in a quiet place with headphones. Taking part is voluntary.
+        You may stop at any time, without giving a reason.</p>
         <h2>What is kept</h2>
-        <p>Your answers, how long they took, how often you played each clip, the time, the kind of browser and device,
-        and a random code. No name, no e-mail address, no network address. The code is shown at the end: whoever runs
-        the test deletes your answers when you tell it to them${study.contact ? ` (${text(study.contact)})` : ""}.</p>
-        <p class="soft">Your answers are also kept in this browser. The clips are at an even level, but set a low
-        volume before you begin.</p>`,
+        <p>Your answers, how long they took, how often you played each clip, the time, the kind of browser and
+        device, and a random code. No name, no e-mail address, no network address. The code is shown at the end:
+        whoever runs the test deletes your answers when you tell it to them
+        ${study.contact && `(${text(study.contact)})`}.</p>
+        <p class="soft">Your answers are also kept in this browser. The clips are at an even level, but set a
+        low volume before you begin.</p>`,
       fields: `<label class="tick"><input type="checkbox" id="agree" name="agree" required>
         <span>I am at least 18 years old, I have read this and I want to take part.</span></label>`,
       button: "Begin",
@@ -133,8 +137,8 @@
       title: "About you",
       fields: study.about.map((question) => options(question, question.key)).join(""),
       done: (response, rt) => {
-        const answers = study.about.map((q) => ({ question: q.key, slot: "", token: "", value: response[q.key] }));
-        Answers.add({ trial: 0, page: "about", block: "about", repeat_of: null, answers, rt_ms: rt, plays: {} });
+        const answers = study.about.map((q) => ({ question: q.key, slot: "", value: response[q.key] }));
+        Answers.add({ trial: 0, answers, rt_ms: rt, plays: {} });
       },
     });
 
@@ -148,7 +152,7 @@
         fields: options(study.headphone_question, "quietest"),
         done: (response) => {
           right += response.quietest === trial.quietest;
-          if (n + 1 === study.headphones.length) Answers.update({ headphones_pass: right >= study.headphone_pass });
+          Answers.update({ headphones_pass: right >= study.headphone_pass });
         },
       }),
     );
@@ -156,23 +160,23 @@
   const level = () =>
     form({
       title: "Set the volume",
-      lead: `<p>Play this clip and set the volume of your device so that it is comfortable and clear. Then please leave
-        it as it is.</p>`,
+      lead: `<p>Play this clip and set the volume of your device so that it is comfortable and clear. Then please
+        leave it as it is.</p>`,
       clips: [{ slot: "level", token: study.level, label: "the clip" }],
     });
 
   const practice = () =>
     form({
       title: "Practice",
-      lead: `<p>Clip A is an original. The others show how far clips can be from it. Nothing is asked here; on later
-        pages, think of these as the ends of the scales.</p>`,
+      lead: `<p>Clip A is an original. The others show how far clips can be from it. Nothing is asked here; on
+        later pages, think of these as the ends of the scales.</p>`,
       clips: [
         { slot: "A", token: study.level, label: "A, the original" },
         ...study.practice.map(({ token, label }, n) => ({ slot: `x${n}`, token, label })),
       ],
     });
 
-  const trialOf = (trial, [name, repeats]) => {
+  const trialOf = (trial, name) => {
     const page = study.pages[name];
     const block = study.blocks[page.block];
     const rated = page.clips.filter(([slot]) => !["A", "E"].includes(slot));
@@ -189,14 +193,14 @@
       done: (response, rt, plays) => {
         const answers = [];
         for (const q of block.questions) {
-          for (const [slot, token] of rated) {
+          for (const [slot] of rated) {
             let value = response[q.kind === "slider" ? `${q.key}.${slot}` : q.key];
             if (q.kind === "pair" && value !== slot) continue;
             if (["rating", "slider"].includes(q.kind)) value = Number(value);
-            answers.push({ question: q.key, slot, token, value });
+            answers.push({ question: q.key, slot, value });
           }
         }
-        Answers.add({ trial, page: name, block: page.block, repeat_of: repeats, answers, rt_ms: rt, plays });
+        Answers.add({ trial, answers, rt_ms: rt, plays });
       },
     });
     return { ...shown, on_start: () => progress(trial) };
@@ -211,14 +215,14 @@
       if (name !== before) {
         if (!rested && trial - 1 >= order.length / 2 - 2) {
           rested = true;
-          timeline.push(note("Time for a break", "<p>Rest your ears for a minute or two, then go on.</p>", trial));
+          timeline.push(note("Time for a break", "<p>Rest your ears for a minute, then go on.</p>", trial));
         }
         const block = study.blocks[name];
         const rules = "Play every clip to its end at least once. You cannot go back to a page.";
         timeline.push(note(block.title, `<p>${text(block.intro)}</p><p class="soft">${rules}</p>`, trial));
         before = name;
       }
-      timeline.push(trialOf(trial, order[trial - 1]));
+      timeline.push(trialOf(trial, order[trial - 1][0]));
     }
     return timeline;
   };
@@ -226,9 +230,10 @@
   // A page outside the timeline; `buttons` are [id, words], the first one stands out.
   const show = (title, html, buttons) => {
     main.className = "jspsych-display-element";
-    main.innerHTML = `<div class="jspsych-content"><h1>${text(title)}</h1>${html}<div class="actions">${buttons
-      .map(([id, words], n) => `<button type="button" id="${id}" class="${n ? "quiet" : ""}">${text(words)}</button>`)
-      .join("")}</div></div>`;
+    const button = ([id, words], n) =>
+      `<button type="button" id="${id}" ${n ? 'class="quiet"' : ""}>${words}</button>`;
+    main.innerHTML = `<div class="jspsych-content"><h1>${title}</h1>${html}
+      <div class="actions">${buttons.map(button).join("")}</div></div>`;
     arrive();
   };
 
@@ -260,7 +265,7 @@
       again.hidden = !waiting;
       stored.className = waiting || refused ? "bad" : "good";
       if (waiting) stored.textContent = `${waiting} answers are not stored yet: keep this page open.`;
-      else if (refused) stored.textContent = `${refused} answers were refused: please tell whoever asked you to listen.`;
+      else if (refused) stored.textContent = `${refused} answers were refused: tell who asked you.`;
       else stored.textContent = "All your answers are stored.";
     };
     Answers.onChange(look);

@@ -1,17 +1,18 @@
-// Players of a page. A clip counts as heard when it was played from its beginning to its end; there is no seeking.
+// Players of a page. A clip counts as heard when it was played from beginning to end; there is no seeking.
 "use strict";
 
 const Players = (() => {
   let sounding = null; // one clip at a time
 
-  const escape = (text) => String(text).replace(/[&<>"']/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[c]);
+  const escape = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
   const html = (clips) =>
     `<ul class="players">${clips
       .map(
         ({ slot, token, label }) =>
           `<li class="player" data-slot="${escape(slot)}" data-token="${escape(token)}">
-             <button type="button" class="play"><span aria-hidden="true" class="sign">▶</span> <span class="word">Play</span> ${escape(label)}</button>
+             <button type="button" class="play"><span aria-hidden="true" class="sign">▶</span>
+               <span class="word">Play</span> ${escape(label)}</button>
              <div class="bar" aria-hidden="true"><span></span></div>
              <span class="state" role="status">not heard yet</span>
            </li>`,
@@ -28,7 +29,7 @@ const Players = (() => {
     if (sounding) sounding.halt();
   };
 
-  // Makes the players inside `element` work; `changed(plays, allHeard)` is called after each clip that was heard to its end.
+  // Makes the players inside `element` work; `changed(plays, allHeard)` is called after each clip.
   const attach = (element, changed) => {
     const plays = {};
     const all = [...element.querySelectorAll(".player")];
@@ -72,7 +73,7 @@ const Players = (() => {
         box.classList.remove("failed");
         look("■", "Stop");
         state.textContent = "playing";
-        audio.play().then(() => requestAnimationFrame(draw), (error) => error.name !== "AbortError" && failed());
+        audio.play().then(draw, (error) => error.name !== "AbortError" && failed());
       });
       audio.addEventListener("error", failed);
       audio.addEventListener("ended", () => {
