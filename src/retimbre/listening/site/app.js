@@ -113,8 +113,8 @@
         You may stop at any time, without giving a reason.</p>
         <h2>What is kept</h2>
         <p>Your answers, how long they took, how often you played each clip, the time, the kind of browser and
-        device, and a random code. No name, no e-mail address, no network address. The code is shown at the end:
-        whoever runs the test deletes your answers when you tell it to them
+        device, and a random code. No name, no e-mail address, no network address. The code is shown at the
+        end: whoever runs the test deletes your answers when you tell it to them
         ${study.contact && `(${text(study.contact)})`}.</p>
         <p class="soft">Your answers are also kept in this browser. The clips are at an even level, but set a
         low volume before you begin.</p>`,
@@ -168,8 +168,8 @@
   const practice = () =>
     form({
       title: "Practice",
-      lead: `<p>Clip A is an original. The others show how far clips can be from it. Nothing is asked here; on
-        later pages, think of these as the ends of the scales.</p>`,
+      lead: `<p>Clip A is an original. The others show how far clips can be from it. Nothing is asked here;
+        on later pages, think of these as the ends of the scales.</p>`,
       clips: [
         { slot: "A", token: study.level, label: "A, the original" },
         ...study.practice.map(({ token, label }, n) => ({ slot: `x${n}`, token, label })),
@@ -240,7 +240,7 @@
   const ask = (title, html, buttons) =>
     new Promise((answer) => {
       show(title, html, buttons);
-      main.querySelectorAll(".actions button").forEach((b) => b.addEventListener("click", () => answer(b.id)));
+      for (const button of main.querySelectorAll(".actions button")) button.onclick = () => answer(button.id);
     });
 
   const end = () => {
