@@ -34,15 +34,17 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
         )
     )
     (tmp_path / "speed.json").write_text(json.dumps({"cyclegan": 0.012}))
-    (tmp_path / "classifier.json").write_text(json.dumps({"judges": {"style_a_real": 1.0, "style_a_copy": 0.1, "hard_a_real": 0.87}}))
+    (tmp_path / "stages").mkdir()
+    heard = {"style_a_real": 1.0, "style_a_copy": 0.1, "hard_a_real": 0.87}
+    (tmp_path / "stages" / "classifier.json").write_text(json.dumps({"on_recordings": heard}))
     main(["summary", "--metrics", str(tmp_path), "--evaluation", str(tmp_path)])
     said = capsys.readouterr().out
     assert "feature LSD dB -" in said and "9.54" in said and "0.53" in said
     assert "report.html" in said and said.count("a_to_b.tune.") == 2
     header = said.splitlines()[0]
-    assert "unchanged -" in header and "rtf -" in header and "muted" not in header and "note F1" not in header, "no empty columns"
+    assert "unchanged -" in header and "RTF -" in header and "muted" not in header and "note F1" not in header, "no empty columns"
     assert "0.012" in said and "CALIBRATION FAILED" in said
-    assert "target rate: a 1.00" in said and "beyond EQ: a 0.87" in said, "the judges' own rates stand beside theirs"
+    assert "target rate: a 1.00" in said and "beyond EQ: a 0.87" in said, "the classifiers' own rates stand beside theirs"
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "run `dvc repro`"), ("{broken", "not valid JSON"), ("[]", "not valid JSON")])

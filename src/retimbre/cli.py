@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from retimbre import __version__, errors
-from retimbre.metrics.headline import FAILURES, HEADLINE, Headline
+from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 from retimbre.vocoders.params import Kind, Rendering
 
 
@@ -15,7 +15,10 @@ def transfer(args: argparse.Namespace) -> None:
     if args.input.is_dir():
         raise errors.RetimbreError(f"{args.input} is a folder: give one recording.")
     if not args.to.replace("_", "").isalnum():
-        raise errors.RetimbreError(f"{args.to!r} is not the name of an instrument: give a domain of the trained models, such as guitar.")
+        raise errors.RetimbreError(
+            f"{args.to!r} is not the name of an instrument: give a domain of the trained models, such as "
+            f"guitar."
+        )
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if output.resolve() == args.input.resolve():
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
@@ -24,7 +27,11 @@ def transfer(args: argparse.Namespace) -> None:
     name = args.system or catalogue.choose(args.to, args.models)
     system = catalogue.load(name, args.models, args.vocoder, rendering())
     info, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
-    quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip" if outcome.quieter_db > 0.5 else ""
+    quieter = (
+        f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
+        if outcome.quieter_db > 0.5
+        else ""
+    )
     mixed = f", {info.channels} channels mixed down to one" if info.channels > 1 else ""
     print(f"{output}  (by {name}, {info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
 
@@ -39,42 +46,46 @@ def rendering() -> Rendering:
 
 
 def table(metrics: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
-    """The headline columns of ``metrics/evaluation.json`` as text, one row per system; failures only where some are
-    seen, ``speed`` (seconds of computing per second of audio) last. Columns without a value are left out.
+    """The headline columns of ``metrics/evaluation.json`` as text, one row per system; failures only where
+    some are seen, ``speed`` (real-time factors) last. Columns without a value are left out.
     """
-    systems = {
-        name: values | {"rtf": speed[name]} if name in speed else values for name, values in metrics.items() if name != "calibration"
-    }
-    shown = [h for h in HEADLINE if any(h.metric in values for values in systems.values())]
-    shown += [h for h in FAILURES if any(values.get(h.metric, 0) > 0 for values in systems.values())]
-    shown += [Headline("rtf", "rtf", "-")] if speed else []
-    rows = [["", *(f"{h.title} {h.sign}" for h in shown)]]
+    systems = {name: dict(values) for name, values in metrics.items() if name != "calibration"}
+    for name in speed.keys() & systems.keys():
+        systems[name]["rtf"] = speed[name]
+    shown = [name for name in HEADLINE if any(name in values for values in systems.values())]
+    shown += [name for name in FAILURES if any(values.get(name, 0) > 0 for values in systems.values())]
+    shown += ["rtf"] if speed else []
+    rows = [["", *(f"{metric(name).title} {SIGNS[metric(name).better]}" for name in shown)]]
     for system, values in systems.items():
-        rows.append([system, *(f"{values[h.metric]:.3g}" if h.metric in values else "" for h in shown)])
+        rows.append([system, *(f"{values[name]:.3g}" if name in values else "" for name in shown)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(shown) + 1)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows
-    )
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "\n".join("  ".join(line) for line in lines)
 
 
-def judges(classifier: dict) -> str:
-    """What the judges say of recordings, from ``metrics/classifier.json``: without it their columns cannot be read."""
-    found = classifier.get("judges", {})
-    lines = []
-    for judge, column in (("style", "target rate"), ("hard", "beyond EQ")):
-        real = {key: value for key, value in found.items() if key.startswith(f"{judge}_") and key.endswith("_real")}
-        said = ", ".join(f"{key.removeprefix(f'{judge}_').removesuffix('_real')} {value:.2f}" for key, value in real.items())
-        lines += [f"real test recordings have {column}: {said}"] if said else []
+def on_recordings(classifier: dict) -> str:
+    """Rates of the classifiers on recordings, from ``metrics/stages/classifier.json``: without them their
+    columns cannot be read.
+    """
+    found, lines = classifier.get("on_recordings", {}), []
+    for kind, column in (("style", "style_target_rate"), ("hard", "style_beyond_eq")):
+        names = [key for key in found if key.startswith(f"{kind}_") and key.endswith("_real")]
+        said = ", ".join(
+            f"{key.removeprefix(f'{kind}_').removesuffix('_real')} {found[key]:.2f}" for key in names
+        )
+        lines += [f"real test recordings have {metric(column).label}: {said}"] if said else []
     return "\n".join(lines)
 
 
 def listen(folder: Path) -> list[Path]:
-    """Source, result and true target of the first example of each direction."""
-    firsts: dict[str, Path] = {}
+    """Source, the default systems' results and true target of the first example of each direction."""
+    from retimbre.systems.catalogue import DEFAULTS
+
+    firsts: dict[str, str] = {}
     for path in sorted(folder.glob("*.source.flac")):
-        firsts.setdefault(path.name.split(".")[0], path)
-    rows = ("source", "cyclegan", "target")
-    found = [path.with_name(f"{path.name.removesuffix('.source.flac')}.{row}.flac") for path in firsts.values() for row in rows]
+        firsts.setdefault(path.name.split(".")[0], path.name.removesuffix(".source.flac"))
+    rows = ("source", *DEFAULTS, "target")
+    found = (folder / f"{name}.{row}.flac" for name in firsts.values() for row in rows)
     return [path for path in found if path.exists()]
 
 
@@ -90,14 +101,16 @@ def read_json(path: Path, advice: str | None) -> dict:
             return {}
         raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
     except ValueError:  # no JSON, no UTF-8 or no object
-        raise errors.RetimbreError(f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`.") from None
+        raise errors.RetimbreError(
+            f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`."
+        ) from None
 
 
 def summary(args: argparse.Namespace) -> None:
     metrics = read_json(args.metrics / "evaluation.json", "run `dvc repro` first")
     print(table(metrics, read_json(args.evaluation / "speed.json", None)))
     print("(means over the test set, both directions; - lower is better, + higher is better)")
-    if said := judges(read_json(args.metrics / "classifier.json", None)):
+    if said := on_recordings(read_json(args.metrics / "stages" / "classifier.json", None)):
         print(said)
     if verdict := metrics.get("calibration", {}).get("verdict"):
         print(verdict)
@@ -111,9 +124,13 @@ def summary(args: argparse.Namespace) -> None:
 def compare(args: argparse.Namespace) -> None:
     from retimbre.evaluation.results import comparison
 
-    sides = [[comparison.read_run(name) for name in side.split(",") if name] for side in (args.run_a, args.run_b)]
+    sides = [
+        [comparison.read_run(name) for name in side.split(",") if name] for side in (args.run_a, args.run_b)
+    ]
     if not all(sides):
-        raise errors.RetimbreError("a side of the comparison is empty: give a revision, an experiment, a folder or workspace.")
+        raise errors.RetimbreError(
+            "a side of the comparison is empty: give a revision, an experiment, a folder or workspace."
+        )
     found = comparison.compare_runs(*sides, args.system, args.metric)
     print(comparison.to_json(found) if args.json else comparison.to_text(found))
 
@@ -147,52 +164,100 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser(
         "transfer",
         help="turn a recording into the same music on another instrument",
-        description="Turn a recording into the same music on another instrument. Reads any format, rate and length that libsndfile reads "
-        "(WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes 16-bit WAV of the same rate, length and loudness.",
+        description="Turn a recording into the same music on another instrument. Reads any format, rate and "
+        "length that libsndfile reads "
+        "(WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes 16-bit WAV of the same rate, "
+        "length and loudness.",
     )
     p.add_argument("input", type=Path, metavar="INPUT", help="the recording")
-    p.add_argument("--to", required=True, metavar="DOMAIN", help="the instrument, a domain of the trained models, such as guitar")
-    p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help="where to write (default: INPUT-DOMAIN.wav beside the input)")
+    p.add_argument(
+        "--to",
+        required=True,
+        metavar="DOMAIN",
+        help="the instrument, a domain of the trained models, such as guitar",
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT.wav",
+        help="where to write (default: INPUT-DOMAIN.wav beside the input)",
+    )
     p.add_argument(
         "--system",
         metavar="NAME",
-        help="the trained system to use (default: the first that is trained and knows the instrument, in the order "
-        "cyclegan, then those of `systems` in params.yaml)",
+        help="the trained system to use (default: the first that is trained and knows the instrument, in the "
+        "order "
+        "default ones, then those of `systems` in params.yaml)",
     )
     p.add_argument(
         "--vocoder",
         choices=get_args(Kind),
-        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network with an inverse STFT, sampled by a "
-        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: rendering.vocoder in params.yaml)",
+        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network with "
+        "an inverse STFT, sampled by a "
+        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: "
+        "rendering.vocoder in params.yaml)",
     )
-    p.add_argument("--models", type=Path, default=Path("data/models"), metavar="FOLDER", help="trained models (default: data/models)")
+    p.add_argument(
+        "--models",
+        type=Path,
+        default=Path("data/models"),
+        metavar="FOLDER",
+        help="trained models (default: data/models)",
+    )
     p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")
     p.set_defaults(run=transfer)
 
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",
-        description="Print metrics/evaluation.json as a table and the paths of the report and of a few audio files.",
+        description="Print metrics/evaluation.json as a table and the paths of the report and of a few audio "
+        "files.",
     )
-    p.add_argument("--metrics", type=Path, default=Path("metrics"), metavar="FOLDER", help="metrics of the pipeline (default: metrics)")
     p.add_argument(
-        "--evaluation", type=Path, default=Path("data/evaluation"), metavar="FOLDER", help="outputs of evaluate (default: data/evaluation)"
+        "--metrics",
+        type=Path,
+        default=Path("metrics"),
+        metavar="FOLDER",
+        help="metrics of the pipeline (default: metrics)",
+    )
+    p.add_argument(
+        "--evaluation",
+        type=Path,
+        default=Path("data/evaluation"),
+        metavar="FOLDER",
+        help="outputs of evaluate (default: data/evaluation)",
     )
     p.set_defaults(run=summary)
 
     p = commands.add_parser(
         "compare",
         help="which differences between two runs are real",
-        description="Compare the measured test items of two runs: means, the difference B - A with its 95 % interval, a permutation "
-        "test, Holm's correction over the headline metrics, and a verdict in words. A run is a Git revision, tag or branch, a DVC "
-        "experiment, `workspace`, or a folder with a per_item.parquet; several trainings of one side (seeds) are separated by commas.",
+        description="Compare the measured test items of two runs: means, the difference B - A with its 95 % "
+        "interval, a permutation "
+        "test, Holm's correction over the headline metrics, and a verdict in words. A run is a Git revision, "
+        "tag or branch, a DVC "
+        "experiment, `workspace`, or a folder with a per_item.parquet; several trainings of one side (seeds) "
+        "are separated by commas.",
     )
-    p.add_argument("run_a", metavar="RUN_A", help="the run to start from, such as HEAD, main or an experiment's name")
-    p.add_argument("run_b", metavar="RUN_B", help="the run that is said to be better or worse, such as workspace")
     p.add_argument(
-        "--metric", action="append", default=[], metavar="NAME", help="only this one; may be given again (default: the headline)"
+        "run_a", metavar="RUN_A", help="the run to start from, such as HEAD, main or an experiment's name"
     )
-    p.add_argument("--system", default="cyclegan", metavar="NAME", help="row of the table that is compared (default: cyclegan)")
+    p.add_argument(
+        "run_b", metavar="RUN_B", help="the run that is said to be better or worse, such as workspace"
+    )
+    p.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this one; may be given again (default: the headline)",
+    )
+    p.add_argument(
+        "--system",
+        metavar="NAME",
+        help="row of the table that is compared (default: the first of the default systems)",
+    )
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     p.set_defaults(run=compare)
 
@@ -200,15 +265,24 @@ def parser() -> argparse.ArgumentParser:
     p = data.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "inspect",
         help="hours, levels, pitch ranges, silence and duplicates per domain and split",
-        description="Measure what `dvc repro download` gathered and warn of what would spoil a training: domains whose levels or pitch "
+        description="Measure what `dvc repro download` gathered and warn of what would spoil a training: "
+        "domains whose levels or pitch "
         "ranges hardly overlap, the same audio in two splits, silence, too little of it.",
     )
-    p.add_argument("--raw", type=Path, default=Path("data/raw"), metavar="FOLDER", help="recordings and their manifest (default: data/raw)")
+    p.add_argument(
+        "--raw",
+        type=Path,
+        default=Path("data/raw"),
+        metavar="FOLDER",
+        help="recordings and their manifest (default: data/raw)",
+    )
     p.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
     p.add_argument("--json", action="store_true", help="print JSON in place of the table")
     p.set_defaults(run=data_inspect)
 
-    from retimbre.listening.cli import add_parser  # reads params' types only; a study's modules are imported when a verb runs
+    from retimbre.listening.cli import (
+        add_parser,
+    )  # reads params' types only; a study's modules are imported when a verb runs
 
     add_parser(commands)
     return top

@@ -5,7 +5,13 @@ import json
 import pytest
 import torch
 
-from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier, load_networks, probabilities, save_networks
+from retimbre.classifiers.network import (
+    ClassifierConfig,
+    SpectrumClassifier,
+    load_networks,
+    probabilities,
+    save_networks,
+)
 from retimbre.errors import RetimbreError
 
 

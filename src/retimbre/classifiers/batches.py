@@ -40,7 +40,7 @@ class Augmentation:
     """What is done to every training window, against brittle cues.
 
     ``gain_db`` and ``noise_db`` are standard deviations of a random gain per bin and of noise per cell.
-    ``decoded``: the judges are asked about audio that went through a vocoder, whose magnitudes are blurred,
+    ``decoded``: the classifiers are asked about audio that went through a vocoder, whose magnitudes are blurred,
     whose valleys are filled and whose highest band is guessed. So windows are blurred along time and
     frequency, laid over a random noise floor, given a random broad filter, and some lose their top. It is
     done to both classes alike, so that none of it says anything about the class; without it a decoded,

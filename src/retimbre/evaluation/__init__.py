@@ -1,1 +1,1 @@
-"""Metrics (pure functions), judges, tables, figures and the report."""
+"""Test bench, results and report: how well systems transfer, beside what they must beat."""

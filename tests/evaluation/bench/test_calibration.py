@@ -56,7 +56,7 @@ def test_the_right_order_passes_in_both_directions():
         (changed("oracle", content_note_f1=0.3), "oracle is nearer to copy"),
         (changed("oracle", content_jaccard=0.7), "content_jaccard"),
         (changed("copy", style_target_rate=0.95), "style_target_rate"),
-        (changed("unrelated", style_target_rate=0.2), "the judge tells copy from unrelated"),
+        (changed("unrelated", style_target_rate=0.2), "the classifier tells copy from unrelated"),
         (changed("oracle", style_beyond_eq=0.2), "oracle is near unrelated"),
         (changed("eq_affine", style_beyond_eq=0.8), "eq_affine does not pass for the target"),
         (changed("oracle", feature_lsd=11.0), "skill is scaled by it"),

@@ -1,4 +1,4 @@
-"""The second opinion and distances between sets, on made-up instruments in a training split."""
+"""The forest and distances between sets, on made-up instruments in a training split."""
 
 import pickle
 from types import SimpleNamespace
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.classifiers.forest import CLIP_FRAMES, SecondOpinion, training_clips
+from retimbre.classifiers.forest import CLIP_FRAMES, ForestClassifier, training_clips
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.bench import scoring
-from retimbre.evaluation.bench.cache import digest
+from retimbre.evaluation.bench import sets
 from retimbre.evaluation.bench.scoring import Output, Result, Scored
 from retimbre.metrics import distribution as dist
+from retimbre.provenance import digest
 
 BINS, FRAMES = 40, 32
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)
@@ -30,7 +30,7 @@ def levels(domain, seed, frames=700):
 
 
 class Ear:
-    """The judge's embedding, made of the spectrum itself."""
+    """The style classifier's embedding, made of the spectrum itself."""
 
     window_frames = FRAMES
 
@@ -51,13 +51,13 @@ def features(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opinion(features):
-    return SecondOpinion.fit(features, DOMAINS, FRAMES, 1)
+def forest(features):
+    return ForestClassifier.fit(features, DOMAINS, FRAMES, 1)
 
 
 @pytest.fixture(scope="module")
 def real(features):
-    return scoring.fit_real(features, Ear(), DOMAINS)
+    return sets.fit_real(features, Ear(), DOMAINS)
 
 
 def scored(mel_db):
@@ -77,7 +77,7 @@ def results(pieces=6):
 
 @pytest.fixture(scope="module")
 def records(real):
-    return scoring.set_records(results(), real)
+    return sets.set_records(results(), real)
 
 
 def test_training_clips_are_spread_and_bounded(features):
@@ -89,23 +89,23 @@ def test_training_clips_are_spread_and_bounded(features):
         list(training_clips(features, "harp", 3, 900))
 
 
-def test_the_second_opinion_knows_the_instruments(opinion):
+def test_the_forest_knows_the_instruments(forest):
     for domain, other in (("harp", "organ"), ("organ", "harp")):
         x = dist.mfcc_windows(levels(domain, 50).T.astype(np.float32), FRAMES)
-        assert opinion.style_target_rate(x, domain) > 0.9 and opinion.style_target_rate(x, other) < 0.1
-        assert opinion.style_target_rate(x, domain, silent=True) == 0
+        assert forest.style_target_rate(x, domain) > 0.9 and forest.style_target_rate(x, other) < 0.1
+        assert forest.style_target_rate(x, domain, silent=True) == 0
     with pytest.raises(RetimbreError, match="harp, organ"):
-        opinion.style_target_rate(x, "banjo")
+        forest.style_target_rate(x, "banjo")
 
 
-def test_a_second_opinion_travels_without_its_forest_and_answers_the_same(opinion):
+def test_a_forest_travels_ungrown_and_answers_the_same(forest):
     x = dist.mfcc_windows(levels("half", 60).T.astype(np.float32), FRAMES)
-    before = opinion.forest.predict_proba(x)
-    packed = pickle.dumps(opinion)
-    assert len(packed) < opinion.examples.nbytes + opinion.labels.nbytes + 5000
+    before = forest.forest.predict_proba(x)
+    packed = pickle.dumps(forest)
+    assert len(packed) < forest.examples.nbytes + forest.labels.nbytes + 5000
     again = pickle.loads(packed)
     np.testing.assert_array_equal(again.forest.predict_proba(x), before)
-    assert digest(again) == digest(opinion)
+    assert digest(again) == digest(forest)
 
 
 def test_reference_and_held_out_are_different_recordings(real):
@@ -155,6 +155,6 @@ def test_shift_is_0_for_the_source_and_1_for_the_target_instrument(records):
 def test_no_shift_without_controls_and_no_frechet_distance_of_few_windows(real):
     few = [r for r in results(1) if r.system == "half"]
     few = [Result(r.system, r.item, r.output, scored(levels("organ", 3, 200).T.astype(np.float32))) for r in few]
-    found = {r["metric"]: r["value"] for r in scoring.set_records(few, real)}
+    found = {r["metric"]: r["value"] for r in sets.set_records(few, real)}
     assert "style_shift" not in found and found["style_n_windows"] == 11
     assert np.isnan(found["style_fad_clf"]) and np.isfinite(found["style_kad_clf"])

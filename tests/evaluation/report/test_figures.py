@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 
 from retimbre.evaluation.report import charts, figures
-from retimbre.evaluation.report.legend import group_of
+from retimbre.evaluation.results.rows import group_of
 from retimbre.evaluation.results.statistics import Difference, Interval
 
 SYSTEMS = ("copy", "eq_match", "oracle", "unrelated", "cepstral", "gram", "cyclegan", "cyclegan_griffin_lim", "vocoder_griffin_lim")
@@ -51,13 +51,13 @@ def test_forest_marks_are_hollow_where_nothing_was_shown():
 
 
 def test_training_curves_name_their_units_and_leave_gaps_out():
-    rows = [{"step": 1, "inverter/l1_db": 3.0, "loss/a": 1.0}, {"step": 2, "loss/a": float("nan")}, {"step": 3, "inverter/l1_db": 1.0}]
-    axes = figures.curves(rows).axes
+    history = pandas.DataFrame({"step": [1, 2, 3], "inverter/l1_db": [3.0, None, 1.0], "loss/a": [1.0, None, None]})
+    axes = figures.curves(history).axes
     assert [axis.get_ylabel() for axis in axes] == ["dB", "value"]
     assert np.array_equal(axes[0].lines[0].get_xdata(), [1, 3]) and len(axes[1].lines[0].get_xdata()) == 1
 
 
 def test_confusion_counts():
     table = pandas.DataFrame({"actual": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
-    texts = [t.get_text() for t in figures.confusion(table, ["a", "b"]).axes[0].texts]
+    texts = [t.get_text() for t in figures.confusion(table).axes[0].texts]
     assert texts == ["1\n50%", "1\n50%", "0\n0%", "1\n100%"]

@@ -7,15 +7,11 @@ import numpy as np
 import pandas
 import pytest
 from PIL import Image
-from sklearn.metrics import roc_auc_score
-from torchmetrics.functional.classification import binary_calibration_error
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor
-from retimbre.classifiers.examination import Examination, project
+from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.bench.testset import Clip, Item
-from retimbre.evaluation.report import boards, gallery
-from retimbre.evaluation.report.page import pairs
+from retimbre.evaluation.report import boards, gallery, pairs
 from retimbre.evaluation.results.table import add_skill, make_table
 
 RATE, SECONDS = 16000, 1.5
@@ -31,7 +27,7 @@ def clip(hz):
 
 @pytest.fixture(scope="module")
 def scorer():
-    return Scorer(None, FeatureExtractor(CONFIG), "cqt", 0.0)  # no judge is asked here
+    return Scorer(None, CONFIG, "cqt", 0.0)  # no classifier is asked here
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +127,7 @@ def test_ticks_are_where_the_frequencies_are(scorer):
 
 
 def test_board_has_one_scale_and_every_axis_a_name(built, scorer):
-    figure = boards.board(built[1]["piano_to_guitar.tune0"], SECONDS, scorer, "title")
+    figure = boards.board(built[1]["piano_to_guitar.tune0"], SECONDS, scorer, "title", "cyclegan")
     spectra = [image for axis in figure.axes[:10] for image in axis.get_images()]
     assert {image.get_clim() for image in spectra} == {(-60.0, 0.0)}
     assert [axis.get_title() for axis in figure.axes[:5]] == ["source", "oracle", "cyclegan", "vocoder griffin lim", "target"]
@@ -140,34 +136,9 @@ def test_board_has_one_scale_and_every_axis_a_name(built, scorer):
 
 def test_board_columns_start_with_the_source_and_end_with_the_target():
     names = ["source", "copy", "eq_match", "oracle", "gram", "cyclegan", "cyclegan_griffin_lim", "target"]
-    assert boards.columns_of(names) == ["source", "eq_match", "cyclegan", "cyclegan_griffin_lim", "target"]
-    assert boards.columns_of(["source", "cyclegan"]) == ["source", "cyclegan"]
-
-
-def test_examination_agrees_with_libraries():
-    rng = np.random.default_rng(0)
-    truth = rng.random(400) < 0.5
-    probability = np.clip(0.5 * rng.random(400) + 0.4 * truth, 0, 1)
-    asked = Examination("is it?", probability, truth)
-    assert asked.auc == pytest.approx(roc_auc_score(truth, probability))
-    # torchmetrics asks how sure the network is of its answer; with the question "yes?" both are the same sums.
-    import torch
-
-    expected = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(truth.astype(int)), n_bins=10, norm="l1")
-    assert asked.calibration_error == pytest.approx(float(expected), abs=1e-6)
-    assert asked.reliability()[2].sum() == 400
-    recall, precision = asked.precision_recall()
-    assert recall[0] == 1.0 and precision[-1] == 1.0
-
-
-def test_projection_is_fitted_on_real_clips_alone():
-    rng = np.random.default_rng(0)
-    real = {"a": list(rng.normal(size=(20, 8)) * [9, 3, 1, 1, 1, 1, 1, 1])}
-    far = {"x": list(1000 + rng.normal(size=(5, 8)))}
-    axes, outputs, explained = project(real, far)
-    assert axes["a"].shape == (20, 2) and outputs["x"].shape == (5, 2) and explained[0] > explained[1]
-    assert np.allclose(axes["a"], project(real, {})[0]["a"]) and np.allclose(axes["a"].mean(axis=0), 0)
-    assert project({"a": real["a"][:2]}, far) is None
+    assert boards.columns_of(names, "cyclegan") == ["source", "eq_match", "cyclegan", "cyclegan_griffin_lim", "target"]
+    assert boards.columns_of(names, "gram") == ["source", "copy", "eq_match", "gram", "target"]
+    assert boards.columns_of(["source", "cyclegan"], None) == ["source", "cyclegan"]
 
 
 def test_charts_of_results_and_of_nothing(scores, tmp_path):
@@ -178,21 +149,27 @@ def test_charts_of_results_and_of_nothing(scores, tmp_path):
     names = [c.name for c in gallery.forests(both, album, 100, 0)]
     assert names == ["difference_content_note_f1", "difference_skill"]
     assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names] and all(p.is_file() for p in album.files)
-    assert gallery.scatters(scores, album, 100, 0) == []  # no judge
-    assert gallery.training_charts(tmp_path) == []
+    assert gallery.scatters(scores, album, 100, 0) == []  # no classifier
+    assert gallery.training_charts(tmp_path, album) == []
     assert gallery.classifier_charts([], album) == ([], [])
 
 
 def test_training_charts_one_for_each_kind(tmp_path):
-    (tmp_path / "cyclegan").mkdir()
-    (tmp_path / "cyclegan" / "history.csv").write_text("step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n")
-    assert [c.caption for c in gallery.training_charts(tmp_path)] == ["CycleGAN: loss", "CycleGAN: validation"]
+    for name in ("cyclegan", "vocoder/istft"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "history.csv").write_text("step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n")
+    album = gallery.Album(tmp_path / "pictures")
+    captions = [c.caption for c in gallery.training_charts(tmp_path, album)]
+    assert captions == ["cyclegan: loss", "cyclegan: validation", "vocoder istft: loss", "vocoder istft: validation"]
+    assert [p.name for p in album.files] == ["training_cyclegan.png", "training_vocoder_istft.png"]
 
 
 def test_notes_say_what_failed():
-    good = gallery.notes_on({"cyclegan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, "copy": {"feature_lsd": 10.0}})
-    bad = gallery.notes_on({"cyclegan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, "copy": {"feature_lsd": 10.0}})
-    assert len(bad) == len(good) + 3 and "50% of the CycleGAN's outputs are muted." in bad
+    copy = {"copy": {"feature_lsd": 10.0}}
+    good = gallery.notes_on({"gan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, **copy}, "gan")
+    bad = gallery.notes_on({"gan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, **copy}, "gan")
+    assert len(bad) == len(good) + 3 and "50% of the main system's outputs (gan) are muted." in bad
+    assert gallery.notes_on(copy, None) == good, "of a run without a system nothing failed"
 
 
 def test_audio_of_rates_that_mp3_has_not_is_flac():

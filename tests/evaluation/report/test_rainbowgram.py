@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from retimbre.evaluation.report import rainbowgram as r
-from retimbre.evaluation.report.media import level_png, pooled
+from retimbre.evaluation.report.media import pooled, spectrum_png
 
 RATE = 16000
 
@@ -63,7 +63,7 @@ def test_silence_and_low_rates():
 def test_level_picture_clips_to_one_scale_and_keeps_onsets():
     db = np.full((84, 1000), -80.0)
     db[0, 500] = 5.0
-    image = np.array(Image.open(io.BytesIO(level_png(db, 0.0, 60.0))).convert("RGB")).sum(axis=2)
+    image = np.array(Image.open(io.BytesIO(spectrum_png(db, 0.0, 60.0))).convert("RGB")).sum(axis=2)
     assert image.shape[0] == 84 and image.shape[1] <= 320
     assert (image[-1] > 600).sum() == 1 and (image[:-1] < 10).all()
     assert pooled(db, 2000).shape == db.shape

@@ -7,11 +7,12 @@ import os
 import shutil
 
 import numpy as np
+import pandas
 import pytest
 
 from retimbre.evaluation.report import charts, figures
 from retimbre.evaluation.report import page as report
-from retimbre.evaluation.report.media import audio_uri, level_png
+from retimbre.evaluation.report.media import audio_uri, spectrum_png
 from retimbre.evaluation.report.pairs import Pair, Picture, Recording
 from retimbre.evaluation.report.pianoroll import overlap, svg_rectangles
 from retimbre.evaluation.report.rainbowgram import rainbow_png, rainbowgram
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: install on
 RATE, SECONDS = 16000, 2.0
 SIZES = {"phone": (360, 740), "desktop": (1280, 900)}
 SYSTEMS = {"copy": (1.0, 0.0, 9.5), "eq_match": (0.9, 0.1, 8.5), "oracle": (0.8, 0.95, 5.5), "unrelated": (0.1, 0.9, 15.0),
-           "musaicing": (0.5, 0.6, 9.0), "cyclegan": (0.75, 0.85, 7.5), "vocoder_source_phase": (0.84, 0.8, 6.5)}  # fmt: skip
+           "nmf": (0.5, 0.6, 9.0), "cyclegan": (0.75, 0.85, 7.5), "vocoder_source_phase": (0.84, 0.8, 6.5)}  # fmt: skip
 # Contrast of every element's own text, as a reader's eye gets it: colours are painted on a canvas, ancestors first.
 CONTRAST = """() => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
@@ -65,8 +66,8 @@ def recording(name, frequency_hz, pitch, source):
     rainbow = rainbowgram(audio, RATE)
     db = rng.uniform(-60, 0, (84, 126))
     pictures = [
-        Picture("cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], level_png(db, 0.0, 60.0)),
-        Picture("mel", f"Mel spectrum of {name}", [(0.5, "1 kHz")], level_png(db[:80], 0.0, 60.0)),
+        Picture("cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], spectrum_png(db, 0.0, 60.0)),
+        Picture("mel", f"Mel spectrum of {name}", [(0.5, "1 kHz")], spectrum_png(db[:80], 0.0, 60.0)),
         Picture("rainbow", f"Rainbowgram of {name}", [(0.0, "C2")], rainbow_png(rainbow, float(rainbow.level_db.max()))),
         Picture("roll", f"Piano roll of {name}", [(0.5, "C4")], b"", svg_rectangles(overlap(notes, source), 48, 72), (200, 250)),
     ]
@@ -86,7 +87,7 @@ def path(tmp_path_factory):
     ]  # fmt: skip
     notes = Transcription(np.array([[0.2, 1.0], [1.2, 1.8]]), np.array([60.0, 64.0]), np.zeros((1, 88)))
     recordings = [
-        recording(*row, notes) for row in (("source", 220, 64.0), ("cyclegan", 225, 66.0), ("musaicing", 330, 62.0), ("target", 220, 64.0))
+        recording(*row, notes) for row in (("source", 220, 64.0), ("cyclegan", 225, 66.0), ("nmf", 330, 62.0), ("target", 220, 64.0))
     ]
     pairs = [
         Pair(f"tune{i}", d, SECONDS, recordings, strata[i][0], strata[i][1], float(i), ("worst", "best")[i])
@@ -95,10 +96,11 @@ def path(tmp_path_factory):
     ]
     near = {s: (Interval(x, x - 0.02, x + 0.02, 4), Interval(y, y - 0.02, y + 0.02, 4)) for s, (y, x, _) in SYSTEMS.items()}
     differences = {s: Difference(x - 0.1, x - 0.2, x, 4, 0.5) for s, (_, x, _) in SYSTEMS.items() if s != "eq_match"}
+    history = pandas.DataFrame({"step": [1, 2, 3], "loss/cycle": [1.0, 0.5, 0.3], "loss/identity": 0.5})
     drawn = {
         "scatter": charts.scatter(near, "timbre", "content"),
         "forest": charts.forest(differences, "beyond EQ", "up"),
-        "curve": figures.curves([{"step": s, "loss/cycle": 1 / s, "loss/identity": 0.5} for s in (1, 2, 3)]),
+        "curve": figures.curves(history),
     }
     shown = {name: [report.Chart(name, figures.to_svg(figure, name, f"Chart of {name}"), name)] for name, figure in drawn.items()}
     contents = report.Contents(pairs, 0, shown["scatter"], shown["forest"], curves=shown["curve"])

@@ -142,9 +142,9 @@ def test_only_common_items_are_compared():
         c.compare_runs([run()], [run(first=20)])
 
 
-def test_other_judges_metrics_or_data_are_said():
-    known = {"judges": "1", "metrics": "1", "test_set": "1"}
-    notes = c.compare_runs([run(versions=known)], [run(seed=1, versions={"judges": "2", "metrics": "2", "test_set": "2"})]).notes
+def test_other_classifiers_metrics_or_data_are_said():
+    known = {"classifiers": "1", "metrics": "1", "test_set": "1"}
+    notes = c.compare_runs([run(versions=known)], [run(seed=1, versions={"classifiers": "2", "metrics": "2", "test_set": "2"})]).notes
     assert [
         word for word in ("different classifiers", "different versions", "not tested on the same data") if any(word in n for n in notes)
     ] == [
@@ -227,9 +227,9 @@ def test_tags_branches_experiments_and_the_workspace(here, capsys):
 
 def test_a_folder_is_a_run_too(here, tmp_path, capsys):
     write_table(tmp_path / "per_item.parquet", table(skill=0.2))
-    (tmp_path / "versions.json").write_text('{"judges": "a"}')
+    (tmp_path / "versions.json").write_text('{"classifiers": "a"}')
     assert "better" in said(capsys, "old", str(tmp_path), "--metric", "skill")
-    assert c.read_run(str(tmp_path)).versions == {"judges": "a"}
+    assert c.read_run(str(tmp_path)).versions == {"classifiers": "a"}
 
 
 @pytest.mark.parametrize(

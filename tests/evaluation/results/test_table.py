@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from retimbre.errors import RetimbreError
@@ -78,36 +77,11 @@ def test_the_summary_is_one_level_without_times_and_directions_only_of_the_headl
     assert t.speeds(TABLE) == {"cyclegan": 0.011}, "what only plays a recording takes no time"
 
 
-def test_breakdown_by_stratum_and_range():
-    rows = [
-        {**r, "stratum": "mono" if r["item"] == "tune0" else "poly", "range": "any"}
-        for r in records({"cyclegan": {"skill": ([0.1, 0.5], [0.3, 0.7])}, "copy": {"skill": ([0, 0], [0, 0]), "rtf": ([0, 0], [0, 0])}})
-    ]
-    found = t.breakdown(t.make_table(rows), "stratum", ["skill"], draws=100)
-    assert list(found.columns) == ["system", "stratum", "metric", "mean", "low", "high", "n"]
-    means = {(r.system, r.stratum): r.mean for r in found.itertuples()}
-    assert means == {
-        ("cyclegan", "mono"): pytest.approx(0.2),
-        ("cyclegan", "poly"): pytest.approx(0.6),
-        ("copy", "mono"): 0,
-        ("copy", "poly"): 0,
-    }
-    assert set(found.n) == {2}
-    assert t.breakdown(t.make_table(rows), "range").empty
-    with pytest.raises(ValueError, match="stratum or range"):
-        t.breakdown(TABLE, "item")
-
-
 def test_records_get_their_vocoder_and_range():
     made = t.make_table(
         t.annotate(records({"cyclegan": {"skill": ([1], [2])}}), {"cyclegan": "griffin_lim"}, {(DIRECTIONS[0], "tune0"): "out"})
     )
     assert list(made.vocoder) == ["griffin_lim"] * 2 and list(made.range) == ["out", "any"]
-
-
-def test_tables_of_before_there_were_ranges_can_be_read(tmp_path):
-    TABLE.drop(columns="range").to_parquet(tmp_path / "old.parquet")
-    assert set(t.read_table(tmp_path / "old.parquet").range) == {"any"}
 
 
 def test_parquet_round_trip(tmp_path):
@@ -127,11 +101,3 @@ def test_user_mistakes(tmp_path):
         t.make_table(records({"copy": {"rtf": ([1], [1])}}) * 2)
     with pytest.raises(ValueError, match="need the columns"):
         t.make_table([{"system": "copy", "metric": "rtf", "value": 1.0}])
-
-
-def test_collapse_is_seen_over_items():
-    rng = np.random.default_rng(0)
-    real = {"piano_to_guitar": rng.normal(size=(8, 5))}
-    made = {"good": {"piano_to_guitar": rng.normal(size=(8, 5))}, "bad": {"piano_to_guitar": 0.01 * rng.normal(size=(8, 5))}}
-    assert [r["value"] for r in t.collect_collapsed(made, real)] == [0, 1]
-    assert t.summarise(t.make_table(t.collect_collapsed(made, real)))["bad"] == {"fail_collapsed": 1.0}

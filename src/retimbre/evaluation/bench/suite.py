@@ -21,7 +21,7 @@ from retimbre.evaluation.bench.testset import Item
 from retimbre.progress import Progress
 from retimbre.provenance import code_of, digest, versions
 
-MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, judges, ...)
+MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, classifiers, ...)
 LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them
 FEW = 4  # outputs that are not worth starting processes for
 
@@ -51,7 +51,7 @@ def item_key(item: Item) -> str:
 
 
 def scorer_key(make_scorer: MakeScorer) -> str:
-    """Changes with the judges' weights, the settings, the metrics' code and the libraries."""
+    """Changes with the classifiers' weights, the settings, the metrics' code and the libraries."""
     given = [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords] if isinstance(make_scorer, partial) else []
     return digest(given, code_of("retimbre.evaluation.bench.scoring"), versions())
 
@@ -174,12 +174,12 @@ def run(
 
 
 def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
-    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``. ``judges``: the weights
-    that judged; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the items.
+    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``. ``classifiers``: their
+    weights; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the items.
     """
-    judges = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
+    classifiers = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
     return {
-        "judges": digest(judges),
+        "classifiers": digest(classifiers),
         "metrics": digest(code_of("retimbre.evaluation.bench.scoring"), versions()),
         "test_set": digest([[item.name, item_key(item)] for item in items]),
     }

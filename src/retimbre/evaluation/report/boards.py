@@ -1,4 +1,6 @@
-"""Boards for ``dvc plots`` and MLflow: source, systems and true target of one piece, side by side on one scale."""
+"""Boards for ``dvc plots`` and MLflow: source, systems and true target of one piece, side by side on one
+scale.
+"""
 
 from collections.abc import Sequence
 
@@ -16,20 +18,26 @@ from retimbre.evaluation.report.pianoroll import counts, draw
 from retimbre.evaluation.report.rainbowgram import BINS_PER_OCTAVE, colours, hue_circle
 
 COLUMNS = 5
-FIRST = ("source", "eq_match", "cyclegan", "cyclegan_griffin_lim", "target")  # of a board, as far as there are
 
 
-def columns_of(names: Sequence[str]) -> list[str]:
-    """Which recordings a board shows: those of :data:`FIRST`, filled up with others, the target last."""
-    chosen = [n for n in names if n in FIRST]
+def columns_of(names: Sequence[str], main: str | None) -> list[str]:
+    """Which recordings a board shows: source, an equaliser, the main system in two ways, target; filled up
+    with others, the target last.
+    """
+    ways = [n for n in names if main and (n == main or n.startswith(f"{main}_"))][:2]
+    chosen = [n for n in names if n in ("source", "eq_match", "target", *ways)]
     chosen += [n for n in names if n not in chosen][: COLUMNS - len(chosen)]
     return sorted(chosen, key=lambda n: (n == "target", n != "source", list(names).index(n)))
 
 
-def board(view: Views, seconds: float, scorer: Scorer, title: str) -> Figure:
-    """Rows: constant-Q, mel, rainbowgram, piano roll against the source. Columns: recordings. Time in seconds."""
-    c, names = scorer.config, columns_of(list(view.cqt_db))
-    figure, axes = new_figure(2.7 * len(names) + 0.9, 8.2, 4, len(names), layout=None, sharex=True, sharey="row")
+def board(view: Views, seconds: float, scorer: Scorer, title: str, main: str | None) -> Figure:
+    """Rows: constant-Q, mel, rainbowgram, piano roll against the source. Columns: recordings. Time in
+    seconds.
+    """
+    c, names = scorer.config, columns_of(list(view.cqt_db), main)
+    figure, axes = new_figure(
+        2.7 * len(names) + 0.9, 8.2, 4, len(names), layout=None, sharex=True, sharey="row"
+    )
     figure.subplots_adjust(left=0.075, right=0.9, top=0.92, bottom=0.07, wspace=0.06, hspace=0.2)
     scale = {"origin": "lower", "aspect": "auto", "interpolation": "nearest", "extent": (0, seconds, 0, 1)}
     octaves = c.cqt_bins / c.cqt_bins_per_octave
@@ -41,15 +49,19 @@ def board(view: Views, seconds: float, scorer: Scorer, title: str) -> Figure:
     image = None
     for column, name in enumerate(names):
         axes[0, column].set_title(spoken(name), fontsize=11)
-        for row, levels in enumerate((view.cqt_db[name], view.mel_db[name])):
+        for row, spectrum_db in enumerate((view.cqt_db[name], view.mel_db[name])):
             limits = {"vmin": -c.range_db, "vmax": 0.0, "cmap": "magma"}
-            image = axes[row, column].imshow(pooled(levels, 250), **scale, **limits)
+            image = axes[row, column].imshow(pooled(spectrum_db, 250), **scale, **limits)
         axes[2, column].imshow(colours(view.rainbow[name], view.rainbow_top_db), **scale)
         draw(axes[3, column], view.notes[name], *view.pitches)
         number = counts(view.notes[name])
-        axes[3, column].set_title(f"{number['kept']} kept, {number['lost']} lost, {number['added']} added", fontsize=9)
+        axes[3, column].set_title(
+            f"{number['kept']} kept, {number['lost']} lost, {number['added']} added", fontsize=9
+        )
         axes[3, column].set_xlabel("time (s)")
-    for row, (places, label) in enumerate(zip(ticks, ("constant-Q pitch", "mel frequency", "rainbowgram pitch"), strict=True)):
+    for row, (places, label) in enumerate(
+        zip(ticks, ("constant-Q pitch", "mel frequency", "rainbowgram pitch"), strict=True)
+    ):
         axes[row, 0].set_yticks([p for p, _ in places], [t for _, t in places], fontsize=8)
         axes[row, 0].set_ylabel(label)
     low, high = view.pitches
@@ -62,6 +74,8 @@ def board(view: Views, seconds: float, scorer: Scorer, title: str) -> Figure:
     bar.set_label("dB under the top, constant-Q and mel")
     turn = ScalarMappable(Normalize(-1, 1), ListedColormap(hue_circle(256)))
     place = axes[2, -1].get_position()
-    figure.colorbar(turn, cax=figure.add_axes((0.912, place.y0, 0.011, place.height))).set_label("phase advance\n(π per frame)")
+    figure.colorbar(turn, cax=figure.add_axes((0.912, place.y0, 0.011, place.height))).set_label(
+        "phase advance\n(π per frame)"
+    )
     figure.suptitle(title, fontsize=12)
     return figure

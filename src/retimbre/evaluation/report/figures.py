@@ -1,24 +1,21 @@
-"""The style of all pictures, how they are written, and those that trainings draw. matplotlib without a display.
+"""The style of all pictures, how they are written, and those of trainings. matplotlib without a display.
 
 Every function returns a ``Figure`` on white. :func:`save` and :func:`to_png` write it reproducibly, without
-dates or versions inside; :func:`to_svg` makes it a part of an HTML page, whose colours and font it takes over.
-Colours are told apart with any kind of colour vision (after Okabe & Ito 2008, darkened to be read on white),
-and never carry meaning alone: markers or labels repeat it.
+dates or versions inside; :func:`to_svg` makes it a part of an HTML page, whose colours and font it takes
+over. Colours are told apart with any kind of colour vision (after Okabe & Ito 2008, darkened to be read on
+white), and never carry meaning alone: markers or labels repeat it.
 """
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
+import pandas
 from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    import pandas
 
 DPI = 110
 NO_METADATA = {"Software": None}
@@ -28,7 +25,8 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GOLD, SOFT)
 MARKERS = "osD^vP*X<h>pd8H"
 # What an HTML page puts in place of each colour: its own, which change in the dark.
 VARIABLES = {
-    INK: "--ink", SOFT: "--soft", GRID: "--line", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green", PURPLE: "--purple", GOLD: "--gold"
+    INK: "--ink", SOFT: "--soft", GRID: "--line",
+    BLUE: "--blue", ORANGE: "--orange", GREEN: "--green", PURPLE: "--purple", GOLD: "--gold",
 }  # fmt: skip
 LEGEND = {"frameon": False, "fontsize": 9.0, "labelcolor": INK}
 STYLE = {
@@ -50,9 +48,16 @@ STYLE = {
 
 
 def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, layout: str | None = "constrained", **options: object
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    layout: str | None = "constrained",
+    **options: object,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of so many inches in the common style, and its axes (rows, columns). ``layout`` None: place the axes yourself, faster."""
+    """A figure of so many inches in the common style, and its axes (rows, columns). ``layout`` None: place
+    the axes yourself, faster.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout=layout)
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -76,7 +81,8 @@ def to_png(figure: Figure, dpi: int = DPI) -> bytes:
 def to_svg(figure: Figure, name: str, label: str) -> str:
     """The picture as an ``<svg>`` element for an HTML page that defines the colours of :data:`VARIABLES`.
 
-    ``name``: unique within the page (letters, digits, hyphens); ``label``: what it shows, for those who do not see it.
+    ``name``: unique within the page (letters, digits, hyphens); ``label``: what it shows, for those who do
+    not see it.
     """
     buffer = io.StringIO()
     nothing = {key: None for key in ("Date", "Creator", "Format", "Type")}
@@ -98,50 +104,57 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     return head + svg[svg.index(">") + 1 :].strip()
 
 
-def confusion(table: "pandas.DataFrame", classes: Sequence[str], title: str = "") -> Figure:
+def confusion(answers: pandas.DataFrame) -> Figure:
     """Confusion matrix from rows (actual, predicted): counts, and colour by share of the actual class."""
-    counts = np.array([[((table.actual == a) & (table.predicted == b)).sum() for b in classes] for a in classes])
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 1.6 + 0.75 * len(classes)
+    counts = counted(answers)
+    shares = counts.div(counts.sum(axis=1), axis=0).to_numpy()
+    classes, size = list(counts), 1.6 + 0.75 * len(counts)
     figure, axes = new_figure(size + 1.0, size)
     axis = axes[0, 0]
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            colour = "white" if shares[i, j] > 0.55 else "black"
-            axis.text(j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", fontsize=9, color=colour)
+    for (i, j), count in np.ndenumerate(counts.to_numpy()):
+        colour = "white" if shares[i, j] > 0.55 else "black"
+        text = f"{count}\n{shares[i, j]:.0%}"
+        axis.text(j, i, text, ha="center", va="center", fontsize=9, color=colour)
     axis.set_xticks(range(len(classes)), classes, rotation=30 if len(classes) > 3 else 0, fontsize=9)
     axis.set_yticks(range(len(classes)), classes, fontsize=9)
-    axis.set_xlabel("called")
-    axis.set_ylabel("really is")
-    if title:
-        axis.set_title(title, fontsize=10)
+    axis.set(xlabel="called", ylabel="really is")
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the row")
     return figure
 
 
-def plot_confusion(path: Path, table: "pandas.DataFrame", classes: Sequence[str], title: str = "") -> Path:
-    """Write :func:`confusion` as a PNG."""
-    return save(confusion(table, classes, title), path)
+def counted(answers: pandas.DataFrame) -> pandas.DataFrame:
+    """Counts of rows (actual, predicted): a square table of the actual classes in their order."""
+    classes = list(dict.fromkeys(answers.actual))
+    return pandas.crosstab(answers.actual, answers.predicted).reindex(
+        index=classes, columns=classes, fill_value=0
+    )
 
 
-def curves(rows: Sequence[Mapping[str, float]], title: str = "", columns: int = 2) -> Figure:
-    """Training history (rows with ``step`` and named values): one panel per group of ``group/value`` names."""
+def groups_of(history: pandas.DataFrame) -> dict[str, list[str]]:
+    """Columns named ``group/value`` of a training's history by group."""
     groups: dict[str, list[str]] = {}
-    for key in sorted({key for row in rows for key in row} - {"step"}):
-        groups.setdefault(key.split("/")[0], []).append(key)
-    columns = min(columns, max(1, len(groups)))
-    lines = -(-len(groups) // columns) or 1
+    for name in sorted(set(history) - {"step"}):
+        groups.setdefault(name.split("/")[0], []).append(name)
+    return groups
+
+
+def curves(history: pandas.DataFrame, title: str = "") -> Figure:
+    """Training history (``step`` and columns named ``group/value``): one panel per group."""
+    groups = groups_of(history)
+    columns = min(2, len(groups))
+    lines = -(-len(groups) // columns)
     figure, axes = new_figure(4.4 * columns, 2.8 * lines, lines, columns)
-    for axis, (group, keys) in zip(axes.flat, groups.items(), strict=False):
-        for i, key in enumerate(keys):
-            points = [(row["step"], row[key]) for row in rows if key in row and row[key] == row[key]]
-            if points:
-                line = {"linewidth": 1.3, "color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
-                axis.plot(*zip(*points, strict=True), label=key.split("/")[-1], marker="." if len(points) == 1 else "", **line)
-        axis.set_title(group)
-        axis.set_xlabel("step")
-        axis.set_ylabel(_unit(group, keys))
+    for axis, (group, names) in zip(axes.flat, groups.items(), strict=False):
+        for i, name in enumerate(names):
+            known = history[["step", name]].dropna().to_numpy()
+            line = {
+                "linewidth": 1.3,
+                "color": COLOURS[i % len(COLOURS)],
+                "linestyle": ("-", "--", ":", "-.")[i % 4],
+            }
+            axis.plot(*known.T, label=name.split("/")[-1], marker="." if len(known) == 1 else "", **line)
+        axis.set(title=group, xlabel="step", ylabel=_unit(group, names))
         axis.grid(alpha=0.5)
         axis.margins(y=0.2)  # room for the legend
         axis.legend(**LEGEND)

@@ -8,7 +8,10 @@ import soundfile
 from matplotlib import colormaps
 from PIL import Image
 
+from retimbre.audio.levels import rms
+
 RMS, PEAK = 0.1, 0.99  # players are levelled to one RMS, so that loudness does not decide what is liked
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_QUALITY = 0.4  # libsndfile's compression level, variable bit rate: about 50 kbit/s for mono at 16 kHz
 
 
@@ -18,23 +21,26 @@ def uri(data: bytes, kind: str) -> str:
 
 
 def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
-    """Mono audio (N,), levelled, as MP3 in a data URI: played by every browser, a third of FLAC. Silence stays silent.
+    """Mono audio (N,), levelled, as MP3 in a data URI: played by every browser, a third of FLAC. Silence
+    stays silent.
 
     Rates that MP3 does not have are sent as FLAC, which current browsers play too.
     """
-    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
-    peak = float(np.abs(audio).max(initial=0.0))
-    gain = min(RMS / rms, PEAK / peak) if rms > 1e-5 else 1.0
+    now, peak = rms(audio), float(np.abs(audio).max(initial=0.0))
+    gain = min(RMS / now, PEAK / peak) if now > 1e-5 else 1.0
     samples, buffer = np.clip(gain * audio, -1, 1).astype(np.float32), io.BytesIO()
-    if sample_rate in (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000):
-        soundfile.write(buffer, samples, sample_rate, format="MP3", compression_level=MP3_QUALITY, bitrate_mode="VARIABLE")
+    if sample_rate in MP3_RATES:
+        quality = {"compression_level": MP3_QUALITY, "bitrate_mode": "VARIABLE"}
+        soundfile.write(buffer, samples, sample_rate, format="MP3", **quality)
         return uri(buffer.getvalue(), "audio/mpeg")
     soundfile.write(buffer, samples, sample_rate, format="FLAC", subtype="PCM_16")
     return uri(buffer.getvalue(), "audio/flac")
 
 
 def palette_png(indices: np.ndarray, colours: np.ndarray) -> bytes:
-    """Rows from low to high, (F, T) numbers of ``colours`` (n, 3) uint8 -> a PNG of F x T pixels, lowest row at the bottom."""
+    """Rows from low to high, (F, T) numbers of ``colours`` (n, 3) uint8 -> a PNG of F x T pixels, lowest row
+    at the bottom.
+    """
     image = Image.fromarray(np.ascontiguousarray(indices[::-1], np.uint8), mode="P")
     image.putpalette(colours.astype(np.uint8).tobytes())
     buffer = io.BytesIO()
@@ -42,18 +48,20 @@ def palette_png(indices: np.ndarray, colours: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-LEVELS = 64
-MAGMA = (255 * colormaps["magma"](np.linspace(0, 1, LEVELS))[:, :3]).round()
+SHADES = 64
+MAGMA = (255 * colormaps["magma"](np.linspace(0, 1, SHADES))[:, :3]).round()
 
 
-def pooled(levels: np.ndarray, columns: int) -> np.ndarray:
+def pooled(spectrum_db: np.ndarray, columns: int) -> np.ndarray:
     """(F, T) -> (F, at most ``columns``): the loudest of neighbouring frames, so that onsets stay."""
-    width = max(1, -(-levels.shape[1] // columns))
-    padded = np.pad(levels, ((0, 0), (0, -levels.shape[1] % width)), mode="edge")
-    return padded.reshape(len(levels), -1, width).max(axis=2)
+    width = max(1, -(-spectrum_db.shape[1] // columns))
+    padded = np.pad(spectrum_db, ((0, 0), (0, -spectrum_db.shape[1] % width)), mode="edge")
+    return padded.reshape(len(spectrum_db), -1, width).max(axis=2)
 
 
-def level_png(db: np.ndarray, top_db: float, range_db: float, columns: int = 320) -> bytes:
-    """Levels (F, T) in dB as a picture of the colour map magma: ``top_db`` is bright, ``range_db`` below and under is black."""
+def spectrum_png(db: np.ndarray, top_db: float, range_db: float, columns: int = 320) -> bytes:
+    """Spectrum (F, T) in dB as a picture of the colour map magma: ``top_db`` is bright, ``range_db`` below
+    and under is black.
+    """
     shares = ((pooled(db, columns) - top_db) / range_db + 1).clip(0, 1)
-    return palette_png((shares * (LEVELS - 1)).round(), MAGMA)
+    return palette_png((shares * (SHADES - 1)).round(), MAGMA)

@@ -1,4 +1,6 @@
-"""The test pieces as the report shows them: sound, spectra on one scale, rainbowgrams and piano rolls of every recording."""
+"""The test pieces as the report shows them: sound, spectra on one scale, rainbowgrams and piano rolls of
+every recording.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +11,16 @@ import numpy as np
 import pandas
 
 from retimbre.evaluation.bench.scoring import Result, Scorer
-from retimbre.evaluation.report.legend import group_of, in_order, main_system
-from retimbre.evaluation.report.media import audio_uri, level_png
+from retimbre.evaluation.report.media import audio_uri, spectrum_png
 from retimbre.evaluation.report.pianoroll import Note, counts, overlap, pitch_range, svg_rectangles
-from retimbre.evaluation.report.rainbowgram import BINS_PER_OCTAVE, Rainbowgram, rainbow_png, rainbowgram, transform
+from retimbre.evaluation.report.rainbowgram import (
+    BINS_PER_OCTAVE,
+    Rainbowgram,
+    rainbow_png,
+    rainbowgram,
+    transform,
+)
+from retimbre.evaluation.results.rows import group_of, in_order, main_system
 from retimbre.metrics.spectral import match_length
 from retimbre.progress import Progress
 
@@ -21,12 +29,14 @@ RANKED_BY = ("skill", "style_beyond_eq")  # the first that was measured decides 
 SHOWN = ("content_note_f1", "style_beyond_eq", "skill")  # beside every player
 MEGABYTES = 34.0  # of sound and pictures in the page; pairs beyond are left out
 C4_HZ = 261.6256
+THREADS = 2  # encoding holds no lock
 UNSEEN = ("copy",)  # sounds like the source
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a recording: PNG, or rectangles of a piano roll; ``ticks`` (share of the height, label)."""
+    """A picture of a recording: PNG, or rectangles of a piano roll; ``ticks`` (share of the height, "
+    "label)."""
 
     kind: str
     alt: str
@@ -38,7 +48,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Recording:
-    """One thing to hear: ``name`` is a system of the table, or ``source`` or ``target``; ``sound`` a data URI."""
+    """One thing to hear: ``name`` is a system of the table, or ``source`` or ``target``; ``sound`` a data
+    URI.
+    """
 
     name: str
     sound: str
@@ -65,12 +77,14 @@ class Pair:
 
 
 def ranking(table: pandas.DataFrame) -> tuple[str, dict[tuple[str, str], float]]:
-    """The metric that ranks items, and the main system's value of it: ``(direction, item) -> value``; empty when there is none."""
+    """The metric that ranks items, and the main system's value of it: ``(direction, item) -> value``; empty
+    when there is none.
+    """
     main = main_system(table)
     for metric in RANKED_BY:
         rows = table[(table.system == main) & (table.metric == metric) & (table["item"] != "all")]
         if len(rows):
-            return metric, {(d, i): float(v) for d, i, v in zip(rows.direction, rows["item"], rows.value, strict=True)}
+            return metric, rows.set_index(["direction", "item"]).value.to_dict()
     return "", {}
 
 
@@ -94,16 +108,22 @@ def grouped(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def heard(rows: Sequence[Result], everything: bool = True) -> dict[str, np.ndarray]:
-    """What is played of an item: source, outputs of the source's length, true target. Without ``everything`` no vocoder alone."""
+    """What is played of an item: source, outputs of the source's length, true target. Without ``everything``
+    no vocoder alone.
+    """
     item = rows[0].item
-    systems = [r for r in rows if r.system not in UNSEEN and (everything or group_of(r.system) != "vocoders alone")]
-    audio = {"source": item.source.audio, **{r.system: match_length(r.output.audio, len(item.source.audio)) for r in systems}}
+    audio = {"source": item.source.audio}
+    for r in rows:
+        if r.system not in UNSEEN and (everything or group_of(r.system) != "vocoders alone"):
+            audio[r.system] = match_length(r.output.audio, len(item.source.audio))
     return audio | ({"target": item.target.audio} if item.target is not None else {})
 
 
 @dataclass(frozen=True)
 class Views:
-    """What there is to see of an item: each ``recording -> view``. Levels are in dB under the scale's top, which is 0."""
+    """Pictures' data of an item: each ``recording -> view``. Spectra are in dB under the scale's top, which
+    is 0.
+    """
 
     cqt_db: dict[str, np.ndarray]
     mel_db: dict[str, np.ndarray]
@@ -113,9 +133,16 @@ class Views:
     pitches: tuple[int, int]  # MIDI, lowest and highest of the rolls
 
 
-def views(rows: Sequence[Result], audio: Mapping[str, np.ndarray], scorer: Scorer, tops_db: Mapping[str, float]) -> Views:
-    """Spectra, rainbowgrams and rolls of everything that is heard; ``tops_db``: representation -> top of its scale."""
-    spectra = {kind: {n: scorer.levels(x, kind) - tops_db[kind] for n, x in audio.items()} for kind in ("cqt", "mel")}
+def views(
+    rows: Sequence[Result], audio: Mapping[str, np.ndarray], scorer: Scorer, tops_db: Mapping[str, float]
+) -> Views:
+    """Spectra, rainbowgrams and rolls of everything that is heard; ``tops_db``: representation -> top of its
+    scale.
+    """
+    spectra = {
+        kind: {n: scorer.spectrum(x, kind) - tops_db[kind] for n, x in audio.items()}
+        for kind in ("cqt", "mel")
+    }
     rainbows = {n: rainbowgram(x, scorer.rate) for n, x in audio.items()}
     # A few bins of one loud onset must not darken everything: what is above the top is as bright as it.
     top = max(float(np.percentile(r.level_db, 99.7)) for r in rainbows.values())
@@ -123,20 +150,28 @@ def views(rows: Sequence[Result], audio: Mapping[str, np.ndarray], scorer: Score
     said = {r.system: r.scored.notes for r in rows if r.system in audio}
     if "target" in audio:
         said["target"] = scorer.transcribe(audio["target"], scorer.rate)
-    notes = {name: overlap(transcription, source) for name, transcription in {"source": source, **said}.items()}
+    notes = {
+        name: overlap(transcription, source) for name, transcription in {"source": source, **said}.items()
+    }
     return Views(spectra["cqt"], spectra["mel"], rainbows, top, notes, pitch_range(source, *said.values()))
 
 
 def octave_ticks(first: float, octaves: float) -> list[tuple[float, str]]:
     """Every C on an axis of so many octaves that starts in octave ``first`` (4.0 is C4)."""
-    return [((o - first) / octaves, f"C{o}") for o in range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))]
+    return [
+        ((o - first) / octaves, f"C{o}")
+        for o in range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))
+    ]
 
 
 def mel_ticks(frequencies_hz: np.ndarray) -> list[tuple[float, str]]:
     """Round frequencies on an axis of mel bands."""
     wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies_hz[0] <= f <= frequencies_hz[-1]]
     places = np.interp(wanted, frequencies_hz, (np.arange(len(frequencies_hz)) + 0.5) / len(frequencies_hz))
-    return [(float(p), f"{f / 1000:g} kHz" if f >= 1000 else f"{f} Hz") for p, f in zip(places, wanted, strict=True)]
+    return [
+        (float(p), f"{f / 1000:g} kHz" if f >= 1000 else f"{f} Hz")
+        for p, f in zip(places, wanted, strict=True)
+    ]
 
 
 def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Picture]:
@@ -146,31 +181,53 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     rainbow = octave_ticks(2, transform(scorer.rate).n_bins / BINS_PER_OCTAVE)
     number = counts(view.notes[name])
     notes = f"{number['kept']} notes of the source kept, {number['lost']} lost, {number['added']} added"
-    roll = [((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in range(low, high + 1) if p % 12 == 0]
+    roll = [
+        ((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in range(low, high + 1) if p % 12 == 0
+    ]
     box = (max(1, round(100 * seconds)), 10 * (high - low + 1))
     return [
-        Picture("cqt", f"Constant-Q spectrum of {name}", cqt, level_png(view.cqt_db[name], 0.0, c.range_db)),
-        Picture("mel", f"Mel spectrum of {name}", mel_ticks(c.frequencies_hz("mel")), level_png(view.mel_db[name], 0.0, c.range_db)),
-        Picture("rainbow", f"Rainbowgram of {name}", rainbow, rainbow_png(view.rainbow[name], view.rainbow_top_db)),
-        Picture("roll", f"Piano roll of {name}: {notes}", roll, rectangles=svg_rectangles(view.notes[name], low, high), box=box),
+        Picture(
+            "cqt", f"Constant-Q spectrum of {name}", cqt, spectrum_png(view.cqt_db[name], 0.0, c.range_db)
+        ),
+        Picture(
+            "mel",
+            f"Mel spectrum of {name}",
+            mel_ticks(c.frequencies_hz("mel")),
+            spectrum_png(view.mel_db[name], 0.0, c.range_db),
+        ),
+        Picture(
+            "rainbow", f"Rainbowgram of {name}", rainbow, rainbow_png(view.rainbow[name], view.rainbow_top_db)
+        ),
+        Picture(
+            "roll",
+            f"Piano roll of {name}: {notes}",
+            roll,
+            rectangles=svg_rectangles(view.notes[name], low, high),
+            box=box,
+        ),
     ]
 
 
 def build_pairs(
-    results: Sequence[Result], table: pandas.DataFrame, scorer: Scorer, tops_db: Mapping[str, float], examples: int, threads: int = 2
+    results: Sequence[Result],
+    table: pandas.DataFrame,
+    scorer: Scorer,
+    tops_db: Mapping[str, float],
+    examples: int,
 ) -> tuple[list[Pair], dict[str, Views], int]:
     """All pairs in the order of the test set, as many as the page has room for.
 
-    The first ``examples`` of each direction, and the best and the worst, come with pictures (if ``examples`` is
-    not 0). Also returned: the views of the first ``examples`` by the pair's name, and how many pairs were left out.
+    The first ``examples`` of each direction, and the best and the worst, come with pictures (if ``examples``
+    is not 0). Also returned: the views of the first ``examples`` by the pair's name, and how many pairs were
+    left out.
     """
     ranks, items = ranking(table)[1], grouped(results)
     badge = badges(ranks) if examples else {}
-    ranges = dict(zip(zip(table.direction, table["item"], strict=True), table["range"], strict=True)) if "range" in table else {}
-    values = {(r.system, r.direction, r["item"], r.metric): r.value for _, r in table[table.metric.isin(SHOWN)].iterrows()}
+    shown = table[table.metric.isin(SHOWN)].set_index(["system", "direction", "item", "metric"])
+    values, ranges = shown.value.to_dict(), table.groupby(["direction", "item"])["range"].first().to_dict()
     place: dict[str, int] = {}
     pairs, kept, size = [], {}, 0.0
-    with ThreadPoolExecutor(threads) as pool, Progress(len(items), "report", "pairs") as progress:
+    with ThreadPoolExecutor(THREADS) as pool, Progress(len(items), "report", "pairs") as progress:
         for name, rows in items.items():
             item = rows[0].item
             key = (item.direction, item.piece)
@@ -181,17 +238,15 @@ def build_pairs(
             progress.update()
             if size > MEGABYTES * 1e6 and not seen:
                 continue
-            sounds = dict(zip(audio, pool.map(lambda x: audio_uri(x, scorer.rate), audio.values()), strict=True))
+            sounds = dict(
+                zip(audio, pool.map(lambda x: audio_uri(x, scorer.rate), audio.values()), strict=True)
+            )
             view = views(rows, audio, scorer, tops_db) if seen else None
-            recordings = [
-                Recording(
-                    n,
-                    sounds[n],
-                    pictures(view, n, seconds, scorer) if view else (),
-                    {m: values[n, *key, m] for m in SHOWN if (n, *key, m) in values},
-                )
-                for n in audio
-            ]
+            recordings = []
+            for n in audio:
+                seen_of = pictures(view, n, seconds, scorer) if view else ()
+                measured = {m: values[n, *key, m] for m in SHOWN if (n, *key, m) in values}
+                recordings.append(Recording(n, sounds[n], seen_of, measured))
             size += sum(len(r.sound) + sum(4 / 3 * len(p.png) for p in r.pictures) for r in recordings)
             if view and index < examples:
                 kept[name] = view

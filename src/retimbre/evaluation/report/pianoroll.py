@@ -1,25 +1,26 @@
 """Piano rolls of two transcriptions on each other: which notes of the source an output kept, lost and added.
 
-Notes are matched as in the metric ``content_note_f1``: onsets within 50 ms, pitches within 50 cents, one to one
-(mir_eval.transcription). Colour and form both tell the kinds apart: kept is filled, lost is an outline, added is hatched.
+Notes are matched as in the metric ``content_note_f1``: onsets within 50 ms, pitches within 50 cents, one to
+one (mir_eval.transcription). Colour and form both tell the kinds apart: kept is filled, lost is an outline,
+added is hatched.
 """
 
 from dataclasses import dataclass
 
-import mir_eval
 import numpy as np
 from matplotlib.axes import Axes
 
 from retimbre.evaluation.report.figures import BLUE, INK, ORANGE
-from retimbre.metrics.notes import Transcription
+from retimbre.metrics.notes import Transcription, matched_notes
 
-ONSET_TOLERANCE_S = 0.05
 KINDS = ("kept", "lost", "added")
 
 
 @dataclass(frozen=True)
 class Note:
-    """A note of the roll: ``kind`` is kept (as the output has it), lost (of the source) or added (of the output)."""
+    """A note of the roll: ``kind`` is kept (as the output has it), lost (of the source) or added (of the
+    output).
+    """
 
     kind: str
     onset_s: float
@@ -29,23 +30,18 @@ class Note:
 
 def overlap(output: Transcription, source: Transcription) -> list[Note]:
     """All notes of both, matched ones once; in order of time."""
-    matched: list[tuple[int, int]] = []
-    if len(source.pitches_midi) and len(output.pitches_midi):
-        hz = [440.0 * 2.0 ** ((t.pitches_midi - 69) / 12) for t in (source, output)]
-        matched = mir_eval.transcription.match_notes(
-            source.intervals_s, hz[0], output.intervals_s, hz[1], onset_tolerance=ONSET_TOLERANCE_S, offset_ratio=None
-        )
+    matched = matched_notes(output, source)
     of_source, of_output = ({pair[i] for pair in matched} for i in (0, 1))
-    notes = [
-        Note("kept" if i in of_output else "added", *map(float, span), float(pitch))
-        for i, (span, pitch) in enumerate(zip(output.intervals_s, output.pitches_midi, strict=True))
-    ]
-    notes += [
-        Note("lost", *map(float, span), float(pitch))
-        for i, (span, pitch) in enumerate(zip(source.intervals_s, source.pitches_midi, strict=True))
-        if i not in of_source
-    ]
-    return sorted(notes, key=lambda n: (n.onset_s, n.pitch_midi, n.kind))
+
+    def notes(of: Transcription, kinds: list[str]) -> list[Note]:
+        return [
+            Note(kind, *map(float, span), float(pitch))
+            for kind, span, pitch in zip(kinds, of.intervals_s, of.pitches_midi, strict=True)
+        ]
+
+    ours = notes(output, ["kept" if i in of_output else "added" for i in range(len(output.pitches_midi))])
+    theirs = notes(source, ["" if i in of_source else "lost" for i in range(len(source.pitches_midi))])
+    return sorted(ours + [n for n in theirs if n.kind], key=lambda n: (n.onset_s, n.pitch_midi, n.kind))
 
 
 def counts(notes: list[Note]) -> dict[str, int]:

@@ -1,12 +1,13 @@
 """Rainbowgrams: constant-Q level as brightness, instantaneous frequency as hue (Engel et al. 2017, NSynth).
 
 The phase of every bin is unwrapped along time and differentiated: a steady partial keeps one hue, vibrato and
-beating change it, noise and badly reconstructed phase are confetti. The advance per frame, divided by pi, lies in
-[-1, 1] and is an angle, so the hues form a circle; all are equally light (OKLCH), so that brightness is level alone.
-Hues say nothing about which frequency it is: compare how steady they are.
+beating change it, noise and badly reconstructed phase are confetti. The advance per frame, divided by pi,
+lies in [-1, 1] and is an angle, so the hues form a circle; all are equally light (OKLCH), so that brightness
+is level alone. Hues say nothing about which frequency it is: compare how steady they are.
 
-Conventions: hop 256 samples and 40 bins per octave over six octaves from C2 (65.4 Hz), less where the sample rate does
-not reach; 70 dB. Kernels have the full length of :class:`retimbre.audio.cqt.ConstantQ`; the original's are a fifth shorter.
+Conventions: hop 256 samples and 40 bins per octave over six octaves from C2 (65.4 Hz), less where the sample
+rate does not reach; 70 dB. Kernels have the full length of :class:`retimbre.audio.cqt.ConstantQ`; the
+original's are a fifth shorter.
 """
 
 import math
@@ -21,7 +22,9 @@ from retimbre.evaluation.report.media import palette_png
 
 HOP, BINS_PER_OCTAVE, OCTAVES, LOWEST_HZ, RANGE_DB = 256, 40, 6, 65.4064, 70.0
 HUES, STEPS = 28, 9  # of the palette: 1 + 28 * 9 = 253 colours
-OKLAB_TO_CONES = np.array([[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]])
+OKLAB_TO_CONES = np.array(
+    [[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]]
+)
 CONES_TO_RGB = np.array(
     [
         [4.0767416621, -3.3077115913, 0.2309699292],
@@ -33,7 +36,9 @@ CONES_TO_RGB = np.array(
 
 @dataclass(frozen=True)
 class Rainbowgram:
-    """``level_db`` (F, T), and ``advance`` (F, T): the phase's change since the frame before, in units of pi, within [-1, 1]."""
+    """``level_db`` (F, T), and ``advance`` (F, T): the phase's change since the frame before, in units of pi,
+    within [-1, 1].
+    """
 
     level_db: np.ndarray
     advance: np.ndarray
@@ -50,7 +55,9 @@ def transform(sample_rate: int) -> ConstantQ:
 @torch.no_grad()
 def rainbowgram(audio: np.ndarray, sample_rate: int) -> Rainbowgram:
     """Mono audio (N,) with N > 0 -> its rainbowgram."""
-    spectrum = transform(sample_rate)(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])[0].numpy()
+    spectrum = transform(sample_rate)(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])[
+        0
+    ].numpy()
     phase = np.unwrap(np.angle(spectrum), axis=-1)
     advance = np.diff(phase, axis=-1, prepend=phase[:, :1]) / np.pi
     return Rainbowgram(20 * np.log10(np.maximum(np.abs(spectrum), 1e-6)), advance.clip(-1, 1))
@@ -75,7 +82,9 @@ def rainbow_png(picture: Rainbowgram, top_db: float, columns: int = 260) -> byte
     """A small PNG of F rows and at most ``columns``; of neighbouring frames the loudest is shown."""
     width = max(1, -(-picture.level_db.shape[1] // columns))
     pad = ((0, 0), (0, -picture.level_db.shape[1] % width))
-    level, advance = (np.pad(x, pad, mode="edge").reshape(len(x), -1, width) for x in (picture.level_db, picture.advance))
+    level, advance = (
+        np.pad(x, pad, mode="edge").reshape(len(x), -1, width) for x in (picture.level_db, picture.advance)
+    )
     loudest = level.argmax(axis=2)[..., None]
     level, advance = (np.take_along_axis(x, loudest, axis=2)[..., 0] for x in (level, advance))
     step = (((level - top_db) / RANGE_DB + 1).clip(0, 1) * STEPS).round().astype(int)

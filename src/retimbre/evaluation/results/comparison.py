@@ -1,19 +1,22 @@
 """Which differences between two runs are real: ``retimbre compare RUN_A RUN_B``.
 
-A run is a folder with a ``per_item.parquet``, ``workspace``, or anything that names a commit to DVC (revision,
-tag, branch, experiment): its table is read from DVC's cache, or from a remote, without checking anything out.
-Several runs per side, separated by commas, are trainings of one configuration that differ in the seed.
+A run is a folder with a ``per_item.parquet``, ``workspace``, or anything that names a commit to DVC
+(revision, tag, branch, experiment): its table is read from DVC's cache, or from a remote, without checking
+anything out. Several runs per side, separated by commas, are trainings of one configuration that differ in
+the seed.
 
 The difference is B - A on the items that all runs have. The interval covers items, and seeds where there are
 several; p is a permutation test over whole pieces with one training per side (it says nothing of another
 training), over the trainings with two or more per side. Holm's correction covers the headline metrics;
-everything else is exploratory. "better" and "worse" need both: an interval without 0 and a corrected p below 5 %.
+everything else is exploratory. "better" and "worse" need both: an interval without 0 and a corrected p below
+5 %.
 """
 
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +24,37 @@ import numpy as np
 import pandas
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.results.statistics import exact_mcnemar, hierarchical_difference, holm, permutation_p, permutation_p_of_runs
-from retimbre.evaluation.results.table import COLUMNS, read_table
-from retimbre.metrics.headline import FAILURES, HEADLINE, HEADLINE_METRICS
+from retimbre.evaluation.results.rows import main_system
+from retimbre.evaluation.results.statistics import (
+    hierarchical_difference,
+    holm,
+    permutation_p,
+    permutation_p_of_runs,
+)
+from retimbre.evaluation.results.table import parse_table
+from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 
 TABLE, VERSIONS = "data/evaluation/per_item.parquet", "data/evaluation/versions.json"
-ANSWERS = "metrics/plots/classifier/confusion.csv"  # actual, predicted: the instrument classifier on real test windows, in a fixed order
+ANSWERS = "metrics/plots/classifier/confusion.csv"  # of the instrument classifier on real test windows
 ALPHA = 0.05
 ENOUGH_SEEDS = 5  # with fewer, the interval over seeds is too narrow and p cannot become small
-HIGHER_IS_BETTER = (
-    "content_note_f1 content_mpe_acc content_mpe_chroma_acc content_rpa content_rca content_vr content_onset_f1 content_loud_corr "
-    "content_chroma_ratio content_peak_ratio style_target_rate style_p_target style_target_rate_rf style_beyond_eq style_shift "
-    "style_precision style_recall style_density style_coverage skill"
-).split()
-NEITHER_IS_BETTER = (
-    "content_active_share quality_clip quality_silence quality_lufs_delta quality_hf_ratio quality_length_delta_s quality_consistency "
-    "style_n_windows style_fad_dim probe_notes source_lsd"
-).split()
+BETTER = {"up": 1, "down": -1, "none": 0}
+DIFFER = {  # a key of versions.json that two runs do not share, and what that means
+    "classifiers": "the runs were scored by different classifiers: metrics that begin with style_ cannot be "
+    "compared",
+    "metrics": "the runs were measured by different versions of the metrics or libraries: small differences "
+    "may come "
+    "from that",
+    "test_set": "items of the same name differ in their recordings or features: the runs were not tested on "
+    "the same "
+    "data",
+}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training's results: the long table, what its numbers depend on beside the model (empty: not known), and the
-    instrument classifier's answers on real test windows (None: not known).
+    """One training's results: the long table, what its numbers depend on beside the model (empty: not known),
+    and the instrument classifier's answers on real test windows, in a fixed order (None: not known).
     """
 
     name: str
@@ -54,7 +65,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: means of both sides, B - A with its interval, p (``corrected``: Holm's, None outside the headline)."""
+    """One metric: means of both sides, B - A with its interval, p (``corrected``: Holm's, None outside the
+    headline).
+    """
 
     metric: str
     mean_a: float
@@ -66,7 +79,7 @@ class Row:
     corrected: float | None
     improved: float | None  # share of items in which B is better
     items: int
-    verdict: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,21 +99,34 @@ class Comparison:
 def read_run(name: str, root: Path = Path()) -> Run:
     """A run by name. Raises RetimbreError when there is no such run, or its table cannot be had here."""
     folder = root if name == "workspace" else Path(name)
+    if name != "workspace" and not folder.is_dir():
+        return _of_revision(name, root)
     for path in (folder / "per_item.parquet", folder / TABLE):
-        if name == "workspace" or folder.is_dir():
-            if path.is_file():
-                versions, answers = path.with_name("versions.json"), folder / ANSWERS
-                return Run(
-                    name,
-                    read_table(path),
-                    _versions(versions.read_bytes() if versions.is_file() else b""),
-                    _answers(answers.read_bytes() if answers.is_file() else b""),
-                )
+        if path.is_file():
+            return _run(name, str(path), path.read_bytes(), path.with_name("versions.json"), folder / ANSWERS)
     if name == "workspace":
-        raise RetimbreError(f"the workspace has no {TABLE}: make it with `dvc repro evaluate`, or fetch it with `dvc pull`.")
-    if folder.is_dir():
-        raise RetimbreError(f"{name} has no per_item.parquet: give the folder that holds it, or the name of a revision.")
-    return _of_revision(name, root)
+        raise RetimbreError(
+            f"the workspace has no {TABLE}: make it with `dvc repro evaluate`, or fetch it with `dvc pull`."
+        )
+    raise RetimbreError(
+        f"{name} has no per_item.parquet: give the folder that holds it, or the name of a revision."
+    )
+
+
+def _run(name: str, where: str, table: bytes, versions: Any, answers: Any) -> Run:
+    """A run from the table's contents and two files (paths, of whatever file system) that may be missing or
+    unreadable.
+    """
+
+    def parsed(path: Any, parse: Callable[[bytes], Any]) -> Any:
+        try:
+            return parse(path.read_bytes())
+        except Exception:  # what storages raise for what they do not have is of many kinds
+            return None
+
+    known = parsed(versions, json.loads)
+    said = parsed(answers, lambda data: pandas.read_csv(io.BytesIO(data))[["actual", "predicted"]])
+    return Run(name, parse_table(table, where), known if isinstance(known, dict) else {}, said)
 
 
 def _of_revision(revision: str, root: Path) -> Run:
@@ -111,68 +137,48 @@ def _of_revision(revision: str, root: Path) -> Run:
 
     try:
         files = DVCFileSystem(str(root), rev=revision)
-        table = pandas.read_parquet(io.BytesIO(_read(files, TABLE)))
-        versions, answers = _versions(_read(files, VERSIONS, b"")), _answers(_read(files, ANSWERS, b""))
+        table = files.read_bytes(TABLE)
     except RevError:
         raise RetimbreError(
-            f"{revision!r} is neither a folder nor a revision, tag, branch or experiment of this repository: `dvc exp list` and "
-            "`git log` show what there is."
+            f"{revision!r} is neither a folder nor a revision, tag, branch or experiment of this repository: "
+            f"`dvc exp "
+            "list` and `git log` show what there is."
         ) from None
     except (NotDvcRepoError, SCMError):
-        raise RetimbreError(f"{root.resolve()} is not a DVC repository: run this in Retimbre's root, or give folders.") from None
-    except FileNotFoundError:
         raise RetimbreError(
-            f"the table of {revision!r} is not in DVC's cache: fetch it with `dvc pull` on that revision, or make it with "
-            "`dvc exp apply` and `dvc repro evaluate`."
+            f"{root.resolve()} is not a DVC repository: run this in Retimbre's root, or give folders."
         ) from None
-    except ValueError:  # pyarrow's errors of contents are ValueErrors
-        raise RetimbreError(f"the table of {revision!r} is not a readable Parquet file: run `dvc repro --force evaluate` on it.") from None
     except DvcException as error:
-        raise RetimbreError(f"DVC cannot read {revision!r}: {str(error).splitlines()[0].rstrip('.')}.") from None
-    if missing := [column for column in COLUMNS if column not in table.columns and column != "range"]:
-        raise RetimbreError(f"the table of {revision!r} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
-    return Run(revision, table, versions, answers)
+        raise RetimbreError(
+            f"DVC cannot read {revision!r}: {str(error).splitlines()[0].rstrip('.')}."
+        ) from None
+    except Exception:  # what storages raise for what they do not have is of many kinds
+        raise RetimbreError(
+            f"the table of {revision!r} is not in DVC's cache: fetch it with `dvc pull` on that revision, or "
+            f"make it "
+            "with `dvc exp apply` and `dvc repro evaluate`."
+        ) from None
+    versions, answers = (_File(files, path) for path in (VERSIONS, ANSWERS))
+    return _run(revision, f"the table of {revision!r}", table, versions, answers)
 
 
-def _read(files: Any, path: str, default: bytes | None = None) -> bytes:
-    """A file of a revision. Raises FileNotFoundError when it is neither in the cache nor in a remote and has no ``default``."""
-    from dvc.scm import SCMError
+@dataclass(frozen=True)
+class _File:
+    """A file of a file system that is not the disk's."""
 
-    try:
-        return files.read_bytes(path)
-    except SCMError:  # no such revision: known only now
-        raise
-    except Exception as error:  # what storages raise for what they do not have is of many kinds
-        if default is not None:
-            return default
-        raise FileNotFoundError(path) from error
+    system: Any
+    path: str
 
-
-def _versions(data: bytes) -> dict[str, str]:
-    try:
-        return {key: str(value) for key, value in json.loads(data).items()} if data else {}
-    except (ValueError, AttributeError):
-        return {}
-
-
-def _answers(data: bytes) -> pandas.DataFrame | None:
-    """The classifier's answers, or None when they are not there or not readable."""
-    try:
-        answers = pandas.read_csv(io.BytesIO(data))
-    except ValueError:  # pandas' errors of contents are ValueErrors
-        return None
-    return answers if {"actual", "predicted"} <= set(answers.columns) and len(answers) else None
+    def read_bytes(self) -> bytes:
+        return self.system.read_bytes(self.path)
 
 
 # ---------------------------------------------------------------------------------------- comparing
 
 
-def better_sign(metric: str) -> int:
-    """1 when more is better, -1 when less is, 0 when neither."""
-    if metric in NEITHER_IS_BETTER:
-        return 0
-    signs = {h.metric: h.sign for h in (*HEADLINE, *FAILURES)}
-    return {"+": 1, "-": -1}[signs.get(metric, "+" if metric in HIGHER_IS_BETTER else "-")]
+def better_sign(name: str) -> int:
+    """1 when more of a metric is better, -1 when less is, 0 when neither."""
+    return BETTER[metric(name).better]
 
 
 def _wide(run: Run, system: str, metrics: set[str] | None) -> pandas.DataFrame:
@@ -185,30 +191,35 @@ def _wide(run: Run, system: str, metrics: set[str] | None) -> pandas.DataFrame:
     return own.pivot(index=["direction", "item"], columns="metric", values="value")
 
 
-def _one(metric: str, a: list[pandas.Series], b: list[pandas.Series], strata: pandas.Series, draws: int, seed: int) -> Row | None:
+def _one(
+    name: str, a: list[pandas.Series], b: list[pandas.Series], strata: pandas.Series, draws: int, seed: int
+) -> Row | None:
     """One metric on the items that every run has; None when there are none."""
     columns = pandas.concat([*a, *b], axis=1).dropna()
     if columns.empty:
         return None
     x, y = columns.to_numpy().T[: len(a)], columns.to_numpy().T[len(a) :]
     pieces = columns.index.get_level_values("item").to_numpy()
-    sign = better_sign(metric)
+    sign = better_sign(name)
     low = high = p = improved = None
     seeds = min(len(a), len(b))
     if len(set(pieces)) > 1:
-        found = hierarchical_difference(y, x, pieces, strata.reindex(columns.index).fillna("any").to_numpy(), draws, seed)
+        known = strata.reindex(columns.index).fillna("any").to_numpy()
+        found = hierarchical_difference(y, x, pieces, known, draws, seed)
         low, high = found.low, found.high
         change = y.mean(0) - x.mean(0)
         improved = float((sign * change > 0).mean()) if sign else None
-        p = permutation_p_of_runs(x.mean(1), y.mean(1), seed) if seeds > 1 else permutation_p(y.mean(0), x.mean(0), pieces, seed)
-    elif seeds > 1:  # one value per training, such as a distance between sets
+        p = permutation_p(y.mean(0), x.mean(0), pieces, seed)
+    if seeds > 1:  # also of one value per training, such as a distance between sets
         p = permutation_p_of_runs(x.mean(1), y.mean(1), seed)
     means = float(x.mean()), float(y.mean())
-    return Row(metric, *means, means[1] - means[0], low, high, p, None, improved, len(columns), "")
+    return Row(name, *means, means[1] - means[0], low, high, p, None, improved, len(columns))
 
 
 def _verdict(row: Row) -> str:
-    """In words. What has no p is not judged; outside the headline the uncorrected p decides and is called exploratory."""
+    """In words. What has no p is not judged; outside the headline the uncorrected p decides and is called
+    exploratory.
+    """
     p = row.p if row.corrected is None else row.corrected
     if p is None or not np.isfinite(p):
         return "one value per run: no test"
@@ -224,20 +235,24 @@ def _notes(a: Sequence[Run], b: Sequence[Run], common: int, most: int) -> list[s
     if fewest == 1:
         several = "" if len(a) == len(b) == 1 else " (on one side)"
         notes.append(
-            f"one training run{several}: p and intervals are about test items, not about what another seed would give; "
+            f"one training run{several}: p and intervals are about test items, not about what another seed "
+            f"would give; "
             f"{ENOUGH_SEEDS} seeds a side, separated by commas, show that."
         )
     elif fewest < ENOUGH_SEEDS:
-        least = 2 / _choose(len(a) + len(b), len(a)) if len(a) == len(b) else 1 / _choose(len(a) + len(b), len(a))
-        notes.append(f"{fewest} seeds a side are few: the intervals are too narrow, and p cannot be below {least:.2g} before correction.")
+        least = (2 if len(a) == len(b) else 1) / math.comb(len(a) + len(b), len(a))
+        notes.append(
+            f"{fewest} seeds a side are few: the intervals are too narrow, and p cannot be below {least:.2g} "
+            f"before "
+            "correction."
+        )
     if common < most:
-        notes.append(f"the runs were tested on different items: only the {common} that all have are compared (of up to {most}).")
-    for key, what in (
-        ("judges", "the runs were judged by different classifiers: metrics that begin with style_ cannot be compared"),
-        ("metrics", "the runs were measured by different versions of the metrics or libraries: small differences may come from that"),
-        ("test_set", "items of the same name differ in their recordings or features: the runs were not tested on the same data"),
-    ):
-        if len({run.versions[key] for run in (*a, *b) if key in run.versions}) > 1:
+        notes.append(
+            f"the runs were tested on different items: only the {common} that all have are compared (of up "
+            f"to {most})."
+        )
+    for key, what in DIFFER.items():
+        if len({str(run.versions[key]) for run in (*a, *b) if key in run.versions}) > 1:
             notes.append(f"{what}.")
     return notes
 
@@ -249,11 +264,18 @@ def _classifiers(a: Run, b: Run) -> list[str]:
     right = [(run.answers.actual == run.answers.predicted).to_numpy() for run in (a, b)]
     if (right[0] == right[1]).all():
         return []
-    found = exact_mcnemar(*right)
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    table = (
+        pandas.crosstab(*right).reindex(index=[True, False], columns=[True, False], fill_value=0).to_numpy()
+    )
     return [
-        f"instrument classifier on {len(right[0])} windows of real test recordings: accuracy {right[0].mean():.3f} (A) and "
-        f"{right[1].mean():.3f} (B), only A right {found.only_a}, only B right {found.only_b}, exact McNemar p = {found.p:.2g} "
-        "(exploratory: windows of one recording are not independent)."
+        f"instrument classifier on {len(right[0])} windows of real test recordings: accuracy "
+        f"{right[0].mean():.3f} (A) "
+        f"and {right[1].mean():.3f} (B), only A right {table[0, 1]}, only B right {table[1, 0]}, exact "
+        f"McNemar p = "
+        f"{mcnemar(table, exact=True).pvalue:.2g} (exploratory: windows of one recording are not "
+        f"independent)."
     ]
 
 
@@ -266,45 +288,53 @@ def _changed(a: Run, b: Run) -> list[str]:
     return [name for name in dict.fromkeys(a.table.system) if name in changed]
 
 
-def _choose(n: int, k: int) -> int:
-    from math import comb
-
-    return comb(n, k)
-
-
 def compare_runs(
-    a: Sequence[Run], b: Sequence[Run], system: str = "cyclegan", metrics: Iterable[str] = (), draws: int = 2000, seed: int = 0
+    a: Sequence[Run],
+    b: Sequence[Run],
+    system: str | None = None,
+    metrics: Iterable[str] = (),
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Comparison:
-    """Compare two sides of one or more trainings. ``metrics``: names from the table (default: the headline and the failures).
+    """Compare two sides of one or more trainings.
 
-    Raises RetimbreError: no such system or metric, or no item in common.
+    ``system``: row of the table (default: :func:`main_system`); ``metrics``: names from the table (default:
+    the headline and the failures). Raises RetimbreError: no such system or metric, or no item in common.
     """
+    system = system or main_system(a[0].table) or ""
     asked = list(dict.fromkeys(metrics))
-    wanted = asked or [h.metric for h in (*HEADLINE, *FAILURES)]
-    sides = [[_wide(run, system, set(wanted) | set(HEADLINE_METRICS)) for run in side] for side in (a, b)]
+    wanted = asked or [*HEADLINE, *FAILURES]
+    sides = [[_wide(run, system, {*wanted, *HEADLINE}) for run in side] for side in (a, b)]
     tables = [table for side in sides for table in side]
-    for metric in asked:
-        if lacking := [run.name for run, table in zip((*a, *b), tables, strict=True) if metric not in table.columns]:
-            names = ", ".join(sorted(set(_wide((*a, *b)[0], system, None).columns)))
-            raise RetimbreError(f"{lacking[0]} has no metric {metric!r} of {system}: the table has {names}.")
+    for name in asked:
+        if lacking := [
+            run.name for run, table in zip((*a, *b), tables, strict=True) if name not in table.columns
+        ]:
+            known = ", ".join(sorted(set(_wide(a[0], system, None).columns)))
+            raise RetimbreError(f"{lacking[0]} has no metric {name!r} of {system}: the table has {known}.")
     items = [{key for key in table.index if key[1] != "all"} for table in tables]
     common = set.intersection(*items)
     if not common:
-        raise RetimbreError("the runs have no test item in common, so they cannot be compared: they come from different data sets.")
-    strata = a[0].table[a[0].table.system == system].drop_duplicates(["direction", "item"]).set_index(["direction", "item"]).stratum
-    # Holm covers every headline metric that the runs have, also when only some are asked for: asking less must not prove more.
-    every = [m for m in dict.fromkeys([*wanted, *HEADLINE_METRICS]) if all(m in table.columns for table in tables)]
-    rows = {m: _one(m, [t[m] for t in sides[0]], [t[m] for t in sides[1]], strata, draws, seed) for m in every}
-    tested = [m for m in HEADLINE_METRICS if rows.get(m) and rows[m].p is not None]
-    corrected = dict(zip(tested, holm([rows[m].p for m in tested]), strict=True))
-    done = []
-    for metric in wanted:
-        if row := rows.get(metric):
-            row = Row(**{**asdict(row), "corrected": float(corrected[metric]) if metric in corrected else None})
-            done.append(Row(**{**asdict(row), "verdict": _verdict(row)}))
+        raise RetimbreError(
+            "the runs have no test item in common, so they cannot be compared: they come from different data "
+            "sets."
+        )
+    rows = a[0].table[a[0].table.system == system].drop_duplicates(["direction", "item"])
+    strata = rows.set_index(["direction", "item"]).stratum
+    # Holm covers every headline metric that the runs have, also when only some are asked for: asking less
+    # must not prove more.
+    every = [m for m in dict.fromkeys([*wanted, *HEADLINE]) if all(m in table.columns for table in tables)]
+    found = {
+        m: _one(m, [t[m] for t in sides[0]], [t[m] for t in sides[1]], strata, draws, seed) for m in every
+    }
+    tested = [m for m in HEADLINE if found.get(m) and found[m].p is not None]
+    corrected = dict(zip(tested, holm([found[m].p for m in tested]).tolist(), strict=True))
+    done = [replace(found[m], corrected=corrected.get(m)) for m in wanted if found.get(m)]
+    done = [replace(row, verdict=_verdict(row)) for row in done]
     notes = _notes(a, b, len(common), max(map(len, items)))
     if len(a) == len(b) == 1 and system not in (changed := _changed(a[0], b[0])):
-        others = f"choose one that changed with --system: {', '.join(changed)}" if changed else "and so has every other system"
+        named = f"choose one that changed with --system: {', '.join(changed)}"
+        others = named if changed else "and so has every other system"
         notes.insert(0, f"{system} has the same values in both runs; {others}.")
     if len(a) == len(b) == 1:
         notes += _classifiers(a[0], b[0])
@@ -332,18 +362,28 @@ def to_text(comparison: Comparison) -> str:
 
     header = ["", "A", "B", "B - A", "95 % interval", "p", "Holm", "improved", "items", ""]
     lines = [header]
-    signs = {1: "+", -1: "-", 0: "="}
     for r in comparison.rows:
         interval = "" if r.low is None else f"{number(r.low)} .. {number(r.high)}"
         improved = "" if r.improved is None else f"{r.improved:.0%}"
-        cells = [f"{r.metric} {signs[better_sign(r.metric)]}", number(r.mean_a), number(r.mean_b), number(r.difference), interval]
+        name = f"{r.metric} {SIGNS[metric(r.metric).better]}"
+        cells = [name, number(r.mean_a), number(r.mean_b), number(r.difference), interval]
         lines.append([*cells, number(r.p), number(r.corrected), improved, str(r.items), r.verdict])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     last = len(header) - 1
-    text = [
-        "  ".join(cell.ljust(w) if i in (0, last) else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
-        for line in lines
+
+    def padded(line: Sequence[str]) -> str:
+        cells = [
+            c.ljust(w) if i in (0, last) else c.rjust(w)
+            for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    names = [
+        f"A = {', '.join(comparison.a)}",
+        f"B = {', '.join(comparison.b)}",
+        f"system {comparison.system}",
     ]
-    names = [f"A = {', '.join(comparison.a)}", f"B = {', '.join(comparison.b)}", f"system {comparison.system}"]
-    about = "(- lower is better, + higher is better; better and worse are said of B; Holm corrects for the headline metrics)"
-    return "\n".join(["; ".join(names), *text, about, *(f"note: {note}" for note in comparison.notes)])
+    about = "(- lower is better, + higher; better and worse are said of B; Holm corrects for the headline)"
+    return "\n".join(
+        ["; ".join(names), *map(padded, lines), about, *(f"note: {note}" for note in comparison.notes)]
+    )

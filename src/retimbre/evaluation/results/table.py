@@ -1,11 +1,12 @@
 """The long table of results, one row per system, item and metric; every summary is computed from it.
 
 Columns: ``system, vocoder, direction, item, stratum, range, metric, value``. A direction is
-``<source>_to_<target>``; an item is a piece (the same name in both directions), or ``all`` where a value is of
-all of them; ``stratum`` is ``mono`` or ``poly`` (or ``any``); ``range`` is ``in`` or ``out`` (of what the target's
-training recordings play, or ``any``); ``vocoder`` is the kind of vocoder, empty without one.
+``<source>_to_<target>``; an item is a piece (the same name in both directions), or ``all`` where a value is
+of all of them; ``stratum`` is ``mono`` or ``poly`` (or ``any``); ``range`` is ``in`` or ``out`` (of what the
+target's training recordings play, or ``any``); ``vocoder`` is the kind of vocoder, empty without one.
 """
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,16 @@ import pandas
 
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.results.statistics import Difference, Interval, bootstrap_mean, paired_difference
-from retimbre.metrics.headline import HEADLINE_METRICS
+from retimbre.metrics.catalogue import BOUNDS, HEADLINE
 
 COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "range", "metric", "value")
-STRATA = ("stratum", "range")
 KEY = ["system", "direction", "item", "metric"]
 SIGNIFICANT_DIGITS = 4
-BOUNDS = ("_low", "_high")
 
 
 def make_table(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Records with the columns above (``vocoder``, ``stratum`` and ``range`` may be missing) -> the table, undefined values left out.
+    """Records with the columns above (``vocoder``, ``stratum`` and ``range`` may be missing) -> the table,
+    undefined values left out.
 
     Raises ValueError when a column is missing or a value is there twice.
     """
@@ -47,43 +47,70 @@ def write_table(path: Path, table: pandas.DataFrame) -> None:
     table.to_parquet(path, index=False)
 
 
-def read_table(path: Path) -> pandas.DataFrame:
-    """Read what :func:`write_table` wrote. Raises RetimbreError when it is not there, is no table or has other columns."""
+def parse_table(data: bytes, name: str) -> pandas.DataFrame:
+    """The table of a Parquet file's contents. Raises RetimbreError, calling it ``name``, when it is no table
+    or lacks a column.
+    """
+    again = "make it again with `dvc repro --force evaluate`"
     try:
-        table = pandas.read_parquet(path)
-    except FileNotFoundError:
-        raise RetimbreError(f"{path} does not exist: make it with `dvc repro evaluate`.") from None
+        table = pandas.read_parquet(io.BytesIO(data))
     except (OSError, ValueError):  # pyarrow's errors of contents are ValueErrors
-        raise RetimbreError(f"{path} is not a readable Parquet file: make it again with `dvc repro --force evaluate`.") from None
-    table = table if "range" in table.columns else table.assign(range="any")  # tables of before it was there
+        raise RetimbreError(f"{name} is not a readable Parquet file: {again}.") from None
     if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise RetimbreError(f"{path} has no column {missing[0]}: make it again with `dvc repro --force evaluate`.")
+        raise RetimbreError(f"{name} has no column {missing[0]}: {again}.")
     return table[list(COLUMNS)]
+
+
+def read_table(path: Path) -> pandas.DataFrame:
+    """Read what :func:`write_table` wrote. Raises RetimbreError when it is not there, or is no table."""
+    if not path.is_file():
+        raise RetimbreError(f"{path} does not exist: make it with `dvc repro evaluate`.")
+    return parse_table(path.read_bytes(), str(path))
 
 
 def annotate(
     records: Iterable[Mapping[str, Any]], vocoders: Mapping[str, str], ranges: Mapping[tuple[str, str], str]
 ) -> list[dict[str, Any]]:
     """The records with their columns ``vocoder`` (by system) and ``range`` (by direction and item)."""
-    return [{**r, "vocoder": vocoders.get(r["system"], ""), "range": ranges.get((r["direction"], str(r["item"])), "any")} for r in records]
+    return [
+        {
+            **r,
+            "vocoder": vocoders.get(r["system"], ""),
+            "range": ranges.get((r["direction"], str(r["item"])), "any"),
+        }
+        for r in records
+    ]
 
 
 def add_skill(table: pandas.DataFrame, metric: str = "feature_lsd", name: str = "skill") -> pandas.DataFrame:
-    """The table with ``skill`` added: 0 = the input returned, 1 = as good as the oracle, below 0 = worse than doing nothing.
+    """The table with ``skill`` added: 0 = the input returned, 1 = as good as the oracle, below 0 = worse than
+    doing nothing.
 
-    Per item (copy - value) / (mean copy - mean oracle), means over the direction's items that the system
-    has, so that an item on which copy and oracle happen to be close does not explode and the mean over
-    items is the ratio of means. Directions without both control rows, or whose controls do not differ, get none.
+    Per item (copy - value) / (mean copy - mean oracle), means over the direction's items that the system has,
+    so that an item on which copy and oracle happen to be close does not explode and the mean over items is
+    the ratio of means. Directions without both control rows, or whose controls do not differ, get none.
     """
     distances = table[table.metric == metric]
-    controls = distances[distances.system.isin(["copy", "oracle"])].groupby(["direction", "system"]).value.mean().unstack()
+    controls = (
+        distances[distances.system.isin(["copy", "oracle"])]
+        .groupby(["direction", "system"])
+        .value.mean()
+        .unstack()
+    )
     if not {"copy", "oracle"} <= set(controls.columns):
         return table
     own = ["direction", "item"]
-    wide = distances[distances.system.isin(["copy", "oracle"])].pivot(index=own, columns="system", values="value")
+    wide = distances[distances.system.isin(["copy", "oracle"])].pivot(
+        index=own, columns="system", values="value"
+    )
     rows = distances.join(wide, on=own).dropna(subset=["copy", "oracle"])
     # The span is that of the items which the system has: some are heard on a few pieces only.
-    span = (rows["copy"] - rows["oracle"]).groupby([rows.system, rows.direction]).transform("mean").replace(0, np.nan)
+    span = (
+        (rows["copy"] - rows["oracle"])
+        .groupby([rows.system, rows.direction])
+        .transform("mean")
+        .replace(0, np.nan)
+    )
     rows["value"] = (rows["copy"] - rows.value) / span
     rows = rows.drop(columns=["copy", "oracle"])
     rows["metric"] = name
@@ -94,7 +121,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def summarise(table: pandas.DataFrame, by_direction_too: Iterable[str] = HEADLINE_METRICS) -> dict[str, dict[str, float]]:
+def summarise(table: pandas.DataFrame) -> dict[str, dict[str, float]]:
     """``metrics/evaluation.json``: one object per system, flat, systems and metrics in the table's order.
 
     ``<metric>`` is the mean over directions (each the mean over its items, so that both weigh the same),
@@ -103,61 +130,42 @@ def summarise(table: pandas.DataFrame, by_direction_too: Iterable[str] = HEADLIN
     file, :func:`speeds`; ends of intervals (``_low``, ``_high``) are in the table only.
     """
     summary: dict[str, dict[str, float]] = {}
-    twice = set(by_direction_too)
     shown = (table.metric != "rtf") & ~table.metric.str.endswith(BOUNDS)
     for (system, metric), rows in table[shown].groupby(["system", "metric"], sort=False):
         by_direction = rows.groupby("direction", sort=False).value.mean()
         entry = summary.setdefault(str(system), {})
         entry[str(metric)] = _rounded(by_direction.mean())
-        if len(by_direction) > 1 and metric in twice:
+        if len(by_direction) > 1 and metric in HEADLINE:
             entry |= {f"{metric}_{direction}": _rounded(value) for direction, value in by_direction.items()}
     return summary
 
 
 def speeds(table: pandas.DataFrame) -> dict[str, float]:
-    """``data/evaluation/speed.json``: processor seconds per second of audio of every system that computes, two significant digits."""
+    """``data/evaluation/speed.json``: processor seconds per second of audio of every system that computes,
+    two significant digits.
+    """
     means = table[table.metric == "rtf"].groupby("system", sort=False).value.mean()
     return {str(system): float(f"{value:.2g}") for system, value in means.items() if value > 0}
 
 
-def breakdown(table: pandas.DataFrame, by: str, metrics: Iterable[str] | None = None, draws: int = 1000, seed: int = 0) -> pandas.DataFrame:
-    """Means by ``stratum`` or ``range``: columns ``system``, ``by``'s name, ``metric``, ``mean``, ``low``, ``high`` (95 %
-    bootstrap over pieces), ``n``; in the table's order. Empty when no item is told apart (all are ``any``).
-    """
-    if by not in STRATA:
-        raise ValueError(f"a breakdown is by {' or '.join(STRATA)}, not by {by!r}")
-    rows = table[(table[by] != "any") & (table["item"] != "all")]
-    rows = rows if metrics is None else rows[rows.metric.isin(list(metrics))]
-    found = []
-    for (system, stratum, metric), part in rows.groupby(["system", by, "metric"], sort=False):
-        mean = bootstrap_mean(part.value.to_numpy(), draws, seed, groups=part["item"].to_numpy())
-        found.append({"system": system, by: stratum, "metric": metric, "mean": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
-    return pandas.DataFrame(found, columns=["system", by, "metric", "mean", "low", "high", "n"])
-
-
 def intervals(table: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> dict[tuple[str, str], Interval]:
-    """95 % bootstrap intervals over pieces: ``(system, metric) -> Interval``. Both directions of a piece are drawn together."""
+    """95 % bootstrap intervals over pieces: ``(system, metric) -> Interval``. Both directions of a piece are
+    drawn together.
+    """
     found = {}
     for (system, metric), rows in table.groupby(["system", "metric"], sort=False):
-        found[str(system), str(metric)] = bootstrap_mean(rows.value.to_numpy(), draws, seed, groups=rows["item"].to_numpy())
+        found[str(system), str(metric)] = bootstrap_mean(
+            rows.value.to_numpy(), draws, seed, groups=rows["item"].to_numpy()
+        )
     return found
 
 
-def compare(table: pandas.DataFrame, metric: str, system: str, against: str, draws: int = 1000, seed: int = 0) -> Difference:
+def compare(
+    table: pandas.DataFrame, metric: str, system: str, against: str, draws: int = 1000, seed: int = 0
+) -> Difference:
     """Paired difference ``system`` - ``against`` of one metric, on the items that both have."""
-    wide = table[(table.metric == metric) & table.system.isin([system, against])].pivot(
-        index=["direction", "item"], columns="system", values="value"
-    )
+    rows = table[(table.metric == metric) & table.system.isin([system, against])]
+    wide = rows.pivot(index=["direction", "item"], columns="system", values="value")
     wide = wide.reindex(columns=[system, against])
     groups = wide.index.get_level_values("item").to_numpy()
     return paired_difference(wide[system].to_numpy(), wide[against].to_numpy(), draws, seed, groups=groups)
-
-
-def collect_collapsed(embeddings: Mapping[str, Mapping[str, np.ndarray]], targets: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """``fail_collapsed`` records from embeddings: system -> direction -> (items, d), and direction -> real targets (items, d)."""
-    from retimbre.metrics.spectral import fail_collapsed  # brings torch and librosa: only for those who score
-
-    rows = [(system, direction, x) for system, by_direction in embeddings.items() for direction, x in by_direction.items()]
-    return [
-        {"system": s, "direction": d, "item": "all", "metric": "fail_collapsed", "value": fail_collapsed(x, targets[d])} for s, d, x in rows
-    ]

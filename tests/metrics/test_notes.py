@@ -1,12 +1,11 @@
-"""basic-pitch and swift-f0 on made-up tones whose notes are known."""
-
-import pickle
+"""Scores of notes and of single lines, on made-up tones whose notes are known (basic-pitch and swift-f0 hear them)."""
 
 import mir_eval
 import numpy as np
 import pytest
 
 from retimbre.metrics import notes as pitch
+from retimbre.nn.transcriber import NoteTranscriber, melody
 
 RATE = 16000
 TUNE = [60, 64, 67, 72, 71, 67, 62]
@@ -23,9 +22,14 @@ def play(pitches, partials=(1, 0.6, 0.4, 0.25, 0.15), lead_s=0.1, length_s=0.45)
     return np.concatenate(parts).astype(np.float32)
 
 
+def lines(estimate, reference):
+    """Scores of two recordings of single lines."""
+    return pitch.melody_scores(melody(estimate, RATE), melody(reference, RATE))
+
+
 @pytest.fixture(scope="module")
 def transcribe():
-    return pitch.NoteTranscriber()
+    return NoteTranscriber()
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +41,6 @@ def test_finds_the_notes_of_a_tune(tune):
     onsets = 0.1 + 0.45 * np.arange(len(TUNE))
     truth = pitch.Transcription(np.stack([onsets, onsets + 0.4], axis=1), np.array(TUNE, float), tune.posterior)
     assert pitch.note_f1(tune, truth) > 0.8
-
-
-def test_times_do_not_drift_over_windows(transcribe):
-    late = transcribe(play([60], lead_s=7.0), RATE)
-    assert late.intervals_s[0, 0] == pytest.approx(7.0, abs=0.03)
 
 
 def test_identity(tune):
@@ -64,8 +63,8 @@ def test_octave_is_wrong_as_pitch_and_right_as_chroma(transcribe, tune):
     assert pitch.mpe_accuracy(up, tune) < 0.3
     assert pitch.mpe_accuracy(up, tune, chroma=True) > 0.6
     a, b = play(TUNE), play([p + 12 for p in TUNE])
-    assert pitch.raw_pitch_accuracy(b, a, RATE) < 0.05
-    assert pitch.raw_pitch_accuracy(b, a, RATE, chroma=True) > 0.9
+    scores = lines(b, a)
+    assert scores["content_rpa"] < 0.05 and scores["content_rca"] > 0.9
 
 
 def test_chords(transcribe):
@@ -80,9 +79,6 @@ def test_silence_is_never_rewarded(transcribe, tune):
     assert pitch.note_f1(silence, tune) == pitch.mpe_accuracy(silence, tune) == 0
     assert pitch.jaccard(silence, tune) == 1
     assert np.isnan([pitch.note_f1(tune, silence), pitch.jaccard(silence, silence), pitch.mpe_accuracy(tune, silence)]).all()
-    quiet = np.zeros(len(play(TUNE)), np.float32)
-    assert pitch.raw_pitch_accuracy(quiet, play(TUNE), RATE) == 0
-    assert np.isnan(pitch.raw_pitch_accuracy(play(TUNE), quiet, RATE))
 
 
 def test_multi_pitch_accuracy_equals_mir_eval(transcribe, tune):
@@ -99,48 +95,31 @@ def test_multi_pitch_accuracy_equals_mir_eval(transcribe, tune):
 
 
 def test_raw_pitch_accuracy():
-    assert pitch.raw_pitch_accuracy(play(TUNE), play(TUNE), RATE) == 1
-    assert pitch.raw_pitch_accuracy(play(TUNE, (1, 0.1, 0.5, 0.1)), play(TUNE), RATE) > 0.9
-    assert pitch.raw_pitch_accuracy(play([p + 1 for p in TUNE]), play(TUNE), RATE) < 0.1
-
-
-def test_cache_on_disk_gives_the_same(tmp_path):
-    audio = play(TUNE[:3])
-    first = pitch.NoteTranscriber(tmp_path / "pitch")(audio, RATE)
-    assert len(list((tmp_path / "pitch").glob("*.npz"))) == 1
-    cached = pitch.NoteTranscriber(tmp_path / "pitch")
-    cached.session = None  # would fail if it were asked
-    second = cached(audio, RATE)
-    for name in ("intervals_s", "pitches_midi", "posterior"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert cached(audio, RATE) is second
-
-
-def test_very_short_audio(transcribe):
-    assert len(transcribe(np.zeros(10, np.float32), RATE).pitches_midi) == 0
-    assert len(transcribe(0.1 * np.ones(700, np.float32), RATE).pitches_midi) == 0
+    assert lines(play(TUNE), play(TUNE))["content_rpa"] == 1
+    assert lines(play(TUNE, (1, 0.1, 0.5, 0.1)), play(TUNE))["content_rpa"] > 0.9
+    assert lines(play([p + 1 for p in TUNE]), play(TUNE))["content_rpa"] < 0.1
 
 
 def test_melody_scores_of_known_changes():
     tune = play(TUNE)
-    same = pitch.melody_scores(tune, tune, RATE)
+    same = lines(tune, tune)
     assert same["content_rpa"] == same["content_rca"] == same["content_vr"] == 1
     assert same["content_f0_l1"] == same["content_f0_outlier"] == 0
-    up = pitch.melody_scores(play([p + 1 for p in TUNE]), tune, RATE)
+    up = lines(play([p + 1 for p in TUNE]), tune)
     assert up["content_f0_l1"] == pytest.approx(1, abs=0.15) and up["content_rpa"] < 0.1 and up["content_vr"] > 0.9
-    far = pitch.melody_scores(play([p + 19 for p in TUNE]), tune, RATE)
+    far = lines(play([p + 19 for p in TUNE]), tune)
     assert far["content_f0_outlier"] == 1 and np.isnan(far["content_f0_l1"])
 
 
 def test_melody_scores_equal_mir_eval():
     tune, other = play(TUNE), play([60, 65, 67, 84, 71, 67, 62], (1, 0.2, 0.5), lead_s=0.14)
-    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = pitch.melody(tune, RATE), pitch.melody(other[: len(tune)], RATE)
+    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = melody(tune, RATE), melody(other[: len(tune)], RATE)
     frames = min(len(ref_hz), len(est_hz))
     times = np.arange(frames) * 0.016
     theirs = mir_eval.melody.evaluate(
         times, np.where(ref_voiced, ref_hz, 0)[:frames], times, np.where(est_voiced, est_hz, 0)[:frames], hop=0.016
     )
-    ours = pitch.melody_scores(other[: len(tune)], tune, RATE)
+    ours = lines(other[: len(tune)], tune)
     for name, key in (
         ("rpa", "Raw Pitch Accuracy"),
         ("rca", "Raw Chroma Accuracy"),
@@ -150,16 +129,11 @@ def test_melody_scores_equal_mir_eval():
         assert ours[f"content_{name}"] == pytest.approx(theirs[key], abs=0.04), key
 
 
-def test_the_tracker_hears_faint_music_as_well():
-    tune = play(TUNE)
-    assert pitch.melody_scores(0.01 * tune, tune, RATE)["content_rpa"] == 1
-
-
 def test_melody_of_silence():
     tune, silence = play(TUNE), np.zeros(len(play(TUNE)), np.float32)
-    lost = pitch.melody_scores(silence, tune, RATE)
+    lost = lines(silence, tune)
     assert lost["content_rpa"] == lost["content_rca"] == lost["content_vr"] == 0 and lost["content_f0_outlier"] == 1
-    assert all(np.isnan(v) for v in pitch.melody_scores(tune, silence, RATE).values())
+    assert all(np.isnan(v) for v in lines(tune, silence).values())
 
 
 def only(*frames):
@@ -186,6 +160,3 @@ def test_pitch_class_distance_after_warping():
     assert np.isnan(pitch.pitch_class_dtw(tune, only(set(), set())))
 
 
-def test_a_transcriber_travels_to_another_process(transcribe, tune):
-    again = pickle.loads(pickle.dumps(transcribe))(play(TUNE), RATE)
-    np.testing.assert_array_equal(again.posterior, tune.posterior)

@@ -1,4 +1,4 @@
-"""Training of the judges and their verdicts, on made-up instruments that differ in spectrum *and* in decay."""
+"""Training of the classifiers and what they say, on made-up instruments that differ in spectrum *and* in decay."""
 
 import numpy as np
 import pytest
@@ -6,28 +6,24 @@ import torch
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
+from retimbre.classifiers.batches import Augmentation, BeyondEqBatches, DomainBatches
 from retimbre.classifiers.network import save_networks
-from retimbre.classifiers.panel import HARD_SURE, Judges, judge_scores, window_scores
-from retimbre.classifiers.train import (
-    Augmentation,
-    BeyondEqBatches,
-    DomainBatches,
-    fit_classifier,
-    fit_level_map,
-    rate,
-    split_windows,
-    windows,
-)
+from retimbre.classifiers.panel import HARD_SURE, Classifiers, recording_scores, window_scores
+from retimbre.classifiers.params import Classifier
+from retimbre.classifiers.train import fit_classifier, fit_level_map
+from retimbre.classifiers.windows import rate, split_windows, windows
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.training.devices import make_fabric
+from tests.toys.features import run_of
+from tests.toys.project import smoke
 
 BINS, FRAMES, TOP, RANGE = 24, 32, 0.0, 60.0
+PARAMS = Classifier.model_validate(smoke()["classifier"] | {"channels": 6, "learning_rate": 5e-3})
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, BINS, 12, 1024, BINS, RANGE)
 
 
 def play(domain, frames, seed):
-    """Levels (T, F): a note every 16 frames; the harp decays and is dark, the organ holds and is bright."""
+    """Spectrum (T, F) in dB: a note every 16 frames; the harp decays and is dark, the organ holds and is bright."""
     rng = np.random.default_rng(seed)
     decay, tilt = {"harp": (2.5, -1.0), "organ": (0.1, 0.5)}[domain]
     db = np.full((frames, BINS), -60.0)
@@ -46,19 +42,22 @@ def features(tmp_path_factory):
             for split, pieces in (("train", 6), ("test", 2)):
                 for i in range(pieces):
                     for performance in ("1", "2") if split == "test" else ("",):
-                        levels = play(domain, 200, [d, i, split == "test", len(performance)])
-                        excerpt = Excerpt(f"{split}-{domain}-{i}{performance}", domain, split, f"{split}{i}", performance, 0, 0, 0)
-                        writer.add(excerpt, {"cqt": levels, "mel": levels})
-        train = {d: np.concatenate([play(d, 200, [k, i, 0, 0]) for i in range(6)]) for k, d in enumerate(("harp", "organ"))}
-        clipped = {d: x.clip(TOP - RANGE, TOP) for d, x in train.items()}
-        moments = {f"{m}_db": {d: getattr(x.astype(float), m)(axis=0).tolist() for d, x in clipped.items()} for m in ("mean", "std")}
+                        db = play(domain, 200, [d, i, split == "test", len(performance)])
+                        name = f"{split}-{domain}-{i}{performance}"
+                        excerpt = Excerpt(name, domain, split, f"{split}{i}", performance, 0, 0, 0)
+                        writer.add(excerpt, {"cqt": db, "mel": db})
+        clipped = {
+            d: np.concatenate([play(d, 200, [k, i, 0, 0]) for i in range(6)]).clip(TOP - RANGE, TOP).astype(float)
+            for k, d in enumerate(("harp", "organ"))
+        }
+        moments = {f"{m}_db": {d: getattr(x, m)(axis=0).tolist() for d, x in clipped.items()} for m in ("mean", "std")}
         writer.set_statistics({r: {"top_db": TOP, **moments} for r in ("cqt", "mel")})
     return PackedFeatures(folder)
 
 
 @pytest.fixture(scope="module")
 def level_map(features):
-    return fit_level_map(features, "mel", features.domains, 100, 1)
+    return fit_level_map(features, "mel", 100, run_of())
 
 
 def train(features, level_map, name, steps=60, **options):
@@ -67,16 +66,17 @@ def train(features, level_map, name, steps=60, **options):
         batches = DomainBatches(features, "mel", domains, FRAMES, 16, 1)
     else:
         batches = BeyondEqBatches(features, "mel", domains, name.removeprefix("hard_"), FRAMES, 16, 1, level_map)
-    return fit_classifier(name, batches, 6, TOP, RANGE, steps, 5e-3, Augmentation(1.0, 1.0, **options), 3, make_fabric("cpu"), 20)
+    augmentation = Augmentation(1.0, 1.0, **options)
+    return fit_classifier(name, batches, PARAMS, TOP, RANGE, steps, augmentation, run_of(log_every=20))
 
 
 @pytest.fixture(scope="module")
-def judges(features, level_map, tmp_path_factory):
+def classifiers(features, level_map, tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     networks = {name: train(features, level_map, name, 250)[0] for name in ("style", "hard_harp", "hard_organ")}
     description = {"features": features.config.to_dict(), "domains": features.domains, "window_frames": FRAMES}
     save_networks(folder, networks, description)
-    return Judges.load(folder)
+    return Classifiers.load(folder)
 
 
 def test_batches_are_balanced_and_depend_on_the_step_alone(features, level_map):
@@ -113,66 +113,66 @@ def test_training_is_reproducible_and_learns(features):
     assert history[-1]["style/loss"] < history[0]["style/loss"]
 
 
-def test_an_equaliser_fools_the_ordinary_judge_more_than_the_hard_one(features, judges):
+def test_an_equaliser_fools_the_style_classifier_more_than_the_hard_one(features, classifiers):
     for target, source in (("harp", "organ"), ("organ", "harp")):
         equaliser = Equaliser.between(features.statistics["mel"], source, target, RANGE)
         real, fake = (split_windows(features, "mel", d, "test", FRAMES) for d in (target, source))
-        hard = judges.networks[f"hard_{target}"]
-        assert rate(judges.networks["style"], real, target) > 0.9
+        hard = classifiers.networks[f"hard_{target}"]
+        assert rate(classifiers.networks["style"], real, target) > 0.9
         assert rate(hard, real, target, HARD_SURE) > 0.7
         assert rate(hard, equaliser.shift(fake), target, HARD_SURE) <= 0.1
         assert rate(hard, equaliser.affine(fake), target, HARD_SURE) <= 0.1
 
 
-def test_judges_answer_for_whole_clips(features, judges):
+def test_classifiers_answer_for_whole_clips(features, classifiers):
     for target, source in (("harp", "organ"), ("organ", "harp")):
         clips = (features.read(features.excerpts(d, "test", "1")[0], representation="mel") for d in (target, source))
         true, other = (x.T.astype(np.float32) for x in clips)
-        assert judges.style_target_rate(true, target) > 0.8
-        assert judges.style_beyond_eq(true, target) > 0.6
-        assert judges.style_target_rate(other, target) < 0.2
-        assert judges.hard_probability(true, target) > judges.hard_probability(other, target)
+        assert classifiers.style_target_rate(true, target) > 0.8
+        assert classifiers.style_beyond_eq(true, target) > 0.6
+        assert classifiers.style_target_rate(other, target) < 0.2
+        assert classifiers.style_beyond_eq(other, target) < 0.2
 
 
-def test_probabilities_and_windows_of_clips(features, judges):
+def test_probabilities_and_windows_of_clips(features, classifiers):
     true = features.read(features.excerpts("harp", "test", "1")[0], representation="mel").T.astype(np.float32)
-    p = {d: judges.style_probability(true, d) for d in judges.domains}
+    p = {d: classifiers.style_probability(true, d) for d in classifiers.domains}
     assert sum(p.values()) == pytest.approx(1) and p["harp"] > 0.8
-    windows_of_clip = judges.embed_windows(true)
+    windows_of_clip = classifiers.embed_windows(true)
     assert windows_of_clip.shape == ((true.shape[1] - FRAMES) // (FRAMES // 2) + 1, 96)
-    np.testing.assert_allclose(windows_of_clip.mean(axis=0), judges.embed(true), rtol=1e-5)
+    np.testing.assert_allclose(windows_of_clip.mean(axis=0), classifiers.embed(true), rtol=1e-5)
     silence = np.full((BINS, 100), -100.0, np.float32)
-    assert judges.style_probability(silence, "harp") == judges.style_probability(silence, "organ") == 0
+    assert classifiers.style_probability(silence, "harp") == classifiers.style_probability(silence, "organ") == 0
 
 
-def test_rate_needs_certainty(features, judges):
+def test_rate_needs_certainty(features, classifiers):
     x = split_windows(features, "mel", "harp", "test", FRAMES)
-    rates = [rate(judges.networks["hard_harp"], x, "harp", sure) for sure in (0.0, 0.5, 0.9, 1.1)]
+    rates = [rate(classifiers.networks["hard_harp"], x, "harp", sure) for sure in (0.0, 0.5, 0.9, 1.1)]
     assert rates == sorted(rates, reverse=True) and rates[-1] == 0
-    assert np.isnan(rate(judges.networks["style"], x[:0], "harp"))
+    assert np.isnan(rate(classifiers.networks["style"], x[:0], "harp"))
 
 
-def test_silence_is_not_the_target(judges):
+def test_silence_is_not_the_target(classifiers):
     silence = np.full((BINS, 100), -100.0, np.float32)
-    for target in judges.domains:
-        assert judges.style_target_rate(silence, target) == judges.style_beyond_eq(silence, target) == 0
+    for target in classifiers.domains:
+        assert classifiers.style_target_rate(silence, target) == classifiers.style_beyond_eq(silence, target) == 0
 
 
-def test_short_clips_and_unknown_targets(judges):
+def test_short_clips_and_unknown_targets(classifiers):
     clip = play("harp", 10, 1).T.astype(np.float32)
-    assert 0 <= judges.style_target_rate(clip, "harp") <= 1
-    assert judges.embed(clip).shape == (96,)
+    assert 0 <= classifiers.style_target_rate(clip, "harp") <= 1
+    assert classifiers.embed(clip).shape == (96,)
     with pytest.raises(RetimbreError, match="harp, organ"):
-        judges.style_beyond_eq(clip, "banjo")
+        classifiers.style_beyond_eq(clip, "banjo")
 
 
-def test_scores_on_recordings(features, level_map, judges):
-    scores, table = window_scores(judges.networks["style"], features, "mel", FRAMES)
+def test_scores_on_recordings(features, level_map, classifiers):
+    scores, table = window_scores(classifiers.networks["style"], features, "mel", FRAMES)
     assert scores["n_windows"] == len(table) == 24
     assert scores["accuracy"] == pytest.approx((table.actual == table.predicted).mean())
     assert scores["auc"] > 0.95 and 0 <= scores["ece"] < 0.3
     assert scores["recall_harp"] > 0.8 and scores["recall_organ"] > 0.8
-    verdicts = judge_scores(judges.networks, features, FRAMES, level_map)
+    verdicts = recording_scores(classifiers.networks, features, FRAMES, level_map)
     assert verdicts["hard_harp_real"] > verdicts["hard_harp_eq_match"]
     assert {"style_organ_real", "hard_organ_copy", "hard_organ_eq_affine_decoded"} <= set(verdicts)
     assert all(0 <= v <= 1 for v in verdicts.values())

@@ -1,0 +1,69 @@
+"""Rows of the table: which groups they are of, in which order they stand, what they are."""
+
+import importlib
+from collections.abc import Iterable
+from typing import get_args
+
+import pandas
+
+from retimbre.systems import catalogue
+from retimbre.systems.baselines.params import Baselines
+from retimbre.vocoders.kinds import KINDS
+
+GROUPS = ("controls", "baselines", "systems", "vocoders alone")
+CONTROLS = {
+    "copy": "Control: the source, unchanged. Best content, no transfer.",
+    "eq_match": "Control: the source with the target's average spectrum (an equaliser).",
+    "eq_affine": "Control: the source with the target's average and spread in every frequency bin.",
+    "oracle": "Control: another performance of the score on the true target instrument. As good as it gets.",
+    "unrelated": "Control: the target instrument playing another tune. Best timbre, no content.",
+}
+RECORDINGS = {
+    "source": "What is to be transferred.",
+    "target": "The same performance on the target: a perfect transfer.",
+}
+BASELINES: tuple[str, ...] = get_args(get_args(Baselines.model_fields["systems"].annotation)[0])
+
+
+def group_of(row: str) -> str:
+    """The group of :data:`GROUPS` that a row belongs to."""
+    if row in CONTROLS:
+        return "controls"
+    if row.startswith("vocoder_"):
+        return "vocoders alone"
+    return "baselines" if row in BASELINES else "systems"
+
+
+def in_order(rows: Iterable[str]) -> list[str]:
+    """Rows by group, within a group as given."""
+    names = list(dict.fromkeys(rows))
+    return [name for group in GROUPS for name in names if group_of(name) == group]
+
+
+def main_system(table: pandas.DataFrame) -> str | None:
+    """The system that comparisons, pictures and rankings are about: the first default one of the table, else
+    its first that is no control.
+    """
+    rows = list(table.system.unique())
+    others = [row for group in ("systems", "baselines") for row in rows if group_of(row) == group]
+    return next((name for name in (*catalogue.DEFAULTS, *others) if name in rows), None)
+
+
+def about(row: str) -> str:
+    """A sentence on a row of the table, or on a recording that is played beside it."""
+    if fixed := (CONTROLS | RECORDINGS).get(row):
+        return fixed
+    kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if row.endswith(f"_{kind}")), "")
+    name, spoken = row.removesuffix(f"_{kind}"), kind.replace("_", " ")
+    if name == "vocoder":
+        return f"The true target rebuilt from its own spectrum ({spoken}): the best that this vocoder allows."
+    if name in BASELINES:
+        module = importlib.import_module(f"retimbre.systems.baselines.{name}")
+        return f"Baseline: {(module.__doc__ or '').partition(chr(10))[0]}"
+    sentence = catalogue.about(name) if name in catalogue.names() else ""
+    if kind:
+        phases = ", on the source's phases" if KINDS[kind].needs_source else ""
+        sentence += (
+            f" Heard through the vocoder {spoken}{phases}{', on a few pieces' if KINDS[kind].slow else ''}."
+        )
+    return sentence.strip()
