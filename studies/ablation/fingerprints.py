@@ -1,7 +1,7 @@
 """Write ``code.json``: what the code of data, training and scoring says, without comments and layout.
 
 Cells depend on these digests instead of some seventy files: a comment makes no cell out of date, a changed
-loss makes all of them. ``dvc commit --force`` takes the results as they are, such as after files moved.
+loss makes all of them. ``run.py --accept`` takes the results as they are, such as after files moved.
 """
 
 import study

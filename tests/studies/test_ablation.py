@@ -25,11 +25,12 @@ from tests.toys import ROOT
 from tests.toys.project import smoke
 
 STUDY = ROOT / "studies/ablation"
+Scripts, Given = dict[str, ModuleType], dict[str, Any]
 SECONDS = 1200  # no single command may take longer: it hangs
 
 
 @pytest.fixture(scope="module")
-def scripts() -> Iterator[dict[str, ModuleType]]:
+def scripts() -> Iterator[Scripts]:
     """The study's modules, imported as they import each other."""
     before = {name: os.environ.get(name) for name in ("DVC_ROOT",)}
     sys.path.insert(0, str(STUDY))
@@ -42,13 +43,11 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
 
 
 @pytest.fixture(scope="module")
-def given(scripts: dict[str, ModuleType]) -> dict[str, Any]:
+def given(scripts: Scripts) -> Given:
     return scripts["study"].read_variants()
 
 
-def test_every_variant_is_valid_and_says_what_it_changes(
-    scripts: dict[str, ModuleType], given: dict[str, Any]
-) -> None:
+def test_every_variant_is_valid_and_says_what_it_changes(scripts: Scripts, given: Given) -> None:
     study = scripts["study"]
     merged = {}
     for group, variants in study.groups(given).items():
@@ -59,9 +58,7 @@ def test_every_variant_is_valid_and_says_what_it_changes(
     assert len(set(merged.values())) == len(merged), "no two variants are the same"
 
 
-def test_a_variant_that_is_wrong_is_refused_in_a_sentence(
-    scripts: dict[str, ModuleType], given: dict[str, Any]
-) -> None:
+def test_a_variant_that_is_wrong_is_refused_in_a_sentence(scripts: Scripts, given: Given) -> None:
     study = scripts["study"]
     claims = {
         "typo": {"model.lambda_cylce": 1},
@@ -81,9 +78,7 @@ def test_a_variant_that_is_wrong_is_refused_in_a_sentence(
         scripts["tables"].markdown(given | {"tables": {"All": ["defualt"]}}, {}, {}, {})
 
 
-def test_every_variant_has_one_place_in_the_tables(
-    scripts: dict[str, ModuleType], given: dict[str, Any]
-) -> None:
+def test_every_variant_has_one_place_in_the_tables(scripts: Scripts, given: Given) -> None:
     shown = [variant for variants in given["tables"].values() for variant in variants if variant != "default"]
     study = scripts["study"]
     named = {study.reference_of(group, variant, given) for group, variant, _ in study.cells(given)}
@@ -91,9 +86,7 @@ def test_every_variant_has_one_place_in_the_tables(
     assert sorted(shown) == sorted({variant for _, variant, _ in scripts["study"].cells(given)} - {"default"})
 
 
-def test_stages_are_the_cells_and_write_their_results(
-    scripts: dict[str, ModuleType], given: dict[str, Any]
-) -> None:
+def test_stages_are_the_cells_and_write_their_results(scripts: Scripts, given: Given) -> None:
     """The matrices as written; the smoke run shows that DVC expands them like study.cells does."""
     stages = yaml.safe_load((STUDY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     study = scripts["study"]
@@ -138,7 +131,7 @@ HALVES = slice(0, 6), slice(6, 12)  # of the twelve items: one direction each
 
 
 def test_tables_hold_the_results_means_intervals_and_paired_differences(
-    scripts: dict[str, ModuleType], tmp_path: Path
+    scripts: Scripts, tmp_path: Path
 ) -> None:
     tables = scripts["tables"]
     small = {
@@ -200,9 +193,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(
         tables.make(small, tmp_path, tmp_path / "none.parquet")
 
 
-def test_a_group_with_its_own_data_is_compared_with_its_own_row(
-    scripts: dict[str, ModuleType], tmp_path: Path
-) -> None:
+def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: Scripts, tmp_path: Path) -> None:
     small = {
         "seeds": [1],
         "one_seed": [],
@@ -231,9 +222,7 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(
     assert "default: **+0.10" in text and "coarse: **-0.20" in text and "`features.cqt_bins=84`" in text
 
 
-def test_the_documents_tables_are_what_the_results_say(
-    scripts: dict[str, ModuleType], given: dict[str, Any]
-) -> None:
+def test_the_documents_tables_are_what_the_results_say(scripts: Scripts, given: Given) -> None:
     tables = scripts["tables"]
     documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/ablation.md", "README.md")]
     made, short, summaries = tables.make(given, STUDY / "results", ROOT / "data/evaluation/per_item.parquet")
@@ -247,9 +236,7 @@ def test_the_documents_tables_are_what_the_results_say(
     assert json.loads((STUDY / "summary.json").read_text()).keys() == summaries.keys()
 
 
-def test_vocoders_are_compared_on_the_pieces_that_both_have(
-    scripts: dict[str, ModuleType], tmp_path: Path
-) -> None:
+def test_vocoders_are_compared_on_the_pieces_that_both_have(scripts: Scripts, tmp_path: Path) -> None:
     path = tmp_path / "per_item.parquet"
     assert scripts["tables"].of_vocoders(path) == ""
     write_table(path, of_an_evaluation())
@@ -265,7 +252,7 @@ def test_vocoders_are_compared_on_the_pieces_that_both_have(
     )
 
 
-def test_tables_are_put_between_the_markers_only(scripts: dict[str, ModuleType]) -> None:
+def test_tables_are_put_between_the_markers_only(scripts: Scripts) -> None:
     tables = scripts["tables"]
     document = f"by hand\n{tables.BEGIN}\nold\n{tables.END}\nmore by hand\n"
     once = tables.insert(document, "new", "ablation.md")
@@ -284,7 +271,7 @@ def test_tables_are_put_between_the_markers_only(scripts: dict[str, ModuleType])
 
 
 @pytest.mark.parametrize("representation", ["cqt", "mel", "stft"])
-def test_the_filter_changes_what_the_gain_says(scripts: dict[str, ModuleType], representation: str) -> None:
+def test_the_filter_changes_what_the_gain_says(scripts: Scripts, representation: str) -> None:
     scoring, config = scripts["scoring"], FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, 80, 60.0)
     rate, n = config.sample_rate, config.sample_rate
     low, high = (
@@ -411,7 +398,7 @@ def run(folder: Path, *words: str, status: int = 0, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: dict[str, ModuleType]) -> None:
+def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: Scripts) -> None:
     study = checkout / "studies/ablation"
     said = run(checkout, sys.executable, "studies/ablation/run.py")
     assert "4 of 4 cells to do, 2 at a time" in said
@@ -471,3 +458,8 @@ def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: dict[st
     )
     changed = json.loads(run(study, sys.executable, "-m", "dvc", "status", "--json", "claims"))
     assert set(changed) == {"claims@cycle_1-1", "claims@cycle_1-2"}
+    # Accepted: up to date without a training.
+    said = run(checkout, sys.executable, "studies/ablation/run.py", "--accept")
+    assert "0 of 4 cells to do" in said
+    assert json.loads(run(study, sys.executable, "-m", "dvc", "status", "--json", "claims")) == {}
+    assert {name: json.loads((study / "results" / name).read_text()) for name in names} == found
