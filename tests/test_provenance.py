@@ -75,7 +75,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("what", EDITS)
 def test_an_edit_between_a_crash_and_its_continuation(tmp_path: Path, known: str, what: str) -> None:
-    """The key of the CycleGAN's checkpoint in a copy of the package, anywhere: only what it computes changes it."""
+    """The key of the CycleGAN's checkpoint in a copy of the package: only what is computed changes it."""
     name, change, another = EDITS[what]
     assert (key_of(edited(tmp_path, name, change), "retimbre.systems.cyclegan.train") != known) == another
 
@@ -109,8 +109,8 @@ def test_a_training_key_follows_params_data_and_nothing_else(tmp_path: Path) -> 
 
 def test_different_values_have_different_digests() -> None:
     values = [
-        None, True, 1, 1.0, "1", b"1 ", [1], [[1]], [1, 2], {"a": 1}, {"a": [1]}, {"b": 1}, np.zeros(2), np.zeros((1, 2)),
-        np.zeros(2, np.float32), torch.ones(2), np.float32(1),
+        None, True, 1, 1.0, "1", b"1 ", [1], [[1]], [1, 2], {"a": 1}, {"a": [1]}, {"b": 1},
+        np.zeros(2), np.zeros((1, 2)), np.zeros(2, np.float32), torch.ones(2), np.float32(1),
     ]  # fmt: skip
     assert len({provenance.digest(value) for value in values}) == len(values)
     assert provenance.digest((1, 2)) == provenance.digest([1, 2])

@@ -48,7 +48,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedAudio:
     with AudioWriter(folder, RATE, 0.1, 10) as writer:
         for domain, slope in (("flute", 2.5), ("reed", 0.5)):
             for piece in range(3):
-                writer.add((tune(rng, 8, slope) * 32767).astype(np.int16), domain, "train", f"{domain}{piece}")
+                writer.add(
+                    (tune(rng, 8, slope) * 32767).astype(np.int16), domain, "train", f"{domain}{piece}"
+                )
     return PackedAudio(folder)
 
 
@@ -67,10 +69,17 @@ def test_names_agree_with_params(fitted: dict) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("samples", [1, 100, 12_345])
-def test_output_is_as_long_and_as_loud_as_the_input_and_moves_away_from_it(fitted: dict, name: str, samples: int) -> None:
+def test_output_is_as_long_and_as_loud_as_the_input_and_moves_away_from_it(
+    fitted: dict, name: str, samples: int
+) -> None:
     x = tune(np.random.default_rng(5), 4, 2.5)[:samples]
     y = fitted[name].transfer(x, "reed", seed=3)
-    assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all() and np.abs(y).max(initial=0) <= 0.99 + 1e-6
+    assert (
+        y.shape == x.shape
+        and y.dtype == np.float32
+        and np.isfinite(y).all()
+        and np.abs(y).max(initial=0) <= 0.99 + 1e-6
+    )
     if samples > 1000:
         assert np.isclose(np.sqrt(np.mean(y**2)), np.sqrt(np.mean(x**2)), rtol=1e-3)
         assert np.sqrt(np.mean((y - x) ** 2)) > 0.05 * np.sqrt(np.mean(x**2))
@@ -87,7 +96,9 @@ def test_same_seed_same_samples_also_in_another_process(fitted: dict, name: str)
 @pytest.mark.parametrize("name", ["musaicing", "gram", "texture"])
 def test_another_seed_gives_other_samples(fitted: dict, name: str) -> None:
     x = tune(np.random.default_rng(6), 3, 2.5)
-    first, *others = (fitted[name].transfer(x, "reed", seed) for seed in range(5))  # two clips to choose from: some seeds agree
+    first, *others = (
+        fitted[name].transfer(x, "reed", seed) for seed in range(5)
+    )  # two clips to choose from: some seeds agree
     assert any(not np.allclose(first, other, atol=1e-5) for other in others)
 
 
@@ -128,10 +139,18 @@ def test_a_corpus_takes_turns_among_recordings(packed: PackedAudio) -> None:
     assert [len(x) for x in corpus] == [RATE] * 4
     pieces = [packed.read(e) for e in packed.excerpts(domain="reed", split="train")]
     homes = [
-        next(i for i, piece in enumerate(pieces) for start in (0, RATE) if np.array_equal(piece[start : start + RATE], x)) for x in corpus
+        next(
+            i
+            for i, piece in enumerate(pieces)
+            for start in (0, RATE)
+            if np.array_equal(piece[start : start + RATE], x)
+        )
+        for x in corpus
     ]
     assert sorted(homes[:3]) == [0, 1, 2] and homes[3] == homes[0], "every recording before one again"
-    assert sum(len(x) for x in draw_corpus(packed, "reed", 1e6, 0)) == sum(len(x) for x in pieces), "all there is"
+    assert sum(len(x) for x in draw_corpus(packed, "reed", 1e6, 0)) == sum(len(x) for x in pieces), (
+        "all there is"
+    )
     clip = looped(corpus, 10 * RATE, np.random.default_rng(0))
     assert len(clip) == 10 * RATE and np.array_equal(clip[:RATE], clip[4 * RATE : 5 * RATE])
 

@@ -28,7 +28,10 @@ def centroid_hz(x: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def system() -> Cepstral:
-    corpora = {domain: [note(hz, slope) for hz in (220, 262, 330, 392)] for domain, slope in (("flute", 3.0), ("reed", 0.3))}
+    corpora = {
+        domain: [note(hz, slope) for hz in (220, 262, 330, 392)]
+        for domain, slope in (("flute", 3.0), ("reed", 0.3))
+    }
     return Cepstral(corpora, CONFIG, SETTINGS)
 
 
@@ -55,7 +58,10 @@ def test_nearest_envelopes_are_those_of_the_same_note(system: Cepstral) -> None:
     """The corpus' notes have formants of their own: knn takes the right one, the mean does not."""
     rng = np.random.default_rng(0)
     shaped = {
-        hz: np.convolve(note(hz, 0.3), rng.normal(size=6) * np.exp(-np.arange(6) / 3), "same").astype(np.float32) for hz in (220, 311, 440)
+        hz: np.convolve(note(hz, 0.3), rng.normal(size=6) * np.exp(-np.arange(6) / 3), "same").astype(
+            np.float32
+        )
+        for hz in (220, 311, 440)
     }
     other = Cepstral({"reed": list(shaped.values())}, CONFIG, SETTINGS)
     x = note(311, 0.3)

@@ -15,7 +15,9 @@ def notes(pitches: list[float], slope: float, seconds: float = 0.4) -> np.ndarra
     t = np.arange(int(seconds * RATE)) / RATE
     parts = []
     for hz in pitches:
-        wave = sum(n**-slope * np.sin(2 * np.pi * n * hz * t + n) for n in range(1, int(0.45 * RATE / hz) + 1))
+        wave = sum(
+            n**-slope * np.sin(2 * np.pi * n * hz * t + n) for n in range(1, int(0.45 * RATE / hz) + 1)
+        )
         parts.append(0.3 * wave / np.abs(wave).max() * np.exp(-2 * t))
     return np.concatenate(parts).astype(np.float32)
 
@@ -71,7 +73,10 @@ def test_the_notes_are_those_of_the_source_when_pitch_counts(system: Mosaicing) 
         system.settings = SETTINGS
         centres = np.arange(len(chosen)) * system.step + system.unit // 2
         wanted = np.array([330, 233, 392, 262])[np.minimum(centres // 3200, 3)]
-        played = tune[units["segment"][chosen].numpy(), np.minimum((units["start"][chosen].numpy() + system.unit // 2) // 3200, 5)]
+        played = tune[
+            units["segment"][chosen].numpy(),
+            np.minimum((units["start"][chosen].numpy() + system.unit // 2) // 3200, 5),
+        ]
         return float(np.mean(wanted == played))
 
     assert hit_rate(4.0) > 0.85
@@ -99,12 +104,17 @@ def test_the_path_is_the_cheapest(system: Mosaicing) -> None:
         chosen = small.select(x, "reed")
 
     def cost(path: tuple[int, ...]) -> float:
-        return sum(local[j, i] for j, i in enumerate(path)) + 0.5 * sum(b != a + small.half for a, b in zip(path, path[1:], strict=False))
+        return sum(local[j, i] for j, i in enumerate(path)) + 0.5 * sum(
+            b != a + small.half for a, b in zip(path, path[1:], strict=False)
+        )
 
     every = min(cost(path) for path in np.ndindex(*[local.shape[1]] * len(local)))
     assert cost(tuple(chosen)) == pytest.approx(every, rel=1e-5)
 
 
 def test_no_recording_as_long_as_a_unit() -> None:
-    with pytest.raises(RetimbreError, match="no training recording of 'reed' has a unit of .* lower baselines.mosaicing_unit_s"):
+    with pytest.raises(
+        RetimbreError,
+        match="no training recording of 'reed' has a unit of .* lower baselines.mosaicing_unit_s",
+    ):
         Mosaicing({"reed": [CORPUS[0][:4000]] * 3}, CONFIG, SETTINGS | {"unit_s": 1.0})

@@ -27,7 +27,9 @@ def test_losses_against_numpy() -> None:
     rng = np.random.default_rng(0)
     S, C, G = rng.random((5, 7)), rng.random((5, 7)), rng.random((5, 5))
     content, style = losses(torch.from_numpy(S), torch.from_numpy(C), torch.from_numpy(G))
-    assert float(content) == pytest.approx(0.5 * np.mean((S - C) ** 2)) and float(style) == pytest.approx(0.5 * np.mean((S @ S.T - G) ** 2))
+    assert float(content) == pytest.approx(0.5 * np.mean((S - C) ** 2)) and float(style) == pytest.approx(
+        0.5 * np.mean((S @ S.T - G) ** 2)
+    )
 
 
 def test_minimise_finds_a_known_minimum_within_bounds() -> None:
@@ -35,7 +37,9 @@ def test_minimise_finds_a_known_minimum_within_bounds() -> None:
     found = minimise(lambda x: ((x - goal) ** 2).sum(), torch.ones(2, 2), 50, lowest=0.0)
     assert torch.allclose(found, goal.clamp(min=0), atol=1e-4)
     start = np.array([-1.2, 1.0])
-    rosen = minimise(lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2, torch.from_numpy(start).float(), 100)
+    rosen = minimise(
+        lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2, torch.from_numpy(start).float(), 100
+    )
     assert np.allclose(rosen.numpy(), scipy.optimize.minimize(scipy.optimize.rosen, start).x, atol=2e-2)
 
 
@@ -47,7 +51,11 @@ def test_the_loss_falls_with_iterations_and_magnitudes_stay_positive() -> None:
         c, s = losses(S, content, gram(style))
         return float(10 * c + 10 * s)
 
-    start, after_few, after_many = total(content), total(few.optimise(content, style)), total(many.optimise(content, style))
+    start, after_few, after_many = (
+        total(content),
+        total(few.optimise(content, style)),
+        total(many.optimise(content, style)),
+    )
     assert after_many < 0.5 * after_few < 0.5 * start
     assert many.optimise(content, style).min() >= 0
 
@@ -68,5 +76,7 @@ def test_colour_goes_to_the_target_and_time_stays_aligned() -> None:
         return float((np.arange(len(power)) * power).sum() / power.sum() / len(power))
 
     assert brightness(x) < 0.2 < brightness(y)
-    assert np.mean(y[: RATE // 2 - 600] ** 2) < 0.5 * np.mean(y[RATE // 2 + 600 :] ** 2), "quiet stays quieter"
+    assert np.mean(y[: RATE // 2 - 600] ** 2) < 0.5 * np.mean(y[RATE // 2 + 600 :] ** 2), (
+        "quiet stays quieter"
+    )
     assert not np.allclose(y, make(phase="griffin_lim").transfer(x, "reed", 0), atol=1e-2)

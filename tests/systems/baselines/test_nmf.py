@@ -8,7 +8,14 @@ from retimbre.systems.baselines.nmf import Musaicing
 
 RATE = 8000
 CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {"corpus_s": 4.0, "iterations": 15, "repetition": 3, "polyphony": 10, "continuity": 3, "griffin_lim_iterations": 0}
+SETTINGS = {
+    "corpus_s": 4.0,
+    "iterations": 15,
+    "repetition": 3,
+    "polyphony": 10,
+    "continuity": 3,
+    "griffin_lim_iterations": 0,
+}
 
 
 def tone(hz: float, seconds: float, slope: float) -> np.ndarray:
@@ -42,19 +49,27 @@ def test_without_restrictions_it_is_the_known_factorisation() -> None:
     """scikit-learn's multiplicative updates for the Kullback-Leibler divergence, with fixed templates."""
     rng = np.random.default_rng(1)
     W, V = rng.random((30, 6)).astype(np.float32), rng.random((30, 8)).astype(np.float32)
-    H = m.activations(torch.from_numpy(V), torch.from_numpy(W), 200, 0, 6, 0, torch.Generator().manual_seed(0))
+    H = m.activations(
+        torch.from_numpy(V), torch.from_numpy(W), 200, 0, 6, 0, torch.Generator().manual_seed(0)
+    )
     theirs, _, _ = non_negative_factorization(
         V.T, n_components=6, init="custom", W=np.full((8, 6), 0.5, np.float32), H=W.T.copy(), update_H=False, solver="mu",
         beta_loss="kullback-leibler", max_iter=2000, tol=1e-9,
     )  # fmt: skip
-    ours, best = (m.divergence(torch.from_numpy(V), torch.from_numpy(W) @ h) for h in (H, torch.from_numpy(theirs.T.astype(np.float32))))
+    ours, best = (
+        m.divergence(torch.from_numpy(V), torch.from_numpy(W) @ h)
+        for h in (H, torch.from_numpy(theirs.T.astype(np.float32)))
+    )
     assert ours < best * 1.001
 
 
 def test_cost_falls_and_the_final_activations_are_sparse() -> None:
     generator = torch.Generator().manual_seed(0)
     W, V = torch.rand(40, 60, generator=generator), torch.rand(40, 30, generator=generator)
-    cost = [m.divergence(V, W @ m.activations(V, W, n, 0, 60, 0, torch.Generator().manual_seed(1))) for n in (1, 3, 10, 30)]
+    cost = [
+        m.divergence(V, W @ m.activations(V, W, n, 0, 60, 0, torch.Generator().manual_seed(1)))
+        for n in (1, 3, 10, 30)
+    ]
     assert cost == sorted(cost, reverse=True) and cost[-1] < 0.8 * cost[0]
     H = m.activations(V, W, 10, 3, 4, 0, torch.Generator().manual_seed(1))
     assert int((H > 0).sum(0).max()) <= 4
@@ -83,4 +98,8 @@ def test_no_diagonal_runs_over_recordings() -> None:
     system = Musaicing({"reed": [tone(220, 1.0, 0.5), tone(330, 1.0, 0.5)]}, CONFIG, SETTINGS)
     templates = system.templates("reed").abs().sum(0)
     frames = RATE // system.hop + 1
-    assert (templates[frames : frames + 3] == 0).all() and (templates[:frames] > 0).all() and templates[frames + 3] > 0
+    assert (
+        (templates[frames : frames + 3] == 0).all()
+        and (templates[:frames] > 0).all()
+        and templates[frames + 3] > 0
+    )

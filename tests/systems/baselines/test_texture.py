@@ -36,7 +36,12 @@ def test_responses_and_gram_against_numpy() -> None:
     rng = np.random.default_rng(0)
     weights, image = t.random_filters(6, 3, rng), torch.from_numpy(rng.random((6, 20)).astype(np.float32))
     found = t.responses(image, weights).numpy()
-    expected = np.array([[max(0, float((weights[k].numpy() * image[:, i : i + 11].numpy()).sum())) for i in range(10)] for k in range(3)])
+    expected = np.array(
+        [
+            [max(0, float((weights[k].numpy() * image[:, i : i + 11].numpy()).sum())) for i in range(10)]
+            for k in range(3)
+        ]
+    )
     assert np.allclose(found, expected, atol=1e-5)
     assert np.allclose(t.gram(torch.from_numpy(found), 20).numpy(), expected @ expected.T / 20, atol=1e-5)
 
@@ -53,7 +58,10 @@ def test_few_filters_estimate_the_losses_of_many() -> None:
 
     def losses(filters: int) -> np.ndarray:
         weights = t.random_filters(len(content), filters, rng)
-        features, style_gram = t.responses(content, weights), t.gram(t.responses(style, weights), style.shape[1])
+        features, style_gram = (
+            t.responses(content, weights),
+            t.gram(t.responses(style, weights), style.shape[1]),
+        )
         return np.array([float(value) for value in system.losses(noise, weights, features, style_gram)])
 
     assert np.allclose(np.mean([losses(128) for _ in range(8)], axis=0) / losses(2048), 1, atol=0.25)
@@ -65,7 +73,9 @@ def test_the_texture_comes_closer_than_the_source_was() -> None:
     image = system.optimise(content, style, np.random.default_rng(0))
     assert image.shape == content.shape
     assert distance(image, style, 0) < 0.3 * distance(content, style, 0)
-    assert distance(image, style, 7, 256) < distance(content, style, 7, 256), "also under filters that it has not seen"
+    assert distance(image, style, 7, 256) < distance(content, style, 7, 256), (
+        "also under filters that it has not seen"
+    )
 
 
 def test_from_noise_the_texture_comes_too() -> None:

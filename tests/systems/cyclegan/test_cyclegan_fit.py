@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from retimbre.systems.cyclegan import system as cyclegan
+from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.systems import catalogue
+from retimbre.systems.cyclegan.selection import Validation
+from retimbre.systems.cyclegan.system import Change
+from retimbre.training import devices
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.devices import compile_networks
 from tests.toys import ROOT
-from tests.toys.features import model_params, write_features
+from tests.toys.features import fit, model_params, run_of, write_features
 
-# Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards, several batches a step.
+# Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards, more crops.
 WHOLE = dict(
     generator="unet",
     generator_channels=4,
@@ -29,21 +31,20 @@ WHOLE = dict(
     guard_balance=True,
     guard_action="warn",
     select="best",
-    log_every=2,
-    checkpoint_every=3,
 )
+MACHINE = dict(log_every=2, checkpoint_every=3)
 SCRIPT = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-from tests.toys.features import model_params
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.systems.cyclegan import system as cyclegan
+from retimbre.systems.cyclegan import train
+from retimbre.systems.cyclegan.step import CycleGanTrainer
 from retimbre.training.checkpoint import Scratch
-from retimbre.systems.cyclegan.losses import CycleGanTrainer
+from tests.toys.features import fit, run_of
 
-death, trained = int(sys.argv[2]), CycleGanTrainer.step
+train.WATCH_EVERY = 4
+death, trained = int(sys.argv[1]), CycleGanTrainer.step
 
 def step(self, a, b, number, more=()):
     if number == death:
@@ -52,7 +53,7 @@ def step(self, a, b, number, more=()):
 
 CycleGanTrainer.step = step
 with Scratch("toy", "f") as scratch:
-    cyclegan.fit(PackedFeatures("features"), model_params(**eval(sys.argv[3])), 3, scratch, None)
+    fit(PackedFeatures(sys.argv[4]), run_of(scratch, **eval(sys.argv[3])), **eval(sys.argv[2]))
 """
 
 
@@ -63,30 +64,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights(model: cyclegan.CycleGan) -> dict[str, torch.Tensor]:
+def weights(model: Change) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.generators.state_dict().items()}
 
 
-def test_killed_at_any_step_ends_with_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = cyclegan.PackedFeatures(folder / "features")
-    p = model_params(**WHOLE)
-    whole, curves = cyclegan.fit(features, p, 3, None, None)
-    whole.save(folder / "whole")
-    death = int(np.random.default_rng().integers(p.checkpoint_every, p.steps))
-    script = folder / "train.py"
+@pytest.mark.parametrize("death", [4, 17])
+def test_killed_at_any_step_ends_with_the_same_bytes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: int
+) -> None:
+    monkeypatch.setattr("retimbre.systems.cyclegan.train.WATCH_EVERY", 4)
+    features = PackedFeatures(folder / "features")
+    whole, curves = fit(features, run_of(**MACHINE), **WHOLE)
+    whole.save(tmp_path / "whole")
+    script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, str(script), str(ROOT / "tests/training"), str(death), repr(WHOLE)]
-    killed = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "DVC_ROOT": str(tmp_path),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+        "OMP_NUM_THREADS": "1",
+    }
+    words = [sys.executable, str(script), str(death), repr(WHOLE), repr(MACHINE), str(features.folder)]
+    killed = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    monkeypatch.setenv("DVC_ROOT", str(folder))
-    torch.manual_seed(int(death))  # another state than the killed one's
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    torch.manual_seed(death)  # another state than the killed one's
     with Scratch("toy", "f") as scratch:
         reached = scratch.load()["cyclegan"]["step"]
-        assert death - p.checkpoint_every <= reached <= death
-        continued, again = cyclegan.fit(features, p, 3, scratch, None)
-    continued.save(folder / "continued")
-    one, two = ((folder / name / "generators.safetensors").read_bytes() for name in ("whole", "continued"))
+        assert reached == death // 3 * 3
+        continued, again = fit(features, run_of(scratch, **MACHINE), **WHOLE)
+    continued.save(tmp_path / "continued")
+    one, two = ((tmp_path / name / "generators.safetensors").read_bytes() for name in ("whole", "continued"))
     assert one == two, f"killed at step {death}"
     assert again == curves, "and the same history, figures of guards and validation included"
     assert any("selection/step" in row for row in curves)
@@ -94,40 +102,60 @@ def test_killed_at_any_step_ends_with_the_same_bytes(folder: Path, monkeypatch: 
 
 def test_best_is_a_step_of_the_validation(folder: Path) -> None:
     """The weights that are kept have the figures that the history names."""
-    features = cyclegan.PackedFeatures(folder / "features")
-    model, curves = cyclegan.fit(features, model_params(select="best"), 3, None, None)
+    features = PackedFeatures(folder / "features")
+    model, curves = fit(features, select="best")
     rows = {row["step"]: row for row in curves}
     chosen = rows[20]["selection/step"]
-    kept = [row for row in curves if min(row.get("validation/chroma_ratio_ab", 0), row.get("validation/chroma_ratio_ba", 0)) >= 0.9]
-    assert rows[chosen]["validation/score"] == min(row["validation/score"] for row in kept) == rows[20]["selection/score"]
-    figures = cyclegan.Validation(features, "mel", model.domains).figures(model.transfer)
+    ratios = [f"validation/chroma_ratio_{direction}" for direction in ("ab", "ba")]
+    kept = [row for row in curves if min(row.get(name, 0) for name in ratios) >= 0.9]
+    assert (
+        rows[chosen]["validation/score"]
+        == min(row["validation/score"] for row in kept)
+        == rows[20]["selection/score"]
+    )
+    figures = Validation(features, "mel", model.targets).figures(model.transfer)
     assert figures["validation/score"] == pytest.approx(rows[chosen]["validation/score"], rel=1e-6)
 
 
-def test_without_a_validation_split_the_last_step_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_without_a_validation_split_the_last_step_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     features = write_features(tmp_path / "features")
     features.index = [e for e in features.index if e.split == "train"]
-    _, curves = cyclegan.fit(features, model_params(select="best", steps=4), 3, None, None)
+    _, curves = fit(features, select="best", steps=4)
     assert not any("validation/score" in row or "selection/step" in row for row in curves)
     assert "there are no validation pieces: the last step is kept" in capsys.readouterr().err
 
 
 def test_compiled_networks_train_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``model.compile``: the same losses, the same names of weights. The backend traces but generates no code, which takes minutes."""
-    features = cyclegan.PackedFeatures(folder / "features")
-    plain, curves = cyclegan.fit(features, model_params(steps=6, log_every=2), 3, None, None)
-    compiled = []
+    """``machine.compile``: the same losses and names of weights. The backend traces but generates no code."""
+    features = PackedFeatures(folder / "features")
+    plain, curves = fit(features, run_of(log_every=2), steps=6)
+    compiled, compile_networks = [], devices.compile_networks
 
     def eagerly(wanted: bool, networks: list[torch.nn.Module]) -> None:
         compiled.extend(networks if wanted else [])
         compile_networks(wanted, networks, backend="eager")
 
-    monkeypatch.setattr(cyclegan, "compile_networks", eagerly)
-    model, again = cyclegan.fit(features, model_params(steps=6, log_every=2, compile=True), 3, None, None)
-    assert len(compiled) == 4 and all(network._compiled_call_impl is not None for network in compiled)
+    monkeypatch.setattr(devices, "compile_networks", eagerly)
+    model, again = fit(features, run_of(log_every=2, compile=True), steps=6)
+    assert len(compiled) == 4
     assert list(weights(model)) == list(weights(plain))
     for one, two in zip(curves, again, strict=True):
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5)
-    model.save(folder / "compiled")
-    assert load_file(folder / "compiled/generators.safetensors").keys() == weights(plain).keys()
-    assert weights(cyclegan.CycleGan.load(folder / "compiled")).keys() == weights(plain).keys()
+
+
+def test_a_trained_model_comes_back_as_it_was(folder: Path) -> None:
+    model, _ = fit(PackedFeatures(folder / "features"), steps=2)
+    catalogue.store("cyclegan", model_params(), model, folder / "models/cyclegan")
+    assert (
+        catalogue.trained(folder / "models") == ["cyclegan"]
+        and catalogue.choose("steep", folder / "models") == "cyclegan"
+    )
+    loaded = Change.load(folder / "models/cyclegan")
+    assert (loaded.targets, loaded.representation, loaded.top_db) == (["flat", "steep"], "mel", 0.0)
+    x = np.random.default_rng(0).uniform(-60, 0, (16, 40)).astype(np.float32)
+    assert np.array_equal(loaded.transfer(x, "steep"), model.transfer(x, "steep"))
+    assert (
+        loaded.parameters == model.parameters == sum(v.numel() for v in model.generators["ab"].parameters())
+    )

@@ -3,13 +3,14 @@ import itertools
 import pytest
 import torch
 
-from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
+from retimbre.audio.cqt import cqt_frequencies
+from retimbre.nn.spectral.discriminators import DISCRIMINATORS, Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.systems.cyclegan.losses import CycleGanTrainer
-from retimbre.systems.cyclegan.step import AdversarialTrainer, TrainingConfig, rate_factor
+from retimbre.systems.cyclegan.step import AdversarialTrainer, CycleGanTrainer, rate_factor
 from retimbre.training.averages import Ema
 from retimbre.training.devices import make_fabric
 from retimbre.training.gan import PitchClassLevels
+from tests.toys.features import model_params
 
 BASE = dict(
     steps=100,
@@ -24,16 +25,22 @@ BASE = dict(
     adam_beta1=0.5,
     decay_from=0.5,
     ema_decay=0.99,
+    ema_warmup=9,
 )
 
 
-def make(seed: int = 0, generator: dict | None = None, judge: dict | None = None, **changes) -> CycleGanTrainer:
+def make(
+    seed: int = 0, generator: dict | None = None, discriminator: dict | None = None, **changes
+) -> CycleGanTrainer:
     torch.manual_seed(seed)
     shape = GeneratorConfig(16, **({"channels": 8, "blocks": 1} | (generator or {})))
     generators = torch.nn.ModuleDict({n: Generator(shape) for n in ("ab", "ba")})
-    discriminators = torch.nn.ModuleDict({n: Discriminator(16, **({"channels": 16} | (judge or {}))) for n in ("a", "b")})
-    content = PitchClassLevels(16, 12, 60)
-    return CycleGanTrainer(generators, discriminators, TrainingConfig(**(BASE | changes)), make_fabric("cpu"), seed, content)
+    discriminators = torch.nn.ModuleDict(
+        {n: Discriminator(16, **({"channels": 16} | (discriminator or {}))) for n in ("a", "b")}
+    )
+    content = PitchClassLevels(cqt_frequencies(32.7, 16, 12), 60)
+    p = model_params(**BASE | {"representation": "cqt"} | changes)
+    return CycleGanTrainer(generators, discriminators, p, make_fabric("cpu"), seed, content)
 
 
 def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,19 +77,23 @@ def test_lambdas_weight_the_total_once():
 
 def test_what_is_not_wanted_is_not_computed():
     losses = make().step(*batch(0), 0)
-    assert losses.keys().isdisjoint({"loss/feature_matching", "loss/content", "loss/gradient_penalty", "loss/l1"})
+    assert losses.keys().isdisjoint(
+        {"loss/feature_matching", "loss/content", "loss/gradient_penalty", "loss/l1"}
+    )
 
 
 def test_each_step_trains_both_sides():
     trainer = make()
-    before = [p.detach().clone() for p in (*trainer.generators.parameters(), *trainer.discriminators.parameters())]
+    before = [
+        p.detach().clone() for p in (*trainer.generators.parameters(), *trainer.discriminators.parameters())
+    ]
     trainer.step(*batch(0), 0)
     after = (*trainer.generators.parameters(), *trainer.discriminators.parameters())
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 ALL_AT_ONCE = dict(
-    judge={"kinds": ["full_spectrum", "temporal"], "scales": 2, "spectral_norm": True},
+    discriminator={"kinds": ["full_spectrum", "temporal"], "scales": 2, "spectral_norm": True},
     gan_loss="wgan_gp",
     lambda_gradient_penalty=10,
     lambda_feature_matching=1,
@@ -110,7 +121,7 @@ def test_resumed_equals_uninterrupted(options):
 
 
 def figures_over_time(trainer: AdversarialTrainer, name: str, steps: int = 24) -> tuple[float, float]:
-    """Means of a figure over the first and the last quarter of some steps on one batch, all of which are finite."""
+    """Means of a figure, which is finite, over the first and the last quarter of some steps on one batch."""
     rows = [trainer.step(*batch(0), step) for step in range(steps)]
     assert all(torch.isfinite(value) for row in rows for value in row.values())
     values = [float(row[name]) for row in rows]
@@ -118,12 +129,13 @@ def figures_over_time(trainer: AdversarialTrainer, name: str, steps: int = 24) -
 
 
 @pytest.mark.parametrize(
-    ("gan_loss", "spectral_norm"), [("lsgan", False), ("nonsaturating", False), ("hinge", False), ("hinge", True), ("wgan_gp", False)]
+    ("gan_loss", "spectral_norm"),
+    [("lsgan", False), ("nonsaturating", False), ("hinge", False), ("hinge", True), ("wgan_gp", False)],
 )
-@pytest.mark.parametrize("kinds", [*JUDGES, ["patch", "temporal"]])
+@pytest.mark.parametrize("kinds", [*DISCRIMINATORS, ["patch", "temporal"]])
 def test_every_discriminator_learns_by_every_loss(gan_loss, kinds, spectral_norm):
     trainer = make(
-        judge={"kinds": kinds, "spectral_norm": spectral_norm, "channels": 8},
+        discriminator={"kinds": kinds, "spectral_norm": spectral_norm, "channels": 8},
         gan_loss=gan_loss,
         lambda_gradient_penalty=10 if gan_loss == "wgan_gp" else 0,
         learning_rate_generator=1e-9,
@@ -134,7 +146,11 @@ def test_every_discriminator_learns_by_every_loss(gan_loss, kinds, spectral_norm
 
 
 @pytest.mark.parametrize(
-    ("kind", "upsampling"), [("resnet1d", "nearest"), *itertools.product(("resnet2d", "unet", "dissertation"), ("nearest", "transposed"))]
+    ("kind", "upsampling"),
+    [
+        ("resnet1d", "nearest"),
+        *itertools.product(("resnet2d", "unet", "yoon2019"), ("nearest", "transposed")),
+    ],
 )
 @pytest.mark.parametrize("residual_output", [True, False])
 def test_every_generator_learns(kind, upsampling, residual_output):
@@ -153,12 +169,22 @@ def test_every_generator_learns(kind, upsampling, residual_output):
 
 @pytest.mark.parametrize("gan_loss", ["lsgan", "nonsaturating", "hinge", "wgan_gp"])
 def test_generators_follow_every_loss(gan_loss):
-    trainer = make(gan_loss=gan_loss, lambda_cycle=0, lambda_identity=0, learning_rate_generator=1e-2, learning_rate_discriminator=1e-9)
+    trainer = make(
+        gan_loss=gan_loss,
+        lambda_gradient_penalty=10 if gan_loss == "wgan_gp" else 0,
+        lambda_cycle=0,
+        lambda_identity=0,
+        learning_rate_generator=1e-2,
+        learning_rate_discriminator=1e-9,
+    )
     first, last = figures_over_time(trainer, "loss/adversarial")
     assert last < first - 0.01
 
 
-@pytest.mark.parametrize(("name", "option"), [("loss/feature_matching", "lambda_feature_matching"), ("loss/content", "lambda_content")])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("loss/feature_matching", "lambda_feature_matching"), ("loss/content", "lambda_content")],
+)
 def test_a_loss_falls_when_it_alone_counts(name, option):
     trainer = make(
         **{option: 1},
@@ -177,7 +203,7 @@ def test_a_loss_falls_when_it_alone_counts(name, option):
 def test_the_penalty_falls_when_it_counts_and_only_then():
     def over_time(weight: float) -> tuple[float, float]:
         trainer = make(
-            judge={"kinds": "patch", "channels": 8},
+            discriminator={"kinds": "patch", "channels": 8},
             gan_loss="wgan_gp",
             lambda_gradient_penalty=weight,
             lambda_identity=0,
@@ -191,7 +217,10 @@ def test_the_penalty_falls_when_it_counts_and_only_then():
 
 
 def test_the_penalty_is_on_fresh_fakes_the_loss_on_pooled_ones():
-    fresh, pooled = make(lambda_gradient_penalty=10, pool_size=0), make(lambda_gradient_penalty=10, pool_size=4)
+    fresh, pooled = (
+        make(lambda_gradient_penalty=10, pool_size=0),
+        make(lambda_gradient_penalty=10, pool_size=4),
+    )
     for pool in pooled.pools.values():
         pool.examples = [torch.full((16, 24), 0.9)] * 4
     results = [trainer.step(*batch(0), 3) for trainer in (fresh, pooled)]
@@ -200,7 +229,7 @@ def test_the_penalty_is_on_fresh_fakes_the_loss_on_pooled_ones():
 
 
 def test_the_penalty_counts_with_its_weight():
-    """One plain gradient step on the same data: weights move by the loss's gradient and ten times the penalty's."""
+    """One plain gradient step: weights move by the loss's gradient and ten times the penalty's."""
     moves = {}
     for weight in (0, 1, 10):
         trainer = make(lambda_gradient_penalty=weight, lambda_identity=0)
@@ -226,7 +255,9 @@ def test_further_discriminator_steps_train_the_discriminators_only_and_on_their_
     others.step(*batch(0), 0, [batch(1), batch(3)])
     for x, y in zip(once.generators.parameters(), more.generators.parameters(), strict=True):
         assert torch.equal(x, y)
-    discriminators = [torch.cat([p.flatten() for p in t.discriminators.parameters()]) for t in (once, more, others)]
+    discriminators = [
+        torch.cat([p.flatten() for p in t.discriminators.parameters()]) for t in (once, more, others)
+    ]
     assert not torch.equal(discriminators[0], discriminators[1])
     assert not torch.equal(discriminators[1], discriminators[2])
 
@@ -247,7 +278,10 @@ def test_noise_on_what_discriminators_see_is_that_of_the_step_alone():
     for _ in range(2):  # whatever was drawn before
         second.noise.manual_seed(7)
         torch.randn(3, generator=second.noise)
-    assert all(torch.equal(x, y) for x, y in zip(first.step(*batch(0), 4).values(), second.step(*batch(0), 4).values(), strict=True))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(first.step(*batch(0), 4).values(), second.step(*batch(0), 4).values(), strict=True)
+    )
     assert torch.equal(weights(first), weights(second))
     without, other = make(), make(discriminator_noise=0.3)
     assert without.step(*batch(0), 4)["loss/discriminator"] != other.step(*batch(0), 5)["loss/discriminator"]

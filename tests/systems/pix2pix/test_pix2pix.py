@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre import params
-from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedFeatures
 from retimbre.errors import RetimbreError
-from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.systems import catalogue
 from retimbre.systems.pix2pix import train as pix2pix
-
-BINS = 16
-CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)
+from retimbre.systems.pix2pix.params import Params
+from retimbre.systems.pix2pix.system import Change
+from tests.toys.features import BINS, CONFIG, data_of, run_of
+from tests.toys.project import smoke
 
 
 def write_features(folder, performance: str = "1", swapped: bool = False) -> PackedFeatures:
@@ -27,16 +26,19 @@ def write_features(folder, performance: str = "1", swapped: bool = False) -> Pac
                         z = np.roll(z, 2, 0) - np.arange(BINS)
                     number = (len(names) - 1 - i) if swapped and domain == "echo" else i
                     mark = performance if split == "train" else "1"
-                    excerpt = Excerpt(f"{split}-{domain}-{i}", domain, split, names[number], mark, 0, 0, frames)
+                    excerpt = Excerpt(
+                        f"{split}-{domain}-{i}", domain, split, names[number], mark, 0, 0, frames
+                    )
                     writer.add(excerpt, {"mel": z.astype(np.float16)})
         mean = {"dry": [-25.0] * BINS, "echo": (-25.0 - np.arange(BINS)).tolist()}
-        writer.set_statistics({"mel": {"top_db": 0.0, "mean_db": mean, "std_db": {d: [10.0] * BINS for d in mean}}})
+        writer.set_statistics(
+            {"mel": {"top_db": 0.0, "mean_db": mean, "std_db": {d: [10.0] * BINS for d in mean}}}
+        )
     return PackedFeatures(folder)
 
 
-def model_params(**changes) -> params.Model:
-    values = params.read("profiles/smoke.yaml").model.model_dump() | {
-        "method": "pix2pix",
+def pix2pix_params(**changes) -> Params:
+    values = smoke()["pix2pix"] | {
         "representation": "mel",
         "generator_channels": 32,
         "change_limit": 0,
@@ -45,13 +47,16 @@ def model_params(**changes) -> params.Model:
         "crop_frames": 32,
         "steps": 150,
         "learning_rate_generator": 5e-3,
-        "accelerator": "cpu",
     }
-    return params.Model.model_validate(values | changes)
+    return Params.model_validate(values | changes)
+
+
+def fit(features: PackedFeatures):
+    return pix2pix.fit(data_of(features), pix2pix_params(), run_of())
 
 
 def test_crops_are_the_same_places_of_both_domains(tmp_path):
-    crops = pix2pix.PairedCrops(write_features(tmp_path), model_params(), 5)
+    crops = pix2pix.PairedCrops(write_features(tmp_path), pix2pix_params(), 5)
     for number in range(4):
         dry, echo = crops.batch(number)
         assert torch.allclose(echo[:, :, 2:], dry[:, :, :-2] - torch.arange(BINS)[:, None], atol=0.05)
@@ -59,22 +64,29 @@ def test_crops_are_the_same_places_of_both_domains(tmp_path):
 
 @pytest.mark.parametrize("options", [{"performance": ""}, {"swapped": True}])
 def test_data_without_pairs_are_refused_by_name(tmp_path, options):
-    with pytest.raises(RetimbreError, match="dry and echo are not the same performances: set dataset.paired_training to true"):
-        pix2pix.fit(write_features(tmp_path, **options), model_params(), 5, None, None)
+    with pytest.raises(
+        RetimbreError, match="dry and echo are not the same performances: set dataset.paired_training to true"
+    ):
+        fit(write_features(tmp_path, **options))
 
 
-def test_what_it_learns_from_pairs_is_saved_as_a_cyclegan(tmp_path):
+def test_what_it_learns_from_pairs_comes_back(tmp_path):
     features = write_features(tmp_path / "features")
-    model, curves = pix2pix.fit(features, model_params(), 5, None, None)
+    model, curves = fit(features)
     l1 = [row["loss/l1"] for row in curves if "loss/l1" in row]
     assert l1[-1] < 0.6 * l1[0]
-    model.save(tmp_path / "model")
-    loaded = CycleGan.load(tmp_path / "model")
+    catalogue.store("pix2pix", pix2pix_params(), model, tmp_path / "models/pix2pix")
+    assert catalogue.targets_of("pix2pix", tmp_path / "models") == ["dry", "echo"]
+    loaded = Change.load(tmp_path / "models/pix2pix")
     x, true = (
-        features.read(features.excerpts(domain=d, split="validation")[1], representation="mel").astype(np.float32).T
+        features.read(features.excerpts(domain=d, split="validation")[1], representation="mel")
+        .astype(np.float32)
+        .T
         for d in ("dry", "echo")
     )
     y = loaded.transfer(x, "echo")
     assert np.array_equal(y, model.transfer(x, "echo"))
     equalised, true = np.clip(x - np.arange(BINS)[:, None], -60, 0), np.clip(true, -60, 0)
-    assert np.abs(y - true).mean() < 0.75 * np.abs(equalised - true).mean(), "nearer than its start, the equaliser"
+    assert np.abs(y - true).mean() < 0.75 * np.abs(equalised - true).mean(), (
+        "nearer than its start, the equaliser"
+    )

@@ -3,33 +3,31 @@ import torch
 
 from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.systems.cyclegan.step import TrainingConfig
-from retimbre.systems.pix2pix.step import Pix2PixTrainer
+from retimbre.systems.pix2pix.train import Pix2PixTrainer
 from retimbre.training.devices import make_fabric
+from tests.systems.pix2pix.test_pix2pix import pix2pix_params
 
-CONFIG = TrainingConfig(
+KNOBS = dict(
+    representation="cqt",
     steps=100,
-    gan_loss="lsgan",
-    lambda_adversarial=1,
-    lambda_cycle=10,
-    lambda_identity=5,
-    identity_until=1,
-    pool_size=50,
+    lambda_l1=100,
     learning_rate_generator=1e-2,
     learning_rate_discriminator=1e-3,
-    adam_beta1=0.5,
-    decay_from=0.5,
     ema_decay=0.99,
-    lambda_l1=100,
+    discriminator_noise=0,
 )
 
 
 def make(**changes) -> Pix2PixTrainer:
     torch.manual_seed(0)
-    generators = torch.nn.ModuleDict({n: Generator(GeneratorConfig(16, "resnet1d", 48, 1, change_limit=0)) for n in ("ab", "ba")})
-    discriminators = torch.nn.ModuleDict({n: Discriminator(16, "patch", 8, conditional=True) for n in ("a", "b")})
-    config = TrainingConfig(**(vars(CONFIG) | changes))
-    return Pix2PixTrainer(generators, discriminators, config, make_fabric("cpu"), 0)
+    shape = GeneratorConfig(16, "resnet1d", 48, 1, change_limit=0)
+    generators = torch.nn.ModuleDict({n: Generator(shape) for n in ("ab", "ba")})
+    discriminators = torch.nn.ModuleDict(
+        {n: Discriminator(16, "patch", 8, conditional=True) for n in ("a", "b")}
+    )
+    return Pix2PixTrainer(
+        generators, discriminators, pix2pix_params(**KNOBS | changes), make_fabric("cpu"), 0
+    )
 
 
 def pair(step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,10 +82,16 @@ def test_discriminators_see_what_a_candidate_was_made_from():
         assert all(torch.equal(given, source) for _, given in seen[name])
         candidates = [candidate for candidate, _ in seen[name]]
         assert len(candidates) == 3, "the generator's step, then a real and a generated one"
-        assert torch.equal(candidates[0], fake) and torch.equal(candidates[1], real) and torch.equal(candidates[2], fake)
+        assert (
+            torch.equal(candidates[0], fake)
+            and torch.equal(candidates[1], real)
+            and torch.equal(candidates[2], fake)
+        )
 
 
-@pytest.mark.parametrize("changes", [{"gan_loss": "nonsaturating"}, {"gan_loss": "wgan_gp", "lambda_gradient_penalty": 10}])
+@pytest.mark.parametrize(
+    "changes", [{"gan_loss": "nonsaturating"}, {"gan_loss": "wgan_gp", "lambda_gradient_penalty": 10}]
+)
 def test_other_losses_and_terms_go_with_pairs(changes):
     trainer = make(lambda_feature_matching=1, **changes)
     for step in range(3):
