@@ -17,7 +17,7 @@ def transfer(args: argparse.Namespace) -> None:
     if not args.to.replace("_", "").isalnum():
         raise errors.RetimbreError(
             f"{args.to!r} is not the name of an instrument: give a domain of the trained models, such as "
-            f"guitar."
+            "guitar."
         )
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if output.resolve() == args.input.resolve():
@@ -164,10 +164,9 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser(
         "transfer",
         help="turn a recording into the same music on another instrument",
-        description="Turn a recording into the same music on another instrument. Reads any format, rate and "
-        "length that libsndfile reads "
-        "(WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes 16-bit WAV of the same rate, "
-        "length and loudness.",
+        description="Turn a recording into the same music on another instrument. Reads any format, rate "
+        "and length that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes "
+        "16-bit WAV of the same rate, length and loudness.",
     )
     p.add_argument("input", type=Path, metavar="INPUT", help="the recording")
     p.add_argument(
@@ -186,17 +185,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--system",
         metavar="NAME",
-        help="the trained system to use (default: the first that is trained and knows the instrument, in the "
-        "order "
-        "default ones, then those of `systems` in params.yaml)",
+        help="the trained system to use (default: the first that is trained and knows the instrument: "
+        "the default ones, then those of `systems` in params.yaml)",
     )
     p.add_argument(
         "--vocoder",
         choices=get_args(Kind),
-        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network with "
-        "an inverse STFT, sampled by a "
-        "WaveNet (slow), or by a WaveNet that hears what Griffin-Lim makes; it must be trained (default: "
-        "rendering.vocoder in params.yaml)",
+        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network "
+        "with an inverse STFT, sampled by a WaveNet (slow), or by a WaveNet that hears what Griffin-Lim "
+        "makes; it must be trained (default: rendering.vocoder in params.yaml)",
     )
     p.add_argument(
         "--models",
@@ -211,8 +208,8 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",
-        description="Print metrics/evaluation.json as a table and the paths of the report and of a few audio "
-        "files.",
+        description="Print metrics/evaluation.json as a table and the paths of the report and of a few "
+        "audio files.",
     )
     p.add_argument(
         "--metrics",
@@ -233,12 +230,10 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser(
         "compare",
         help="which differences between two runs are real",
-        description="Compare the measured test items of two runs: means, the difference B - A with its 95 % "
-        "interval, a permutation "
-        "test, Holm's correction over the headline metrics, and a verdict in words. A run is a Git revision, "
-        "tag or branch, a DVC "
-        "experiment, `workspace`, or a folder with a per_item.parquet; several trainings of one side (seeds) "
-        "are separated by commas.",
+        description="Compare the measured test items of two runs: means, the difference B - A with its 95 "
+        "% interval, a permutation test, Holm's correction over the headline metrics, and a verdict in "
+        "words. A run is a Git revision, tag or branch, a DVC experiment, `workspace`, or a folder with a "
+        "per_item.parquet; several trainings of one side (seeds) are separated by commas.",
     )
     p.add_argument(
         "run_a", metavar="RUN_A", help="the run to start from, such as HEAD, main or an experiment's name"
@@ -266,8 +261,8 @@ def parser() -> argparse.ArgumentParser:
         "inspect",
         help="hours, levels, pitch ranges, silence and duplicates per domain and split",
         description="Measure what `dvc repro download` gathered and warn of what would spoil a training: "
-        "domains whose levels or pitch "
-        "ranges hardly overlap, the same audio in two splits, silence, too little of it.",
+        "domains whose levels or pitch ranges hardly overlap, the same audio in two splits, silence, too "
+        "little of it.",
     )
     p.add_argument(
         "--raw",

@@ -79,7 +79,9 @@ def test_missing_or_broken_folder_is_named(tmp_path):
     with pytest.raises(RetimbreError, match="dvc repro classifier"):
         load_networks(tmp_path / "nothing")
     (tmp_path / "config.json").write_text(json.dumps({"networks": {"style": make().config.to_dict()}}))
-    with pytest.raises(RetimbreError, match="has no trained classifier: train it with `dvc repro classifier`"):
+    with pytest.raises(
+        RetimbreError, match="has no trained classifier: train it with `dvc repro classifier`"
+    ):
         load_networks(tmp_path)
     (tmp_path / "style.safetensors").write_bytes(b"not weights")
     with pytest.raises(RetimbreError, match="is damaged"):

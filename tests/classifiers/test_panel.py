@@ -1,4 +1,6 @@
-"""Training of the classifiers and what they say, on made-up instruments that differ in spectrum *and* in decay."""
+"""Training of the classifiers and what they say, on made-up instruments that differ in spectrum *and* in
+decay.
+"""
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import FeatureConfig
 from retimbre.classifiers.batches import Augmentation, BeyondEqBatches, DomainBatches
+from retimbre.classifiers.diagnostics import held_out_clips, questions
 from retimbre.classifiers.network import save_networks
 from retimbre.classifiers.panel import HARD_SURE, Classifiers, recording_scores, window_scores
 from retimbre.classifiers.params import Classifier
@@ -23,7 +26,9 @@ CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, BINS, 12, 1024, BINS, RANGE
 
 
 def play(domain, frames, seed):
-    """Spectrum (T, F) in dB: a note every 16 frames; the harp decays and is dark, the organ holds and is bright."""
+    """Spectrum (T, F) in dB: a note every 16 frames; the harp decays and is dark, the organ holds and is
+    bright.
+    """
     rng = np.random.default_rng(seed)
     decay, tilt = {"harp": (2.5, -1.0), "organ": (0.1, 0.5)}[domain]
     db = np.full((frames, BINS), -60.0)
@@ -47,10 +52,15 @@ def features(tmp_path_factory):
                         excerpt = Excerpt(name, domain, split, f"{split}{i}", performance, 0, 0, 0)
                         writer.add(excerpt, {"cqt": db, "mel": db})
         clipped = {
-            d: np.concatenate([play(d, 200, [k, i, 0, 0]) for i in range(6)]).clip(TOP - RANGE, TOP).astype(float)
+            d: np.concatenate([play(d, 200, [k, i, 0, 0]) for i in range(6)])
+            .clip(TOP - RANGE, TOP)
+            .astype(float)
             for k, d in enumerate(("harp", "organ"))
         }
-        moments = {f"{m}_db": {d: getattr(x, m)(axis=0).tolist() for d, x in clipped.items()} for m in ("mean", "std")}
+        moments = {
+            f"{m}_db": {d: getattr(x, m)(axis=0).tolist() for d, x in clipped.items()}
+            for m in ("mean", "std")
+        }
         writer.set_statistics({r: {"top_db": TOP, **moments} for r in ("cqt", "mel")})
     return PackedFeatures(folder)
 
@@ -65,7 +75,9 @@ def train(features, level_map, name, steps=60, **options):
     if name == "style":
         batches = DomainBatches(features, "mel", domains, FRAMES, 16, 1)
     else:
-        batches = BeyondEqBatches(features, "mel", domains, name.removeprefix("hard_"), FRAMES, 16, 1, level_map)
+        batches = BeyondEqBatches(
+            features, "mel", domains, name.removeprefix("hard_"), FRAMES, 16, 1, level_map
+        )
     augmentation = Augmentation(1.0, 1.0, **options)
     return fit_classifier(name, batches, PARAMS, TOP, RANGE, steps, augmentation, run_of(log_every=20))
 
@@ -73,8 +85,12 @@ def train(features, level_map, name, steps=60, **options):
 @pytest.fixture(scope="module")
 def classifiers(features, level_map, tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
-    networks = {name: train(features, level_map, name, 250)[0] for name in ("style", "hard_harp", "hard_organ")}
-    description = {"features": features.config.to_dict(), "domains": features.domains, "window_frames": FRAMES}
+    networks = {
+        name: train(features, level_map, name, 250)[0] for name in ("style", "hard_harp", "hard_organ")
+    }
+    networks["instrument"] = networks["style"]
+    known = {"features": features.config.to_dict(), "domains": features.domains}
+    description = {**known, "window_frames": FRAMES, "representation": "mel"}
     save_networks(folder, networks, description)
     return Classifiers.load(folder)
 
@@ -93,9 +109,13 @@ def test_batches_are_balanced_and_depend_on_the_step_alone(features, level_map):
 def test_equaliser_gives_the_targets_statistics(features):
     source = torch.cat([w for w in split_windows(features, "mel", "harp", "train", 50)], dim=1)
     equaliser = Equaliser.between(features.statistics["mel"], "harp", "organ", RANGE)
-    wanted_mean, wanted_std = (torch.tensor(features.statistics["mel"][k]["organ"]) for k in ("mean_db", "std_db"))
+    wanted_mean, wanted_std = (
+        torch.tensor(features.statistics["mel"][k]["organ"]) for k in ("mean_db", "std_db")
+    )
     assert (equaliser.shift(source).mean(1) - wanted_mean).abs().mean() < 3  # clipping moves it a little
-    assert (equaliser.affine(source).std(1) - wanted_std).abs().mean() < 0.7 * (source.std(1) - wanted_std).abs().mean()
+    assert (equaliser.affine(source).std(1) - wanted_std).abs().mean() < 0.7 * (
+        source.std(1) - wanted_std
+    ).abs().mean()
     assert (source.mean(1) - wanted_mean).abs().mean() > 6
     assert equaliser.shift(source).max() <= TOP and equaliser.shift(source).min() >= TOP - RANGE
 
@@ -108,7 +128,9 @@ def test_level_map_learns_what_recordings_are_like(features, level_map):
 
 def test_training_is_reproducible_and_learns(features):
     (one, history), (two, _) = (train(features, None, "style", 40) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
     assert [row["step"] for row in history] == [20, 40]
     assert history[-1]["style/loss"] < history[0]["style/loss"]
 
@@ -126,7 +148,10 @@ def test_an_equaliser_fools_the_style_classifier_more_than_the_hard_one(features
 
 def test_classifiers_answer_for_whole_clips(features, classifiers):
     for target, source in (("harp", "organ"), ("organ", "harp")):
-        clips = (features.read(features.excerpts(d, "test", "1")[0], representation="mel") for d in (target, source))
+        clips = (
+            features.read(features.excerpts(d, "test", "1")[0], representation="mel")
+            for d in (target, source)
+        )
         true, other = (x.T.astype(np.float32) for x in clips)
         assert classifiers.style_target_rate(true, target) > 0.8
         assert classifiers.style_beyond_eq(true, target) > 0.6
@@ -142,7 +167,24 @@ def test_probabilities_and_windows_of_clips(features, classifiers):
     assert windows_of_clip.shape == ((true.shape[1] - FRAMES) // (FRAMES // 2) + 1, 96)
     np.testing.assert_allclose(windows_of_clip.mean(axis=0), classifiers.embed(true), rtol=1e-5)
     silence = np.full((BINS, 100), -100.0, np.float32)
-    assert classifiers.style_probability(silence, "harp") == classifiers.style_probability(silence, "organ") == 0
+    assert (
+        classifiers.style_probability(silence, "harp") == classifiers.style_probability(silence, "organ") == 0
+    )
+
+
+def test_diagnostics_on_recordings(features, classifiers):
+    asked = {q.text: q for q in questions(classifiers, features)}
+    assert list(asked) == [
+        "instrument classifier: harp?",
+        "style classifier: harp?",
+        "hard classifier: harp, not equalised organ?",
+        "hard classifier: organ, not equalised harp?",
+    ]
+    assert all(len(q.truth) == 24 and q.truth.sum() == 12 and q.auc > 0.9 for q in asked.values())
+    clips = held_out_clips(classifiers, features)
+    assert {d: [x.shape for x in of] for d, of in clips.items()} == {
+        d: [(BINS, 200)] * 2 for d in ("harp", "organ")
+    }
 
 
 def test_rate_needs_certainty(features, classifiers):
@@ -155,7 +197,11 @@ def test_rate_needs_certainty(features, classifiers):
 def test_silence_is_not_the_target(classifiers):
     silence = np.full((BINS, 100), -100.0, np.float32)
     for target in classifiers.domains:
-        assert classifiers.style_target_rate(silence, target) == classifiers.style_beyond_eq(silence, target) == 0
+        assert (
+            classifiers.style_target_rate(silence, target)
+            == classifiers.style_beyond_eq(silence, target)
+            == 0
+        )
 
 
 def test_short_clips_and_unknown_targets(classifiers):

@@ -1,4 +1,6 @@
-"""Acceptance tests of the metrics: identity, level, ordering, transposition, filters, silence, octaves, circularity."""
+"""Acceptance tests of the metrics: identity, level, ordering, transposition, filters, silence, octaves,
+circularity.
+"""
 
 import librosa
 import numpy as np
@@ -17,12 +19,16 @@ TUNE = [60, 64, 67, 72, 71, 67]
 
 
 def play(pitches, partials, decay=3.0, detune=0.0):
-    """A made-up instrument: harmonic tones of 0.4 s with an exponential decay, one after another, over faint noise."""
+    """A made-up instrument: harmonic tones of 0.4 s with an exponential decay, one after another, over faint
+    noise.
+    """
     t = np.arange(int(0.4 * RATE)) / RATE
     notes = []
     for pitch in pitches:
         f = 440 * 2 ** ((pitch + detune - 69) / 12)
-        tone = sum(a * np.sin(2 * np.pi * f * (k + 1) * t) for k, a in enumerate(partials) if f * (k + 1) < RATE / 2)
+        tone = sum(
+            a * np.sin(2 * np.pi * f * (k + 1) * t) for k, a in enumerate(partials) if f * (k + 1) < RATE / 2
+        )
         notes.append(0.2 * tone * np.exp(-decay * t) * np.minimum(1, t / 0.01))
     tune = np.concatenate(notes)
     return (tune + 5e-4 * np.random.default_rng(0).normal(size=len(tune))).astype(np.float32)
@@ -44,7 +50,13 @@ def cqt_db(audio, bins_per_octave=12):
     return 20 * np.log10(np.maximum(magnitude, 1e-5))
 
 
-PAIRED = [metrics.paired_lsd, metrics.paired_lsd_frame, metrics.paired_mel_l1_db, metrics.paired_mrstft, metrics.paired_timbre]
+PAIRED = [
+    metrics.paired_lsd,
+    metrics.paired_lsd_frame,
+    metrics.paired_mel_l1_db,
+    metrics.paired_mrstft,
+    metrics.paired_timbre,
+]
 
 
 @pytest.mark.parametrize("metric", PAIRED)
@@ -90,7 +102,9 @@ def test_ordering_of_the_controls():
 def test_lsd_is_that_of_the_published_script():
     """ss-vq-vae's evaluation: librosa's log-mel spectra of levelled audio, RMS over time, mean over bands."""
     ours, theirs = (
-        librosa.power_to_db(librosa.feature.melspectrogram(y=x / np.sqrt(np.mean(np.square(x, dtype=float))), sr=RATE))
+        librosa.power_to_db(
+            librosa.feature.melspectrogram(y=x / np.sqrt(np.mean(np.square(x, dtype=float))), sr=RATE)
+        )
         for x in (SOURCE, TARGET)
     )
     expected = np.sqrt(((ours - theirs) ** 2).mean(axis=1)).mean()

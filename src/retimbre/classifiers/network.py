@@ -47,7 +47,8 @@ class SpectrumClassifier(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(1, c, 5, 2, 2, bias=False), nn.BatchNorm2d(c), nn.ReLU(),  # (B, C, F/2, T/2)
             nn.Conv2d(c, 2 * c, 5, 2, 2, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU(),  # (B, 2C, F/4, T/4)
-            nn.Conv2d(2 * c, 4 * c, 3, 2, 1, bias=False), nn.BatchNorm2d(4 * c), nn.ReLU(),  # (B, 4C, F/8, T/8)
+            nn.Conv2d(2 * c, 4 * c, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(4 * c), nn.ReLU(),  # (B, 4C, F/8, T/8)
             nn.AdaptiveAvgPool2d((4, 1)),  # (B, 4C, 4, 1)
             nn.Flatten(),  # (B, 16C)
         )  # fmt: skip

@@ -60,7 +60,9 @@ def classifiers():
     """Networks as they are before training: what they say does not matter here, only that they are asked."""
     torch.manual_seed(0)
     classes = {"style": tuple(DOMAINS), **{f"hard_{d}": ("equalised", d) for d in DOMAINS}}
-    networks = {name: SpectrumClassifier(ClassifierConfig(c, 8, TOP_DB, 60.0)).eval() for name, c in classes.items()}
+    networks = {
+        name: SpectrumClassifier(ClassifierConfig(c, 8, TOP_DB, 60.0)).eval() for name, c in classes.items()
+    }
     return Classifiers(networks, {"features": CONFIG.to_dict(), "domains": DOMAINS, "window_frames": 62})
 
 
@@ -76,7 +78,16 @@ def item(scorer):
         return Clip(audio, scorer.spectrum(audio, "cqt"))
 
     source, target, oracle = play("piano", TUNE), play("guitar", TUNE), play("guitar", TUNE, 2)
-    return Item("ryansMammoth-tune", "piano", "guitar", "mono", clip(source), clip(target), clip(oracle), clip(play("guitar", OTHER_TUNE)))
+    return Item(
+        "ryansMammoth-tune",
+        "piano",
+        "guitar",
+        "mono",
+        clip(source),
+        clip(target),
+        clip(oracle),
+        clip(play("guitar", OTHER_TUNE)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +95,43 @@ def scored(scorer, item):
     """Every control, and what else is asked about below: values by name."""
     source, silence = item.source.audio, np.zeros_like(item.source.audio)
     outputs = {
-        "copy": source, "quieter": 0.5 * source, "oracle": item.oracle.audio, "unrelated": item.unrelated.audio, "silence": silence,
-        "semitone": play("piano", TUNE, shift=1), "low_pass": _low_passed(source), "octave": play("piano", TUNE, shift=12),
+        "copy": source,
+        "quieter": 0.5 * source,
+        "oracle": item.oracle.audio,
+        "unrelated": item.unrelated.audio,
+        "silence": silence,
+        "semitone": play("piano", TUNE, shift=1),
+        "low_pass": _low_passed(source),
+        "octave": play("piano", TUNE, shift=12),
         "target": item.target.audio,
-    }  # fmt: skip
+    }
     return {name: scorer(item, Output(x, None, 0.0)) for name, x in outputs.items()}
 
 
-DISTANCES = ["content_jaccard", "content_dpd", "content_chroma_dtw", "content_f0_l1", "content_loud_l1", "source_lsd"]
-LIKENESSES = ["content_note_f1", "content_mpe_acc", "content_mpe_chroma_acc", "content_onset_f1", "content_rpa", "content_rca"]
-PAIRED = ["feature_lsd", "paired_lsd", "paired_lsd_frame", "paired_mel_l1_db", "paired_mrstft", "paired_timbre"]
+DISTANCES = [
+    "content_jaccard",
+    "content_dpd",
+    "content_chroma_dtw",
+    "content_f0_l1",
+    "content_loud_l1",
+    "source_lsd",
+]
+LIKENESSES = [
+    "content_note_f1",
+    "content_mpe_acc",
+    "content_mpe_chroma_acc",
+    "content_onset_f1",
+    "content_rpa",
+    "content_rca",
+]
+PAIRED = [
+    "feature_lsd",
+    "paired_lsd",
+    "paired_lsd_frame",
+    "paired_mel_l1_db",
+    "paired_mrstft",
+    "paired_timbre",
+]
 OF_LOUDNESS = {"content_loud_l1", "quality_lufs_delta", "quality_silence", "fail_level"}
 
 
@@ -106,8 +144,14 @@ def test_1_a_clip_is_at_no_distance_from_itself(scored):
 
 def test_1_a_gain_moves_only_what_measures_loudness(scored):
     copy, quieter = scored["copy"].values, scored["quieter"].values
-    moved = {n for n in copy if n != "feature_lsd" and not np.isclose(copy[n], quieter[n], rtol=2e-3, atol=2e-3, equal_nan=True)}
-    assert moved <= OF_LOUDNESS and "content_loud_l1" in moved  # feature_lsd takes levels as the features have them
+    moved = {
+        n
+        for n in copy
+        if n != "feature_lsd" and not np.isclose(copy[n], quieter[n], rtol=2e-3, atol=2e-3, equal_nan=True)
+    }
+    assert (
+        moved <= OF_LOUDNESS and "content_loud_l1" in moved
+    )  # feature_lsd takes levels as the features have them
     assert quieter["quality_lufs_delta"] == pytest.approx(-6.02, abs=0.05)
     assert quieter["fail_level"] == 1 and copy["fail_level"] == 0
 
@@ -118,7 +162,10 @@ def test_2_the_controls_are_in_order(scored):
         assert copy[name] > oracle[name] > unrelated[name] + 0.3, name
     for name in ("content_jaccard", "content_dpd", "content_chroma_dtw", "source_lsd"):
         assert copy[name] < oracle[name] < unrelated[name], name
-    assert copy["style_target_rate_rf"] < 0.2 and min(oracle["style_target_rate_rf"], unrelated["style_target_rate_rf"]) > 0.8
+    assert (
+        copy["style_target_rate_rf"] < 0.2
+        and min(oracle["style_target_rate_rf"], unrelated["style_target_rate_rf"]) > 0.8
+    )
     assert oracle["paired_timbre"] < unrelated["paired_timbre"] < copy["paired_timbre"]
     for name in ("feature_lsd", "paired_lsd"):
         assert oracle[name] < copy[name] < unrelated[name], name
@@ -129,7 +176,9 @@ def test_3_a_semitone_ruins_pitch_and_a_low_pass_timbre(scored):
     assert up["content_note_f1"] < 0.2 and up["content_rpa"] < 0.1 and up["content_mpe_acc"] < 0.2
     assert low["content_note_f1"] > 0.6 and low["content_rpa"] > 0.8
     source = play("piano", TUNE)
-    same, dull = (metrics.paired_timbre(x, source, RATE) for x in (play("piano", TUNE, shift=1), _low_passed(source)))
+    same, dull = (
+        metrics.paired_timbre(x, source, RATE) for x in (play("piano", TUNE, shift=1), _low_passed(source))
+    )
     assert 10 * same < dull
     assert up["style_target_rate_rf"] == 0 and octave["content_onset_f1"] > 0.7
 
@@ -140,8 +189,15 @@ def _low_passed(audio):
 
 def test_4_silence_fails_content_and_is_muted(scored):
     silence = scored["silence"].values
-    assert all(silence[name] == 0 for name in LIKENESSES) and silence["content_jaccard"] == silence["content_chroma_dtw"] == 1
-    assert silence["content_dpd"] == 6 and silence["content_f0_outlier"] == 1 and np.isnan(silence["content_f0_l1"])
+    assert (
+        all(silence[name] == 0 for name in LIKENESSES)
+        and silence["content_jaccard"] == silence["content_chroma_dtw"] == 1
+    )
+    assert (
+        silence["content_dpd"] == 6
+        and silence["content_f0_outlier"] == 1
+        and np.isnan(silence["content_f0_l1"])
+    )
     assert silence["fail_muted"] == silence["fail_level"] == silence["quality_silence"] == 1
     assert silence["style_target_rate"] == silence["style_beyond_eq"] == silence["style_target_rate_rf"] == 0
     assert silence["paired_lsd"] > 2 * scored["unrelated"].values["paired_lsd"]
@@ -150,12 +206,18 @@ def test_4_silence_fails_content_and_is_muted(scored):
 def test_5_an_octave_is_a_wrong_pitch_and_the_right_chroma(scored):
     octave = scored["octave"].values
     assert octave["content_rpa"] < 0.15 and octave["content_rca"] > 0.9
-    assert octave["content_mpe_acc"] < 0.3 and octave["content_mpe_chroma_acc"] > 2 * octave["content_mpe_acc"] + 0.2
+    assert (
+        octave["content_mpe_acc"] < 0.3
+        and octave["content_mpe_chroma_acc"] > 2 * octave["content_mpe_acc"] + 0.2
+    )
     assert octave["content_dpd"] < 0.5
 
 
 def test_6_pitch_classes_lie_on_a_circle():
-    b, c = (pitch.Transcription(np.zeros((0, 2)), np.zeros(0), np.eye(88, dtype=np.float32)[[p - 21] * 5]) for p in (71, 72))
+    b, c = (
+        pitch.Transcription(np.zeros((0, 2)), np.zeros(0), np.eye(88, dtype=np.float32)[[p - 21] * 5])
+        for p in (71, 72)
+    )
     assert pitch.pitch_class_dtw(b, c) == 1
 
 
@@ -173,9 +235,15 @@ def test_7_frechet_refuses_few_windows_and_two_halves_are_at_no_kernel_distance(
 
 
 def test_unchanged_and_collapsed_outputs_are_found(scored, scorer, item):
-    results = [Result(name, item, Output(item.source.audio, None, 0.0), scored[name]) for name in ("copy", "oracle", "unrelated")]
+    results = [
+        Result(name, item, Output(item.source.audio, None, 0.0), scored[name])
+        for name in ("copy", "oracle", "unrelated")
+    ]
     found = {(r["system"], r["metric"]): r["value"] for r in scoring.failures(results, scorer)}
-    assert found["copy", "fail_unchanged"] == 1 and found["oracle", "fail_unchanged"] == found["unrelated", "fail_unchanged"] == 0
+    assert (
+        found["copy", "fail_unchanged"] == 1
+        and found["oracle", "fail_unchanged"] == found["unrelated", "fail_unchanged"] == 0
+    )
 
 
 def test_a_scorer_in_another_process_says_the_same(scorer, item, scored):
@@ -187,10 +255,14 @@ def test_a_scorer_in_another_process_says_the_same(scorer, item, scored):
 # --------------------------------------------------------------------------------------- catalogue
 
 
-def test_every_metric_of_a_run_has_an_entry_and_every_entry_is_measured(scorer, item, scored, features, classifiers):
+def test_every_metric_of_a_run_has_an_entry_and_every_entry_is_measured(
+    scorer, item, scored, features, classifiers
+):
     names = ("copy", "oracle", "unrelated")
     second = dataclasses.replace(item, piece="ryansMammoth-other")
-    results = [Result(n, i, Output(item.source.audio, None, 0.0), scored[n]) for i in (item, second) for n in names]
+    results = [
+        Result(n, i, Output(item.source.audio, None, 0.0), scored[n]) for i in (item, second) for n in names
+    ]
     records = scoring.records(results) + scoring.failures(results, scorer)
     records += sets.set_records(results, sets.fit_real(features, classifiers, DOMAINS))
     made = {r["metric"] for r in records} | set(add_skill(make_table(records)).metric)

@@ -22,11 +22,15 @@ DOMAINS = ["harp", "organ"]
 
 
 def levels(domain, seed, frames=700):
-    """Log-mel levels (T, F): noise round the instrument's slope, whose colour varies from recording to recording and drifts."""
+    """Log-mel levels (T, F): noise round the instrument's slope, whose colour varies from recording to
+    recording and drifts.
+    """
     rng = np.random.default_rng([seed, list(TILT).index(domain)])
     shapes = np.cos(np.pi * np.arange(1, 4)[:, None] * np.arange(BINS) / BINS)
     drift = rng.normal(0, 2, 3) + rng.normal(0, 2, (-(-frames // FRAMES), 3)).repeat(FRAMES, axis=0)[:frames]
-    return (-20 + TILT[domain] * np.arange(BINS) + drift @ shapes + rng.normal(0, 3, (frames, BINS))).astype(np.float16)
+    return (-20 + TILT[domain] * np.arange(BINS) + drift @ shapes + rng.normal(0, 3, (frames, BINS))).astype(
+        np.float16
+    )
 
 
 class Ear:
@@ -45,7 +49,10 @@ def features(tmp_path_factory):
     with FeatureWriter(folder, CONFIG.to_dict(), shard_mb=10) as writer:
         for domain in DOMAINS:
             for i in range(6):
-                writer.add(Excerpt(f"{domain}{i}", domain, "train", f"tune{i}", "", 0, 0, 0), {"mel": levels(domain, i)})
+                writer.add(
+                    Excerpt(f"{domain}{i}", domain, "train", f"tune{i}", "", 0, 0, 0),
+                    {"mel": levels(domain, i)},
+                )
         writer.set_statistics({"mel": {"top_db": 0.0}})
     return PackedFeatures(folder)
 
@@ -62,16 +69,33 @@ def real(features):
 
 def scored(mel_db):
     windows = Ear().embed_windows(mel_db)
-    return Scored({}, windows.mean(axis=0), None, windows, dist.mfcc_windows(mel_db, FRAMES), dist.thinned_frames(mel_db))
+    return Scored(
+        {},
+        windows.mean(axis=0),
+        None,
+        windows,
+        dist.mfcc_windows(mel_db, FRAMES),
+        dist.thinned_frames(mel_db),
+    )
 
 
 def results(pieces=6):
     """Outputs from harp to organ: the controls, a system half way and a collapsed one."""
     made = []
     for i in range(pieces):
-        item = SimpleNamespace(direction="harp_to_organ", target_domain="organ", piece=f"p{i}", stratum="mono")
-        clips = {"copy": ("harp", 100 + i), "oracle": ("organ", 100 + i), "half": ("half", 100 + i), "collapsed": ("organ", 100)}
-        made += [Result(n, item, Output(np.zeros(1), None, 0.0), scored(levels(*c).T.astype(np.float32))) for n, c in clips.items()]
+        item = SimpleNamespace(
+            direction="harp_to_organ", target_domain="organ", piece=f"p{i}", stratum="mono"
+        )
+        clips = {
+            "copy": ("harp", 100 + i),
+            "oracle": ("organ", 100 + i),
+            "half": ("half", 100 + i),
+            "collapsed": ("organ", 100),
+        }
+        made += [
+            Result(n, item, Output(np.zeros(1), None, 0.0), scored(levels(*c).T.astype(np.float32)))
+            for n, c in clips.items()
+        ]
     return made
 
 
@@ -116,7 +140,9 @@ def test_reference_and_held_out_are_different_recordings(real):
 
 
 def value(records, system, metric):
-    (found,) = (r["value"] for r in records if (r["system"], r["metric"], r["item"]) == (system, metric, "all"))
+    (found,) = (
+        r["value"] for r in records if (r["system"], r["metric"], r["item"]) == (system, metric, "all")
+    )
     return found
 
 
@@ -124,10 +150,14 @@ def test_sets_are_one_row_per_system_and_direction(records):
     keys = [(r["system"], r["direction"], r["item"], r["metric"]) for r in records]
     assert len(keys) == len(set(keys))
     assert {r["stratum"] for r in records if r["item"] == "all"} == {"any"}
-    assert value(records, "copy", "style_n_windows") == 6 * 42 and value(records, "copy", "style_fad_dim") == 16
+    assert (
+        value(records, "copy", "style_n_windows") == 6 * 42 and value(records, "copy", "style_fad_dim") == 16
+    )
 
 
-@pytest.mark.parametrize("metric", ["style_kad_clf", "style_kad_mfcc", "style_fad_clf", "style_fad_mfcc", "style_jsd"])
+@pytest.mark.parametrize(
+    "metric", ["style_kad_clf", "style_kad_mfcc", "style_fad_clf", "style_fad_mfcc", "style_jsd"]
+)
 def test_the_nearer_to_the_target_the_smaller_the_distance(records, metric):
     values = [value(records, system, metric) for system in ("oracle", "half", "copy")]
     assert values == sorted(values) and values[-1] > 2 * values[0]
@@ -147,14 +177,17 @@ def test_collapse_shows_in_recall_and_coverage(records):
 
 def test_shift_is_0_for_the_source_and_1_for_the_target_instrument(records):
     mean = {
-        s: np.mean([r["value"] for r in records if (r["system"], r["metric"]) == (s, "style_shift")]) for s in ("copy", "oracle", "half")
+        s: np.mean([r["value"] for r in records if (r["system"], r["metric"]) == (s, "style_shift")])
+        for s in ("copy", "oracle", "half")
     }
     assert mean["copy"] == 0 and mean["oracle"] == pytest.approx(1) and 0.2 < mean["half"] < 1.0
 
 
 def test_no_shift_without_controls_and_no_frechet_distance_of_few_windows(real):
     few = [r for r in results(1) if r.system == "half"]
-    few = [Result(r.system, r.item, r.output, scored(levels("organ", 3, 200).T.astype(np.float32))) for r in few]
+    few = [
+        Result(r.system, r.item, r.output, scored(levels("organ", 3, 200).T.astype(np.float32))) for r in few
+    ]
     found = {r["metric"]: r["value"] for r in sets.set_records(few, real)}
     assert "style_shift" not in found and found["style_n_windows"] == 11
     assert np.isnan(found["style_fad_clf"]) and np.isfinite(found["style_kad_clf"])

@@ -10,13 +10,21 @@ CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 
 
 @pytest.fixture
 def packs(tmp_path):
-    """A function that packs recordings (domain, piece, performance, seconds); feature frame t of a recording is its number."""
+    """A function that packs recordings (domain, piece, performance, seconds); feature frame t of a recording
+    is its number.
+    """
 
     def pack(*recordings):
         rng = np.random.default_rng(0)
         with AudioWriter(tmp_path / "audio", 16000, 0.1, 100) as writer:
             for domain, piece, performance, seconds in recordings:
-                writer.add(rng.integers(-3000, 3000, int(seconds * 16000)).astype(np.int16), domain, "test", piece, performance)
+                writer.add(
+                    rng.integers(-3000, 3000, int(seconds * 16000)).astype(np.int16),
+                    domain,
+                    "test",
+                    piece,
+                    performance,
+                )
         audio = PackedAudio(tmp_path / "audio")
         with FeatureWriter(tmp_path / "features", CONFIG.to_dict(), 100) as writer:
             for i, excerpt in enumerate(audio.index):
@@ -30,10 +38,14 @@ def packs(tmp_path):
 def test_paired_pieces_in_both_directions_with_oracle_and_unrelated(packs):
     rows = [(d, f"bach-{n}", p, 1.0) for d in ("piano", "guitar") for n in (1, 2) for p in ("1", "2")]
     items = load_items(*packs(*rows), "cqt", ["piano", "guitar"])
-    assert [item.name for item in items] == [f"{d}.bach-{n}" for d in ("piano_to_guitar", "guitar_to_piano") for n in (1, 2)]
+    assert [item.name for item in items] == [
+        f"{d}.bach-{n}" for d in ("piano_to_guitar", "guitar_to_piano") for n in (1, 2)
+    ]
     first = items[0]
     assert first.source.level_db.shape == (84, 63) and first.source.audio.shape == (16000,)
-    numbers = [int(-clip.level_db[0, 0]) for clip in (first.source, first.target, first.oracle, first.unrelated)]
+    numbers = [
+        int(-clip.level_db[0, 0]) for clip in (first.source, first.target, first.oracle, first.unrelated)
+    ]
     assert numbers == [0, 4, 5, 6]  # piano 1/1, guitar 1/1, guitar 1/2, guitar 2/1
     assert items[2].source_domain == "guitar" and int(-items[2].target.level_db[0, 0]) == 0
 
@@ -43,7 +55,10 @@ def test_unpaired_recordings_have_no_target_and_are_cut(packs):
     items = load_items(*packs(*rows), "cqt", ["harp", "lute"])
     assert len(items) == 24
     assert all(item.target is None and item.oracle is None and item.stratum == "any" for item in items)
-    assert items[0].source.audio.shape == (8 * 16000,) and items[0].source.level_db.shape[1] == 8 * 16000 // 256 + 1
+    assert (
+        items[0].source.audio.shape == (8 * 16000,)
+        and items[0].source.level_db.shape[1] == 8 * 16000 // 256 + 1
+    )
     assert items[0].unrelated.level_db[0, 0] <= -14  # the other domain's
 
 

@@ -10,11 +10,24 @@ from retimbre.evaluation.report import charts, figures
 from retimbre.evaluation.results.rows import group_of
 from retimbre.evaluation.results.statistics import Difference, Interval
 
-SYSTEMS = ("copy", "eq_match", "oracle", "unrelated", "cepstral", "gram", "cyclegan", "cyclegan_griffin_lim", "vocoder_griffin_lim")
+SYSTEMS = (
+    "copy",
+    "eq_match",
+    "oracle",
+    "unrelated",
+    "cepstral",
+    "gram",
+    "cyclegan",
+    "cyclegan_griffin_lim",
+    "vocoder_griffin_lim",
+)
 
 
 def scatter():
-    points = {s: (Interval(i / 9, i / 9 - 0.02, i / 9 + 0.02, 5), Interval(0.5, 0.4, 0.6, 5)) for i, s in enumerate(SYSTEMS)}
+    points = {
+        s: (Interval(i / 9, i / 9 - 0.02, i / 9 + 0.02, 5), Interval(0.5, 0.4, 0.6, 5))
+        for i, s in enumerate(SYSTEMS)
+    }
     return charts.scatter(points, "timbre", "content")
 
 
@@ -27,7 +40,11 @@ def test_svg_has_no_colour_of_its_own_and_unique_names():
     svg = figures.to_svg(scatter(), "one", 'A "label" & more')
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img" and root.get("aria-label") == 'A "label" & more' and root.get("viewBox")
-    assert set(re.findall(r"#[0-9a-f]{6}", svg)) <= {"#000000", "#ffffff"} and "var(--ink)" in svg and "var(--blue)" in svg
+    assert (
+        set(re.findall(r"#[0-9a-f]{6}", svg)) <= {"#000000", "#ffffff"}
+        and "var(--ink)" in svg
+        and "var(--blue)" in svg
+    )
     ids = re.findall(r' id="([^"]+)"', svg)
     assert len(ids) == len(set(ids)) and all(i.startswith("one-") for i in ids)
     wanted = re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
@@ -45,13 +62,19 @@ def test_no_two_systems_look_alike_and_colour_is_not_alone():
 def test_forest_marks_are_hollow_where_nothing_was_shown():
     differences = {"copy": Difference(0.2, 0.1, 0.3, 5, 1.0), "cyclegan": Difference(0.0, -0.1, 0.1, 5, 0.5)}
     axis = charts.forest(differences, "notes kept", "up").axes[0]
-    faces = {float(line.get_ydata()[0]): line.get_markerfacecolor() for line in axis.lines if line.get_marker() in figures.MARKERS}
+    faces = {
+        float(line.get_ydata()[0]): line.get_markerfacecolor()
+        for line in axis.lines
+        if line.get_marker() in figures.MARKERS
+    }
     assert faces[1.0] == "none" and faces[0.0] != "none"
     assert axis.get_xlabel().endswith("(right is better)")
 
 
 def test_training_curves_name_their_units_and_leave_gaps_out():
-    history = pandas.DataFrame({"step": [1, 2, 3], "inverter/l1_db": [3.0, None, 1.0], "loss/a": [1.0, None, None]})
+    history = pandas.DataFrame(
+        {"step": [1, 2, 3], "inverter/l1_db": [3.0, None, 1.0], "loss/a": [1.0, None, None]}
+    )
     axes = figures.curves(history).axes
     assert [axis.get_ylabel() for axis in axes] == ["dB", "value"]
     assert np.array_equal(axes[0].lines[0].get_xdata(), [1, 3]) and len(axes[1].lines[0].get_xdata()) == 1

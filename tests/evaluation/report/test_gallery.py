@@ -1,4 +1,6 @@
-"""From results to what is shown: which pairs, what is heard and seen of them, examinations, sentences, missing parts."""
+"""From results to what is shown: which pairs, what is heard and seen of them, examinations, sentences,
+missing parts.
+"""
 
 import base64
 import io
@@ -22,7 +24,9 @@ VALUES = {"copy": 10.0, "cyclegan": 7.0, "oracle": 5.0, "vocoder_griffin_lim": 6
 
 def clip(hz):
     time = np.arange(int(RATE * SECONDS)) / RATE
-    return Clip((0.2 * np.sin(2 * np.pi * hz * time) * (time > 0.2)).astype(np.float32), np.zeros((84, 1), np.float32))
+    return Clip(
+        (0.2 * np.sin(2 * np.pi * hz * time) * (time > 0.2)).astype(np.float32), np.zeros((84, 1), np.float32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,9 @@ def results(scorer):
             true = clip(260 + 20 * i)
             item = Item(f"tune{i}", source, target, ("mono", "poly")[i % 2], clip(250), true, true, clip(500))
             for system in VALUES:
-                audio = item.source.audio if system == "copy" else true.audio[: len(true.audio) - 100 * i]  # lengths differ a little
+                audio = (
+                    item.source.audio if system == "copy" else true.audio[: len(true.audio) - 100 * i]
+                )  # lengths differ a little
                 notes = scorer.transcribe(audio, RATE)
                 found.append(Result(system, item, Output(audio, None, 0.1), Scored({}, np.zeros(4), notes)))
     return found
@@ -48,9 +54,17 @@ def results(scorer):
 def scores(results):
     rows = []
     for r in results:
-        key = {"system": r.system, "direction": r.item.direction, "item": r.item.piece, "stratum": r.item.stratum}
+        key = {
+            "system": r.system,
+            "direction": r.item.direction,
+            "item": r.item.piece,
+            "stratum": r.item.stratum,
+        }
         worse = int(r.item.piece[-1]) if r.system == "cyclegan" else 0
-        rows += [{**key, "metric": "feature_lsd", "value": VALUES[r.system] + worse}, {**key, "metric": "content_note_f1", "value": 0.5}]
+        rows += [
+            {**key, "metric": "feature_lsd", "value": VALUES[r.system] + worse},
+            {**key, "metric": "content_note_f1", "value": 0.5},
+        ]
     return add_skill(make_table(rows))
 
 
@@ -64,17 +78,26 @@ def test_first_best_and_worst_have_pictures_all_have_sound(built):
     assert len(shown) == 8 and left_out == 0
     illustrated = {p.name for p in shown if any(r.pictures for r in p.recordings)}
     assert illustrated == {f"{d}.tune{i}" for d in ("piano_to_guitar", "guitar_to_piano") for i in (0, 3)}
-    assert {p.name: p.badge for p in shown if p.badge} == {n: ("best" if n.endswith("0") else "worst") for n in illustrated}
+    assert {p.name: p.badge for p in shown if p.badge} == {
+        n: ("best" if n.endswith("0") else "worst") for n in illustrated
+    }
     assert set(seen) == {"piano_to_guitar.tune0", "guitar_to_piano.tune0"}  # boards: the first ones only
 
 
 def test_what_is_heard_of_a_pair(built):
     names = {p.name: [r.name for r in p.recordings] for p in built[0]}
     assert names["piano_to_guitar.tune0"] == ["source", "oracle", "cyclegan", "vocoder_griffin_lim", "target"]
-    assert names["piano_to_guitar.tune1"] == ["source", "oracle", "cyclegan", "target"]  # vocoders alone only with pictures
+    assert names["piano_to_guitar.tune1"] == [
+        "source",
+        "oracle",
+        "cyclegan",
+        "target",
+    ]  # vocoders alone only with pictures
     assert all(r.sound.startswith("data:audio/") for p in built[0] for r in p.recordings)
     values = {r.name: r.values for r in built[0][0].recordings}
-    assert values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)} and values["source"] == {}
+    assert (
+        values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)} and values["source"] == {}
+    )
 
 
 def test_all_pictures_of_a_pair_have_one_size_and_four_kinds(built):
@@ -110,10 +133,29 @@ def test_no_examples_no_pictures(results, scores, scorer):
 def test_unpaired_items_have_no_target(results, scorer):
     item = results[0].item
     unpaired = Item(item.piece, "a", "b", "any", item.source, None, None, item.unrelated)
-    made = [Result("cyclegan", unpaired, Output(item.source.audio, None, 0.0), Scored({}, np.zeros(4), results[0].scored.notes))]
-    rows = [{"system": "cyclegan", "direction": "a_to_b", "item": item.piece, "metric": "style_beyond_eq", "value": 0.5}]
+    made = [
+        Result(
+            "cyclegan",
+            unpaired,
+            Output(item.source.audio, None, 0.0),
+            Scored({}, np.zeros(4), results[0].scored.notes),
+        )
+    ]
+    rows = [
+        {
+            "system": "cyclegan",
+            "direction": "a_to_b",
+            "item": item.piece,
+            "metric": "style_beyond_eq",
+            "value": 0.5,
+        }
+    ]
     shown, _, _ = pairs.build_pairs(made, make_table(rows), scorer, TOPS, 1)
-    assert [r.name for r in shown[0].recordings] == ["source", "cyclegan"] and shown[0].rank == 0.5 and shown[0].range == "any"
+    assert (
+        [r.name for r in shown[0].recordings] == ["source", "cyclegan"]
+        and shown[0].rank == 0.5
+        and shown[0].range == "any"
+    )
 
 
 def test_ticks_are_where_the_frequencies_are(scorer):
@@ -130,13 +172,28 @@ def test_board_has_one_scale_and_every_axis_a_name(built, scorer):
     figure = boards.board(built[1]["piano_to_guitar.tune0"], SECONDS, scorer, "title", "cyclegan")
     spectra = [image for axis in figure.axes[:10] for image in axis.get_images()]
     assert {image.get_clim() for image in spectra} == {(-60.0, 0.0)}
-    assert [axis.get_title() for axis in figure.axes[:5]] == ["source", "oracle", "cyclegan", "vocoder griffin lim", "target"]
-    assert all(figure.axes[5 * row].get_ylabel() for row in range(4)) and figure.axes[15].get_xlabel() == "time (s)"
+    assert [axis.get_title() for axis in figure.axes[:5]] == [
+        "source",
+        "oracle",
+        "cyclegan",
+        "vocoder griffin lim",
+        "target",
+    ]
+    assert (
+        all(figure.axes[5 * row].get_ylabel() for row in range(4))
+        and figure.axes[15].get_xlabel() == "time (s)"
+    )
 
 
 def test_board_columns_start_with_the_source_and_end_with_the_target():
     names = ["source", "copy", "eq_match", "oracle", "gram", "cyclegan", "cyclegan_griffin_lim", "target"]
-    assert boards.columns_of(names, "cyclegan") == ["source", "eq_match", "cyclegan", "cyclegan_griffin_lim", "target"]
+    assert boards.columns_of(names, "cyclegan") == [
+        "source",
+        "eq_match",
+        "cyclegan",
+        "cyclegan_griffin_lim",
+        "target",
+    ]
     assert boards.columns_of(names, "gram") == ["source", "copy", "eq_match", "gram", "target"]
     assert boards.columns_of(["source", "cyclegan"], None) == ["source", "cyclegan"]
 
@@ -148,7 +205,9 @@ def test_charts_of_results_and_of_nothing(scores, tmp_path):
     both = pandas.concat([scores, scores[scores.system == "oracle"].assign(system="eq_match")])
     names = [c.name for c in gallery.forests(both, album, 100, 0)]
     assert names == ["difference_content_note_f1", "difference_skill"]
-    assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names] and all(p.is_file() for p in album.files)
+    assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names] and all(
+        p.is_file() for p in album.files
+    )
     assert gallery.scatters(scores, album, 100, 0) == []  # no classifier
     assert gallery.training_charts(tmp_path, album) == []
     assert gallery.classifier_charts([], album) == ([], [])
@@ -157,17 +216,26 @@ def test_charts_of_results_and_of_nothing(scores, tmp_path):
 def test_training_charts_one_for_each_kind(tmp_path):
     for name in ("cyclegan", "vocoder/istft"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "history.csv").write_text("step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n")
+        (tmp_path / name / "history.csv").write_text(
+            "step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n"
+        )
     album = gallery.Album(tmp_path / "pictures")
     captions = [c.caption for c in gallery.training_charts(tmp_path, album)]
-    assert captions == ["cyclegan: loss", "cyclegan: validation", "vocoder istft: loss", "vocoder istft: validation"]
+    assert captions == [
+        "cyclegan: loss",
+        "cyclegan: validation",
+        "vocoder istft: loss",
+        "vocoder istft: validation",
+    ]
     assert [p.name for p in album.files] == ["training_cyclegan.png", "training_vocoder_istft.png"]
 
 
 def test_notes_say_what_failed():
     copy = {"copy": {"feature_lsd": 10.0}}
     good = gallery.notes_on({"gan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, **copy}, "gan")
-    bad = gallery.notes_on({"gan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, **copy}, "gan")
+    bad = gallery.notes_on(
+        {"gan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, **copy}, "gan"
+    )
     assert len(bad) == len(good) + 3 and "50% of the main system's outputs (gan) are muted." in bad
     assert gallery.notes_on(copy, None) == good, "of a run without a system nothing failed"
 

@@ -1,4 +1,6 @@
-"""Rainbowgrams: a steady tone keeps its hue, noise does not; the advance is the frequency's; brightness is level alone."""
+"""Rainbowgrams: a steady tone keeps its hue, noise does not; the advance is the frequency's; brightness is
+level alone.
+"""
 
 import io
 
@@ -28,7 +30,10 @@ def test_advance_tells_the_frequency(hz):
 
 def test_noise_has_no_steady_hue():
     noise = np.random.default_rng(0).standard_normal(2 * RATE) * 0.1
-    spread = [np.abs(np.exp(1j * np.pi * r.rainbowgram(x, RATE).advance[160, 30:90]).mean()) for x in (noise, tone(r.LOWEST_HZ * 16))]
+    spread = [
+        np.abs(np.exp(1j * np.pi * r.rainbowgram(x, RATE).advance[160, 30:90]).mean())
+        for x in (noise, tone(r.LOWEST_HZ * 16))
+    ]
     assert spread[0] < 0.9 < 0.999 < spread[1]
 
 
@@ -49,7 +54,9 @@ def test_both_ends_of_the_advance_are_one_hue():
 def test_png_is_black_under_the_range_and_stands_upright():
     level = np.full((240, 300), -200.0)
     level[-1] = 0.0  # the highest pitch is on top
-    image = np.array(Image.open(io.BytesIO(r.rainbow_png(r.Rainbowgram(level, np.zeros_like(level)), 0.0))).convert("RGB"))
+    image = np.array(
+        Image.open(io.BytesIO(r.rainbow_png(r.Rainbowgram(level, np.zeros_like(level)), 0.0))).convert("RGB")
+    )
     assert image.shape[0] == 240 and image.shape[1] <= 260
     assert image[1:].max() == 0 and image[0].min() > 0
 

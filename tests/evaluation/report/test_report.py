@@ -1,4 +1,6 @@
-"""The report: one file, nothing from outside, playable sound, labelled pictures, escaped names, sentences where data are missing."""
+"""The report: one file, nothing from outside, playable sound, labelled pictures, escaped names, sentences
+where data are missing.
+"""
 
 import base64
 import io
@@ -58,9 +60,16 @@ def tone(level=0.3):
     return level * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
 
 
-def results_table(metrics=("content_note_f1", "style_beyond_eq", "feature_lsd"), pieces=3, directions=DIRECTIONS):
+def results_table(
+    metrics=("content_note_f1", "style_beyond_eq", "feature_lsd"), pieces=3, directions=DIRECTIONS
+):
     rng = np.random.default_rng(0)
-    values = {"copy": (1.0, 0.0, 9.5), "eq_match": (0.9, 0.1, 8.5), "oracle": (0.8, 0.95, 5.5), "cyclegan": (0.75, 0.85, 7.5)}
+    values = {
+        "copy": (1.0, 0.0, 9.5),
+        "eq_match": (0.9, 0.1, 8.5),
+        "oracle": (0.8, 0.95, 5.5),
+        "cyclegan": (0.75, 0.85, 7.5),
+    }
     rows = [
         {
             "system": system,
@@ -86,9 +95,14 @@ def render(path, table, contents, **options):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    png = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+    png = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
     rectangles = [{"kind": "kept", "x": 0, "y": 5, "width": 20}]
-    pictures = [Picture("cqt", "Constant-Q spectrum of source", [(0.0, "C1")], png), Picture("roll", "Piano roll", [], b"", rectangles)]
+    pictures = [
+        Picture("cqt", "Constant-Q spectrum of source", [(0.0, "C1")], png),
+        Picture("roll", "Piano roll", [], b"", rectangles),
+    ]
     recordings = [
         Recording("source", audio_uri(tone(), RATE), pictures),
         Recording("cyclegan", audio_uri(tone(0.1), RATE), pictures, {"content_note_f1": 0.75}),
@@ -98,9 +112,7 @@ def page(tmp_path_factory):
         Pair("tune <1> & co", "piano_to_guitar", 1.0, recordings, "mono", "in", 0.5, "best"),
         Pair("tune0", "guitar_to_piano", 1.0, recordings, "poly", "out", 0.1),
     ]
-    chart = report.Chart(
-        "c", figures.to_svg(figures.curves(HISTORY), "c", "A <label>"), "Cap"
-    )
+    chart = report.Chart("c", figures.to_svg(figures.curves(HISTORY), "c", "A <label>"), "Cap")
     answers = pandas.DataFrame({"actual": ["piano", "guitar"], "predicted": ["piano", "piano"]})
     contents = report.Contents(
         pairs=pairs,
@@ -110,7 +122,12 @@ def page(tmp_path_factory):
         real={"style_beyond_eq": Interval(0.93, 0.9, 0.97, 24)},
         calibration=Calibration({"a": False}, ("a: it is not so that copy is worst",), ""),
     )
-    return render(tmp_path_factory.mktemp("report") / "deep" / "report.html", results_table(), contents, notes=["Beware."])
+    return render(
+        tmp_path_factory.mktemp("report") / "deep" / "report.html",
+        results_table(),
+        contents,
+        notes=["Beware."],
+    )
 
 
 def test_stands_alone(page):
@@ -146,7 +163,16 @@ def test_pictures_are_labelled(page):
 
 
 def test_table_shows_groups_controls_real_recordings_and_meanings(page):
-    for words in ("controls", "systems", "real recordings", "piano → guitar", "guitar → piano", "Beware.", "lambda_cycle: 4", "0.930"):
+    for words in (
+        "controls",
+        "systems",
+        "real recordings",
+        "piano → guitar",
+        "guitar → piano",
+        "Beware.",
+        "lambda_cycle: 4",
+        "0.930",
+    ):
         assert words in page.words
     for column in ("note F1", "beyond EQ", "skill"):
         assert page.words.count(column) >= 4  # three tables and the legend
@@ -206,7 +232,9 @@ def test_same_input_same_file(tmp_path):
 
 
 def test_numbers():
-    shown = [legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)]
+    shown = [
+        legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)
+    ]
     assert shown == ["0.853", "12.3", "1240", "0.0012", "−1.24", "0", "–", "0", "1.00"]
     assert legend.number(0.8531, 2) == "0.85"
 

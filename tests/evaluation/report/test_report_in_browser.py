@@ -1,4 +1,5 @@
-"""The page that a run writes, opened from disk in a real browser without a network: at phone and desktop size, light and dark.
+"""The page that a run writes, opened from disk in a real browser without a network: at phone and desktop
+size, light and dark.
 
 Needs Chromium or Chrome; RETIMBRE_BROWSER names its program when it is not on the path.
 """
@@ -20,16 +21,30 @@ from retimbre.evaluation.results.statistics import Difference, Interval
 from retimbre.evaluation.results.table import add_skill, make_table
 from retimbre.metrics.notes import Transcription
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser's driver is not installed: pip install playwright")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the browser's driver is not installed: pip install playwright"
+)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = os.environ.get("RETIMBRE_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: install one of {', '.join(NAMES)} or set RETIMBRE_BROWSER")
+BROWSER = os.environ.get("RETIMBRE_BROWSER") or next(
+    (found for name in NAMES if (found := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser: install one of {', '.join(NAMES)} or set RETIMBRE_BROWSER"
+)
 
 RATE, SECONDS = 16000, 2.0
 SIZES = {"phone": (360, 740), "desktop": (1280, 900)}
-SYSTEMS = {"copy": (1.0, 0.0, 9.5), "eq_match": (0.9, 0.1, 8.5), "oracle": (0.8, 0.95, 5.5), "unrelated": (0.1, 0.9, 15.0),
-           "nmf": (0.5, 0.6, 9.0), "cyclegan": (0.75, 0.85, 7.5), "vocoder_source_phase": (0.84, 0.8, 6.5)}  # fmt: skip
-# Contrast of every element's own text, as a reader's eye gets it: colours are painted on a canvas, ancestors first.
+SYSTEMS = {
+    "copy": (1.0, 0.0, 9.5),
+    "eq_match": (0.9, 0.1, 8.5),
+    "oracle": (0.8, 0.95, 5.5),
+    "unrelated": (0.1, 0.9, 15.0),
+    "nmf": (0.5, 0.6, 9.0),
+    "cyclegan": (0.75, 0.85, 7.5),
+    "vocoder_source_phase": (0.84, 0.8, 6.5),
+}
+# Contrast of every element's own text, as a reader's eye gets it: colours are painted on a canvas, ancestors
+# first.
 CONTRAST = """() => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -51,7 +66,8 @@ CONTRAST = """() => {
     const style = getComputedStyle(element);
     const ink = element instanceof SVGElement ? style.fill : style.color;
     const [a, b] = [luminance(painted(behind)), luminance(painted([...behind, ink]))];
-    const text = `${element.tagName} ${element.className.baseVal ?? element.className}: ${element.textContent.trim().slice(0, 30)}`;
+    const name = element.className.baseVal ?? element.className;
+    const text = `${element.tagName} ${name}: ${element.textContent.trim().slice(0, 30)}`;
     found.push({ text, ratio: (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) });
   }
   return found;
@@ -66,10 +82,24 @@ def recording(name, frequency_hz, pitch, source):
     rainbow = rainbowgram(audio, RATE)
     db = rng.uniform(-60, 0, (84, 126))
     pictures = [
-        Picture("cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], spectrum_png(db, 0.0, 60.0)),
+        Picture(
+            "cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], spectrum_png(db, 0.0, 60.0)
+        ),
         Picture("mel", f"Mel spectrum of {name}", [(0.5, "1 kHz")], spectrum_png(db[:80], 0.0, 60.0)),
-        Picture("rainbow", f"Rainbowgram of {name}", [(0.0, "C2")], rainbow_png(rainbow, float(rainbow.level_db.max()))),
-        Picture("roll", f"Piano roll of {name}", [(0.5, "C4")], b"", svg_rectangles(overlap(notes, source), 48, 72), (200, 250)),
+        Picture(
+            "rainbow",
+            f"Rainbowgram of {name}",
+            [(0.0, "C2")],
+            rainbow_png(rainbow, float(rainbow.level_db.max())),
+        ),
+        Picture(
+            "roll",
+            f"Piano roll of {name}",
+            [(0.5, "C4")],
+            b"",
+            svg_rectangles(overlap(notes, source), 48, 72),
+            (200, 250),
+        ),
     ]
     values = {} if name in ("source", "target") else {"content_note_f1": 0.5, "skill": 0.25}
     return Recording(name, audio_uri(audio, RATE), pictures, values)
@@ -78,31 +108,53 @@ def recording(name, frequency_hz, pitch, source):
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     rng = np.random.default_rng(0)
-    directions, metrics = ("piano_to_guitar", "guitar_to_piano"), ("content_note_f1", "style_beyond_eq", "feature_lsd")
+    directions, metrics = (
+        ("piano_to_guitar", "guitar_to_piano"),
+        ("content_note_f1", "style_beyond_eq", "feature_lsd"),
+    )
     strata = [("mono", "in"), ("poly", "out")]
     rows = [
-        {"system": s, "direction": d, "item": f"tune{i}", "stratum": strata[i % 2][0], "range": strata[i % 2][1], "metric": m,
-         "value": v + 0.01 * rng.normal()}
-        for s, numbers in SYSTEMS.items() for d in directions for i in range(2) for m, v in zip(metrics, numbers, strict=True)
-    ]  # fmt: skip
+        {
+            "system": system,
+            "direction": direction,
+            "item": f"tune{i}",
+            "stratum": strata[i][0],
+            "range": strata[i][1],
+            "metric": metric,
+            "value": value + 0.01 * rng.normal(),
+        }
+        for system, numbers in SYSTEMS.items()
+        for direction in directions
+        for i in range(2)
+        for metric, value in zip(metrics, numbers, strict=True)
+    ]
     notes = Transcription(np.array([[0.2, 1.0], [1.2, 1.8]]), np.array([60.0, 64.0]), np.zeros((1, 88)))
     recordings = [
-        recording(*row, notes) for row in (("source", 220, 64.0), ("cyclegan", 225, 66.0), ("nmf", 330, 62.0), ("target", 220, 64.0))
+        recording(*row, notes)
+        for row in (("source", 220, 64.0), ("cyclegan", 225, 66.0), ("nmf", 330, 62.0), ("target", 220, 64.0))
     ]
     pairs = [
         Pair(f"tune{i}", d, SECONDS, recordings, strata[i][0], strata[i][1], float(i), ("worst", "best")[i])
         for d in directions
         for i in range(2)
     ]
-    near = {s: (Interval(x, x - 0.02, x + 0.02, 4), Interval(y, y - 0.02, y + 0.02, 4)) for s, (y, x, _) in SYSTEMS.items()}
-    differences = {s: Difference(x - 0.1, x - 0.2, x, 4, 0.5) for s, (_, x, _) in SYSTEMS.items() if s != "eq_match"}
+    near = {
+        s: (Interval(x, x - 0.02, x + 0.02, 4), Interval(y, y - 0.02, y + 0.02, 4))
+        for s, (y, x, _) in SYSTEMS.items()
+    }
+    differences = {
+        s: Difference(x - 0.1, x - 0.2, x, 4, 0.5) for s, (_, x, _) in SYSTEMS.items() if s != "eq_match"
+    }
     history = pandas.DataFrame({"step": [1, 2, 3], "loss/cycle": [1.0, 0.5, 0.3], "loss/identity": 0.5})
     drawn = {
         "scatter": charts.scatter(near, "timbre", "content"),
         "forest": charts.forest(differences, "beyond EQ", "up"),
         "curve": figures.curves(history),
     }
-    shown = {name: [report.Chart(name, figures.to_svg(figure, name, f"Chart of {name}"), name)] for name, figure in drawn.items()}
+    shown = {
+        name: [report.Chart(name, figures.to_svg(figure, name, f"Chart of {name}"), name)]
+        for name, figure in drawn.items()
+    }
     contents = report.Contents(pairs, 0, shown["scatter"], shown["forest"], curves=shown["curve"])
     path = tmp_path_factory.mktemp("page") / "report.html"
     report.write_report(path, add_skill(make_table(rows)), contents, {"seed": 1}, ["Beware."])
@@ -122,9 +174,16 @@ class Opened:
 
     def __init__(self, browser, path, size, scheme):
         width, height = SIZES[size]
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, offline=True)
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
+        )
         self.page, self.problems, self.asked = self.context.new_page(), [], []
-        self.page.on("console", lambda message: self.problems.append(message.text) if message.type in ("error", "warning") else None)
+        self.page.on(
+            "console",
+            lambda message: (
+                self.problems.append(message.text) if message.type in ("error", "warning") else None
+            ),
+        )
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("requestfailed", lambda request: self.problems.append(request.url[:80]))
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -138,7 +197,9 @@ def opened(browser, path, request):
     opened.context.close()
 
 
-EVERYWHERE = pytest.mark.parametrize("opened", [(s, c) for s in SIZES for c in ("light", "dark")], indirect=True, ids="-".join)
+EVERYWHERE = pytest.mark.parametrize(
+    "opened", [(s, c) for s in SIZES for c in ("light", "dark")], indirect=True, ids="-".join
+)
 DESKTOP = pytest.mark.parametrize("opened", [("desktop", "light")], indirect=True, ids="-".join)
 PHONE = pytest.mark.parametrize("opened", [("phone", "light")], indirect=True, ids="-".join)
 
@@ -148,7 +209,10 @@ def test_opens_without_errors_requests_or_sideways_scrolling(opened):
     page = opened.page
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => [i.naturalWidth, i.clientWidth, i.alt])))")
+    sizes = page.evaluate(
+        "Promise.all([...document.images].map(i => i.decode()"
+        ".then(() => [i.naturalWidth, i.clientWidth, i.alt])))"
+    )
     assert sizes and all(natural > 0 and shown > 100 and alt for natural, shown, alt in sizes)
     assert opened.problems == []
     assert all(url.startswith(("file:", "data:")) for url in opened.asked)
@@ -166,7 +230,8 @@ def test_text_has_contrast(opened):
 def test_dark_page_is_dark_and_charts_follow(opened):
     dark = opened.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
     colours = opened.page.evaluate(
-        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg.chart text')).fill]"
+        "[getComputedStyle(document.body).backgroundColor, "
+        "getComputedStyle(document.querySelector('svg.chart text')).fill]"
     )
     level = [sum(map(float, c[c.index("(") + 1 : -1].split(",")[:3])) for c in colours]
     assert (level[0] < 150) == dark and (level[1] > 550) == dark
@@ -174,8 +239,10 @@ def test_dark_page_is_dark_and_charts_follow(opened):
 
 @DESKTOP
 def test_every_player_decodes(opened):
-    lengths = opened.page.evaluate("""Promise.all([...document.querySelectorAll("#pairs audio")].map(a => new Promise((done, fail) => {
-      a.addEventListener("loadedmetadata", () => done(a.duration)); a.addEventListener("error", () => fail(a.ariaLabel));
+    lengths = opened.page.evaluate("""
+      Promise.all([...document.querySelectorAll("#pairs audio")].map(a => new Promise((done, fail) => {
+      a.addEventListener("loadedmetadata", () => done(a.duration));
+      a.addEventListener("error", () => fail(a.ariaLabel));
       a.preload = "metadata"; a.load(); })))""")
     assert len(lengths) == 16 and lengths == pytest.approx([SECONDS] * 16, abs=0.1)
 
@@ -184,12 +251,15 @@ def test_every_player_decodes(opened):
 def test_one_sound_at_a_time(opened):
     playing = opened.page.evaluate("""async () => {
       const [a, b] = document.querySelectorAll("#pairs audio"); a.muted = b.muted = true;
-      await a.play(); await b.play(); await new Promise(r => setTimeout(r, 50)); return [a.paused, b.paused]; }""")
+      await a.play(); await b.play(); await new Promise(r => setTimeout(r, 50));
+      return [a.paused, b.paused]; }""")
     assert playing == [True, False]
 
 
 def visible(page):
-    return page.eval_on_selector_all("article.pair", "all => all.filter(a => a.checkVisibility()).map(a => a.id)")
+    return page.eval_on_selector_all(
+        "article.pair", "all => all.filter(a => a.checkVisibility()).map(a => a.id)"
+    )
 
 
 @PHONE
@@ -211,16 +281,25 @@ def test_filters_and_sorts_by_keyboard(opened):
     page.select_option("#filter [name=direction]", "")
     page.focus("#filter [name=sort]")
     keyboard.type("best")
-    assert visible(page) == ["piano_to_guitar.tune1", "guitar_to_piano.tune1", "piano_to_guitar.tune0", "guitar_to_piano.tune0"]
+    assert visible(page) == [
+        "piano_to_guitar.tune1",
+        "guitar_to_piano.tune1",
+        "piano_to_guitar.tune0",
+        "guitar_to_piano.tune0",
+    ]
     page.focus("#filter [name=system]")
     keyboard.type("cyclegan")
     names = page.eval_on_selector_all(
-        "article.pair [data-system]", "all => [...new Set(all.filter(a => a.checkVisibility()).map(a => a.dataset.system))]"
+        "article.pair [data-system]",
+        "all => [...new Set(all.filter(a => a.checkVisibility()).map(a => a.dataset.system))]",
     )
     assert names == ["source", "cyclegan", "target"]
     page.focus("#filter [name=mel]")
     keyboard.press("Space")
-    assert not page.locator("[data-picture=mel]").first.is_visible() and page.locator("[data-picture=cqt]").first.is_visible()
+    assert (
+        not page.locator("[data-picture=mel]").first.is_visible()
+        and page.locator("[data-picture=cqt]").first.is_visible()
+    )
 
 
 @PHONE
@@ -229,13 +308,17 @@ def test_link_to_a_pair_that_is_filtered_away_shows_it(opened):
     page.fill("#filter input[name=text]", "tune1")
     page.locator("#extremes a", has_text="tune0").first.click()
     page.wait_for_function("document.querySelectorAll('article.pair[hidden]').length === 0")
-    assert page.evaluate("Math.abs(document.querySelector(':target').getBoundingClientRect().top) < innerHeight")
+    assert page.evaluate(
+        "Math.abs(document.querySelector(':target').getBoundingClientRect().top) < innerHeight"
+    )
 
 
 @PHONE
 def test_first_column_stays_while_a_table_scrolls_in_its_box(opened):
-    left = opened.page.evaluate("""() => { const box = document.querySelector("#results .scroll"); box.scrollLeft = 150;
-      const [name, edge] = [box.querySelector("tbody th[scope=row]"), box].map(e => e.getBoundingClientRect().left);
+    left = opened.page.evaluate("""() => { const box = document.querySelector("#results .scroll");
+      box.scrollLeft = 150;
+      const both = [box.querySelector("tbody th[scope=row]"), box];
+      const [name, edge] = both.map(e => e.getBoundingClientRect().left);
       return [box.scrollLeft, name - edge]; }""")
     assert left[0] > 50 and 0 <= left[1] <= 2
 
@@ -260,7 +343,10 @@ def test_without_a_script_all_pairs_are_there(browser, path):
 @DESKTOP
 def test_prints(opened):
     opened.page.emulate_media(media="print")
-    assert not opened.page.locator("audio").first.is_visible() and not opened.page.locator("#filter").is_visible()
+    assert (
+        not opened.page.locator("audio").first.is_visible()
+        and not opened.page.locator("#filter").is_visible()
+    )
     opened.page.set_viewport_size({"width": 718, "height": 1000})  # A4 without margins
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 718
     assert opened.page.locator("#results table").first.evaluate("t => t.getBoundingClientRect().right") <= 718

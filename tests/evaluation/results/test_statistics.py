@@ -24,7 +24,9 @@ def rng():
 
 def test_agrees_with_scipy():
     ours = bootstrap_mean(VALUES, 4000, seed=3)
-    theirs = scipy.stats.bootstrap((VALUES,), np.mean, n_resamples=4000, method="percentile", random_state=3).confidence_interval
+    theirs = scipy.stats.bootstrap(
+        (VALUES,), np.mean, n_resamples=4000, method="percentile", random_state=3
+    ).confidence_interval
     assert ours.mean == pytest.approx(VALUES.mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.08)
 
@@ -35,13 +37,19 @@ def test_is_seeded():
 
 
 def test_covers_the_true_mean_about_as_often_as_it_says(rng):
-    hits = [i.low < 0 < i.high for i in (bootstrap_mean(rng.normal(size=30), 300, seed=k) for k in range(200))]
+    hits = [
+        i.low < 0 < i.high for i in (bootstrap_mean(rng.normal(size=30), 300, seed=k) for k in range(200))
+    ]
     assert 0.88 < np.mean(hits) <= 0.98
 
 
 def test_groups_widen_the_interval_of_repeated_items():
     twice, groups = np.repeat(VALUES, 2), np.repeat(np.arange(40), 2)
-    naive, honest, single = bootstrap_mean(twice), bootstrap_mean(twice, groups=groups), bootstrap_mean(VALUES)
+    naive, honest, single = (
+        bootstrap_mean(twice),
+        bootstrap_mean(twice, groups=groups),
+        bootstrap_mean(VALUES),
+    )
     assert naive.high - naive.low < 0.85 * (honest.high - honest.low)
     assert honest.high - honest.low == pytest.approx(single.high - single.low, rel=0.15)
 
@@ -74,7 +82,9 @@ def trainings(rng, seeds, effect, seed_sd, item_sd=1.0, noise_sd=0.3):
     """Two sides of ``seeds`` trainings on 24 items (12 pieces in 2 directions), b = a - effect."""
     pieces = np.tile(np.arange(12), 2)
     items = rng.normal(0, item_sd, 12)[pieces]
-    sides = [items + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, noise_sd, (seeds, 24)) for _ in range(2)]
+    sides = [
+        items + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, noise_sd, (seeds, 24)) for _ in range(2)
+    ]
     return sides[0] + effect, sides[1], pieces
 
 
@@ -87,7 +97,9 @@ def test_one_training_a_side_is_the_paired_bootstrap(rng):
 
 
 def test_the_hierarchical_interval_covers_seeds_and_the_flat_one_does_not():
-    """Effect 0.5, seeds that differ by 0.5: an interval of 95 % must hold the effect in about 95 of 100 simulations."""
+    """Effect 0.5, seeds that differ by 0.5: an interval of 95 % must hold the effect in about 95 of 100
+    simulations.
+    """
     rng, hits, naive = np.random.default_rng(5), [], []
     for k in range(150):
         a, b, pieces = trainings(rng, 6, 0.5, 0.5)
@@ -108,7 +120,11 @@ def test_strata_keep_their_shares(rng):
 
 
 def test_hierarchical_needs_complete_rows_of_the_same_items():
-    for a, b in ((np.ones(3), np.ones((1, 3))), (np.ones((1, 3)), np.ones((1, 2))), (np.array([[1.0, np.nan]]), np.ones((1, 2)))):
+    for a, b in (
+        (np.ones(3), np.ones((1, 3))),
+        (np.ones((1, 3)), np.ones((1, 2))),
+        (np.array([[1.0, np.nan]]), np.ones((1, 2))),
+    ):
         with pytest.raises(ValueError, match="one row per training"):
             hierarchical_difference(a, b)
 
@@ -123,7 +139,9 @@ def test_paired_permutation_counts_all_signs():
     assert permutation_p(better, better) == 1
     assert np.isnan(permutation_p(np.array([1.0]), np.array([0.0])))
     twice, groups = np.repeat(better, 2), np.repeat(np.arange(8), 2)
-    assert permutation_p(twice, np.zeros(16), groups) == pytest.approx(2 / 256), "both directions of a piece change places together"
+    assert permutation_p(twice, np.zeros(16), groups) == pytest.approx(2 / 256), (
+        "both directions of a piece change places together"
+    )
     assert permutation_p(twice, np.zeros(16)) < 1e-3
 
 

@@ -38,7 +38,11 @@ TABLE = t.make_table(
 
 def test_summary_shows_both_directions_and_weighs_them_equally():
     summary = t.summarise(TABLE)
-    assert summary["copy"] == {"feature_lsd": 9.25, "feature_lsd_piano_to_guitar": 9.5, "feature_lsd_guitar_to_piano": 9.0}
+    assert summary["copy"] == {
+        "feature_lsd": 9.25,
+        "feature_lsd_piano_to_guitar": 9.5,
+        "feature_lsd_guitar_to_piano": 9.0,
+    }
     assert summary["cyclegan"]["content_note_f1"] == 0.75
     assert summary["cyclegan"]["content_note_f1_guitar_to_piano"] == 0.7001
     assert "content_note_f1" not in summary["copy"]
@@ -69,7 +73,9 @@ def test_intervals_and_comparison():
 
 def test_the_summary_is_one_level_without_times_and_directions_only_of_the_headline():
     extra = [
-        {"system": "cyclegan", "direction": d, "item": "all", "metric": m, "value": 1.0} for d in DIRECTIONS for m in ("style_kad_clf_low",)
+        {"system": "cyclegan", "direction": d, "item": "all", "metric": m, "value": 1.0}
+        for d in DIRECTIONS
+        for m in ("style_kad_clf_low",)
     ]
     more = [{**r, "metric": "paired_mel_l1_db"} for r in records({"cyclegan": {"x": ([1, 2], [3, 4])}})]
     summary = t.summarise(t.make_table([*records({"cyclegan": {"rtf": ([1, 1], [1, 1])}}), *extra, *more]))
@@ -79,7 +85,11 @@ def test_the_summary_is_one_level_without_times_and_directions_only_of_the_headl
 
 def test_records_get_their_vocoder_and_range():
     made = t.make_table(
-        t.annotate(records({"cyclegan": {"skill": ([1], [2])}}), {"cyclegan": "griffin_lim"}, {(DIRECTIONS[0], "tune0"): "out"})
+        t.annotate(
+            records({"cyclegan": {"skill": ([1], [2])}}),
+            {"cyclegan": "griffin_lim"},
+            {(DIRECTIONS[0], "tune0"): "out"},
+        )
     )
     assert list(made.vocoder) == ["griffin_lim"] * 2 and list(made.range) == ["out", "any"]
 

@@ -108,8 +108,7 @@ class Calibration:
         if self.failed:
             raise RetimbreError(
                 f"the evaluation fails its own calibration ({'; '.join(self.failed)}), so its numbers mean "
-                f"nothing on "
-                f"these data: everything was written, look at {where}"
+                f"nothing on these data: everything was written, look at {where}"
             )
 
 

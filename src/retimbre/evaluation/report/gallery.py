@@ -66,19 +66,16 @@ def notes_on(metrics: Mapping[str, Mapping[str, Any]], main: str | None) -> list
     if made.get("feature_lsd", 0) >= untouched:
         notes.append(
             f"The main system ({spoken(main)}) is no nearer to the true target than an equaliser or the "
-            f"unchanged source: "
-            "this training failed."
+            "unchanged source: this training failed."
         )
     if made.get("style_beyond_eq", 1) < 0.5:
         notes.append(
             f"The hard classifier takes most of the main system's output ({spoken(main)}) for an equalised "
-            f"source: no more "
-            "than an equaliser was learnt."
+            "source: no more than an equaliser was learnt."
         )
     notes.append(
         "Outputs on the source's phase inherit its notes and timing: their content scores must not be "
-        "credited to the "
-        "generator; rows that name another vocoder do without."
+        "credited to the generator; rows that name another vocoder do without."
     )
     return notes
 
@@ -88,8 +85,7 @@ def scatters(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> li
     found, shown = intervals(table[table["item"] != "all"], draws, seed), []
     caption = (
         "Right: more like the target instrument. Up: more of the source's notes. A good transfer sits with "
-        "the oracle. "
-        "Crosses: 95 % intervals."
+        "the oracle. Crosses: 95 % intervals."
     )
     for name, (x, y, label) in SCATTERS.items():
         points = {
@@ -99,7 +95,7 @@ def scatters(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> li
         }
         if points:
             figure = charts.scatter(points, label, "content kept: F1 of the source's notes")
-            text = f"Content kept against {label} for {len(points)} systems; the results table has the numbers."
+            text = f"Content kept against {label}, {len(points)} systems; the results table has the numbers."
             shown.append(album.add(figure, f"scatter_{name}", text, caption))
     return shown
 
@@ -109,15 +105,16 @@ def forests(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> lis
     shown = []
     for name in FOREST:
         rows, column = table[(table.metric == name) & (table["item"] != "all")], metric(name)
-        pieces = rows.groupby("system")[
-            "item"
-        ].nunique()  # of one piece no interval can be had: it would look certain
+        # Of one piece no interval can be had: it would look certain.
+        pieces = rows.groupby("system")["item"].nunique()
         if AGAINST not in pieces:
             continue
         others = [s for s in in_order(rows.system.unique()) if s != AGAINST and pieces[s] > 1]
         differences = {s: d for s in others if (d := compare(rows, name, s, AGAINST, draws, seed)).n > 1}
         if differences:
-            text = f"Paired differences of {column.label} to the equaliser, {len(differences)} systems, 95 % intervals."
+            text = (
+                f"Differences of {column.label} to the equaliser with intervals, {len(others)} systems."
+            )
             caption = f"{column.label}: hollow marks have 0 within their interval."
             figure = charts.forest(differences, column.label, column.better)
             shown.append(album.add(figure, f"difference_{name}", text, caption))
@@ -169,8 +166,7 @@ def embedding_charts(
         if projected := project(real, outputs):
             caption = (
                 f"{spoken(direction)}: outputs on the principal axes of real test recordings, in the style "
-                f"classifier's "
-                "embedding."
+                "classifier's embedding."
             )
             figure, text = (
                 charts.embedding_map(*projected, spread=main),
