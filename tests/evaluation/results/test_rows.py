@@ -1,0 +1,39 @@
+"""Rows of the table: groups, order, the main one, and a sentence on each."""
+
+import pandas
+import pytest
+
+from retimbre.evaluation.results import rows
+from retimbre.systems import catalogue
+from retimbre.vocoders.kinds import KINDS
+
+MAIN = catalogue.DEFAULTS[0]
+
+
+def table(*systems):
+    return pandas.DataFrame({"system": systems})
+
+
+def test_groups_and_their_order():
+    given = ["vocoder_istft", MAIN, "gram", "copy", "nmf", f"{MAIN}_wavenet", "oracle"]
+    assert rows.in_order(given) == ["copy", "oracle", "gram", "nmf", MAIN, f"{MAIN}_wavenet", "vocoder_istft"]
+
+
+def test_the_main_system_is_the_first_default_one_that_is_there():
+    assert rows.main_system(table("copy", "nmf", "other", MAIN)) == MAIN
+    assert rows.main_system(table("copy", "nmf", "other")) == "other"
+    assert rows.main_system(table("copy", "nmf", "vocoder_istft")) == "nmf"
+    assert rows.main_system(table("copy", "vocoder_istft")) is None
+
+
+@pytest.mark.parametrize("name", [*rows.CONTROLS, *rows.RECORDINGS, *rows.BASELINES, *catalogue.names()])
+def test_every_row_has_a_sentence(name):
+    assert rows.about(name).endswith((".", ":"))
+
+
+def test_the_way_to_audio_is_said():
+    for kind in KINDS:
+        spoken = kind.replace("_", " ")
+        assert spoken in rows.about(f"vocoder_{kind}") and spoken in rows.about(f"{MAIN}_{kind}")
+    assert "source's phases" in rows.about(f"{MAIN}_source_phase") and "few" in rows.about(f"{MAIN}_wavenet")
+    assert rows.about("unknown") == ""
