@@ -9,7 +9,9 @@ from retimbre.nn import weights as storage
 def test_weights_come_back_and_others_may_read_them(tmp_path):
     network = torch.nn.Conv1d(2, 3, 3)
     storage.save_weights(tmp_path / "w.safetensors", network)
-    assert all(torch.equal(v, network.state_dict()[k]) for k, v in load_file(tmp_path / "w.safetensors").items())
+    assert all(
+        torch.equal(v, network.state_dict()[k]) for k, v in load_file(tmp_path / "w.safetensors").items()
+    )
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o044 == 0o044
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
@@ -30,7 +32,8 @@ def test_a_write_that_fails_keeps_the_older_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(FileNotFoundError(), "dvc repro x"), (KeyError("a"), "damaged"), (RuntimeError("shape"), "damaged")]
+    ("error", "words"),
+    [(FileNotFoundError(), "dvc repro x"), (KeyError("a"), "damaged"), (RuntimeError("shape"), "damaged")],
 )
 def test_reading_names_the_folder_and_what_to_do(tmp_path, error, words):
     with pytest.raises(RetimbreError, match=words) as refusal, storage.reading(tmp_path, "model", "x"):

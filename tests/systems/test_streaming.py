@@ -83,7 +83,7 @@ def test_channels_are_mixed_down(models):
 
 def test_level_of_the_input_does_not_change_what_the_networks_see(models):
     x = melody(1.0)
-    # Powers of two: other factors round differently, and untrained networks put noise on the phases of that rounding.
+    # Powers of two: other factors round differently, and untrained networks make noise of that.
     loud, soft = (
         transfer(g * x, RATE, "guitar", vocoder="source_phase", models=models) / g for g in (0.5, 0.03125)
     )
@@ -158,8 +158,8 @@ def test_refusals_are_one_sentence(models, tmp_path, capsys):
 
 @pytest.mark.parametrize("kind", ["source_phase", "griffin_lim"])
 def test_stft_spectra_at_25_khz_go_all_the_way(tmp_path, kind):
-    """Gupta and Naik's features (511-point windows, 256 bins): no inverter is trained; a generator that changes
-    nothing gives the input back on its own phases.
+    """Gupta and Naik's features (511-point windows, 256 bins): no inverter is trained; generators that change
+    nothing give the input back on its own phases.
     """
     features = CONFIG["features"] | {"sample_rate": 25000, "hop_length": 128, "stft_n_fft": 511}
     config = CONFIG | {"features": features, "representation": "stft", "top_db": 30.0}
@@ -248,7 +248,7 @@ class Delay:
 
 
 def test_a_system_of_one_method_streams_too():
-    """Chunks with context on both sides and a cross-fade: as in one piece, at the input's rate and loudness."""
+    """Chunks with context and a cross-fade: as in one piece, at the input's rate and loudness."""
     x = melody(7.3)
     whole, chunked = (
         streaming.transfer(Delay(800), x, RATE, "echo", chunking=Chunking(body_s=body)) for body in (100, 1.7)
@@ -278,7 +278,7 @@ def test_quiet_recordings_are_not_lost_below_the_loudness_meters_gate(models):
 
 
 def test_wavenet_chunks_continue_each_other(models):
-    """Sampling goes on from the state where the chunk before ended: what overlaps is the same, so a cross-fade changes nothing."""
+    """Sampling goes on where the chunk before ended: a cross-fade of equal samples changes nothing."""
     x = melody(6.0)
     system = load(models, "wavenet")
     spectrum_db = system.spectrum(x, "guitar")

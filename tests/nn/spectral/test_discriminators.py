@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from retimbre.nn.spectral.discriminators import JUDGES, Discriminator
-from retimbre.params import DISCRIMINATORS
+from retimbre.nn.spectral.discriminators import DISCRIMINATORS, Discriminator
+from retimbre.systems.cyclegan import params
 
-KINDS = list(JUDGES)
+KINDS = list(DISCRIMINATORS)
 
 
 def make(kinds="full_spectrum", bins: int = 84, channels: int = 16, **options) -> Discriminator:
@@ -25,7 +25,7 @@ def without_group_norm(discriminator: Discriminator) -> Discriminator:
 
 
 def test_params_name_what_is_built():
-    assert set(DISCRIMINATORS) == set(JUDGES)
+    assert params.DISCRIMINATORS == tuple(DISCRIMINATORS)
 
 
 @pytest.mark.parametrize("frames", [16, 64, 250])
@@ -48,9 +48,9 @@ def test_maps_of_scores(kind, shape, frames):
 @pytest.mark.parametrize("frames", [17, 33])
 @pytest.mark.parametrize("spectral_norm", [True, False])
 def test_all_at_once_at_three_scales(bins, frames, spectral_norm):
-    judgements = make(KINDS, bins, scales=3, spectral_norm=spectral_norm)(torch.rand(2, bins, frames))
-    assert len(judgements) == 3 * len(KINDS)
-    for activations in judgements:
+    found = make(KINDS, bins, scales=3, spectral_norm=spectral_norm)(torch.rand(2, bins, frames))
+    assert len(found) == 3 * len(KINDS)
+    for activations in found:
         assert len(activations) >= 4
         assert activations[-1].shape[:2] == (2, 1)
         assert all(torch.isfinite(activation).all() for activation in activations)
@@ -60,20 +60,28 @@ def test_a_coarser_scale_sees_means_of_bins_and_frames():
     d = make("patch", scales=2)
     fine = torch.rand(1, 84, 32)
     coarse = fine.reshape(1, 42, 2, 16, 2).mean((2, 4))
-    assert torch.allclose(scores(d, fine)[1], d.judges[1][0](coarse)[-1], atol=1e-6)
+    assert torch.allclose(scores(d, fine)[1], d.networks[1][0](coarse)[-1], atol=1e-6)
 
 
 def test_which_scores_see_distant_bins():
     x = torch.rand(1, 84, 32)
     moved = x.clone()
     moved[:, :4] += 1.0  # only the lowest bins
-    for kind, sees in (("full_spectrum", True), ("patch", False), ("conv1d", True), ("spectrogram", True), ("temporal", False)):
+    for kind, sees in (
+        ("full_spectrum", True),
+        ("patch", False),
+        ("conv1d", True),
+        ("spectrogram", True),
+        ("temporal", False),
+    ):
         d = without_group_norm(make(kind))
         top = (scores(d, x)[0] - scores(d, moved)[0])[0, 0, -1].abs().max() > 1e-6
         assert bool(top) == sees, kind
 
 
-@pytest.mark.parametrize(("kind", "frames"), [("patch", 38), ("full_spectrum", 38), ("conv1d", 32), ("spectrogram", 128)])
+@pytest.mark.parametrize(
+    ("kind", "frames"), [("patch", 38), ("full_spectrum", 38), ("conv1d", 32), ("spectrogram", 128)]
+)
 def test_how_much_time_a_score_sees(kind, frames):
     """The layers' reach, and one frame more for the change into the first of them."""
     d = without_group_norm(make(kind)).double()
@@ -114,7 +122,11 @@ def test_spectral_norm_bounds_every_layer_and_replaces_group_norm(kind):
     d = make(kind, spectral_norm=True)
     for _ in range(60):  # each pass in training mode is one step of the power iteration
         d(torch.rand(1, 84, 16))
-    norms = [torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2) for m in d.modules() if isinstance(m, torch.nn.Conv2d)]
+    norms = [
+        torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)
+        for m in d.modules()
+        if isinstance(m, torch.nn.Conv2d)
+    ]
     assert len(norms) >= 5
     assert torch.stack(norms) == pytest.approx(torch.ones(len(norms)), abs=0.05)
     assert not any(isinstance(m, torch.nn.GroupNorm) for m in d.modules())
@@ -122,7 +134,9 @@ def test_spectral_norm_bounds_every_layer_and_replaces_group_norm(kind):
 
 @pytest.mark.parametrize("options", [{}, {"spectral_norm": True}, {"scales": 2, "conditional": True}])
 def test_no_batch_norm_anywhere(options):
-    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in make(KINDS, **options).modules())
+    assert not any(
+        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in make(KINDS, **options).modules()
+    )
 
 
 def test_a_conditional_one_sees_the_source():

@@ -5,9 +5,12 @@ import torch
 
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 
-KINDS = ("resnet1d", "resnet2d", "unet", "dissertation")
+KINDS = ("resnet1d", "resnet2d", "unet", "yoon2019")
 # Every body with every way of upsampling that it has.
-BODIES = [("resnet1d", "nearest"), *itertools.product(("resnet2d", "unet", "dissertation"), ("nearest", "transposed"))]
+BODIES = [
+    ("resnet1d", "nearest"),
+    *itertools.product(("resnet2d", "unet", "yoon2019"), ("nearest", "transposed")),
+]
 
 
 def make(bins: int, kind: str = "resnet1d", seed: int = 0, **options) -> Generator:
@@ -81,16 +84,20 @@ def test_gradients_pass_the_clip():
 def test_gradients_reach_every_parameter(kind, upsampling, residual):
     generator = make(84, kind, upsampling=upsampling, residual_output=residual)
     generator(torch.rand(2, 84, 32) - 0.5).square().sum().backward()
-    assert [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert [
+        name for name, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ] == []
 
 
 @pytest.mark.parametrize(("kind", "upsampling"), BODIES)
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_context_is_what_an_output_frame_depends_on(kind, upsampling, blocks):
-    """Measured by the gradient of one output frame, at every place of the grid; the stated context may be no smaller,
+    """Measured by the gradient of one output frame at every place of the grid: the stated one is no smaller,
     and larger by less than one step of the grid and the reach of one convolution.
     """
-    generator = lively(make(16, kind, channels=4, blocks=blocks, upsampling=upsampling, change_limit=0)).double()
+    generator = lively(
+        make(16, kind, channels=4, blocks=blocks, upsampling=upsampling, change_limit=0)
+    ).double()
     half = -(-(generator.context + 8) // generator.stride) * generator.stride
     reach = 0
     for place in range(half, half + generator.stride):
@@ -117,7 +124,7 @@ def test_a_chunk_on_the_grid_with_context_is_what_the_whole_is(kind, upsampling)
 
 
 def test_upsampling_to_the_next_frame_leaves_no_checkerboard_when_it_is_by_nearest_neighbours():
-    """A constant input gives equal outputs at equal places; transposed convolutions of 3 with stride 2 do not."""
+    """A constant input gives equal outputs; transposed convolutions of 3 with stride 2 do not."""
     uneven = {}
     for upsampling in ("nearest", "transposed"):
         generator = lively(make(64, "resnet2d", upsampling=upsampling, residual_output=False, seed=1))
@@ -127,23 +134,20 @@ def test_upsampling_to_the_next_frame_leaves_no_checkerboard_when_it_is_by_neare
     assert uneven["nearest"] < 1e-4 < 1e-2 < uneven["transposed"]
 
 
-def test_stored_configurations_without_the_newer_options_are_the_default():
-    stored = {"bins": 12, "kind": "resnet2d", "channels": 8, "blocks": 2, "change_limit": 0.7}
-    assert GeneratorConfig(**stored) == GeneratorConfig(12, "resnet2d", 8, 2, 0.7, "nearest", True)
-
-
-def test_the_dissertation_restores_odd_and_even_heights():
-    body = make(84, "dissertation", upsampling="transposed").body
+def test_yoon2019_restores_odd_and_even_heights():
+    body = make(84, "yoon2019", upsampling="transposed").body
     assert body.rows == [84, 42, 21, 11]
     assert [tuple(down.kernel_size) for down in body.downs] == [(4, 4), (4, 4), (3, 4)]
 
 
 def test_sizes_of_the_published_networks():
-    """Zhu et al.'s generator has 11.4 million parameters (3 channels in and out); ours has one more or fewer of them."""
+    """Zhu et al.'s generator has 11.4 million parameters (3 channels in and out)."""
 
     def count(**options) -> float:
         with torch.device("meta"):
             return sum(p.numel() for p in Generator(GeneratorConfig(256, **options)).parameters()) / 1e6
 
-    assert count(kind="resnet2d", channels=64, blocks=9, upsampling="transposed") == pytest.approx(11.4, abs=0.1)
+    assert count(kind="resnet2d", channels=64, blocks=9, upsampling="transposed") == pytest.approx(
+        11.4, abs=0.1
+    )
     assert count(kind="unet", channels=64, blocks=8, upsampling="transposed") == pytest.approx(54.4, abs=0.5)

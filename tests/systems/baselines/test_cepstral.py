@@ -2,19 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.audio.spectral import stft
+from retimbre.systems.baselines import params
 from retimbre.systems.baselines.cepstral import Cepstral, log_envelope
+from tests.toys.tones import CONFIG, RATE, tone
 
-RATE = 8000
-CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {"envelope": "knn", "lifter_ms": 2.0, "neighbours": 4}
+SETTINGS = params.Cepstral(envelope="knn", lifter_ms=2.0, neighbours=4)
 
 
-def note(hz: float, slope: float, seconds: float = 1.0) -> np.ndarray:
-    t = np.arange(int(seconds * RATE)) / RATE
-    wave = sum(n**-slope * np.sin(2 * np.pi * n * hz * t + n) for n in range(1, int(0.45 * RATE / hz) + 1))
-    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+def note(hz: float, slope: float) -> np.ndarray:
+    return tone(hz, 1.0, slope)
 
 
 def spectrum(x: np.ndarray) -> np.ndarray:
@@ -44,7 +41,7 @@ def test_own_envelope_gives_the_source_back(system: Cepstral) -> None:
 
 @pytest.mark.parametrize("envelope", ["knn", "mean", "clip"])
 def test_pitch_stays_and_brightness_goes_to_the_target(system: Cepstral, envelope: str) -> None:
-    system.settings = SETTINGS | {"envelope": envelope}
+    system.settings = SETTINGS.model_copy(update={"envelope": envelope})
     x = note(330, 3.0)
     target = note(330, 0.3)
     y = system.transfer(x, "reed", 0)
@@ -67,7 +64,7 @@ def test_nearest_envelopes_are_those_of_the_same_note(system: Cepstral) -> None:
     x = note(311, 0.3)
     distance = {}
     for envelope in ("knn", "mean"):
-        other.settings = SETTINGS | {"envelope": envelope}
+        other.settings = SETTINGS.model_copy(update={"envelope": envelope})
         y = other.transfer(x, "reed")
         a, b = (np.log(spectrum(z / np.sqrt(np.mean(z**2))) + 1e-2) for z in (y, shaped[311]))
         distance[envelope] = np.sqrt(np.mean((a - b) ** 2))

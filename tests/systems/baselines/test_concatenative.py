@@ -2,35 +2,28 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
-from retimbre.systems.baselines.concatenative import Mosaicing
+from retimbre.systems.baselines import params
+from retimbre.systems.baselines.concatenative import Concatenative
+from tests.toys.tones import CONFIG, tone
 
-RATE, HOP = 8000, 128
-CONFIG = FeatureConfig(RATE, HOP, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {"unit_s": 0.128, "neighbours": 4, "pitch_weight": 4.0, "continuity": 0.5}
+HOP = CONFIG.hop_length
+SETTINGS = params.Concatenative(unit_s=0.128, neighbours=4, pitch_weight=4.0, continuity=0.5)
 
 
-def notes(pitches: list[float], slope: float, seconds: float = 0.4) -> np.ndarray:
-    t = np.arange(int(seconds * RATE)) / RATE
-    parts = []
-    for hz in pitches:
-        wave = sum(
-            n**-slope * np.sin(2 * np.pi * n * hz * t + n) for n in range(1, int(0.45 * RATE / hz) + 1)
-        )
-        parts.append(0.3 * wave / np.abs(wave).max() * np.exp(-2 * t))
-    return np.concatenate(parts).astype(np.float32)
+def notes(pitches: list[float], slope: float) -> np.ndarray:
+    return np.concatenate([tone(hz, 0.4, slope, decay=2) for hz in pitches])
 
 
 CORPUS = [notes([220, 262, 330, 247, 294, 349], 0.5), notes([392, 440, 277, 233, 311, 370], 0.5)]
 
 
 @pytest.fixture(scope="module")
-def system() -> Mosaicing:
-    return Mosaicing({"reed": CORPUS}, CONFIG, SETTINGS)
+def system() -> Concatenative:
+    return Concatenative({"reed": CORPUS}, CONFIG, SETTINGS)
 
 
-def test_a_source_from_the_corpus_finds_itself(system: Mosaicing) -> None:
+def test_a_source_from_the_corpus_finds_itself(system: Concatenative) -> None:
     start = 10 * HOP
     x = CORPUS[1][start : start + 9600]
     y = system.transfer(x, "reed")
@@ -41,7 +34,7 @@ def test_a_source_from_the_corpus_finds_itself(system: Mosaicing) -> None:
     assert 10 * np.log10(min(errors)) < -30
 
 
-def test_only_recorded_units_are_played(system: Mosaicing) -> None:
+def test_only_recorded_units_are_played(system: Concatenative) -> None:
     """A chosen unit lies in one recording, and without overlap the output is that piece of it, scaled."""
     x = notes([262, 330, 294], 2.5)
     padded = np.pad(x, (system.step, system.step + -len(x) % system.step))
@@ -62,13 +55,13 @@ def test_only_recorded_units_are_played(system: Mosaicing) -> None:
     assert best > 0.9
 
 
-def test_the_notes_are_those_of_the_source_when_pitch_counts(system: Mosaicing) -> None:
+def test_the_notes_are_those_of_the_source_when_pitch_counts(system: Concatenative) -> None:
     x = notes([330, 233, 392, 262], 3.0)
     units = system.units["reed"]
     tune = np.array([[220, 262, 330, 247, 294, 349], [392, 440, 277, 233, 311, 370]])
 
     def hit_rate(weight: float) -> float:
-        system.settings = SETTINGS | {"pitch_weight": weight}
+        system.settings = SETTINGS.model_copy(update={"pitch_weight": weight})
         chosen = system.select(x, "reed")
         system.settings = SETTINGS
         centres = np.arange(len(chosen)) * system.step + system.unit // 2
@@ -83,11 +76,11 @@ def test_the_notes_are_those_of_the_source_when_pitch_counts(system: Mosaicing) 
     assert hit_rate(0.0) < hit_rate(4.0), "MFCCs alone do not hold the notes"
 
 
-def test_continuity_lengthens_runs(system: Mosaicing) -> None:
+def test_continuity_lengthens_runs(system: Concatenative) -> None:
     x = notes([330, 233, 392, 262], 3.0)
 
     def leaves(cost: float) -> int:
-        system.settings = SETTINGS | {"continuity": cost}
+        system.settings = SETTINGS.model_copy(update={"continuity": cost})
         chosen = system.select(x, "reed")
         system.settings = SETTINGS
         return int(np.sum(np.diff(chosen) != system.half))
@@ -95,9 +88,11 @@ def test_continuity_lengthens_runs(system: Mosaicing) -> None:
     assert leaves(5.0) < leaves(0.0)
 
 
-def test_the_path_is_the_cheapest(system: Mosaicing) -> None:
+def test_the_path_is_the_cheapest(system: Concatenative) -> None:
     """Viterbi against every path, on a source of three units and with all candidates."""
-    small = Mosaicing({"reed": [CORPUS[0][: 2 * system.unit]]}, CONFIG, SETTINGS | {"neighbours": 99})
+    small = Concatenative(
+        {"reed": [CORPUS[0][: 2 * system.unit]]}, CONFIG, SETTINGS.model_copy(update={"neighbours": 99})
+    )
     x = notes([262, 330], 2.0)[: 2 * system.unit]
     with torch.no_grad():
         local = small.distances(x, "reed").numpy().astype(np.float64)
@@ -115,6 +110,6 @@ def test_the_path_is_the_cheapest(system: Mosaicing) -> None:
 def test_no_recording_as_long_as_a_unit() -> None:
     with pytest.raises(
         RetimbreError,
-        match="no training recording of 'reed' has a unit of .* lower baselines.mosaicing_unit_s",
+        match="no training recording of 'reed' has a unit of .* lower baselines.concatenative.unit_s",
     ):
-        Mosaicing({"reed": [CORPUS[0][:4000]] * 3}, CONFIG, SETTINGS | {"unit_s": 1.0})
+        Concatenative({"reed": [CORPUS[0][:4000]] * 3}, CONFIG, SETTINGS.model_copy(update={"unit_s": 1.0}))

@@ -3,12 +3,11 @@ import pytest
 import scipy.optimize
 import torch
 
-from retimbre.audio.features import FeatureConfig
+from retimbre.systems.baselines import params
 from retimbre.systems.baselines.gram import GramOptimisation, gram, losses, minimise
+from tests.toys.tones import CONFIG, RATE
 
-RATE = 8000
-CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {"content": 10.0, "style": 10.0, "iterations": 30, "phase": "source"}
+SETTINGS = params.Gram(content=10.0, style=10.0, iterations=30, phase="source")
 
 
 def noise(seed: int, colour: float, seconds: float = 1.0) -> np.ndarray:
@@ -20,7 +19,7 @@ def noise(seed: int, colour: float, seconds: float = 1.0) -> np.ndarray:
 
 
 def make(**changes: object) -> GramOptimisation:
-    return GramOptimisation({"reed": [noise(1, -0.5, 2.0)]}, CONFIG, SETTINGS | changes)
+    return GramOptimisation({"reed": [noise(1, -0.5, 2.0)]}, CONFIG, SETTINGS.model_copy(update=changes))
 
 
 def test_losses_against_numpy() -> None:

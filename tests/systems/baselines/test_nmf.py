@@ -2,26 +2,14 @@ import numpy as np
 import torch
 from sklearn.decomposition import non_negative_factorization
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.systems.baselines import nmf as m
-from retimbre.systems.baselines.nmf import Musaicing
+from retimbre.systems.baselines import params
+from retimbre.systems.baselines.nmf import Nmf
+from tests.toys.tones import CONFIG, RATE, tone
 
-RATE = 8000
-CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {
-    "corpus_s": 4.0,
-    "iterations": 15,
-    "repetition": 3,
-    "polyphony": 10,
-    "continuity": 3,
-    "griffin_lim_iterations": 0,
-}
-
-
-def tone(hz: float, seconds: float, slope: float) -> np.ndarray:
-    t = np.arange(int(seconds * RATE)) / RATE
-    wave = sum(n**-slope * np.sin(2 * np.pi * n * hz * t + n) for n in range(1, int(0.45 * RATE / hz) + 1))
-    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+SETTINGS = params.Nmf(
+    corpus_s=4.0, iterations=15, repetition=3, polyphony=10, continuity=3, griffin_lim_iterations=0
+)
 
 
 def test_repetition_keeps_only_the_strongest_nearby() -> None:
@@ -53,7 +41,8 @@ def test_without_restrictions_it_is_the_known_factorisation() -> None:
         torch.from_numpy(V), torch.from_numpy(W), 200, 0, 6, 0, torch.Generator().manual_seed(0)
     )
     theirs, _, _ = non_negative_factorization(
-        V.T, n_components=6, init="custom", W=np.full((8, 6), 0.5, np.float32), H=W.T.copy(), update_H=False, solver="mu",
+        V.T, n_components=6, init="custom", W=np.full((8, 6), 0.5, np.float32), H=W.T.copy(), update_H=False,
+        solver="mu",
         beta_loss="kullback-leibler", max_iter=2000, tol=1e-9,
     )  # fmt: skip
     ours, best = (
@@ -81,7 +70,7 @@ def test_cost_falls_and_the_final_activations_are_sparse() -> None:
 def test_the_right_notes_of_the_target_are_found() -> None:
     pitches = [220, 262, 330, 392]
     corpus = [tone(hz, 1.0, 0.5) for hz in pitches]
-    system = Musaicing({"reed": corpus}, CONFIG, SETTINGS)
+    system = Nmf({"reed": corpus}, CONFIG, SETTINGS)
     x = np.concatenate([tone(330, 1.0, 2.0), tone(220, 1.0, 2.0)])
     y = system.transfer(x, "reed", 1)
     assert np.array_equal(y, system.transfer(x, "reed", 1))
@@ -95,7 +84,7 @@ def test_the_right_notes_of_the_target_are_found() -> None:
 
 
 def test_no_diagonal_runs_over_recordings() -> None:
-    system = Musaicing({"reed": [tone(220, 1.0, 0.5), tone(330, 1.0, 0.5)]}, CONFIG, SETTINGS)
+    system = Nmf({"reed": [tone(220, 1.0, 0.5), tone(330, 1.0, 0.5)]}, CONFIG, SETTINGS)
     templates = system.templates("reed").abs().sum(0)
     frames = RATE // system.hop + 1
     assert (

@@ -2,19 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.audio.features import FeatureConfig
+from retimbre.systems.baselines import params
 from retimbre.systems.baselines import texture as t
 from retimbre.systems.baselines.texture import TextureOptimisation
+from tests.toys.tones import CONFIG, tone
 
-RATE = 8000
-CONFIG = FeatureConfig(RATE, 128, "retimbre", 65.4, 60, 12, 512, 40, 60.0)
-SETTINGS = {"filters": 64, "alpha": 1e-2, "iterations": 25, "start": "source", "griffin_lim_iterations": 10}
-
-
-def tone(hz: float, seconds: float, slope: float) -> np.ndarray:
-    time = np.arange(int(seconds * RATE)) / RATE
-    wave = sum(n**-slope * np.sin(2 * np.pi * n * hz * time + n) for n in range(1, int(0.45 * RATE / hz) + 1))
-    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+SETTINGS = params.Texture(filters=64, alpha=1e-2, iterations=25, start="source", griffin_lim_iterations=10)
 
 
 STYLE = np.concatenate([tone(hz, 0.5, 0.3) for hz in (220, 330, 262, 392)])
@@ -22,11 +15,11 @@ SOURCE = np.concatenate([tone(hz, 0.5, 3.0) for hz in (262, 220, 330)])
 
 
 def make(**changes: object) -> TextureOptimisation:
-    return TextureOptimisation({"reed": [STYLE]}, CONFIG, SETTINGS | changes)
+    return TextureOptimisation({"reed": [STYLE]}, CONFIG, SETTINGS.model_copy(update=changes))
 
 
 def distance(image: torch.Tensor, style: torch.Tensor, seed: int, filters: int = 64) -> float:
-    """Relative distance of Gram matrices; the optimisation with ``default_rng(seed)`` sees the same filters."""
+    """Relative distance of Gram matrices under the filters that ``default_rng(seed)`` gives."""
     weights = t.random_filters(len(image), filters, np.random.default_rng(seed))
     G, S = (t.gram(t.responses(x, weights), x.shape[1]) for x in (image, style))
     return float((G - S).norm() / S.norm())

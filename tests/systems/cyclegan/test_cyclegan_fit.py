@@ -19,7 +19,7 @@ from retimbre.training.checkpoint import Scratch
 from tests.toys import ROOT
 from tests.toys.features import fit, model_params, run_of, write_features
 
-# Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards, more crops.
+# Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards.
 WHOLE = dict(
     generator="unet",
     generator_channels=4,

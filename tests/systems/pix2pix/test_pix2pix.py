@@ -13,7 +13,7 @@ from tests.toys.project import smoke
 
 
 def write_features(folder, performance: str = "1", swapped: bool = False) -> PackedFeatures:
-    """Pieces of random levels: ``echo`` plays what ``dry`` plays, darker and two frames later, which no equaliser does."""
+    """Random spectra: ``echo`` plays what ``dry`` plays, darker and two frames later."""
     names = [f"piece{i:02}" for i in range(12)]
     with FeatureWriter(folder, CONFIG.to_dict(), 100) as writer:
         for domain in ("dry", "echo"):

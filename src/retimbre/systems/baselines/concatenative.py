@@ -67,7 +67,7 @@ class Concatenative(TrainingFree):
                     parts[key].append(value)
         if not parts["timbre"]:
             seconds = self.unit / self.sample_rate
-            raise RetimbreError(f"no training recording of {domain!r} has a unit of {seconds:g} s: lower baselines.mosaicing_unit_s.")
+            raise RetimbreError(f"no training recording of {domain!r} has a unit of {seconds:g} s: lower baselines.concatenative.unit_s.")
         units = {key: torch.cat(value) for key, value in parts.items()}
         # Both distances are measured against those of unrelated units, so that their weights mean the same for any data.
         other = torch.from_numpy(np.random.default_rng(0).permutation(len(units["start"])))
