@@ -8,6 +8,7 @@ from typing import get_args
 
 from retimbre import __version__, errors
 from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
+from retimbre.paths import shown
 from retimbre.vocoders.params import Kind, Rendering
 
 
@@ -26,14 +27,17 @@ def transfer(args: argparse.Namespace) -> None:
 
     name = args.system or catalogue.choose(args.to, args.models)
     system = catalogue.load(name, args.models, args.vocoder, rendering())
-    info, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
+    found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
+    for note in found.notes:
+        print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
     quieter = (
         f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
         if outcome.quieter_db > 0.5
         else ""
     )
-    mixed = f", {info.channels} channels mixed down to one" if info.channels > 1 else ""
-    print(f"{output}  (by {name}, {info.duration_s:.1f} s, {info.sample_rate} Hz{mixed}{quieter})")
+    channels, rate = found.info.channels, found.info.sample_rate
+    mixed = f", {channels} channels mixed down to one" if channels > 1 else ""
+    print(shown(f"{output}  (by {name}, {found.duration_s:.1f} s, {rate} Hz{mixed}{quieter})"))
 
 
 def rendering() -> Rendering:

@@ -1,10 +1,12 @@
 """Errors that the user can mend, and the one place where they end a program."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-# What soundfile and safetensors raise for a full disk; named, because importing either here would slow every command.
+# What soundfile and safetensors raise for a full disk; named, as importing either would slow every command.
 FILE_ERRORS = ("LibsndfileError", "SafetensorError")
 
 
@@ -14,13 +16,35 @@ class RetimbreError(Exception):
     """
 
 
+# What ends a process by default and can be caught.
+STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
+
+@contextmanager
+def _unwound_by_signals() -> Iterator[None]:
+    """Signals that would end the process at once end it by SystemExit: what it was writing is taken away."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    caught = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one
+    for number in caught:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's ``main`` and turn what the user can mend into one line on stderr.
 
-    Exit status: 0 when ``main`` returns, 1 after an error, 130 after Ctrl-C.
+    Exit status: 0 when ``main`` returns, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        main()
+        with _unwound_by_signals():
+            main()
     except RetimbreError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -33,11 +57,16 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         name = error.filename2 or error.filename  # of a copy, where it should go
         place = f" ({name})" if name else ""
-        whole = "" if error.strerror else "a file could not be written whole, is the disk full? "  # numpy's, without a number
+        # numpy's has no number
+        whole = "" if error.strerror else "a file could not be written whole, is the disk full? "
         print(f"error: {whole}{error.strerror or error}{place}.", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
         if type(error).__name__ not in FILE_ERRORS:
             raise
-        print(f"error: a file could not be written or read ({str(error).rstrip('.')}): check the disk's free space.", file=sys.stderr)
+        reason = str(error).rstrip(".")
+        print(
+            f"error: a file could not be written or read ({reason}): check the disk's free space.",
+            file=sys.stderr,
+        )
         sys.exit(1)

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +29,11 @@ def user_path(given: str, label: str) -> Path:
         ) from None
 
 
+def shown(text: str) -> str:
+    """Text that any terminal can print: a file's name need not be UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
 @contextmanager
 def part_beside(path: Path) -> Iterator[Path]:
     """The name of a new file beside ``path`` that takes its place when the block ends well, and is removed
@@ -36,12 +41,15 @@ def part_beside(path: Path) -> Iterator[Path]:
 
     It is a name of its own, so that two processes may write the same file: the last one to finish counts.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(
+        f".{path.name[:40]}.{uuid.uuid4().hex[:8]}.part"
+    )  # a long name has room for no more
     try:
         yield part
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone after os.replace
+            part.unlink()
 
 
 @contextmanager

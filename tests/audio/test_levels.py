@@ -9,7 +9,9 @@ RATE = 16000
 
 
 def sine(amplitude: float, seconds: float = 1.0, frequency: float = 1000.0) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(RATE * seconds)) / RATE)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(RATE * seconds)) / RATE)).astype(
+        np.float32
+    )
 
 
 def test_rms():
@@ -20,15 +22,15 @@ def test_rms():
 
 def test_scale_to_rms():
     x = sine(0.03)
-    y, gain_db = levels.scale_to_rms(x, 0.1)
+    y, gain_db = levels.scale_to_rms(x, 0.1, RATE)
     assert y.dtype == np.float32 and levels.rms(y) == pytest.approx(0.1, rel=1e-5)
     np.testing.assert_allclose(y, x * 10 ** (gain_db / 20), rtol=1e-5)
     spike = np.zeros(16000, np.float32)
     spike[100] = -0.5
-    y, gain_db = levels.scale_to_rms(spike, 0.1)
+    y, gain_db = levels.scale_to_rms(spike, 0.1, RATE)
     assert y[100] == pytest.approx(-0.99) and gain_db == pytest.approx(20 * np.log10(0.99 / 0.5), abs=1e-5)
     for empty in (np.zeros(50), np.zeros(0)):
-        y, gain_db = levels.scale_to_rms(empty, 0.1)
+        y, gain_db = levels.scale_to_rms(empty, 0.1, RATE)
         assert gain_db == 0.0 and np.array_equal(y, empty)
 
 
@@ -42,7 +44,9 @@ def test_trim_bounds():
 
 
 def test_loudness():
-    assert levels.loudness_lufs(sine(1.0, 3, 997.0), RATE) == pytest.approx(-3.01, abs=0.1)  # BS.1770's calibration tone
+    assert levels.loudness_lufs(sine(1.0, 3, 997.0), RATE) == pytest.approx(
+        -3.01, abs=0.1
+    )  # BS.1770's calibration tone
     assert levels.loudness_lufs(sine(0.1, 3, 997.0), RATE) == pytest.approx(-23.01, abs=0.1)
     short = levels.loudness_lufs(sine(0.1, 0.3, 997.0), RATE)
     assert short == pytest.approx(-23.7, abs=0.1)  # without the K-weighting's 0.7 dB at 1 kHz

@@ -1,168 +1,330 @@
-"""Reading and writing audio files (WAV, FLAC, OGG, MP3, AIFF: what libsndfile reads), mono, at the rate that is asked for.
+"""Reading and writing audio files: what libsndfile reads (WAV, FLAC, OGG, MP3, AIFF ...), mono, at the rate
+that is asked for.
 
-Nothing here trusts a file's header for an amount of memory: files are read block by block until they end. Resampling is
-soxr's HQ (linear phase, delay compensated).
+Nothing here trusts a file's header, neither for an amount of memory nor for a length: files are decoded
+block by block until they end (:mod:`.containers` finds the streams in them), and mixed down so that nothing
+vanishes (:mod:`.mixdown`). Resampling is soxr's HQ (linear phase, delay compensated).
 """
 
 import math
 import os
-import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
+from retimbre.audio import containers
+from retimbre.audio.mixdown import Channels, Mixdown
+from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
+from retimbre.paths import part_beside
 
-BLOCK_SAMPLES = 65536  # of all channels, read at once
+BLOCK_SAMPLES = 16384  # of all channels, read at once: what is lost where decoding breaks off
 MIN_RATE, MAX_RATE = 1000, 768000  # Hz; a broken header must not blow one minute up to hours
-MARGIN_S = 0.05  # audio read on both sides of a slice, so that the resampling filter sees what it would see in the whole file
+MARGIN_S = (
+    0.05  # audio read on both sides of a slice: the resampling filter sees what it would in the whole file
+)
+LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
+UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits
 
 
 @dataclass(frozen=True)
 class FileInfo:
+    """What a file's header says; ``frames``: samples per channel, None where it says nothing."""
+
     sample_rate: int  # Hz
     channels: int
+    frames: int | None
+    subtype: str  # libsndfile's name of the encoding of samples
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A stretch of a file, decoded: what is really there."""
+
+    info: FileInfo
     frames: int  # samples per channel
-    duration_s: float
+    peak: float  # of all channels, full scale 1
+    mixdown: Mixdown
+    broken: str = ""  # why decoding ended before the stretch did
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.info.sample_rate
+
+    @property
+    def notes(self) -> list[str]:
+        """What a listener to the mixdown should know of it, a clause each."""
+        said, stated = [], self.info.frames
+        if self.broken:
+            said.append(
+                f"it breaks off after {self.duration_s:.1f} s ({self.broken}): what follows is not used"
+            )
+        elif stated is not None and stated - self.frames > LACKING_S * self.info.sample_rate:
+            length = stated / self.info.sample_rate
+            said.append(f"its header states {length:.1f} s, {self.duration_s:.1f} s are there")
+        if self.mixdown.weights is not None:
+            said.append("its channels would cancel in their mean: their principal component is used")
+        if self.mixdown.cut_low:
+            said.append(f"an offset or rumble of {self.mixdown.low_db:.0f} dBFS below hearing is taken off")
+        return said
+
+    @property
+    def subtype(self) -> str:
+        """The one of ``SUBTYPES`` that keeps what the file's samples hold."""
+        name = self.info.subtype
+        if name in ("FLOAT", "DOUBLE"):
+            return "FLOAT"
+        return "PCM_24" if name.endswith(("20", "24", "32")) or name.startswith(LOSSY) else "PCM_16"
+
+
+class _Broken(Exception):
+    """Decoding broke off, after some audio."""
+
+
+class _File:
+    """The streams of a file, one after the other, as blocks (n, C)."""
+
+    def __init__(self, path: str | Path, streams: list[soundfile.SoundFile]):
+        self.path, self.streams = path, streams
+        first = streams[0]
+        for stream in streams:
+            if not MIN_RATE <= stream.samplerate <= MAX_RATE:
+                raise RetimbreError(
+                    f"{path} states a sample rate of {stream.samplerate} Hz, not {MIN_RATE} to {MAX_RATE}: "
+                    "convert it or take it away."
+                )
+            if (stream.samplerate, stream.channels) != (first.samplerate, first.channels):
+                raise RetimbreError(
+                    f"{path} changes from {first.samplerate} Hz and {first.channels} channel(s) to "
+                    f"{stream.samplerate} Hz and {stream.channels}: cut it where they change."
+                )
+        stated = sum(max(stream.frames, 0) for stream in streams)
+        self.info = FileInfo(
+            first.samplerate, first.channels, stated if stated < UNKNOWN_FRAMES else None, first.subtype
+        )
+
+    def blocks(self, first: int = 0, frames: int | None = None) -> Iterator[np.ndarray]:
+        """float32 blocks (n, C) from frame ``first`` on. Raises _Broken where decoding breaks off after
+        some.
+        """
+        left = math.inf if frames is None else frames
+        size = max(1, BLOCK_SAMPLES // self.info.channels)
+        skip, read = self._seek(first), 0
+        try:
+            for stream in self.streams:
+                # soundfile would seek after every read: it cannot where the length is unknown, and what
+                # follows a seek in an MP3 is decoded wrongly at first.
+                stream.seekable = lambda: False
+                while left > 0:
+                    block = stream.read(int(min(size, skip + left)), dtype="float32", always_2d=True)
+                    if len(block) == 0:
+                        break
+                    skip, block = max(0, skip - len(block)), block[skip:]
+                    if not np.isfinite(block).all():
+                        raise RetimbreError(
+                            f"{self.path} holds samples that are not finite numbers: export it again "
+                            "from its source."
+                        )
+                    read, left = read + len(block), left - len(block)
+                    if len(block):
+                        yield block
+        except soundfile.SoundFileError as error:
+            if read == 0:
+                raise
+            raise _Broken(_reason(error)) from None
+
+    def _seek(self, first: int) -> int:
+        """Go to a frame; how many frames are still to be passed over, where that is not possible."""
+        if first and len(self.streams) == 1:
+            try:
+                self.streams[0].seek(first)
+                return 0
+            except soundfile.SoundFileError:
+                self.streams[0].seek(0)
+        return first
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return text.removeprefix("Error : ").removeprefix("Error in ")
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: str | Path) -> Iterator[_File]:
     """The open file; whatever goes wrong with it, here or in the body, becomes one RetimbreError."""
     path = Path(path)
-    if not path.exists():
-        raise RetimbreError(f"{path} does not exist: give the path of an audio file.")
-    if path.is_dir():
-        raise RetimbreError(f"{path} is a folder: give the path of an audio file.")
     try:
-        empty = path.stat().st_size == 0
-        if not empty:
-            with path.open("rb"):  # libsndfile reports a file without read permission as "System error"
-                pass
+        kind = path.stat()
+    except FileNotFoundError:
+        raise RetimbreError(f"{path} does not exist: give the path of an audio file.") from None
     except OSError as error:
-        raise RetimbreError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
-    if empty:
+        raise RetimbreError(
+            f"{path} cannot be read ({error.strerror}): give the path of an audio file."
+        ) from None
+    except ValueError:  # a NUL in it
+        raise RetimbreError(f"{str(path)!r} is no path: give the path of an audio file.") from None
+    if stat.S_ISDIR(kind.st_mode):
+        raise RetimbreError(f"{path} is a folder: give the path of an audio file.")
+    if not stat.S_ISREG(kind.st_mode):
+        raise RetimbreError(
+            f"{path} is a pipe or device, and a recording is read more than once: write it to a file first."
+        )
+    if kind.st_size == 0:
         raise RetimbreError(f"{path} is empty (0 bytes): replace it or take it away.")
     try:
-        with soundfile.SoundFile(path) as file:
-            if not MIN_RATE <= file.samplerate <= MAX_RATE:
-                raise RetimbreError(
-                    f"{path} states a sample rate of {file.samplerate} Hz, not {MIN_RATE} to {MAX_RATE}: convert it or take it away."
-                )
-            if file.format == "MP3":  # soundfile seeks after every read, and what follows a seek in an MP3 is decoded wrongly at first
-                file.seekable = lambda: False
-            yield file
+        parts = containers.parts(path)
+    except OSError as error:
+        raise RetimbreError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
+    try:
+        with ExitStack() as stack:
+            # As bytes: a name need not be UTF-8.
+            sources = [stack.enter_context(part.open(path)) for part in parts] or [os.fsencode(path)]
+            yield _File(path, [stack.enter_context(soundfile.SoundFile(source)) for source in sources])
     except TypeError:  # soundfile takes .raw for headerless data and asks for its format
-        raise RetimbreError(f"{path} has no header that tells its sample rate: convert it to WAV or FLAC.") from None
+        raise RetimbreError(
+            f"{path} has no header that tells its sample rate: convert it to WAV or FLAC."
+        ) from None
+    except _Broken as error:
+        raise RetimbreError(
+            f"{path} breaks off while it is decoded ({error}): replace it or take it away."
+        ) from None
     except (soundfile.SoundFileError, ValueError) as error:
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise RetimbreError(f"{path} is not audio that can be read ({reason}): convert it to WAV or FLAC, or take it away.") from None
-
-
-def _mono_blocks(file: soundfile.SoundFile, path: str | Path, frames: int | None = None) -> Iterator[np.ndarray]:
-    """float32 blocks (N,) from the file's position, channels averaged, at the file's own rate."""
-    left = math.inf if frames is None else frames
-    size = max(1, BLOCK_SAMPLES // file.channels)
-    while left > 0:
-        block = file.read(int(min(size, left)), dtype="float32", always_2d=True)
-        if len(block) == 0:
-            return
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
-        if not np.isfinite(mono).all():
-            raise RetimbreError(f"{path} holds samples that are not finite numbers: export it again from its source.")
-        left -= len(block)
-        yield np.ascontiguousarray(mono)
-
-
-def _resampled_length(frames: int, source_rate: int, sample_rate: int) -> int:
-    return (2 * frames * sample_rate + source_rate) // (2 * source_rate)  # rounded half up, as soxr does
+        raise RetimbreError(
+            f"{path} is not audio that can be read ({_reason(error)}): convert it to WAV or FLAC, or "
+            "take it away."
+        ) from None
 
 
 def probe(path: str | Path) -> FileInfo:
-    """What a file's header says. Raises RetimbreError: missing, a folder, empty, not audio, no samples."""
+    """What a file's header says. Raises RetimbreError: missing, a folder, a pipe, empty, not audio, no
+    samples.
+    """
     with _opened(path) as file:
-        info = FileInfo(file.samplerate, file.channels, file.frames, file.frames / file.samplerate)
-    if info.frames <= 0:
-        raise RetimbreError(f"{path} contains no audio samples: replace it or take it away.")
-    return info
+        if file.info.frames == 0:
+            raise _no_audio(path)
+        return file.info
+
+
+def _no_audio(path: str | Path) -> RetimbreError:
+    return RetimbreError(f"{path} contains no audio samples: replace it or take it away.")
+
+
+def survey(path: str | Path, first: int = 0, frames: int | None = None) -> Survey:
+    """Decode a stretch of a file, from frame ``first`` on, in flat memory.
+
+    Audio that breaks off is surveyed up to there and says so. Raises RetimbreError as :func:`probe` does,
+    and for samples that are not finite.
+    """
+    broken = ""
+    with _opened(path) as file:
+        channels = Channels(file.info.sample_rate, file.info.channels)
+        try:
+            for block in file.blocks(first, frames):
+                channels.update(block)
+        except _Broken as error:
+            broken = str(error)
+        if channels.frames == 0:
+            raise _no_audio(path)
+        return Survey(file.info, channels.frames, channels.peak, channels.mixdown(), broken)
 
 
 def read_mono(path: str | Path, sample_rate: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Audio of a file at ``sample_rate``, channels averaged: float32 (N,), full scale 1.
+    """Audio of a file at ``sample_rate``, mixed down: float32 (N,), full scale 1.
 
-    ``start`` and ``stop`` are samples at ``sample_rate``: the result is that slice of the whole file's audio (shorter where
-    the file ends before), and only this part, with a small margin, is read. Raises RetimbreError: missing, a folder,
-    empty, not audio, no samples (also none in the slice), samples that are not finite.
+    ``start`` and ``stop`` are samples at ``sample_rate``: the result is that slice of the whole file's audio
+    (shorter where the file ends before), and only this part, with a small margin, is read and judged by: how
+    its channels are mixed, whether what lies below hearing is cut. Raises RetimbreError: missing, a folder,
+    empty, not audio, no samples (also none in the slice), samples that are not finite, decoding that breaks
+    off.
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"slice {start}:{stop} of {path}: it must not be empty")
     with _opened(path) as file:
-        rate = file.samplerate
-        # Both rates meet at every `unit` source frames = `step` samples: starting there keeps the slice aligned.
+        rate = file.info.sample_rate
+        # Both rates meet at every `unit` source frames = `step` samples: starting there keeps the slice
+        # aligned.
         common = math.gcd(rate, sample_rate)
         unit, step = rate // common, sample_rate // common
         margin = math.ceil(MARGIN_S * rate / unit)
         first = max(0, start // step - margin) if start else 0
         frames = None if stop is None else (-(-stop // step) + margin - first) * unit
-        if first:
-            if first * unit >= file.frames:
-                raise RetimbreError(f"{path} ends before {start / sample_rate:.2f} s: shorten the excerpt's start_s.")
-            file.seek(first * unit)
-        blocks = list(_mono_blocks(file, path, frames))
-    if not blocks:
-        raise RetimbreError(f"{path} contains no audio samples: replace it or take it away.")
-    x = np.concatenate(blocks)
+        channels = Channels(rate, file.info.channels)
+        blocks = []
+        for block in file.blocks(first * unit, frames):
+            channels.update(block)
+            blocks.append(block)
+    if not blocks and not first:
+        raise _no_audio(path)
+    x = np.concatenate([*channels.mixdown().mono(blocks), np.zeros(0, np.float32)])
     if rate != sample_rate:
         x = soxr.resample(x, rate, sample_rate, quality="HQ")
     offset = first * step
     x = x[start - offset : None if stop is None else stop - offset]
     if len(x) == 0:
-        raise RetimbreError(f"{path} has no audio from {start / sample_rate:.2f} s on at {sample_rate} Hz: shorten the excerpt's start_s.")
+        raise RetimbreError(
+            f"{path} has no audio from {start / sample_rate:.2f} s on at {sample_rate} Hz: shorten "
+            "the excerpt's start_s."
+        )
     return np.ascontiguousarray(x)
 
 
 class StreamReader:
-    """Iterates over a file's audio as mono float32 blocks at ``sample_rate``; memory stays flat however long the file is.
+    """A file's audio as mono float32 blocks at ``sample_rate``; memory stays flat however long the file is.
 
-    The blocks joined are :func:`read_mono` of the whole file. ``info`` is what :func:`probe` says. Every iteration starts
-    at the beginning. Raises RetimbreError as :func:`read_mono` does, possibly in the middle of the iteration.
+    The blocks joined are :func:`read_mono` of the whole file, up to where it breaks off. Every iteration
+    starts at the beginning. ``surveyed``: what :func:`survey` said of the file, if that is known.
     """
 
-    def __init__(self, path: str | Path, sample_rate: int):
-        self.path, self.sample_rate, self.info = path, sample_rate, probe(path)
-
-    @property
-    def expected_samples(self) -> int:
-        """Samples at the target rate, if the header is right. Not ``len``: ``list(reader)`` would make room for what a header claims."""
-        return _resampled_length(self.info.frames, self.info.sample_rate, self.sample_rate)
+    def __init__(self, path: str | Path, sample_rate: int, surveyed: Survey | None = None):
+        self.path, self.sample_rate, self.survey = path, sample_rate, surveyed or survey(path)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        rate = self.info.sample_rate
-        resample = None if rate == self.sample_rate else soxr.ResampleStream(rate, self.sample_rate, 1, dtype="float32", quality="HQ")
-        samples = 0
         with _opened(self.path) as file:
-            for block in _mono_blocks(file, self.path):
-                block = block if resample is None else resample.resample_chunk(block)
-                samples += len(block)
-                if len(block):
-                    yield block
-        if resample is not None:
-            rest = resample.resample_chunk(np.empty(0, dtype=np.float32), last=True)
-            samples += len(rest)
-            if len(rest):
-                yield rest
-        if samples == 0:
-            raise RetimbreError(f"{self.path} contains no audio samples at {self.sample_rate} Hz: replace it or take it away.")
+            blocks = self.survey.mixdown.mono(file.blocks(frames=self.survey.frames))
+            resampled = resample_blocks(blocks, self.survey.info.sample_rate, self.sample_rate)
+            first = next(resampled, None)
+            if first is None:
+                raise RetimbreError(
+                    f"{self.path} contains no audio samples at {self.sample_rate} Hz: replace it or "
+                    "take it away."
+                )
+            yield from chain([first], resampled)
+
+
+@contextmanager
+def wav_writer(path: Path, sample_rate: int, subtype: str) -> Iterator[soundfile.SoundFile]:
+    """A mono WAV file to write blocks to, whose bytes follow from the audio alone; it takes its place at
+    ``path`` when the block ends well. Raises RetimbreError where it cannot be written.
+    """
+    try:
+        with part_beside(path) as part:
+            with soundfile.SoundFile(os.fsencode(part), "w", sample_rate, 1, subtype, format="WAV") as file:
+                # Float files would get a chunk with the time of day (SFC_SET_ADD_PEAK_CHUNK).
+                soundfile._snd.sf_command(file._file, 0x1050, soundfile._ffi.NULL, 0)
+                yield file
+    except (
+        OSError,
+        soundfile.SoundFileError,
+        AssertionError,
+    ) as error:  # the last: a disk that takes no more
+        reason = getattr(error, "strerror", None) or _reason(error) or "is the disk full?"
+        raise RetimbreError(
+            f"{path} cannot be written ({reason}): choose another place or make room."
+        ) from None
 
 
 def write_wav(path: str | Path, x: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> None:
-    """Write mono audio (N,), full scale 1, as WAV; PCM subtypes clip what is beyond full scale, FLOAT keeps it.
+    """Write mono audio (N,), full scale 1, as WAV; PCM subtypes clip what is beyond full scale, FLOAT keeps
+    it.
 
     The file appears whole or not at all, folders on the way are made, and equal audio gives equal bytes.
     Raises RetimbreError: not finite, no samples, the path is a folder or cannot be written.
@@ -171,24 +333,17 @@ def write_wav(path: str | Path, x: np.ndarray, sample_rate: int, subtype: str = 
     if subtype not in SUBTYPES:
         raise ValueError(f"subtype {subtype!r} is not one of {', '.join(SUBTYPES)}")
     if x.ndim != 1 or len(x) == 0:
-        raise RetimbreError(f"{path} was not written: the audio has shape {x.shape}, and one channel with at least one sample is needed.")
+        raise RetimbreError(
+            f"{path} was not written: the audio has shape {x.shape}, and one channel with at least "
+            "one sample is needed."
+        )
     if not np.isfinite(x).all():
         raise RetimbreError(f"{path} was not written: the audio holds samples that are not finite numbers.")
     if path.is_dir():
         raise RetimbreError(f"{path} is a folder: give the name of a WAV file to write.")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if subtype == "FLOAT":
-            from scipy.io import wavfile  # libsndfile would write the time of day into a float file (its PEAK chunk)
-
-            wavfile.write(part, sample_rate, x)
-        else:
-            soundfile.write(part, np.clip(x, -1.0, 1.0), sample_rate, format="WAV", subtype=subtype)
-        os.replace(part, path)
-    except (OSError, soundfile.SoundFileError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or error
-        raise RetimbreError(f"{path} cannot be written ({str(reason).rstrip('.')}): choose another place or make room.") from None
-    finally:
-        with suppress(OSError):  # it is gone after os.replace
-            part.unlink()
+    except OSError as error:
+        raise RetimbreError(f"{path} cannot be written ({error.strerror}): choose another place.") from None
+    with wav_writer(path, sample_rate, subtype) as file:
+        file.write(x if subtype == "FLOAT" else np.clip(x, -1.0, 1.0))

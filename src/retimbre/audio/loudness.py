@@ -1,22 +1,33 @@
-"""Integrated loudness of audio that arrives in blocks (ITU-R BS.1770-4, mono).
+"""Integrated loudness and true peak of audio that arrives in blocks (ITU-R BS.1770-4, mono).
 
 K-weighting by the filters of pyloudnorm; only one number per 100 ms is kept, so that an hour costs
 36,000 numbers. Clips shorter than one gating block (400 ms) are measured as one block.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyloudnorm
 from scipy.signal import lfilter
 
+from retimbre.audio.resampling import resample_blocks
+
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
+OVERSAMPLING = 4
+
+
+def true_peak(blocks: Iterable[np.ndarray]) -> float:
+    """Largest magnitude between the samples of mono blocks (N,) too, full scale 1: of four times as many."""
+    oversampled = resample_blocks(blocks, 1, OVERSAMPLING)
+    return max((float(np.abs(block).max(initial=0)) for block in oversampled), default=0.0)
 
 
 class LoudnessMeter:
     """Feed mono blocks (N,) to ``update``; ``lufs`` is the loudness so far."""
 
     def __init__(self, sample_rate: int):
-        self.step = round(0.1 * sample_rate)  # samples: gating blocks are 4 steps long and start at every step
+        self.step = round(0.1 * sample_rate)  # samples; a gating block is 4 steps, and starts at every one
         filters = pyloudnorm.Meter(sample_rate)._filters.values()
         self.filters = [(f.b, f.a) for f in filters]
         self.states = [np.zeros(max(len(b), len(a)) - 1) for b, a in self.filters]
@@ -47,5 +58,5 @@ class LoudnessMeter:
             kept = power[loudness >= ABSOLUTE_GATE_LUFS]
             if len(kept) == 0:
                 return float("-inf")
-            kept = kept[-0.691 + 10 * np.log10(kept) >= -0.691 + 10 * np.log10(kept.mean()) + RELATIVE_GATE_LU]
+            kept = kept[10 * np.log10(kept) >= 10 * np.log10(kept.mean()) + RELATIVE_GATE_LU]
             return float(-0.691 + 10 * np.log10(kept.mean()))

@@ -1,10 +1,10 @@
-"""A recording of any length, rate and level through any system: the one way that the command, the bench, the listening
-test and Python callers share.
+"""A recording of any length, rate and level through any system: the one way that the command, the bench, the
+listening test and Python callers share.
 
-The input is brought to the level that the system knows, goes through in chunks with context on both sides and a
-cross-fade, so that memory does not grow with its length, and comes back as loud as it was. The chunks of a system that
-``base.Streams`` start on its grid, and what it depends on lies inside the context, so that a chunk's middle is what it
-would be in one piece.
+What sounds in the input is brought to the level that the system knows, goes through in chunks with context
+on both sides and a cross-fade, so that memory does not grow with its length, and comes back as loud as it
+was. The chunks of a system that ``base.Streams`` start on its grid, and what it depends on lies inside the
+context, so that a chunk's middle is what it would be in one piece.
 """
 
 import tempfile
@@ -13,25 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from retimbre.audio.files import FileInfo, StreamReader, probe
-from retimbre.audio.loudness import LoudnessMeter
+from retimbre.audio.files import MAX_RATE, MIN_RATE, StreamReader, Survey, survey, wav_writer
+from retimbre.audio.levels import SoundingLevel
+from retimbre.audio.loudness import LoudnessMeter, true_peak
+from retimbre.audio.mixdown import Channels
 from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
-from retimbre.paths import part_beside
 from retimbre.progress import Progress
 from retimbre.systems.base import Streams, System, check_target
 
 SHORTEST_S = 0.1
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
-PEAK_LIMIT = 0.99
+PEAK_LIMIT = 10 ** (-1.05 / 20)  # of the true peak: below -1 dBFS by what two oversampling filters differ
+MOST_CHANNELS = 64  # of an array: more are samples, the wrong way round
+FULL_SCALE = {"int8": 7, "int16": 15, "int32": 31}  # bits
 SAME_LEVEL_DB = 0.02  # a level that differs by less is as it should be: what rounding to 16 bits moves
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """Seconds of new audio per chunk, of context on each side (more where a system asks for more), of the cross-fade."""
+    """Seconds of new audio per chunk, of context on each side (more where a system asks for more), of the
+    cross-fade.
+    """
 
     body_s: float = 20.0
     context_s: float = 2.0
@@ -42,18 +46,22 @@ class Chunking:
 class Job:
     """A recording as it is read: ``blocks(rate)`` starts over and gives mono float32 blocks at that rate.
 
-    ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages.
+    ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``quieter_db``: by how much
+    its channels together are louder to a listener than the blocks.
     """
 
     blocks: Callable[[int], Iterator[np.ndarray]]
     frames: int
     sample_rate: int
     name: str
+    quieter_db: float
 
 
 @dataclass
 class Outcome:
-    """What there is to say of a transfer: by how much the output had to be quieter than the input, not to clip."""
+    """What there is to say of a transfer: by how much the output had to be quieter than the input, not to
+    clip.
+    """
 
     quieter_db: float = 0.0
 
@@ -68,16 +76,61 @@ def transfer(
 ) -> np.ndarray:
     """Transfer a recording in memory.
 
-    ``audio``: (N,) or (N, channels) float, any level, at ``sample_rate`` Hz; channels are mixed down. Returns (N,)
-    float32 at the same rate, with the same loudness (ITU-R BS.1770), or less where that would clip. Raises
-    RetimbreError for an unknown target and for audio that is silent, shorter than 0.1 s or not finite.
+    ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz; floats of any level, or integers, whose full
+    scale is that of their type. Channels are mixed down. Returns (N,) float32 at the same rate, as loud as
+    the channels together (ITU-R BS.1770), or less where its true peak would pass -1 dBFS. Raises
+    RetimbreError for an unknown target, for audio that is silent, shorter than 0.1 s or not finite, and for
+    other shapes, types and rates.
     """
-    audio = np.asarray(audio, np.float32)
-    mono = audio.mean(1) if audio.ndim == 2 else audio
-    if mono.ndim != 1 or not np.isfinite(mono).all():
-        raise RetimbreError("the audio must be finite samples of shape (N,) or (N, channels).")
-    job = Job(lambda rate: resample_blocks([mono], sample_rate, rate), len(mono), sample_rate, "the audio")
+    x, rate = _samples(audio), _rate(sample_rate)
+    channels = Channels(rate, x.shape[1])
+    for start in range(0, len(x), rate):
+        channels.update(x[start : start + rate])
+    mixdown = channels.mixdown()
+    job = Job(
+        lambda wanted: resample_blocks(mixdown.mono([x]), rate, wanted),
+        len(x), rate, "the audio", mixdown.quieter_db,
+    )  # fmt: skip
     return np.concatenate(list(_run(system, job, to, seed, chunking, lambda n: None, Outcome())))
+
+
+def _samples(audio: np.ndarray) -> np.ndarray:
+    """Audio as float32 (N, C), full scale 1."""
+    x = np.asarray(audio)
+    if x.ndim not in (1, 2) or (x.ndim == 2 and not 1 <= x.shape[1] <= MOST_CHANNELS):
+        turned = (
+            ": it is the wrong way round, give audio.T"
+            if x.ndim == 2 and 1 <= len(x) <= MOST_CHANNELS
+            else ""
+        )
+        raise RetimbreError(
+            f"the audio has shape {x.shape}, and (samples,) or (samples, channels) is needed{turned}."
+        )
+    if x.dtype == np.uint8:  # as in WAV, 128 is silence
+        x = (x.astype(np.float32) - 128) / 128
+    elif x.dtype.name in FULL_SCALE:
+        x = x / 2.0 ** FULL_SCALE[x.dtype.name]
+    elif x.dtype.kind != "f":
+        raise RetimbreError(
+            f"the audio has the type {x.dtype}, and floats or integers of 8, 16 or 32 bits are needed: "
+            "give floats of full scale 1."
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32).reshape(len(x), -1)
+    if not np.isfinite(x).all():
+        raise RetimbreError("the audio holds samples that are not finite numbers: take them out.")
+    return x
+
+
+def _rate(sample_rate: int) -> int:
+    """A sample rate that can be worked with, or a RetimbreError."""
+    number = isinstance(sample_rate, int | float | np.number) and not isinstance(sample_rate, bool)
+    if not number or not MIN_RATE <= sample_rate <= MAX_RATE or sample_rate != int(sample_rate):
+        raise RetimbreError(
+            f"the sample rate is {sample_rate!r}, and a whole number from {MIN_RATE} to {MAX_RATE} Hz "
+            "is needed."
+        )
+    return int(sample_rate)
 
 
 def transfer_file(
@@ -87,11 +140,12 @@ def transfer_file(
     to: str,
     seed: int = 0,
     chunking: Chunking = Chunking(),  # noqa: B008 (frozen)
-) -> tuple[FileInfo, Outcome]:
-    """Transfer a file of any format, rate and number of channels that libsndfile reads; writes 16-bit WAV of the same
-    rate and length.
+) -> tuple[Survey, Outcome]:
+    """Transfer a file of any format, rate and number of channels that libsndfile reads; writes WAV of the
+    same rate and length, of 16 bits, 24 or float, as the input has.
 
-    Raises RetimbreError as :func:`transfer` does, and for files that are no audio.
+    Returns what was found in the input. Raises RetimbreError as :func:`transfer` does, and for files that
+    are no audio.
     """
     if target.suffix.lower() != ".wav":
         raise RetimbreError(f"{target} must end in .wav: that is what is written.")
@@ -99,28 +153,28 @@ def transfer_file(
         raise RetimbreError(f"the folder {target.parent} does not exist: create it or choose another output.")
     if target.is_dir():
         raise RetimbreError(f"{target} is a folder: give the name of a file in it.")
-    info, outcome = probe(source), Outcome()
-    job = Job(lambda rate: iter(StreamReader(source, rate)), info.frames, info.sample_rate, str(source))
+    check_target(to, system.targets)
+    found, outcome = survey(source), Outcome()
+    rate = found.info.sample_rate
+    job = Job(
+        lambda wanted: iter(StreamReader(source, wanted, found)),
+        found.frames, rate, str(source), found.mixdown.quieter_db,
+    )  # fmt: skip
     _check(system, job, to)  # before a bar appears
-    seconds = int(np.ceil(info.duration_s))
-    with part_beside(target) as part, Progress(seconds, f"{source.name} to {to}", "s") as progress:
-        try:
-            with soundfile.SoundFile(part, "w", info.sample_rate, 1, "PCM_16", format="WAV") as out:
-                shown = 0.0
+    seconds = int(np.ceil(found.duration_s))
+    with Progress(seconds, f"{source.name} to {to}", "s") as progress:
+        with wav_writer(target, rate, found.subtype) as out:
+            shown = 0.0
 
-                def done(samples: int) -> None:
-                    nonlocal shown
-                    before, shown = int(shown), shown + samples / system.sample_rate
-                    progress.update(min(int(shown), seconds) - before)
+            def done(samples: int) -> None:
+                nonlocal shown
+                before, shown = int(shown), shown + samples / system.sample_rate
+                progress.update(min(int(shown), seconds) - before)
 
-                for block in _run(system, job, to, seed, chunking, done, outcome):
-                    out.write(block)
-                progress.update(seconds - progress.done)  # what rounding to whole seconds left
-        except (soundfile.SoundFileError, AssertionError) as error:  # what soundfile raises for a folder or disk that takes no more
-            raise RetimbreError(
-                f"{target} cannot be written ({error}): check the folder's permissions and the free space."
-            ) from None
-    return info, outcome
+            for block in _run(system, job, to, seed, chunking, done, outcome):
+                out.write(block)
+        progress.update(seconds - progress.done)  # what rounding to whole seconds left
+    return found, outcome
 
 
 def _check(system: System, job: Job, to: str) -> None:
@@ -131,15 +185,21 @@ def _check(system: System, job: Job, to: str) -> None:
 
 
 def _run(
-    system: System, job: Job, to: str, seed: int, chunking: Chunking, done: Callable[[int], None], outcome: Outcome
+    system: System,
+    job: Job,
+    to: str,
+    seed: int,
+    chunking: Chunking,
+    done: Callable[[int], None],
+    outcome: Outcome,
 ) -> Iterator[np.ndarray]:
     """Measure, transfer to a temporary file, then level and resample: blocks at the recording's rate."""
     _check(system, job, to)
-    square, total, heard = 0.0, 0, LoudnessMeter(system.sample_rate)
+    sounding, heard = SoundingLevel(system.sample_rate), LoudnessMeter(system.sample_rate)
     for block in job.blocks(system.sample_rate):
-        square, total = square + float(np.square(block, dtype=np.float64).sum()), total + len(block)
+        sounding.update(block)
         heard.update(block)
-    level = np.sqrt(square / max(total, 1))
+    level, total = sounding.rms, sounding.samples
     if level < SILENCE_RMS:
         level_db = 20 * np.log10(max(level, 1e-12))
         raise RetimbreError(f"{job.name} is silent (level {level_db:.0f} dB): there is nothing to transfer.")
@@ -147,28 +207,32 @@ def _run(
     if abs(20 * np.log10(gain)) < SAME_LEVEL_DB:
         gain = np.float32(1)
     with tempfile.TemporaryFile(suffix=".f32") as scratch:
-        made, peak, made_square = LoudnessMeter(system.sample_rate), 0.0, 0.0
+        made, made_square = LoudnessMeter(system.sample_rate), 0.0
         levelled = (block * gain for block in job.blocks(system.sample_rate))
         for piece in _chunks(system, levelled, total, to, seed, chunking, done):
             made.update(piece)
-            peak = max(peak, float(np.abs(piece).max(initial=0)))
             made_square += float(np.square(piece, dtype=np.float64).sum())
             scratch.write(piece.astype(np.float32).tobytes())
-        change_db = heard.lufs(float(gain)) - made.lufs()  # at the systems' level: far above the meter's absolute gate
+        change_db = (
+            heard.lufs(float(gain)) - made.lufs()
+        )  # at the systems' level: far above the absolute gate
         if not np.isfinite(change_db):
             change_db = 20 * np.log10(system.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
-        wanted = 10 ** (change_db / 20) / gain
-        back = min(wanted, PEAK_LIMIT / max(peak, 1e-9))
+        wanted = 10 ** ((change_db + job.quieter_db) / 20) / gain
+
+        def resampled(scale: float) -> Iterator[np.ndarray]:
+            def stored() -> Iterator[np.ndarray]:
+                scratch.seek(0)
+                while data := scratch.read(1 << 18):
+                    yield np.frombuffer(data, np.float32) * np.float32(scale)
+
+            return resample_blocks(stored(), system.sample_rate, job.sample_rate)
+
+        back = min(wanted, PEAK_LIMIT / max(true_peak(resampled(1.0)), 1e-9))
         outcome.quieter_db = float(20 * np.log10(wanted / back))
-        scratch.seek(0)
-
-        def stored() -> Iterator[np.ndarray]:
-            while data := scratch.read(1 << 18):
-                yield np.frombuffer(data, np.float32) * np.float32(back)
-
         written = 0
-        for block in resample_blocks(stored(), system.sample_rate, job.sample_rate):
-            block = np.clip(block[: job.frames - written], -1, 1)
+        for block in resampled(back):
+            block = block[: job.frames - written]
             written += len(block)
             if len(block):
                 yield block

@@ -56,7 +56,7 @@ def level(stretch: Stretch, folder: Path, audio: Audio) -> tuple[np.ndarray, flo
         x = x[start:stop]
     if len(x) < SHORTEST_EXCERPT_S * rate or not np.abs(x).max() > 0:
         return None
-    scaled, gain_db = scale_to_rms(x, audio.rms)
+    scaled, gain_db = scale_to_rms(x, audio.rms, rate)
     return np.clip(np.round(scaled * 32768), -32768, 32767).astype(np.int16), gain_db
 
 

@@ -1,0 +1,126 @@
+"""One channel that can be heard, out of what a recording has: mixed so that nothing vanishes, without what
+lies below hearing.
+
+An offset or rumble would otherwise set the gain and pass for sound at the ends; channels in opposite phase
+would cancel in their mean. Audio that has neither comes out as it is, sample by sample.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, fftconvolve, firwin, kaiserord, sosfilt, sosfilt_zi
+
+CUT_HZ, WIDTH_HZ, STOP_DB = 17.0, 12.0, 50.0  # what lies below 11 Hz is cut, what lies above 23 Hz stays
+LOW_HZ, ORDER = 12.0, 8  # what is measured lies below: notes from A0 (27.5 Hz) up leak into it by -58 dB
+LOW_DB = -42.0  # below the audible part: what is quieter moves no gain and stays under audio.trim_db
+MEASURING_HZ = 4000  # rate, about, that audio is averaged down to before what lies below hearing is measured
+CANCEL_DB = 1.0  # below the mean of channels that have nothing in common (of two: 3 dB below them)
+
+
+@dataclass(frozen=True)
+class Mixdown:
+    """How blocks (n, C) at ``sample_rate`` become mono; ``weights`` (C,), or None for the mean.
+
+    ``quieter_db``: by how much the mix is quieter than the channels are to a listener (two loudspeakers,
+    each with the mix, against all channels); ``low_db``: level of what lies below hearing, full scale 1.
+    """
+
+    sample_rate: int
+    weights: np.ndarray | None
+    cut_low: bool
+    quieter_db: float
+    low_db: float
+    offset: float  # mean of the channel that has most
+
+    def mono(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Mono float32 blocks (n,) of blocks (n, C)."""
+        mixed = (self._mix(block) for block in blocks)
+        for block in _without_low(mixed, self.sample_rate) if self.cut_low else mixed:
+            yield np.ascontiguousarray(block, np.float32)
+
+    def _mix(self, block: np.ndarray) -> np.ndarray:
+        if self.weights is not None:
+            return block @ self.weights
+        return block[:, 0] if block.shape[1] == 1 else block.mean(1, dtype=np.float64)
+
+
+def _without_low(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks (n,) without what lies below hearing, in phase (a linear-phase filter, delay compensated).
+
+    At both ends the audio goes on at its mean there, so that an offset leaves no step.
+    """
+    taps, beta = kaiserord(STOP_DB, WIDTH_HZ / (sample_rate / 2))
+    half = taps // 2
+    kernel = -firwin(2 * half + 1, CUT_HZ, window=("kaiser", beta), fs=sample_rate)
+    kernel[half] += 1
+    held = block = None
+    for block in blocks:
+        held = np.full(half, block.mean()) if held is None else held
+        held = np.concatenate([held, block])
+        if len(held) > 16 * half:  # longer convolutions cost less per sample
+            yield fftconvolve(held, kernel, "valid")
+            held = held[-2 * half :]
+    if block is not None:
+        yield fftconvolve(np.concatenate([held, np.full(half, block.mean())]), kernel, "valid")
+
+
+class Channels:
+    """Feed blocks (n, C) to ``update``; ``mixdown`` says how they become one channel.
+
+    The principal component is taken where the channels cancel in their mean, as in opposite phase: where it
+    is quieter than they would be if they had nothing in common, of which a component would drop all but one.
+    It is scaled like a mean, so that equal channels come out as one of them.
+    """
+
+    def __init__(self, sample_rate: int, channels: int):
+        self.sample_rate, self.frames, self.peak = sample_rate, 0, 0.0
+        self.step = max(1, sample_rate // MEASURING_HZ)
+        self.low_pass = butter(ORDER, LOW_HZ, fs=sample_rate / self.step, output="sos")
+        self.state: np.ndarray | None = None
+        self.rest = np.zeros((0, channels), np.float32)
+        self.sum = np.zeros(channels)
+        self.moments, self.low_moments = np.zeros((2, channels, channels))  # E[x xᵀ], and of what lies low
+        self.low_frames = 0
+
+    def update(self, block: np.ndarray) -> None:
+        x = np.asarray(block, np.float64)
+        if not len(x):
+            return
+        self.frames += len(x)
+        self.peak = max(self.peak, float(np.abs(x).max()))
+        self.sum += x.sum(0)
+        self.moments += x.T @ x
+        x = np.concatenate([self.rest, x])
+        whole = len(x) // self.step * self.step
+        self.rest = x[whole:]
+        slow = x[:whole].reshape(-1, self.step, x.shape[1]).mean(1)
+        if len(slow):
+            if self.state is None:
+                self.state = sosfilt_zi(self.low_pass)[:, :, None] * slow.mean(0)
+            low, self.state = sosfilt(self.low_pass, slow, axis=0, zi=self.state)
+            self.low_moments += low.T @ low
+            self.low_frames += len(low)
+
+    def mixdown(self) -> Mixdown:
+        channels = len(self.sum)
+        low = self.low_moments / max(self.low_frames, 1)
+        heard = self.moments / max(self.frames, 1) - low
+        mean = np.full(channels, 1 / channels)
+        loud = max(np.trace(heard), 0.0) / min(
+            channels, 2
+        )  # a listener has two ears: the powers of all, in both
+        weights = None
+        if mean @ heard @ mean < 10 ** (-CANCEL_DB / 10) * np.trace(heard) / channels**2:
+            main = np.linalg.eigh(heard)[1][:, -1]
+            weights = main * np.sign(main[np.abs(main).argmax()]) / np.sqrt(channels)
+        w = mean if weights is None else weights
+        power, low_power = max(float(w @ heard @ w), 1e-20), max(float(w @ low @ w), 1e-20)
+        return Mixdown(
+            self.sample_rate,
+            weights,
+            bool(low_power > 10 ** (LOW_DB / 10) * power),
+            round(10 * float(np.log10(max(loud, 1e-20) / power)), 6) if channels > 1 else 0.0,
+            10 * float(np.log10(low_power)),
+            float(max(self.sum / max(self.frames, 1), key=abs)),
+        )
