@@ -1,7 +1,8 @@
 import torch
 
 from retimbre.audio.spectral import mel_filters
-from retimbre.vocoders.inverter.network import FLOOR_DB, BandDistance, InverterConfig, SpectralInverter, inverter_loss
+from retimbre.nn.convnext import FLOOR_DB, BandDistance
+from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 
 
 def test_shapes_and_start_in_the_range_of_real_levels():

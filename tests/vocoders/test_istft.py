@@ -1,8 +1,6 @@
-"""The inverse-STFT vocoder's network: shapes, phases, context, gradients, and a few steps with discriminators."""
+"""The inverse-STFT vocoder's network: shapes, phases, context, gradients, a few steps of training."""
 
-import contextlib
 import copy
-from types import SimpleNamespace
 
 import auraloss
 import numpy as np
@@ -10,13 +8,14 @@ import pytest
 import torch
 
 from retimbre.audio.spectral import spsi_phase, stft
+from retimbre.training.devices import make_fabric
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.istft.discriminators import MultiResolution, feature_matching
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet, analytic_phase
 from retimbre.vocoders.istft.train import IstftTrainer, multi_resolution_loss
+from tests.toys.vocoders import vocoder_params
 
 RATE, HOP, BINS = 16000, 256, 24
-CPU = SimpleNamespace(device="cpu", backward=lambda loss: loss.backward(), autocast=contextlib.nullcontext, world_size=1)
 
 
 def network(n_fft=1024, projections=2, trained=True):
@@ -35,11 +34,16 @@ def levels(frames, batch=1, seed=0):
 def test_audio_of_any_length(n_fft, length):
     with torch.no_grad():
         y = network(n_fft)(levels(length // HOP + 1, 2), length)
-    assert y.shape == (2, length) and y.dtype == torch.float32 and bool(y.isfinite().all()) and float(y.std()) > 0
+    assert (
+        y.shape == (2, length)
+        and y.dtype == torch.float32
+        and bool(y.isfinite().all())
+        and float(y.std()) > 0
+    )
 
 
 def test_a_held_tone_keeps_its_pitch():
-    """The phase advances by the tone's frequency although the levels stand still: a multiple of the hop's rate or not."""
+    """The phase advances by the tone's frequency, a multiple of the hop's rate or not."""
     net = network(trained=False)
     for hz in (437.5, 445.0):
         t = torch.arange(RATE) / RATE
@@ -54,7 +58,7 @@ def test_a_held_tone_keeps_its_pitch():
 
 @torch.no_grad()
 def test_phases_that_are_known_are_kept_and_continued():
-    """A tone whose first half was made already goes on in phase with it; without that half its phase is another."""
+    """A tone whose first half was made already goes on in phase with it; without that half it does not."""
     t = torch.arange(40 * HOP) / RATE
     tone = 0.3 * torch.cos(2 * torch.pi * 445 * t + 2.5)[None]
     X = stft(tone, 1024, HOP)
@@ -65,11 +69,13 @@ def test_phases_that_are_known_are_kept_and_continued():
         true = tone[0, 24 * HOP : 36 * HOP]
         assert (float((y * true).sum() / (y.norm() * true.norm())) > 0.97) == alike
     wanted = torch.rand(1, 513, 41)
-    assert torch.equal(analytic_phase(wanted, 1024, HOP), torch.from_numpy(spsi_phase(wanted[0].numpy(), 1024, HOP))[None])
+    assert torch.equal(
+        analytic_phase(wanted, 1024, HOP), torch.from_numpy(spsi_phase(wanted[0].numpy(), 1024, HOP))[None]
+    )
 
 
 def test_what_lies_far_away_changes_nothing():
-    """Context of about a second on both sides is enough for the levels and corrections: chunks of a long recording agree inside."""
+    """About a second of context on both sides is enough: chunks of a long recording agree inside."""
     net = network()
     z = levels(101)
     whole, part = net.spectrum(z), net.spectrum(z[..., 20:80])
@@ -88,7 +94,13 @@ def test_starts_at_the_inverters_levels(n_fft):
     with torch.no_grad():
         mine, theirs = net.spectrum(z)[0], inverter(z)
     mine = mine - 20 * np.log10(n_fft / 1024)
-    shared = (mine[:, ::2], theirs) if n_fft == 2048 else (mine, theirs[:, ::2]) if n_fft == 512 else (mine, theirs)
+    shared = (
+        (mine[:, ::2], theirs)
+        if n_fft == 2048
+        else (mine, theirs[:, ::2])
+        if n_fft == 512
+        else (mine, theirs)
+    )
     assert torch.allclose(*shared, atol=1e-3)
 
 
@@ -97,14 +109,19 @@ def test_gradients_reach_levels_and_corrections():
     y = net(levels(41), 40 * HOP)
     losses = multi_resolution_loss(y, torch.randn(y.shape, generator=torch.Generator().manual_seed(1)))
     sum(losses.values()).backward()
-    assert all(p.grad is not None and bool(p.grad.isfinite().all()) and float(p.grad.abs().sum()) > 0 for p in net.parameters())
+    assert all(
+        p.grad is not None and bool(p.grad.isfinite().all()) and float(p.grad.abs().sum()) > 0
+        for p in net.parameters()
+    )
 
 
 def test_the_loss_is_auralosss():
     x, y = (torch.randn(2, 16384, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
     ours = multi_resolution_loss(y, x)
     theirs = [
-        auraloss.freq.STFTLoss(n, n // 4, n, w_sc=w, w_log_mag=1 - w, w_lin_mag=0, window="hann_window", eps=1e-12)
+        auraloss.freq.STFTLoss(
+            n, n // 4, n, w_sc=w, w_log_mag=1 - w, w_lin_mag=0, window="hann_window", eps=1e-12
+        )
         for w in (1.0, 0.0)
         for n in (512, 1024, 2048)
     ]
@@ -119,15 +136,22 @@ def tone_batch(step, frames=40, count=4):
     rng = np.random.default_rng(step)
     pitch = rng.integers(0, BINS, count)
     t = np.arange(frames * HOP) / RATE
-    audio = np.stack([0.3 * np.sin(2 * np.pi * 220 * 2 ** (p / 12) * t + rng.uniform(0, 6)) for p in pitch]).astype(np.float32)
-    level_db = -10 - 12 * np.abs(np.arange(BINS)[None, :, None] - pitch[:, None, None]) + np.zeros((1, 1, frames + 1))
+    audio = np.stack(
+        [0.3 * np.sin(2 * np.pi * 220 * 2 ** (p / 12) * t + rng.uniform(0, 6)) for p in pitch]
+    ).astype(np.float32)
+    level_db = (
+        -10
+        - 12 * np.abs(np.arange(BINS)[None, :, None] - pitch[:, None, None])
+        + np.zeros((1, 1, frames + 1))
+    )
     return torch.from_numpy(level_db.astype(np.float32)), torch.from_numpy(audio)
 
 
-def trainer(**options):
+def trainer(magnitude_share=0.0, adversarial=False):
     torch.manual_seed(1)
     net = IstftNet(IstftConfig(BINS, HOP, 1024, channels=32, blocks=1, projections=1))
-    return IstftTrainer(net, 200, 2e-3, CPU, 0.0, 60.0, RATE, 1, **options)
+    p = vocoder_params(istft={"steps": 200, "learning_rate": 2e-3, "adversarial": adversarial}).istft
+    return IstftTrainer(net, p, make_fabric("cpu"), 0.0, 60.0, RATE, 1, magnitude_share)
 
 
 def test_learns_tones():
@@ -142,18 +166,19 @@ def test_learns_tones():
 
 
 def test_discriminators_learn_and_are_resumed():
-    """The adversarial form: a few steps; a trainer that is continued from its state goes on with the same weights."""
-    options = {"magnitude_share": 0.0, "lambda_adversarial": 0.1, "lambda_feature_matching": 1.0}
-    one = trainer(**options)
+    """The adversarial form: a trainer that is continued from its state goes on with the same weights."""
+    one = trainer(adversarial=True)
     for step in range(3):
         told = one.step(*tone_batch(step), step)
         assert {"istft/adversarial", "istft/matching", "istft/discriminators"} <= set(told)
         assert all(bool(value.isfinite()) for value in told.values())
-    other = trainer(**options)
+    other = trainer(adversarial=True)
     before = [p.clone() for p in other.nets["discriminators"].parameters()]
     state = copy.deepcopy(one.state_dict())
     other.load_state_dict(state)
-    assert any(not torch.equal(a, b) for a, b in zip(before, one.nets["discriminators"].parameters(), strict=True)), "they learnt"
+    assert any(
+        not torch.equal(a, b) for a, b in zip(before, one.nets["discriminators"].parameters(), strict=True)
+    ), "they learnt"
     one.step(*tone_batch(3), 3), other.step(*tone_batch(3), 3)
     for a, b in zip(one.nets.parameters(), other.nets.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -161,16 +186,17 @@ def test_discriminators_learn_and_are_resumed():
 
 def test_discriminators_tell_noise_from_tones():
     torch.manual_seed(0)
-    judge = MultiResolution(channels=4)
-    optimiser = torch.optim.Adam(judge.parameters(), 3e-3)
+    discriminators = MultiResolution(channels=4)
+    optimiser = torch.optim.Adam(discriminators.parameters(), 3e-3)
     for step in range(30):
         _, tones = tone_batch(step, frames=12, count=2)
         noise = torch.randn(tones.shape, generator=torch.Generator().manual_seed(step)) * 0.2
-        loss = sum(torch.relu(1 - r).mean() + torch.relu(1 + f).mean() for r, f in zip(judge(tones)[0], judge(noise)[0], strict=True))
+        pairs = zip(discriminators(tones)[0], discriminators(noise)[0], strict=True)
+        loss = sum(torch.relu(1 - r).mean() + torch.relu(1 + f).mean() for r, f in pairs)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     assert loss.item() < 3.0  # of 6 at chance
-    (scores, features), (_, same) = judge(tones), judge(tones)
+    (scores, features), (_, same) = discriminators(tones), discriminators(tones)
     assert len(scores) == 3 and feature_matching(features, same).item() == 0
-    assert feature_matching(judge(noise)[1], features).item() > 0.1
+    assert feature_matching(discriminators(noise)[1], features).item() > 0.1

@@ -1,25 +1,30 @@
 """The WaveNet vocoder around its network: codec, reversal, beams, training on small packed data."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-import yaml
-from test_transfer import melody, train_nothing
 
 from retimbre import params
-from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
+from retimbre.audio.features import FeatureConfig, spectrum_of
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio, PackedFeatures
+from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.format import AudioWriter, FeatureWriter, PackedAudio
 from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
-from retimbre.systems.streaming import Chunking, TimbreTransfer
-from retimbre.vocoders.wavenet import train as wavenet_fit
+from retimbre.systems import catalogue, streaming
+from retimbre.systems.streaming import Chunking
+from retimbre.training.devices import make_fabric
+from retimbre.training.fit import Run
+from retimbre.vocoders.kinds import STARTS_FROM
+from retimbre.vocoders.params import Rendering, Sampling
+from retimbre.vocoders.wavenet import train as wavenet_train
 from retimbre.vocoders.wavenet.beams import LevelCost
 from retimbre.vocoders.wavenet.codec import Codec, backwards, backwards_levels, forwards
-from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder, fit_wavenet
-from tests.toys import ROOT
+from retimbre.vocoders.wavenet.params import Params
+from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
+from tests.toys.models import melody, write_models
+from tests.toys.project import smoke
+from tests.toys.vocoders import vocoder_params
 
 HOP, RATE, TOP_DB = 256, 16000, 0.0
 FEATURES = FeatureConfig(RATE, HOP, "retimbre", 32.7031956626, 84, 12, 1024, 20, 60.0)
@@ -28,23 +33,30 @@ CONFIG = {
     "representation": "mel",
     "domains": ["piano", "guitar"],
     "top_db": TOP_DB,
-    "wavenet_preemphasis": 0.85,
-    "wavenet_gain": 1.6,
-    "wavenet_temperature": 0.9,
+    "preemphasis": 0.85,
+    "gain": 1.6,
+    "reverse": False,
 }
-PROFILE = ROOT / "profiles/smoke.yaml"
-EXTRACT = FeatureExtractor(FEATURES)
 
 
 def levels(x: np.ndarray, representation: str = "mel") -> np.ndarray:
-    return decibels(EXTRACT(torch.from_numpy(np.ascontiguousarray(x, np.float32))[None], representation))[0].numpy()
+    return spectrum_of(x, FEATURES, representation)
 
 
 def vocoder(reverse: bool = False, **changes) -> WaveNetVocoder:
     torch.manual_seed(0)
-    sizes = {"layers": 4, "layers_per_stack": 4, "residual_channels": 8, "skip_channels": 8, "conditioning_channels": 8}
-    network = WaveNet(WaveNetConfig(20, HOP, 2, **sizes, **changes), torch.full((20,), -30.0), torch.full((20,), 15.0))
-    return WaveNetVocoder(network, CONFIG | {"wavenet": network.config.to_dict(), "wavenet_reverse": reverse}, {})
+    sizes = {
+        "layers": 4,
+        "layers_per_stack": 4,
+        "residual_channels": 8,
+        "skip_channels": 8,
+        "conditioning_channels": 8,
+    }
+    network = WaveNet(
+        WaveNetConfig(20, HOP, 2, **sizes, **changes), torch.full((20,), -30.0), torch.full((20,), 15.0)
+    )
+    config = CONFIG | {"wavenet": network.config.to_dict(), "reverse": reverse}
+    return WaveNetVocoder(network, config, {}, Rendering(wavenet=Sampling(temperature=0.9)))
 
 
 def clicks(length: int, at: list[int]) -> np.ndarray:
@@ -102,7 +114,7 @@ def test_examples_backwards_are_codes_of_the_reversed_audio():
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("length", [20 * HOP, 20 * HOP + 77])
 def test_what_the_levels_ask_for_comes_at_its_time(reverse, length, monkeypatch):
-    """With an oracle in the network's place that clicks at every loud frame's centre, in the network's own time."""
+    """An oracle in the network's place clicks at every loud frame's centre, in the network's own time."""
     part, loud = vocoder(reverse), [3, 7, 8, 15]
     level_db = np.full((20, length // HOP + 1), -60.0, np.float32)
     level_db[:, loud] = 0
@@ -129,8 +141,12 @@ def test_backwards_chunks_are_joined_where_they_are_alike():
     same_as_alone = N - int(np.argmin((joined == alone)[::-1]))
     assert len(before) // 2 <= same_as_before < same_as_alone <= same_as_before + 128 + 1
     assert same_as_alone <= len(before) - 16  # the end of `before` was its warm-up: it is not heard
-    assert np.abs(np.diff(joined)).max() <= 1.2 * max(np.abs(np.diff(alone)).max(), np.abs(np.diff(before)).max())
-    np.testing.assert_array_equal(part.wavenet(level_db, "piano", N, seed=2, before=before[:100]), alone)  # too short to join
+    assert np.abs(np.diff(joined)).max() <= 1.2 * max(
+        np.abs(np.diff(alone)).max(), np.abs(np.diff(before)).max()
+    )
+    np.testing.assert_array_equal(
+        part.wavenet(level_db, "piano", N, seed=2, before=before[:100]), alone
+    )  # too short to join
 
 
 def test_forwards_goes_on_from_what_was_made():
@@ -144,15 +160,15 @@ def test_forwards_goes_on_from_what_was_made():
 
 def test_a_long_transfer_backwards(tmp_path):
     """Chunk by chunk, joined in the overlap: as long as the input, without steps, the same every time."""
-    models = train_nothing(tmp_path)
-    path = models / "vocoder/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"wavenet_reverse": True}))
-    transfer = TimbreTransfer.load(models, Chunking(1.0, 0.5, 0.02))
-    assert transfer.vocoder.parts["wavenet"].codec.reverse
+    system = catalogue.load("cyclegan", write_models(tmp_path, reverse=True), "wavenet")
+    assert system.vocoder.renderer.codec.reverse
     x = melody(3.3)
-    y = transfer(x, RATE, "guitar", "wavenet", seed=1)
+    y, again = (
+        streaming.transfer(system, x, RATE, "guitar", seed=1, chunking=Chunking(1.0, 0.5, 0.02))
+        for _ in range(2)
+    )
     assert y.shape == x.shape and np.isfinite(y).all()
-    np.testing.assert_array_equal(transfer(x, RATE, "guitar", "wavenet", seed=1), y)
+    np.testing.assert_array_equal(again, y)
     steps = np.abs(np.diff(y))
     for cut in (RATE, 2 * RATE):
         around = steps[cut - 8000 : cut + 8000]
@@ -169,7 +185,9 @@ def test_every_cell_is_counted_once(representation, step):
     """Silence against a target that is 1 dB above the floor everywhere: the cost is the number of cells."""
     frames = 40
     target = np.full((FEATURES.bins(representation), frames + 1), TOP_DB - 59.0)
-    cost = LevelCost(FEATURES, representation, target, TOP_DB, lambda codes: np.zeros(codes.shape, np.float32))
+    cost = LevelCost(
+        FEATURES, representation, target, TOP_DB, lambda codes: np.zeros(codes.shape, np.float32)
+    )
     N = frames * HOP + 100
     codes = np.zeros((2, N), np.int64)
     parts = [cost(codes[:, : min(a + step, N)], a, a + step >= N) for a in range(0, N, step)]
@@ -185,7 +203,11 @@ def test_cost_is_near_zero_for_the_audio_itself(representation):
     own, other = (sum(0.2 * np.sin(2 * np.pi * f * h * t) / h for h in (1, 2, 3)) for f in (440, 494))
     codes = codec.encode(np.stack([own, other]).astype(np.float32))
     cost = LevelCost(FEATURES, representation, levels(own, representation), TOP_DB, codec.decode)
-    total = sum(cost(codes[:, : a + 1024], a, False) for a in range(0, 50 * 1024 // 4 * 4, 1024) if a + 1024 <= codes.shape[1])
+    total = sum(
+        cost(codes[:, : a + 1024], a, False)
+        for a in range(0, 50 * 1024 // 4 * 4, 1024)
+        if a + 1024 <= codes.shape[1]
+    )
     assert total[0] < 0.25 * total[1]
 
 
@@ -208,7 +230,9 @@ def test_beams_of_the_vocoder():
 
 def test_beams_work_backwards_too():
     part = vocoder(reverse=True)
-    x = part.wavenet(np.full((20, 11), -20.0, np.float32), "piano", 10 * HOP + 3, seed=0, beams=3, beam_step=700)
+    x = part.wavenet(
+        np.full((20, 11), -20.0, np.float32), "piano", 10 * HOP + 3, seed=0, beams=3, beam_step=700
+    )
     assert x.shape == (10 * HOP + 3,) and np.isfinite(x).all()
 
 
@@ -216,8 +240,8 @@ def test_beams_work_backwards_too():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> tuple[PackedAudio, PackedFeatures]:
-    """Two instruments of 24 s each: tones with rests of digital silence that fill more than half of the time."""
+def data(tmp_path_factory) -> Data:
+    """Two instruments of 24 s each: tones with rests of digital silence, more than half of the time."""
     folder = tmp_path_factory.mktemp("data")
     t = np.arange(24 * RATE) / RATE
     with AudioWriter(folder / "audio", RATE, 0.1, 100) as writer:
@@ -233,57 +257,73 @@ def data(tmp_path_factory) -> tuple[PackedAudio, PackedFeatures]:
             statistics[excerpt.domain] = level_db.clip(TOP_DB - 60, TOP_DB)
         means, deviations = ({d: f(x, 0).tolist() for d, x in statistics.items()} for f in (np.mean, np.std))
         writer.set_statistics({"mel": {"top_db": TOP_DB, "mean_db": means, "std_db": deviations}})
-    return audio, PackedFeatures(folder / "features")
+    return Data(folder / "audio", folder / "features")
 
 
-def settings(**changes) -> params.Vocoder:
-    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))["vocoder"]
-    values |= {"representation": "mel", "wavenet_steps": 4, "wavenet_batch_size": 4, "accelerator": "cpu", **changes}
-    return params.Vocoder.model_validate(values)
+def settings(**changes) -> Params:
+    return vocoder_params(wavenet={"steps": 4, "batch_size": 4, "crop_frames": 4} | changes).wavenet
+
+
+def fit(data: Data, p: Params):
+    return wavenet_train.fit(data, p, "mel", Run(0, make_fabric("cpu")), {})
+
+
+def weights(made: WaveNetVocoder) -> dict[str, torch.Tensor]:
+    return made.network.state_dict()
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "sampling"),
     [
-        {},
-        {"wavenet_input": "scalar", "wavenet_output": "mol", "wavenet_mixtures": 3},
-        {"wavenet_reverse": True, "wavenet_beams": 2, "wavenet_beam_step": 500, "wavenet_upsampling": "transposed"},
-        {"wavenet_context_layers": 2, "wavenet_context_channels": 4, "wavenet_upsampling": "nearest", "wavenet_ema_decay": 0.9},
+        ({}, {}),
+        ({"input": "scalar", "output": "mol", "mixtures": 3}, {}),
+        ({"reverse": True, "upsampling": "transposed"}, {"beams": 2, "beam_step": 500}),
+        ({"context_layers": 2, "context_channels": 4, "upsampling": "nearest", "ema_decay": 0.9}, {}),
     ],
 )
-def test_every_option_is_trained_and_heard(data, changes):
+def test_every_option_is_trained_and_heard(data, tmp_path, changes, sampling):
     p = settings(**changes)
-    network, curves = fit_wavenet(*data, p, 0, None, None)
-    names = ("preemphasis", "gain", "temperature", "reverse", "beams", "beam_step")
-    config = CONFIG | {"wavenet": network.config.to_dict(), **{f"wavenet_{n}": getattr(p, f"wavenet_{n}") for n in names}}
-    rebuilt = WaveNetVocoder.build(config)
-    rebuilt.load_state_dict(network.state_dict())
-    part = WaveNetVocoder(rebuilt, config, {})
-    x = part.wavenet(np.full((20, 9), -20.0, np.float32), "guitar", 8 * HOP, seed=0)
+    trained, curves = fit(data, p)
+    trained.save(tmp_path)
+    how = Rendering(wavenet=Sampling(**sampling))
+    made, again = (WaveNetVocoder.load(tmp_path, {}, rendering) for rendering in (how, Rendering()))
+    x = made.wavenet(np.full((20, 9), -20.0, np.float32), "guitar", 8 * HOP, seed=0)
     assert x.shape == (8 * HOP,) and np.isfinite(x).all() and x.std() > 0
-    audio = data[0].read(data[0].index[0], 0, 16 * HOP)
-    assert 0 < part.nll_bits(audio, levels(audio)[:, :17], "piano", levels(audio)[:, :17]) < 12
-    assert ("wavenet/nll_bits_16" in curves[-1]) == (p.wavenet_output == "mol")
+    plain = again.wavenet(np.full((20, 9), -20.0, np.float32), "guitar", 8 * HOP, seed=0)
+    assert np.array_equal(x, plain) == (not sampling), "how it is used is no part of what is trained"
+    audio = data.audio.read(data.audio.index[0], 0, 16 * HOP)
+    spectrum_db = levels(audio)[:, :17]
+    assert 0 < made.nll_bits(audio, spectrum_db, "piano", spectrum_db) < 12
+    assert ("wavenet/nll_bits_16" in curves[-1]) == (p.output == "mol")
     assert 0 < curves[-1]["wavenet/nll_bits"] < 12
-    again, _ = fit_wavenet(*data, p, 0, None, None)
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
+    once_more, _ = fit(data, p)
+    pairs = zip(weights(trained).values(), weights(once_more).values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_an_average_of_the_weights_is_what_is_kept(data):
-    plain, averaged = (fit_wavenet(*data, settings(wavenet_ema_decay=decay), 0, None, None)[0].state_dict() for decay in (0, 0.99))
+    plain, averaged = (weights(fit(data, settings(ema_decay=decay))[0]) for decay in (0, 0.99))
     assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
-    one = fit_wavenet(*data, settings(wavenet_steps=1), 0, None, None)[0].state_dict()
+    one = weights(fit(data, settings(steps=1))[0])
     name = "gate_weight"  # the average lies between the first and the last weights
     assert (averaged[name] - one[name]).norm() < (plain[name] - one[name]).norm()
 
 
 def test_silent_crops_are_drawn_again(data):
-    crops = AudioFeatureCrops(*data, ["mel"], ["piano", "guitar"], "train", 4, 16, 0, 40)
-    silent = [[float(x.square().mean()) < 1e-8 for x in wavenet_fit.audible_batch(crops, step, -200)["audio"]] for step in range(4)]
+    crops = AudioFeatureCrops(data.audio, data.features, ["mel"], ["piano", "guitar"], "train", 4, 16, 0, 40)
+    silent = [
+        [float(x.square().mean()) < 1e-8 for x in wavenet_train.audible_batch(crops, step, -200)["audio"]]
+        for step in range(4)
+    ]
     assert 0.2 < np.mean(silent) < 0.8
     for step in range(4):
-        as_drawn, chosen = crops.batch(step), wavenet_fit.audible_batch(crops, step, -60)
-        assert all(torch.equal(a, b) for a, b in zip(as_drawn.values(), wavenet_fit.audible_batch(crops, step, -200).values(), strict=True))
+        as_drawn, chosen = crops.batch(step), wavenet_train.audible_batch(crops, step, -60)
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(
+                as_drawn.values(), wavenet_train.audible_batch(crops, step, -200).values(), strict=True
+            )
+        )
         assert (chosen["audio"].square().mean(-1) > 1e-6).all()
         kept = ~torch.tensor(silent[step])
         assert torch.equal(chosen["audio"][kept], as_drawn["audio"][kept])
@@ -291,29 +331,30 @@ def test_silent_crops_are_drawn_again(data):
             assert level_db.max() > -30  # audio, levels and instrument are of one crop
             period = np.abs(np.fft.rfft(x.numpy())).argmax() * RATE / len(x)
             assert abs(period - (220, 330)[domain]) < 40
-    everything_silent = wavenet_fit.audible_batch(crops, 0, 0)  # nothing is that loud: training goes on with what there is
+    everything_silent = wavenet_train.audible_batch(
+        crops, 0, 0
+    )  # nothing is that loud: training goes on with what there is
     assert everything_silent["audio"].shape == as_drawn["audio"].shape
 
 
 @pytest.mark.parametrize("layers", [5, 12, 20])
 @pytest.mark.parametrize(("kernel", "context"), [(2, 0), (3, 0), (2, 5), (3, 7)])
 def test_crops_shorter_than_the_receptive_field_are_refused(layers, kernel, context):
-    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
     sizes = {"layers": layers, "layers_per_stack": 8, "kernel": kernel, "context_layers": context}
-    hop = values["features"]["hop_length"]
-    field = WaveNetConfig(84, hop, 2, **sizes).receptive_field()
-    enough = -(-field // hop)
-    values["vocoder"] |= {f"wavenet_{name}": value for name, value in sizes.items()} | {"wavenet_crop_frames": enough}
-    values["vocoder"] |= {"excited_segment_frames": 200, "kind": "wavenet", "kinds": ["wavenet"]}
-    assert params.parse(values).vocoder.wavenet_crop_frames == enough
+    field = WaveNetConfig(84, HOP, 2, **sizes).receptive_field()
+    enough = -(-field // HOP)
+
+    def values(crop_frames: int) -> dict:
+        section = sizes | {"crop_frames": crop_frames}
+        return smoke(vocoders=dict(STARTS_FROM), vocoder={"wavenet": section})
+
+    assert params.parse(values(enough)).vocoder.wavenet.crop_frames == enough
     if enough > 1:
-        values["vocoder"]["wavenet_crop_frames"] = enough - 1
-        with pytest.raises(RetimbreError, match=f"receptive field of {field}, .*: use {enough} or more"):
-            params.parse(values)
+        said = rf"vocoder.wavenet.crop_frames: .*receptive field of {field}, .*: use {enough} or more"
+        with pytest.raises(RetimbreError, match=said):
+            params.parse(values(enough - 1))
 
 
 def test_a_mixture_needs_scalar_input():
-    values = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
-    values["vocoder"] |= {"wavenet_output": "mol"}
-    with pytest.raises(RetimbreError, match="vocoder.wavenet_output mol needs vocoder.wavenet_input scalar"):
-        params.parse(values)
+    with pytest.raises(RetimbreError, match="vocoder.wavenet.output mol needs vocoder.wavenet.input scalar"):
+        params.parse(smoke(vocoder={"wavenet": {"output": "mol"}}))

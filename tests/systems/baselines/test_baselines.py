@@ -31,8 +31,8 @@ class Features:
 
 
 def tune(rng: np.random.Generator, notes: int, slope: float) -> np.ndarray:
-    return np.concatenate(
-        [tone(220 * 2 ** (n / 12), 0.4, slope, decay=2) for n in rng.integers(0, 13, notes)]
+    return 0.7 * np.concatenate(
+        [tone(220 * 2 ** (n / 12), 0.4, slope, 2) for n in rng.integers(0, 13, notes)]
     )
 
 
