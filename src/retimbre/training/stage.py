@@ -1,6 +1,6 @@
 """The ritual of a training stage: devices, seeds, checkpoint, MLflow, outputs.
 
-    train("cyclegan", values, inputs, "retimbre.systems.cyclegan.train", seed, machine, precision, fit, out)
+    train(name, values, inputs, f"retimbre.systems.{name}.train", seed, machine, precision, fit, outputs)
 
 One of several processes computes its share; the first does all the rest.
 """
