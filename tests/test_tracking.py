@@ -52,7 +52,9 @@ def runs() -> tuple[dict, dict]:
     store.open()
     parents, nested = {}, {}
     for run in reversed(store.find()):
-        (parents if run.data.tags["role"] == "parent" else nested).setdefault(run.info.run_name, []).append(run)
+        (parents if run.data.tags["role"] == "parent" else nested).setdefault(run.info.run_name, []).append(
+            run
+        )
     return parents, nested
 
 
@@ -75,7 +77,11 @@ def test_a_stage_is_a_nested_run_of_its_experiment(place: Path) -> None:
         "model.domains": "['piano', 'guitar']",
         "vocoder.wavenet_steps": "10",
     }
-    assert parent.data.metrics == {"cyclegan/lsd": 2.5, "cyclegan/per_domain/guitar": 3.0, "vocoder/bits_per_sample": 2.0}
+    assert parent.data.metrics == {
+        "cyclegan/lsd": 2.5,
+        "cyclegan/per_domain/guitar": 3.0,
+        "vocoder/bits_per_sample": 2.0,
+    }
     assert parent.data.tags["DVC_EXP_NAME"] == parent.data.tags["dvc.key"] == "plucky-oboe"
     assert list(nested) == ["cyclegan", "vocoder"]
     stage = nested["cyclegan"][0]
@@ -88,7 +94,9 @@ def test_a_stage_is_a_nested_run_of_its_experiment(place: Path) -> None:
     curve = store.client.get_metric_history(stage.info.run_id, "loss/cycle")
     assert [(point.step, point.value) for point in curve] == [(step, 1 / (step + 1)) for step in range(250)]
     (final,) = store.client.get_metric_history(stage.info.run_id, "lsd")
-    assert final.step == 249, "the end of the curves: at step 0 a curve of the same name would begin with its last value"
+    assert final.step == 249, (
+        "the end of the curves: at step 0 a curve of the same name would begin with its last value"
+    )
     artifacts = [path for path in place.rglob("artifacts/*/*") if stage.info.run_id in path.parts]
     assert sorted(path.name for path in artifacts) == ["config.json", "params.yaml"]
 
@@ -101,7 +109,11 @@ def test_a_cell_of_a_study_is_a_run_of_its_own_in_the_studys_experiment(place: P
     store = tracking._Store()
     store.open("ablation")
     (found,) = store.find()
-    assert (found.info.run_name, found.info.status, found.data.tags["role"]) == ("patch-1", "FINISHED", "cell")
+    assert (found.info.run_name, found.info.status, found.data.tags["role"]) == (
+        "patch-1",
+        "FINISHED",
+        "cell",
+    )
     assert "mlflow.parentRunId" not in found.data.tags
     assert found.data.params["model.lambda_cycle"] == "4" and found.data.params["variant"] == "patch"
     assert found.data.metrics == {"loss/cycle": 0.25, "skill": 0.5}
@@ -186,10 +198,15 @@ def survives(capsys: pytest.CaptureFixture) -> str:
     return capsys.readouterr().err
 
 
-def test_unreachable_server(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_unreachable_server(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody listens
     said = survives(capsys)
-    assert said.startswith("warning: nothing more is logged to MLflow, the stage goes on (") and said.count("\n") == 1
+    assert (
+        said.startswith("warning: nothing more is logged to MLflow, the stage goes on (")
+        and said.count("\n") == 1
+    )
 
 
 def test_broken_database(place: Path, capsys: pytest.CaptureFixture) -> None:
@@ -198,14 +215,18 @@ def test_broken_database(place: Path, capsys: pytest.CaptureFixture) -> None:
     assert "file is not a database" in said and said.count("\n") == 1
 
 
-def test_full_disk_in_the_middle(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_full_disk_in_the_middle(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     opened = tracking.StageRun._start
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def start_then_fill(self: tracking.StageRun, params: dict) -> str:
         name = opened(self, params)
         size = (place / "mlflow.db").stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))  # the kernel refuses a longer file, as a full disk does
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (size, old[1])
+        )  # the kernel refuses a longer file, as a full disk does
         return name
 
     monkeypatch.setattr(tracking.StageRun, "_start", start_then_fill)
@@ -213,7 +234,9 @@ def test_full_disk_in_the_middle(place: Path, monkeypatch: pytest.MonkeyPatch, c
         said = survives(capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    (warning,) = (line for line in said.splitlines() if line.startswith("warning"))  # MLflow may log the database's error beside it
+    (warning,) = (
+        line for line in said.splitlines() if line.startswith("warning")
+    )  # MLflow may log the database's error beside it
     assert warning.startswith("warning: nothing more is logged")
 
 
@@ -224,11 +247,20 @@ def test_users_may_turn_telemetry_on(place: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_processes_that_start_together_on_a_fresh_store(tmp_path: Path) -> None:
-    code = "import sys; from retimbre import tracking\nwith tracking.stage_run(sys.argv[1], {'seed': 7}) as run: run.metrics({'a': 1})"
-    environment = {**os.environ, "DVC_ROOT": str(tmp_path), "DVC_EXP_NAME": "three", "PYTHONPATH": str(SOURCE)}
+    code = "import sys; from retimbre import tracking\n"
+    code += "with tracking.stage_run(sys.argv[1], {'seed': 7}) as run: run.metrics({'a': 1})"
+    environment = {
+        **os.environ,
+        "DVC_ROOT": str(tmp_path),
+        "DVC_EXP_NAME": "three",
+        "PYTHONPATH": str(SOURCE),
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
     words = [sys.executable, "-c", code]
-    processes = [subprocess.Popen([*words, name], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for name in "abc"]
+    processes = [
+        subprocess.Popen([*words, name], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
     for process in processes:
         _, said = process.communicate()
         assert process.returncode == 0 and said == ""
@@ -242,4 +274,7 @@ def test_processes_that_start_together_on_a_fresh_store(tmp_path: Path) -> None:
 
 def test_only_tracking_imports_mlflow_and_lazily() -> None:
     code = "import sys; from retimbre import tracking; sys.exit('mlflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}).returncode
+        == 0
+    )
