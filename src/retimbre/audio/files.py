@@ -31,6 +31,7 @@ MARGIN_S = (
     0.05  # audio read on both sides of a slice: the resampling filter sees what it would in the whole file
 )
 LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
+TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter is taken off without a word
 UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits
@@ -70,11 +71,11 @@ class Survey:
             )
         elif stated is not None and stated - self.frames > LACKING_S * self.info.sample_rate:
             length = stated / self.info.sample_rate
-            said.append(f"its header states {length:.1f} s, {self.duration_s:.1f} s are there")
+            said.append(f"states {length:.1f} s in its header, {self.duration_s:.1f} s are there")
         if self.mixdown.weights is not None:
-            said.append("its channels would cancel in their mean: their principal component is used")
-        if self.mixdown.cut_low:
-            said.append(f"an offset or rumble of {self.mixdown.low_db:.0f} dBFS below hearing is taken off")
+            said.append("has channels that cancel in their mean: their principal component is used")
+        if self.mixdown.low_db > self.mixdown.level_db - TELLING_DB:
+            said.append(f"has an offset or rumble of {self.mixdown.low_db:.0f} dBFS: it is taken off")
         return said
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, fftconvolve, firwin, kaiserord, sosfilt, sosfilt_zi
 
-CUT_HZ, WIDTH_HZ, STOP_DB = 17.0, 12.0, 50.0  # what lies below 11 Hz is cut, what lies above 23 Hz stays
+CUT_HZ, WIDTH_HZ, STOP_DB = 17.0, 12.0, 100.0  # what lies below 11 Hz is cut, what lies above 23 Hz stays
 LOW_HZ, ORDER = 12.0, 8  # what is measured lies below: notes from A0 (27.5 Hz) up leak into it by -58 dB
 LOW_DB = -42.0  # below the audible part: what is quieter moves no gain and stays under audio.trim_db
 MEASURING_HZ = 4000  # rate, about, that audio is averaged down to before what lies below hearing is measured
@@ -30,8 +30,8 @@ class Mixdown:
     weights: np.ndarray | None
     cut_low: bool
     quieter_db: float
+    level_db: float
     low_db: float
-    offset: float  # mean of the channel that has most
 
     def mono(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Mono float32 blocks (n,) of blocks (n, C)."""
@@ -79,7 +79,6 @@ class Channels:
         self.low_pass = butter(ORDER, LOW_HZ, fs=sample_rate / self.step, output="sos")
         self.state: np.ndarray | None = None
         self.rest = np.zeros((0, channels), np.float32)
-        self.sum = np.zeros(channels)
         self.moments, self.low_moments = np.zeros((2, channels, channels))  # E[x xᵀ], and of what lies low
         self.low_frames = 0
 
@@ -89,7 +88,6 @@ class Channels:
             return
         self.frames += len(x)
         self.peak = max(self.peak, float(np.abs(x).max()))
-        self.sum += x.sum(0)
         self.moments += x.T @ x
         x = np.concatenate([self.rest, x])
         whole = len(x) // self.step * self.step
@@ -103,7 +101,7 @@ class Channels:
             self.low_frames += len(low)
 
     def mixdown(self) -> Mixdown:
-        channels = len(self.sum)
+        channels = len(self.moments)
         low = self.low_moments / max(self.low_frames, 1)
         heard = self.moments / max(self.frames, 1) - low
         mean = np.full(channels, 1 / channels)
@@ -121,6 +119,6 @@ class Channels:
             weights,
             bool(low_power > 10 ** (LOW_DB / 10) * power),
             round(10 * float(np.log10(max(loud, 1e-20) / power)), 6) if channels > 1 else 0.0,
+            10 * float(np.log10(power)),
             10 * float(np.log10(low_power)),
-            float(max(self.sum / max(self.frames, 1), key=abs)),
         )

@@ -119,7 +119,7 @@ def test_unusable_files_are_named_and_counted(folders, music, tmp_path, capsys):
     capsys.readouterr()
     recordings = folders(max_unreadable_share=0.5).prepare(tmp_path / "b")
     errors = capsys.readouterr().err
-    for name in ("broken.wav", "nothing.flac", "silent.wav: it is silent", "nan.wav: it holds"):
+    for name in ("broken.wav", "nothing.flac", "silent.wav: it is silent", "nan.wav: holds"):
         assert name in errors
     assert "harp: 4 of 12 files were skipped" in errors
     assert not any(name in r.path for r in recordings for name in ("broken", "nothing", "silent", "nan"))
@@ -135,15 +135,53 @@ def test_all_folders_are_looked_at_before_a_file_is_decoded(folders, music, monk
         folders().prepare(music / "raw")
 
 
-def test_channels_that_cancel_each_other_are_not_called_silent(folders, music, tmp_path, capsys):
+def test_channels_that_cancel_each_other_are_used_and_named(folders, music, tmp_path, capsys):
     x = np.random.default_rng(0).normal(0, 0.1, 48000)
     soundfile.write(music / "harp" / "opposite.wav", np.stack([x, -x], 1), 8000, subtype="FLOAT")
     soundfile.write(music / "harp" / "left.wav", np.stack([x, 0 * x], 1), 8000)
-    recordings = folders(max_unreadable_share=0.5).prepare(tmp_path / "raw")
+    recordings = folders().prepare(tmp_path / "raw")
     errors = capsys.readouterr().err
-    assert "opposite.wav: its channels cancel each other (opposite phase)" in errors
-    assert "left.wav" not in errors
-    assert not any("opposite" in r.path for r in recordings)
+    assert "opposite.wav: has channels that cancel in their mean" in errors
+    assert "left.wav" not in errors and "skipped" not in errors
+    assert "harp/opposite.wav" in {r.path for r in recordings}
+
+
+def test_what_is_too_short_is_said_with_the_length_that_is_needed(folders, music, tmp_path, capsys):
+    write(music / "harp" / "one shot.wav", 0.8)
+    with pytest.raises(RetimbreError, match=r"one shot.wav: it lasts 0.8 s, and 1.5 s are needed: join"):
+        folders(max_unreadable_share=0.0).prepare(tmp_path / "a")
+    recordings = folders(max_unreadable_share=0.5).prepare(tmp_path / "b")
+    assert "skipped" in capsys.readouterr().err and not any("one shot" in r.path for r in recordings)
+
+
+def test_links_are_followed_once(music, tmp_path, capsys):
+    """Folders and files elsewhere count; circles, and second ways to the same file, are passed over by name."""
+    harp, elsewhere = music / "harp", tmp_path / "elsewhere"
+    write(elsewhere / "x.wav", 2)
+    write(elsewhere / "sub" / "y.wav", 2)
+    write(tmp_path / "z.wav", 2)
+    before = set(recording_names(harp))
+    assert "passed over" not in capsys.readouterr().err
+    (harp / "linked").symlink_to(elsewhere)
+    (harp / "z.wav").symlink_to(tmp_path / "z.wav")
+    for link, to in {
+        harp / "again": elsewhere,
+        harp / "same.wav": harp / "a.wav",
+        harp / "sub" / "up": harp,
+        harp / "sub2": harp / "sub",
+        harp / "root": tmp_path,
+        elsewhere / "circle": elsewhere,
+        elsewhere / "back": harp,
+        harp / "z2.wav": tmp_path / "z.wav",
+    }.items():
+        link.symlink_to(to)
+    found = recording_names(harp)
+    real = [(harp / name).resolve() for name in found]
+    assert before <= set(found) and len(set(real)) == len(real)
+    assert {p.name for p in real} >= {"x.wav", "y.wav", "z.wav"}
+    said = capsys.readouterr().err
+    for name in ("same.wav", "up", "sub2", "z2.wav"):
+        assert f"{name}: it leads to what is there already" in said
 
 
 def test_relative_folders_are_below_the_projects_root(folders, music, tmp_path, monkeypatch):

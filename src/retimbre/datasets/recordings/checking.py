@@ -1,23 +1,20 @@
 """Checks of audio files, decoded to the end: what is wrong shows at once and by name."""
 
 import functools
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
-from retimbre.audio.files import probe
+from retimbre.audio.files import LACKING_S, probe, survey
 from retimbre.datasets.parallel import parallel_map
 from retimbre.errors import RetimbreError
+from retimbre.paths import shown
 from retimbre.progress import track
 
-BLOCK_FRAMES = 1 << 16
-SILENCE = 1e-5  # full scale 1; a file that never exceeds it holds no music
+SILENCE_DB = -100.0  # full scale 1; a file that is quieter holds no music
 NAMES_SHOWN = 5
-LACKING_S = 0.1  # what a stretch may lack of what its file's header promised (MP3 headers are estimates)
 UNKNOWN_S = 60.0  # guess of an unknown duration
 HEADER_S = 1.0  # reading a header takes about as long as decoding this
 WORTH_PROCESSES_S = 600.0  # of audio; decoding less takes no longer than starting processes
@@ -31,16 +28,21 @@ class Task:
     start_s: float = 0.0
     duration_s: float | None = None  # None: to the end
     deep: bool = True
+    shortest_s: float = 0.0  # what is shorter is of no use
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A file's rate and duration (of the stretch that was asked for), or why it cannot be used."""
+    """A file's rate and duration (of the stretch that was asked for), or why it cannot be used.
+
+    ``note``: what should be known of its use.
+    """
 
     name: str
     sample_rate: int = 0
     duration_s: float = 0.0
     problem: str = ""
+    note: str = ""
 
 
 def check(task: Task, folder: Path) -> Checked:
@@ -53,53 +55,26 @@ def check(task: Task, folder: Path) -> Checked:
     try:
         info = probe(path)
         rate, first = info.sample_rate, round(task.start_s * info.sample_rate)
-        frames = (
-            info.frames - first
-            if task.duration_s is None
-            else min(info.frames - first, round(task.duration_s * rate))
-        )
-        if frames <= 0:
+        wanted = None if task.duration_s is None else round(task.duration_s * rate)
+        there = math.inf if info.frames is None else info.frames - first
+        if there <= 0:
             return Checked(name, problem=f"it ends before {task.start_s:g} s")
-        if not task.deep:
-            return Checked(name, rate, frames / rate)
-        return _decode(name, path, first, frames, to_the_end=task.duration_s is None)
+        asked = there if wanted is None else min(there, wanted)
+        if not task.deep and asked < math.inf:
+            return Checked(name, rate, asked / rate)
+        found = survey(path, first, wanted)
     except RetimbreError as error:
         return Checked(name, problem=str(error).removeprefix(f"{path} ").rstrip("."))
-    except (soundfile.SoundFileError, OSError) as error:
-        return Checked(name, problem=f"it breaks off while it is decoded ({error})")
-
-
-def _decode(name: str, path: Path, first: int, frames: int, to_the_end: bool) -> Checked:
-    """Decode block by block. A header may be wrong about a file's end, in both directions."""
-    decoded, loudest, loudest_mono = 0, 0.0, 0.0
-    with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        if first:
-            file.seek(first)
-        while to_the_end or decoded < frames:
-            size = BLOCK_FRAMES if to_the_end else min(BLOCK_FRAMES, frames - decoded)
-            block = file.read(size, dtype="float32", always_2d=True)
-            if len(block) == 0:
-                break
-            decoded += len(block)
-            if not np.isfinite(block).all():
-                return Checked(name, problem="it holds values that are not finite numbers")
-            loudest = max(loudest, float(np.abs(block).max()))
-            loudest_mono = max(loudest_mono, float(np.abs(block.mean(axis=1)).max()))
-    if not to_the_end and decoded < frames - LACKING_S * rate:
-        return Checked(
-            name,
-            problem=f"it breaks off at {(first + decoded) / rate:.1f} of {(first + frames) / rate:.1f} s",
-        )
-    if loudest < SILENCE:
+    if found.broken or (wanted and found.frames < asked - LACKING_S * rate):
+        end = "" if info.frames is None else f" of {info.frames / rate:.1f}"
+        why = f" ({found.broken})" if found.broken else ""
+        return Checked(name, problem=f"it breaks off at {(first + found.frames) / rate:.1f}{end} s{why}")
+    if found.mixdown.level_db < SILENCE_DB:
         return Checked(name, problem="it is silent")
-    if loudest_mono < SILENCE:
-        return Checked(
-            name,
-            problem="its channels cancel each other (opposite phase), so that its mono mix is silent: "
-            "invert one of them",
-        )
-    return Checked(name, rate, decoded / rate)
+    if found.duration_s < task.shortest_s:
+        needed = f"{task.shortest_s:g} s are needed: join short ones in one file"
+        return Checked(name, problem=f"it lasts {found.duration_s:.1f} s, and {needed}")
+    return Checked(name, rate, found.duration_s, note="; ".join(found.notes))
 
 
 def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> list[Checked]:
@@ -111,22 +86,23 @@ def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> lis
     checked = list(track(results, title, len(tasks), "files"))
     for file in checked:
         if file.problem:
-            print(
-                f"skipped {folder / file.name}: {file.problem}".encode(errors="replace").decode(),
-                file=sys.stderr,
-            )
+            print(shown(f"skipped {folder / file.name}: {file.problem}"), file=sys.stderr)
+    noted = [file for file in checked if file.note]
+    for file in noted[:NAMES_SHOWN]:
+        print(shown(f"note: {folder / file.name}: {file.note}"), file=sys.stderr)
+    if len(noted) > NAMES_SHOWN:
+        print(f"note: {len(noted) - NAMES_SHOWN} more files like these", file=sys.stderr)
     return checked
 
 
 def refuse_too_many(label: str, place: Path, bad: Sequence[Checked], count: int, share: float) -> None:
     """Raise RetimbreError when more than ``share`` of ``count`` files are bad, else say how many are."""
     if len(bad) > share * count:
-        shown = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + (
+        named = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + (
             "; ..." if len(bad) > NAMES_SHOWN else ""
         )
         raise RetimbreError(
-            f"{label}: {len(bad)} of {count} files in {place} cannot be used ({shown}): mend or remove "
-            "them, "
+            f"{label}: {len(bad)} of {count} files in {place} cannot be used ({named}): mend or remove them, "
             f"or raise dataset.max_unreadable_share ({share:g})."
         )
     if bad:

@@ -15,6 +15,9 @@ from retimbre.errors import RetimbreError
 
 TEST_SHARE, VALIDATION_SHARE = 0.12, 0.08  # the rest is for training
 LEAST_TRAINING_S = 10.0
+SHORTEST_S = (
+    1.5  # of a recording: crops of about a second are trained on, and clips of 3 s are held out whole
+)
 HELD_OUT = ("validation", "test")
 
 

@@ -1,9 +1,9 @@
-"""Inspection of a data set, before hours go into training on it: hours, levels, pitch, silence, duplicates,
-warnings.
+"""Inspection of a data set, before hours go into training on it: hours, levels, pitch, silence, hum,
+duplicates, warnings.
 
-Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mono, at
-``ANALYSIS_RATE``. Pitch is the strongest harmonic sum of each sounding constant-Q frame: enough to compare
-ranges, not a transcription.
+Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mixed down as
+``resample`` does it, at ``ANALYSIS_RATE``. Pitch is the strongest harmonic sum of each sounding constant-Q
+frame: enough to compare ranges, not a transcription.
 """
 
 import functools
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import lil_array
 from scipy.sparse.csgraph import connected_components
 
-from retimbre.audio.files import read_mono
+from retimbre.audio.files import read_mono, survey
 from retimbre.datasets.parallel import parallel_map
 from retimbre.datasets.recordings.manifest import SPLITS, Recording, read_manifest
 from retimbre.errors import RetimbreError
@@ -39,13 +39,20 @@ LEVEL_GAP_DB = 12.0
 LEAST_OVERLAP = 0.5  # of two pitch ranges, as a share of the narrower one
 MOST_SILENCE = 0.3
 LEAST_TRAINING_H = 0.05
+FAULTS_SHOWN = 10
+LONG_SILENCE_S = 5.0  # at a stretch
+MAINS_HZ = (50, 60)
+HUM_HARMONICS = (1, 2, 3)
+HUM_EXCESS_DB = 15.0  # of a line over its neighbours in quiet frames
+HUM_LEAST_DB = -70.0  # full scale 1
+HUM_FRAMES = 5  # seconds that are needed to tell a hum from a note
 NAMES = "C C# D D# E F F# G G# A A# B".split()
 
 
 @dataclass(frozen=True)
 class Measured:
     """One recording. ``pitches``: frames per MIDI number from ``LOWEST_MIDI``; ``signature``: its course of
-    spectra, unit norm."""
+    spectra, unit norm; ``faults``: what there is to say of it, a clause each."""
 
     index: int
     level_db: float  # root mean square of the sounding frames, dB of full scale
@@ -53,6 +60,7 @@ class Measured:
     pitches: np.ndarray  # (BINS,) int
     signature: np.ndarray  # (SIGNATURE_PARTS * BINS,) float32
     problem: str = ""
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,27 +124,67 @@ def measure(task: tuple[int, Recording], folder: Path) -> Measured:
     start = round(recording.start_s * ANALYSIS_RATE)
     samples = max(HOP, round(recording.duration_s * ANALYSIS_RATE))
     pitches, parts = np.zeros(BINS, np.int64), np.zeros((SIGNATURE_PARTS, BINS))
-    energy, sounding_frames, frames = 0.0, 0, 0
+    energy, sounding, slow = 0.0, [np.zeros(0, bool)], []
+    path = folder / recording.path
     try:
+        first = round(recording.start_s * recording.sample_rate)
+        found = survey(path, first, round(recording.duration_s * recording.sample_rate))
         for offset in range(0, samples, round(PIECE_S * ANALYSIS_RATE)):
             length = min(round(PIECE_S * ANALYSIS_RATE), samples - offset)
             if length < HOP and offset:
                 break
-            x = read_mono(folder / recording.path, ANALYSIS_RATE, start + offset, start + offset + length)
+            x = read_mono(path, ANALYSIS_RATE, start + offset, start + offset + length)
             power = np.square(np.pad(x, (0, -len(x) % HOP)), dtype=np.float64).reshape(-1, HOP).mean(1)
             with torch.no_grad():
                 magnitude = transform.magnitude(torch.from_numpy(x)[None])[0].numpy()[:, : len(power)]
-            sounding = power[: magnitude.shape[1]] > 10 ** (SILENT_DB / 10)
-            pitches += pitch_histogram(magnitude, sounding)
-            energy += power[: len(sounding)][sounding].sum()
-            sounding_frames += int(sounding.sum())
-            frames += len(sounding)
+            sounds = power[: magnitude.shape[1]] > 10 ** (SILENT_DB / 10)
+            pitches += pitch_histogram(magnitude, sounds)
+            energy += power[: len(sounds)][sounds].sum()
+            sounding.append(sounds)
+            slow.append(_slow_spectra(x))
             share = (offset + HOP * np.arange(magnitude.shape[1])) / samples
             np.add.at(parts, (share * SIGNATURE_PARTS).astype(int).clip(0, SIGNATURE_PARTS - 1), magnitude.T)
     except RetimbreError as error:
         return Measured(index, np.nan, 1.0, pitches, np.zeros(SIGNATURE_PARTS * BINS, np.float32), str(error))
-    level = 10 * np.log10(energy / sounding_frames) if sounding_frames else np.nan
-    return Measured(index, level, 1 - sounding_frames / max(frames, 1), pitches, _signature(parts))
+    heard = np.concatenate(sounding)
+    level = 10 * np.log10(energy / heard.sum()) if heard.any() else np.nan
+    faults = [*found.notes, *_hum(np.concatenate(slow)), *_long_silence(heard)]
+    return Measured(index, level, 1 - heard.mean(), pitches, _signature(parts), faults=tuple(faults))
+
+
+def _slow_spectra(x: np.ndarray) -> np.ndarray:
+    """Power (T, 256) of 1-s frames at 0 .. 255 Hz, scaled so that a sine gives its mean square."""
+    frames = x[: len(x) // ANALYSIS_RATE * ANALYSIS_RATE].reshape(-1, ANALYSIS_RATE)
+    spectra = np.fft.rfft(frames * np.hanning(ANALYSIS_RATE), axis=1)[:, :256]
+    return 8 * np.square(np.abs(spectra)) / ANALYSIS_RATE**2
+
+
+def _hum(power: np.ndarray) -> list[str]:
+    """A mains hum in power (T, 256) of 1-s frames: lines that stand there in the quiet ones too."""
+    power = power[power.any(1)]
+    if len(power) < HUM_FRAMES:
+        return []
+    quiet = np.quantile(power, 0.1, axis=0)
+    for mains in MAINS_HZ:
+        lines = 0.0
+        for line in (mains * harmonic for harmonic in HUM_HARMONICS):
+            beside = np.median(np.r_[quiet[line - 12 : line - 3], quiet[line + 4 : line + 13]])
+            stands_out = quiet[line] > beside * 10 ** (HUM_EXCESS_DB / 10)
+            if stands_out and quiet[line] > max(quiet[line - 1], quiet[line + 1]):  # not a note beside it
+                lines += quiet[line]
+        if lines > 10 ** (HUM_LEAST_DB / 10):
+            return [f"hums at {mains} Hz ({10 * np.log10(lines):.0f} dBFS): filter it out"]
+    return []
+
+
+def _long_silence(sounding: np.ndarray) -> list[str]:
+    """The longest stretch of silent frames (T,), where it is long."""
+    edges = np.flatnonzero(np.diff(np.r_[False, ~sounding, False]))
+    starts, lengths = edges[::2], np.diff(edges)[::2]
+    if not len(lengths) or lengths.max() * HOP < LONG_SILENCE_S * ANALYSIS_RATE:
+        return []
+    start, length = (frames * HOP / ANALYSIS_RATE for frames in (starts[lengths.argmax()], lengths.max()))
+    return [f"is silent for {length:.0f} s from {start:.0f} s on: cut that out"]
 
 
 def _signature(parts: np.ndarray) -> np.ndarray:
@@ -216,6 +264,10 @@ def warn(
 ) -> list[str]:
     """Sentences on what would spoil a training or its evaluation."""
     said = [m.problem for m in measured if m.problem]
+    faulty = [f"{recordings[m.index].path}: {'; '.join(m.faults)}." for m in measured if m.faults]
+    said += faulty[:FAULTS_SHOWN]
+    if len(faulty) > FAULTS_SHOWN:
+        said.append(f"{len(faulty) - FAULTS_SHOWN} more recordings have such faults.")
     for group in duplicates:
         splits, domains = {recordings[i].split for i in group}, {recordings[i].domain for i in group}
         names = ", ".join(recordings[i].path for i in group[:3]) + (

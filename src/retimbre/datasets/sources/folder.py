@@ -10,14 +10,15 @@ elsewhere, finds them.
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import held_out, split_of_hash, training, unit_hash
+from retimbre.datasets.recordings.choosing import SHORTEST_S, held_out, split_of_hash, training, unit_hash
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
-from retimbre.paths import project_root, user_path
+from retimbre.paths import project_root, shown, user_path
 from retimbre.progress import track
 from retimbre.section import Machine
 
@@ -29,16 +30,31 @@ FEWEST_FILES = len(SPLITS)
 
 
 def recording_names(folder: Path) -> list[str]:
-    """Paths of the recordings below ``folder``, relative, sorted; without hidden ones."""
-    names = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [
-            Path(root, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-        names += [path.relative_to(folder).as_posix() for path in paths]
+    """Paths of the recordings below ``folder``, relative, sorted; without hidden ones.
+
+    Links are followed, but nothing counts twice: what a link leads to within ``folder``, or what another
+    link led to already, is passed over and named on stderr, as is a folder that cannot be read.
+    """
+    within = folder.resolve()
+    names, seen = [], {within}
+
+    def is_new(path: Path) -> bool:
+        to = path.resolve()
+        if to in seen or (path.is_symlink() and to.is_relative_to(within)):
+            print(shown(f"passed over {path}: it leads to what is there already"), file=sys.stderr)
+            return False
+        seen.add(to)
+        return True
+
+    def unreadable(error: OSError) -> None:
+        print(shown(f"passed over {error.filename}: {error.strerror}"), file=sys.stderr)
+
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
+        folders[:] = [n for n in sorted(folders) if not n.startswith(".") and is_new(Path(root, n))]
+        for name in sorted(files):
+            path = Path(root, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and is_new(path):
+                names.append(path.relative_to(folder).as_posix())
     return sorted(names)
 
 
@@ -114,7 +130,8 @@ class Folders:
     def _check(self, domain: str) -> list[Checked]:
         """The usable files; the others are named on stderr. Raises RetimbreError for too many bad ones."""
         names, folder = self.names[domain], self.folders[domain]
-        checked = check_all([Task(name) for name in names], folder, self.jobs, f"check {domain}")
+        tasks = [Task(name, shortest_s=SHORTEST_S) for name in names]
+        checked = check_all(tasks, folder, self.jobs, f"check {domain}")
         bad = [file for file in checked if file.problem]
         refuse_too_many(
             f"dataset.folders.{domain}", folder, bad, len(names), self.dataset.max_unreadable_share

@@ -14,7 +14,15 @@ from pathlib import Path, PurePosixPath
 from retimbre.datasets.download.store import Store, link
 from retimbre.datasets.download.web import Patience
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import Part, assign_splits, held_out, subset, training, unit_hash
+from retimbre.datasets.recordings.choosing import (
+    SHORTEST_S,
+    Part,
+    assign_splits,
+    held_out,
+    subset,
+    training,
+    unit_hash,
+)
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import known
@@ -22,7 +30,6 @@ from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
 
-SHORTEST_EXCERPT_S = 1.5  # clips of sets that have short ones only (3 s, 4 s) are held out whole
 ABOUT = "ABOUT.txt"
 
 
@@ -202,10 +209,8 @@ class Published:
             order.append((turns[r.piece], r))
             turns[r.piece] += 1
         in_turn = [r for _, r in sorted(order, key=lambda entry: entry[0])]  # stable
-        parts = held_out(
-            in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more
-        )
-        parts += held_out(in_turn, "test", p.test_pieces, p.excerpt_s, label, SHORTEST_EXCERPT_S, more)
+        parts = held_out(in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_S, more)
+        parts += held_out(in_turn, "test", p.test_pieces, p.excerpt_s, label, SHORTEST_S, more)
         by_seed = sorted(usable, key=lambda r: (unit_hash(f"{self.seed} {r.path} {r.start_s:.6f}"), r.path))
         return parts + training(by_seed, p.train_minutes, label, more)
 
