@@ -31,7 +31,7 @@ MARGIN_S = (
     0.05  # audio read on both sides of a slice: the resampling filter sees what it would in the whole file
 )
 LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
-TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter is taken off without a word
+TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter goes without a word
 UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits

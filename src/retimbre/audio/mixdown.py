@@ -12,6 +12,7 @@ import numpy as np
 from scipy.signal import butter, fftconvolve, firwin, kaiserord, sosfilt, sosfilt_zi
 
 CUT_HZ, WIDTH_HZ, STOP_DB = 17.0, 12.0, 100.0  # what lies below 11 Hz is cut, what lies above 23 Hz stays
+EDGE_S = 0.02  # that the level at an end is taken from
 LOW_HZ, ORDER = 12.0, 8  # what is measured lies below: notes from A0 (27.5 Hz) up leak into it by -58 dB
 LOW_DB = -42.0  # below the audible part: what is quieter moves no gain and stays under audio.trim_db
 MEASURING_HZ = 4000  # rate, about, that audio is averaged down to before what lies below hearing is measured
@@ -46,23 +47,32 @@ class Mixdown:
 
 
 def _without_low(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks (n,) without what lies below hearing, in phase (a linear-phase filter, delay compensated).
-
-    At both ends the audio goes on at its mean there, so that an offset leaves no step.
-    """
+    """Blocks (n,) without what lies below hearing, in phase (a linear-phase filter, delay compensated)."""
     taps, beta = kaiserord(STOP_DB, WIDTH_HZ / (sample_rate / 2))
     half = taps // 2
     kernel = -firwin(2 * half + 1, CUT_HZ, window=("kaiser", beta), fs=sample_rate)
     kernel[half] += 1
-    held = block = None
+    held, started = np.zeros(0), False
     for block in blocks:
-        held = np.full(half, block.mean()) if held is None else held
         held = np.concatenate([held, block])
         if len(held) > 16 * half:  # longer convolutions cost less per sample
+            held = held if started else np.concatenate([_before(held, half, sample_rate), held])
             yield fftconvolve(held, kernel, "valid")
-            held = held[-2 * half :]
-    if block is not None:
-        yield fftconvolve(np.concatenate([held, np.full(half, block.mean())]), kernel, "valid")
+            held, started = held[-2 * half :], True
+    if len(held):
+        held = held if started else np.concatenate([_before(held, half, sample_rate), held])
+        after = _before(held[::-1], half, sample_rate)[::-1]
+        yield fftconvolve(np.concatenate([held, after]), kernel, "valid")
+
+
+def _before(x: np.ndarray, count: int, sample_rate: int) -> np.ndarray:
+    """``count`` samples that may have come before: what follows, mirrored in time and at its first level.
+
+    So neither an offset nor a slope breaks off.
+    """
+    level = x[: max(1, round(EDGE_S * sample_rate))].mean()
+    mirrored = 2 * level - x[:count][::-1]
+    return np.pad(mirrored, (count - len(mirrored), 0), "edge")
 
 
 class Channels:

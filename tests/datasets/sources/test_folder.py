@@ -155,7 +155,7 @@ def test_what_is_too_short_is_said_with_the_length_that_is_needed(folders, music
 
 
 def test_links_are_followed_once(music, tmp_path, capsys):
-    """Folders and files elsewhere count; circles, and second ways to the same file, are passed over by name."""
+    """Folders and files elsewhere count; circles, and second ways to a file, are passed over by name."""
     harp, elsewhere = music / "harp", tmp_path / "elsewhere"
     write(elsewhere / "x.wav", 2)
     write(elsewhere / "sub" / "y.wav", 2)
