@@ -148,8 +148,9 @@ def _unit(level_db: np.ndarray, range_db: float) -> np.ndarray:
 class Content:
     """Content of recordings at the frames of the features: frame t is centred on sample t * hop_length.
 
-    Channels C, in this order: contours 264 (3 per semitone from A0), notes 88, onsets 88, loudness 1, noise 4
-    at 16 kHz (:func:`noise_bands`). ``device``: where the network runs.
+    Channels C, in this order: contours 264 (3 per semitone), notes 88, onsets 88, loudness 1, noise 4 at
+    16 kHz (:func:`noise_bands`); :class:`.network.Posteriors` says which pitch is which. ``device``: where
+    the network runs.
     """
 
     def __init__(self, config: FeatureConfig, device: str = "cpu"):

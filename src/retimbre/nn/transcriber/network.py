@@ -20,27 +20,22 @@ from torch.nn import functional
 SAMPLE_RATE = 22050
 HOP = 256  # samples between frames, of which frame t is centred on sample t * HOP
 BINS_PER_OCTAVE = 36
-LOWEST_HZ = 27.5  # of contour 0 (36 per octave), note 0 and onset 0 (12 per octave): MIDI pitch 21
 BINS, CONTOURS, NOTES = 309, 264, 88  # of the spectrum; pitches in thirds of a semitone, in semitones
 OCTAVES = -(-BINS // BINS_PER_OCTAVE)
 REACH = 10  # frames of spectrum to each side that a posterior depends on
 TAPS = 256  # of every kernel and of the low-pass filter
 BLOCK = 32  # samples that one row of the product makes that halves the rate
 FLOOR = 1e-10  # power, -100 dB
-HARMONICS = (
-    -36,
-    0,
-    36,
-    57,
-    72,
-    84,
-    93,
-    101,
-)  # bins from a pitch to half its frequency, itself, twice ... 7 times
+# Bins from a pitch to half its frequency, itself, twice ... 7 times.
+HARMONICS = (-36, 0, 36, 57, 72, 84, 93, 101)
 
 
 class Posteriors(NamedTuple):
-    """Probabilities that a pitch sounds, that a note does, and that it begins here."""
+    """Probabilities that a pitch sounds, that a note does, and that it begins here.
+
+    Note k is MIDI pitch 21 + k. A pitch of f Hz peaks at contour 36 log2(f / 27.5) + 1, one above its bin of
+    the spectrum: the published weights put a note into the middle of its three contours.
+    """
 
     contours: Tensor  # (B, 264, T)
     notes: Tensor  # (B, 88, T)
