@@ -30,6 +30,7 @@ MIN_RATE, MAX_RATE = 1000, 768000  # Hz; a broken header must not blow one minut
 MARGIN_S = (
     0.05  # audio read on both sides of a slice: the resampling filter sees what it would in the whole file
 )
+SEEK_S = 0.3  # the same for MPEG audio, whose first frames after a seek are decoded wrongly
 LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
 TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter goes without a word
 UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
@@ -255,7 +256,8 @@ def read_mono(path: str | Path, sample_rate: int, start: int = 0, stop: int | No
         # aligned.
         common = math.gcd(rate, sample_rate)
         unit, step = rate // common, sample_rate // common
-        margin = math.ceil(MARGIN_S * rate / unit)
+        margin_s = SEEK_S if file.info.subtype.startswith("MPEG_LAYER") else MARGIN_S
+        margin = math.ceil(margin_s * rate / unit)
         first = max(0, start // step - margin) if start else 0
         frames = None if stop is None else (-(-stop // step) + margin - first) * unit
         channels = Channels(rate, file.info.channels)
