@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from retimbre.metrics import notes as pitch
-from retimbre.nn.transcriber import NoteTranscriber, melody
+from retimbre.nn.transcriber.notes import NoteTranscriber, melody
 
 RATE = 16000
 TUNE = [60, 64, 67, 72, 71, 67, 62]

@@ -20,7 +20,7 @@ from retimbre.evaluation.bench.rows import Row, all_rows
 from retimbre.evaluation.bench.sets import fit_real
 from retimbre.evaluation.bench.testset import Item, load_items
 from retimbre.evaluation.results import table
-from retimbre.nn.transcriber import NoteTranscriber
+from retimbre.nn.transcriber.notes import NoteTranscriber
 from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems import catalogue
 from retimbre.systems.base import Spectral

@@ -20,7 +20,7 @@ from retimbre.evaluation.bench.processes import Map, one_thread, side_by_side
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item, first_second, load_items
 from retimbre.metrics.notes import jaccard, melody_scores
 from retimbre.metrics.spectral import paired_lsd, paired_mrstft
-from retimbre.nn.transcriber import NoteTranscriber, melody
+from retimbre.nn.transcriber.notes import NoteTranscriber, melody
 from retimbre.progress import Progress
 from retimbre.training.devices import set_threads
 from retimbre.vocoders.catalogue import Vocoder, Vocoders

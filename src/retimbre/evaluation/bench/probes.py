@@ -28,7 +28,7 @@ from retimbre.evaluation.bench.suite import item_key
 from retimbre.evaluation.bench.testset import Item
 from retimbre.evaluation.results.statistics import wilson
 from retimbre.metrics.quality import projection_error_db
-from retimbre.nn.transcriber import melody
+from retimbre.nn.transcriber.notes import melody
 from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems.base import Change, Spectral
 from retimbre.vocoders.inverter.vocoder import Inverter

@@ -64,7 +64,7 @@ class Ranges:
             self._transcriber = self._transcriber or self.make_transcriber()
             return self._transcriber(audio, self.audio.config["sample_rate"]).pitches_midi
 
-        code = code_of("retimbre.nn.transcriber")
+        code = code_of("retimbre.nn.transcriber.notes")
         return self.cache.once(
             "pitches", digest(audio, self.audio.config["sample_rate"], code, versions()), make
         )

@@ -18,7 +18,7 @@ from retimbre.metrics import quality as q
 from retimbre.metrics import spectral as m
 from retimbre.metrics.distribution import mfcc_windows, thinned_frames
 from retimbre.metrics.memory import Memory, content_key
-from retimbre.nn.transcriber import NoteTranscriber, melody
+from retimbre.nn.transcriber.notes import NoteTranscriber, melody
 
 
 @dataclass(frozen=True)
