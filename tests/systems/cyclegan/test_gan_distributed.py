@@ -1,7 +1,7 @@
 """What draws random numbers or needs the whole batch: the same in two processes as in one."""
 
 from tests.toys.features import fit, write_features
-from tests.training.test_processes import LIMIT_S, assert_equal_training, start
+from tests.training.test_distributed import LIMIT_S, assert_equal_training, start
 
 
 def test_penalty_and_further_steps_on_two_processes_equal_one(tmp_path) -> None:
