@@ -1,4 +1,6 @@
-"""Stage ``classifier``: train the instrument classifiers that ``evaluate`` asks, on recordings of the train split."""
+"""Stage ``classifier``: train the instrument classifiers that ``evaluate`` asks, on recordings of the train
+split.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -18,7 +18,9 @@ from retimbre.training.stage import write_metrics
 OUT, METRICS = Path("data/evaluation"), Path("metrics")
 FIGURES, VOCODERS, STAGES = METRICS / "evaluation.json", METRICS / "vocoders.json", METRICS / "stages"
 # All sections: the report and MLflow show the whole file, so a change of any of it makes them anew.
-SECTIONS = "seed systems vocoders dataset audio features classifier model vocoder rendering evaluate baselines".split()
+SECTIONS = (
+    "seed systems vocoders dataset audio features classifier model vocoder rendering evaluate baselines"
+).split()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Stages ``cyclegan`` and ``system@NAME``: train a transfer system. Usage: ``python -m stages.train NAME``."""
+"""Stages ``cyclegan`` and ``system@NAME``: train a transfer system: ``python -m stages.train NAME``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Stages ``vocoder@NAME``: train one network from spectra to audio. Usage: ``python -m stages.vocoder NAME``."""
+"""Stages ``vocoder@NAME``: train one network from spectra to audio. Usage: ``python -m stages.vocoder
+NAME``.
+"""
 
 import importlib
 import sys
@@ -31,7 +33,8 @@ def main(name: str) -> None:
     )
 
     def trained(run: Run) -> tuple[Renderer, dict[str, History], dict[str, Any]]:
-        # Trainings start from networks as they are rendered by default: how they are used later changes no training.
+        # Trainings start from networks as they are rendered by default: how they are used later changes no
+        # training.
         below = {start: Vocoders(MODELS, Rendering()).network(start)} if start in STARTS_FROM else {}
         model, history = module.fit(Data(), values, representation, run, below)
         return model, {"history": history}, {"parameters": model.parameters, **final_losses(history)}

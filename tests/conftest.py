@@ -2,10 +2,12 @@
 
 import os
 
-# Before NumPy and torch are imported: two test processes share two cores, and bit-equal results need one thread count.
+# Before NumPy and torch are imported: two test processes share two cores, and bit-equal results need one
+# thread count.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-# The suite itself may run inside a stage or beside somebody's tracking server: neither may be seen by what is tested.
+# The suite itself may run inside a stage or beside somebody's tracking server: neither may be seen by what
+# is tested.
 for _name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_"))]:
     del os.environ[_name]
 

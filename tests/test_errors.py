@@ -17,10 +17,22 @@ def raising(error: BaseException):
     [
         (RetimbreError("params.yaml is broken: mend it."), 1, "error: params.yaml is broken: mend it."),
         (KeyboardInterrupt(), 130, "stopped."),
-        (OSError(28, "No space left on device", "data/x.npy"), 1, "error: No space left on device (data/x.npy)."),
-        (OSError(28, "No space left on device", "a.wav", None, "data/a.wav"), 1, "error: No space left on device (data/a.wav)."),
+        (
+            OSError(28, "No space left on device", "data/x.npy"),
+            1,
+            "error: No space left on device (data/x.npy).",
+        ),
+        (
+            OSError(28, "No space left on device", "a.wav", None, "data/a.wav"),
+            1,
+            "error: No space left on device (data/a.wav).",
+        ),
         (OSError("100 requested and 47 written"), 1, "is the disk full? 100 requested and 47 written."),
-        (SafetensorError("I/O error: No space left on device (os error 28)"), 1, "check the disk's free space."),
+        (
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            1,
+            "check the disk's free space.",
+        ),
         (soundfile.LibsndfileError(2, "x.wav"), 1, "check the disk's free space."),
     ],
 )

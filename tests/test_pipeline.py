@@ -1,7 +1,8 @@
-"""The pipeline as people use it, at smoke scale: real DVC, real MLflow, real trainings, in a repository of its own.
+"""The pipeline as people use it, at smoke scale: real DVC, real MLflow, real trainings, in a repository of
+its own.
 
-The tests share one repository (building it takes most of the time) and run in the order of this file; each leaves
-the workspace as it found it: default params, everything up to date.
+The tests share one repository (building it takes most of the time) and run in the order of this file; each
+leaves the workspace as it found it: default params, everything up to date.
 """
 
 import csv
@@ -170,7 +171,9 @@ def first(fresh: Repository) -> str:
 
 @pytest.fixture
 def repo(fresh: Repository, first: str) -> Iterator[Repository]:
-    """The repository with everything made once. What a failing test leaves behind must not fail the next ones."""
+    """The repository with everything made once. What a failing test leaves behind must not fail the next
+    ones.
+    """
     yield fresh
     if fresh.git("status", "--porcelain"):
         fresh.git("checkout", "-q", ".")
@@ -327,7 +330,8 @@ from retimbre.systems.toy.system import System
 
 
 def fit(data, p, run):
-    return System(p.gain, data.features.config.sample_rate, data.features.domains), [{"step": 1, "loss/toy": p.gain}]
+    features = data.features
+    return System(p.gain, features.config.sample_rate, features.domains), [{"step": 1, "loss/toy": p.gain}]
 """,
     "system.py": """
 import json

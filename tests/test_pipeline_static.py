@@ -126,7 +126,8 @@ def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_
         assert room not in ("metrics", "evaluation", "listening"), f"{name} runs {file.relative_to(LIBRARY)}"
         if file in loose or any(folder in file.parents for folder in (*listed, LIBRARY / "nn/generation")):
             continue  # what only saves, holds a contract, or samples from what is trained
-        # pix2pix builds on the CycleGAN's folder, a vocoder on the one that it starts from and on its contract.
+        # pix2pix builds on the CycleGAN's folder, a vocoder on the one that it starts from and on its
+        # contract.
         assert own in file.parents, f"{name}: {file.relative_to(ROOT)} is in no listed folder"
     for path in code_of(STAGES[name]):
         assert not path.startswith(

@@ -1,4 +1,6 @@
-"""Lay a profile over ``params.yaml``: ``python tools/profile.py gpu``. Comments stay; ``git checkout params.yaml`` goes back."""
+"""Lay a profile over ``params.yaml``: ``python tools/profile.py gpu``. Comments stay; ``git checkout
+params.yaml`` goes back.
+"""
 
 import sys
 from pathlib import Path
@@ -25,7 +27,10 @@ def main() -> None:
     with (ROOT / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     params.read(ROOT / "params.yaml")
-    print(f"params.yaml is as before with {profile.relative_to(ROOT)} laid over it; `git checkout params.yaml` goes back.")
+    print(
+        f"params.yaml is as before with {profile.relative_to(ROOT)} laid over it; `git checkout "
+        "params.yaml` goes back."
+    )
 
 
 if __name__ == "__main__":

@@ -62,20 +62,30 @@ def constant_q_fits(p: Params) -> None:
 
 
 def vocoders_are_known(p: Params) -> None:
-    """Every network of ``vocoders`` exists, starts from what it needs, and the default audio has its networks."""
+    """Every network of ``vocoders`` exists, starts from what it needs, and the default audio has its
+    networks.
+    """
     for name, start in p.vocoders.items():
         if name not in STARTS_FROM:
             raise ValueError(f"vocoders names {name!r}: use some of {', '.join(STARTS_FROM)}")
         if start != STARTS_FROM[name]:
-            raise ValueError(f"vocoders.{name} is {start!r}: the network starts from {STARTS_FROM[name]}, write that")
+            raise ValueError(
+                f"vocoders.{name} is {start!r}: the network starts from {STARTS_FROM[name]}, write that"
+            )
         if start != "features" and (below := start.rpartition("/")[2]) not in p.vocoders:
-            raise ValueError(f"vocoders names {name} without {below}, which it starts from: add `{below}: {STARTS_FROM[below]}`")
+            raise ValueError(
+                f"vocoders names {name} without {below}, which it starts from: add `{below}: "
+                f"{STARTS_FROM[below]}`"
+            )
     for key, kinds in (("rendering.vocoder", [p.rendering.vocoder]), *(
         (f"evaluate.vocoders.{system}", kinds) for system, kinds in p.evaluate.vocoders.items()
     )):  # fmt: skip
         for kind in kinds:
             if missing := [name for name in KINDS[kind].networks if name not in p.vocoders]:
-                raise ValueError(f"{key} is {kind}, which needs {missing[0]}: add `{missing[0]}: {STARTS_FROM[missing[0]]}` to vocoders")
+                raise ValueError(
+                    f"{key} is {kind}, which needs {missing[0]}: add `{missing[0]}: "
+                    f"{STARTS_FROM[missing[0]]}` to vocoders"
+                )
 
 
 def wavenet_crops_are_long_enough(p: Params) -> None:
@@ -87,8 +97,10 @@ def wavenet_crops_are_long_enough(p: Params) -> None:
         field = v.network(p.features.cqt_bins, hop, len(p.dataset.domains), **context).receptive_field()
         if v.crop_frames * hop < field:
             raise ValueError(
-                f"vocoder.{name}.crop_frames: a crop of {v.crop_frames * hop} samples is shorter than the WaveNet's receptive "
-                f"field of {field}, a part of which would never learn: use {-(-field // hop)} or more, or fewer layers"
+                f"vocoder.{name}.crop_frames: a crop of {v.crop_frames * hop} samples is shorter than "
+                "the WaveNet's receptive "
+                f"field of {field}, a part of which would never learn: use {-(-field // hop)} or more, "
+                "or fewer layers"
             )
 
 
@@ -102,18 +114,25 @@ def istft_has_overlap_and_a_middle(p: Params) -> None:
     if v.n_fft < 2 * hop - 1:
         raise ValueError(f"vocoder.istft.n_fft must be at least twice features.hop_length ({2 * hop})")
     if v.crop_frames < edges:
-        raise ValueError(f"vocoder.istft.crop_frames must be at least {edges}: a crop's ends are not trained on")
+        raise ValueError(
+            f"vocoder.istft.crop_frames must be at least {edges}: a crop's ends are not trained on"
+        )
     if p.vocoder.representation != "stft":
         for key in ("channels", "blocks"):
             if (own := getattr(v, key)) != (start := getattr(p.vocoder.inverter, key)):
-                raise ValueError(f"vocoder.istft.{key} is {own}, but the inverter that it starts from has {start}: make them equal")
+                raise ValueError(
+                    f"vocoder.istft.{key} is {own}, but the inverter that it starts from has {start}: "
+                    "make them equal"
+                )
 
 
 def excited_segments_hold_a_crop(p: Params) -> None:
     """The excitation is heard beyond both ends of a crop."""
     least = p.vocoder.excited.least_segment_frames(p.features.hop_length)
     if "excited" in p.vocoders and p.vocoder.excited.segment_frames < least:
-        raise ValueError(f"vocoder.excited.segment_frames must be at least {least}: crops of crop_frames are cut from them")
+        raise ValueError(
+            f"vocoder.excited.segment_frames must be at least {least}: crops of crop_frames are cut from them"
+        )
 
 
 def classifier_window_fits(p: Params) -> None:
@@ -121,7 +140,8 @@ def classifier_window_fits(p: Params) -> None:
     frames = int(p.dataset.excerpt_s * p.audio.sample_rate) // p.features.hop_length + 1
     if frames < p.classifier.window_frames:
         raise ValueError(
-            f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which it is tested on"
+            f"classifier.window_frames must be at most the {frames} frames of dataset.excerpt_s, which "
+            "it is tested on"
         )
 
 
@@ -131,10 +151,14 @@ def systems_are_known(p: Params) -> None:
         if p.systems.count(name) > 1:
             raise ValueError(f"systems names {name} twice: give each once")
         if name in catalogue.DEFAULTS:
-            raise ValueError(f"systems names {name}, which has a stage of its own and is always trained: remove it")
+            raise ValueError(
+                f"systems names {name}, which has a stage of its own and is always trained: remove it"
+            )
         if not hasattr(p, catalogue.section_name(name)):
             known = ", ".join(n for n in catalogue.names() if n not in catalogue.DEFAULTS)
-            raise ValueError(f"systems names {name}, which has no section here: add one, or use some of {known}")
+            raise ValueError(
+                f"systems names {name}, which has no section here: add one, or use some of {known}"
+            )
 
 
 def systems_fit_the_data(p: Params) -> None:
@@ -149,9 +173,14 @@ def systems_fit_the_data(p: Params) -> None:
                 "the vocoders read what the generators write"
             )
         if getattr(values, "lambda_content", 0) and p.features.cqt_bins_per_octave % 12:
-            raise ValueError(f"{section}.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: set it to 0")
+            raise ValueError(
+                f"{section}.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: "
+                "set it to 0"
+            )
         if catalogue.needs_pairs(name, values) and not p.dataset.paired_training:
-            raise ValueError(f"systems names {name}, which learns from pairs: set dataset.paired_training to true")
+            raise ValueError(
+                f"systems names {name}, which learns from pairs: set dataset.paired_training to true"
+            )
 
 
 RULES = (
@@ -199,9 +228,13 @@ def parse(values: Any, origin: str = "params.yaml") -> Any:
     """
     if not isinstance(values, dict):
         raise RetimbreError(f"{origin} must be a mapping of sections: seed, dataset, audio, ...")
-    sections = catalogue.sections({name: value for name, value in values.items() if name not in Params.model_fields})
+    sections = catalogue.sections(
+        {name: value for name, value in values.items() if name not in Params.model_fields}
+    )
     required = {catalogue.section_name(name) for name in catalogue.DEFAULTS}
-    fields = {name: (section, ...) for name, section in sections.items() if name in values or name in required}
+    fields = {
+        name: (section, ...) for name, section in sections.items() if name in values or name in required
+    }
     whole = create_model("Params", __base__=Params, **fields)
     try:
         found = whole.model_validate(values)
@@ -222,14 +255,17 @@ def read(path: str | Path = "params.yaml") -> Any:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RetimbreError(
-            f"{path} does not exist: run this in the repository's root, or restore it with `git checkout {path}`."
+            f"{path} does not exist: run this in the repository's root, or restore it with `git "
+            f"checkout {path}`."
         ) from None
     except UnicodeDecodeError:
         raise RetimbreError(f"{path} is not text in UTF-8: restore it with `git checkout {path}`.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
-        raise RetimbreError(f"{path} is not valid YAML{line}: correct it or restore it with `git checkout {path}`.") from None
+        raise RetimbreError(
+            f"{path} is not valid YAML{line}: correct it or restore it with `git checkout {path}`."
+        ) from None
     return parse(values, str(path))
 
 
@@ -244,13 +280,21 @@ def flatten(section: str, values: Section) -> dict[str, Any]:
     return joined({section: values.model_dump()}, ".")
 
 
-WHOLE = {"vocoders", "dataset.source", "dataset.folders", "dataset.youtube", "evaluate.vocoders"}  # replaced, not joined
+WHOLE = {
+    "vocoders",
+    "dataset.source",
+    "dataset.folders",
+    "dataset.youtube",
+    "evaluate.vocoders",
+}  # replaced, not joined
 
 
 def overlay(values: Any, changes: Any, place: str = "") -> Any:
-    """The mapping ``values`` with those of ``changes`` laid over it, section by section; it is changed in place.
+    """The mapping ``values`` with those of ``changes`` laid over it, section by section; it is changed in
+    place.
 
-    Profiles are such changes. Mappings whose keys the user makes up (``vocoders`` ...) are replaced as a whole.
+    Profiles are such changes. Mappings whose keys the user makes up (``vocoders`` ...) are replaced as a
+    whole.
     """
     for key, value in changes.items():
         name = f"{place}{key}"

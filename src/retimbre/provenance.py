@@ -1,7 +1,8 @@
-"""Digests of values, files, code and library versions: the only module that knows how a result is traced to its causes.
+"""Digests of values, files, code and library versions: the only module that knows how a result is traced to
+its causes.
 
-A checkpoint, an output that evaluation keeps and a cell of a study are each keyed by what they depend on. Code
-counts by what it does: comments, docstrings and layout change no digest.
+A checkpoint, an output that evaluation keeps and a cell of a study are each keyed by what they depend on.
+Code counts by what it does: comments, docstrings and layout change no digest.
 """
 
 import ast
@@ -19,9 +20,13 @@ from retimbre.errors import RetimbreError
 
 PACKAGE = Path(__file__).resolve().parent
 # Modules that change no result: values of params are in the keys, and how long something takes is not.
-WITHOUT_EFFECT = {f"retimbre.{name}" for name in ("params", "section", "errors", "progress", "tracking", "paths", "provenance")}
+WITHOUT_EFFECT = {
+    f"retimbre.{name}"
+    for name in ("params", "section", "errors", "progress", "tracking", "paths", "provenance")
+}
 LIBRARIES = (
-    "auraloss basic-pitch librosa mir-eval numba numpy onnxruntime pyloudnorm scikit-learn scipy soxr swift-f0 torch torchmetrics"
+    "auraloss basic-pitch librosa mir-eval numba numpy onnxruntime pyloudnorm scikit-learn scipy soxr "
+    "swift-f0 torch torchmetrics"
 ).split()
 
 
@@ -57,10 +62,16 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
         into.update(f"network {kind};".encode())
         _feed(into, dict(value.state_dict()), classes)
         _feed(into, getattr(value, "config", None), classes)
-    elif not isinstance(value, type) and (dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and not callable(value))):
+    elif not isinstance(value, type) and (
+        dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and not callable(value))
+    ):
         classes.add(type(value))
         into.update(f"object {type(value).__module__}.{kind};".encode())
-        names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else vars(value)
+        names = (
+            [field.name for field in dataclasses.fields(value)]
+            if dataclasses.is_dataclass(value)
+            else vars(value)
+        )
         kept = {name for name in names if not isinstance(getattr(type(value), name, None), cached_property)}
         _feed(into, {name: getattr(value, name) for name in kept}, classes)
     else:
@@ -68,8 +79,8 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
 
 
 def digest(*values: Any) -> str:
-    """32 hexadecimal digits that change with any of ``values``: numbers, texts, arrays, tensors, networks (weights
-    and config), mappings, lists, and objects made of them. Raises TypeError for functions.
+    """32 hexadecimal digits that change with any of ``values``: numbers, texts, arrays, tensors, networks
+    (weights and config), mappings, lists, and objects made of them. Raises TypeError for functions.
     """
     into = hashlib.blake2b(digest_size=16)
     _feed(into, values, set())
@@ -87,7 +98,8 @@ def digest_with_code(*values: Any) -> str:
 def digest_of_files(paths: Iterable[Path | str]) -> str:
     """32 hexadecimal digits that change with any byte and any relative name of files and folders.
 
-    Where a folder lies does not matter, so a copy of it has the same digest. Raises RetimbreError for a missing one.
+    Where a folder lies does not matter, so a copy of it has the same digest. Raises RetimbreError for a
+    missing one.
     """
     into = hashlib.blake2b(digest_size=16)
     for root in map(Path, paths):
@@ -140,7 +152,10 @@ def _without_docstrings(tree: ast.Module) -> str:
     """What a syntax tree does, as text: neither comments, layout nor docstrings."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             node.body = body[1:]
     return ast.dump(tree)
 
@@ -149,14 +164,19 @@ def _without_docstrings(tree: ast.Module) -> str:
 def _read(path: Path, package: str) -> tuple[frozenset[str], frozenset[str], str]:
     """What a file imports, the texts that it contains, and what it does. Each file is parsed once."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    words = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     imports = _imports(tree, package, in_functions=path.name != "__init__.py")
     return frozenset(imports), frozenset(words), _without_docstrings(tree)
 
 
 @cache
 def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
-    """The files of this package that importing ``module`` runs, and files beside them that they name (C++), sorted.
+    """The files of this package that importing ``module`` runs, and files beside them that they name (C++),
+    sorted.
 
     Imports inside functions count, except in packages' ``__init__.py`` (conveniences for users). Modules of
     ``WITHOUT_EFFECT`` do not.
@@ -171,7 +191,11 @@ def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
         waiting.append(name.rpartition(".")[0])
         imports, words, _ = _read(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
         waiting += imports
-        found |= {file for file in path.parent.iterdir() if file.suffix != ".py" and file.name in words and file.is_file()}
+        found |= {
+            file
+            for file in path.parent.iterdir()
+            if file.suffix != ".py" and file.name in words and file.is_file()
+        }
     return tuple(sorted(found))
 
 
@@ -187,7 +211,9 @@ def code_of(*modules: str, root: Path = PACKAGE) -> str:
 
     def text(file: Path) -> str:
         parts = ("retimbre", *file.relative_to(root).with_suffix("").parts)
-        return _read(file, ".".join(parts[:-1]))[2] if file.suffix == ".py" else file.read_text(encoding="utf-8")
+        return (
+            _read(file, ".".join(parts[:-1]))[2] if file.suffix == ".py" else file.read_text(encoding="utf-8")
+        )
 
     return digest({str(file.relative_to(root)): text(file) for file in files})
 
@@ -206,7 +232,7 @@ def versions(libraries: tuple[str, ...] = tuple(LIBRARIES)) -> str:
 
 
 def training_key(values: Mapping[str, Any], inputs: Iterable[Path | str], *modules: str) -> str:
-    """16 hexadecimal digits of what a training depends on: params, bytes of its inputs, its code, torch's version
-    (another version's arithmetic would not end with the same weights).
+    """16 hexadecimal digits of what a training depends on: params, bytes of its inputs, its code, torch's
+    version (another version's arithmetic would not end with the same weights).
     """
     return digest(dict(values), digest_of_files(inputs), code_of(*modules), versions(("torch",)))[:16]

@@ -51,12 +51,20 @@ def flatten(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers of a nested mapping, under slash names; a database does not take NaN everywhere."""
     flat = flatten(values, "/")
-    return {key: float(value) for key, value in flat.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return {
+        key: float(value)
+        for key, value in flat.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def _text(value: Any) -> str:
     """A param as people write it: a weight of ``4`` stays ``4`` though validation made it a float."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+    return (
+        str(int(value))
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+        else str(value)
+    )
 
 
 def _head() -> str:
@@ -70,7 +78,10 @@ def _key(head: str) -> str:
     if name := os.environ.get("DVC_EXP_NAME"):
         return name
     params = Path("params.yaml")
-    return "ws-" + hashlib.sha1(head.encode() + (params.read_bytes() if params.exists() else b"")).hexdigest()[:8]
+    return (
+        "ws-"
+        + hashlib.sha1(head.encode() + (params.read_bytes() if params.exists() else b"")).hexdigest()[:8]
+    )
 
 
 @contextlib.contextmanager
@@ -108,14 +119,22 @@ class _Store:
             _Store.works = False
             reason = " ".join(str(error).split())
             problem = f"{type(error).__name__}: {reason if len(reason) <= 160 else reason[:160] + '...'}"
-            print(f"warning: nothing more is logged to MLflow, the stage goes on ({problem})", file=sys.stderr, flush=True)
+            print(
+                f"warning: nothing more is logged to MLflow, the stage goes on ({problem})",
+                file=sys.stderr,
+                flush=True,
+            )
             return None
 
     def connect(self) -> None:
         """Connect to the store; a database that does not exist is created. Call it under the lock."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # the library's own chatter about migrations
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is away stalls us 15 s at most
+        os.environ.setdefault(
+            "MLFLOW_CONFIGURE_LOGGING", "false"
+        )  # the library's own chatter about migrations
+        os.environ.setdefault(
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"
+        )  # a server that is away stalls us 15 s at most
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
@@ -133,15 +152,24 @@ class _Store:
             self.experiment = experiment.experiment_id
         else:
             # Artifacts beside the database too: MLflow's default is the current directory, which a temporary experiment deletes.
-            served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http", "databricks"))  # a server decides itself
+            served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(
+                ("http", "databricks")
+            )  # a server decides itself
             place = None if served else (root() / "mlartifacts").as_uri()
             self.experiment = self.client.create_experiment(name, artifact_location=place)
 
     def find(self, *conditions: str) -> list[Any]:
         """Runs that meet all conditions, newest first."""
-        return self.client.search_runs([self.experiment], " and ".join(conditions), order_by=["attributes.start_time DESC"])
+        return self.client.search_runs(
+            [self.experiment], " and ".join(conditions), order_by=["attributes.start_time DESC"]
+        )
 
-    def log(self, run: str, params: Mapping[str, Any] | None = None, metrics: Iterable[tuple[str, float, int, int]] = ()) -> None:
+    def log(
+        self,
+        run: str,
+        params: Mapping[str, Any] | None = None,
+        metrics: Iterable[tuple[str, float, int, int]] = (),
+    ) -> None:
         """Log to a run, within the sizes that one call may have."""
         from mlflow.entities import Metric, Param
 
@@ -220,7 +248,9 @@ class StageRun:
     def _start(self, params: Mapping[str, Any]) -> str:
         client = self._store.client
         parent = f"tags.`mlflow.parentRunId` = '{self._parent}'"
-        for run in self._store.find(parent, f"tags.`mlflow.runName` = '{self._stage}'", "attributes.status = 'RUNNING'"):
+        for run in self._store.find(
+            parent, f"tags.`mlflow.runName` = '{self._stage}'", "attributes.status = 'RUNNING'"
+        ):
             client.set_terminated(run.info.run_id, "KILLED")  # its process could not say so itself
         more = {"mlflow.parentRunId": self._parent, "mlflow.source.name": f"stages.{self._stage}"}
         tags = _tags(_head(), role="stage", DVC_STAGE=self._stage, **more)
@@ -326,7 +356,9 @@ def _ending(run: StageRun) -> Iterator[StageRun]:
         run.end(status)
 
 
-def log_to_parent(params: Mapping[str, Any], metrics: Mapping[str, Any], artifacts: Iterable[Path | str] = ()) -> None:
+def log_to_parent(
+    params: Mapping[str, Any], metrics: Mapping[str, Any], artifacts: Iterable[Path | str] = ()
+) -> None:
     """Complete the parent run with everything that holds in this experiment, cached stages' numbers too.
 
     ``params``: all of them, flat or nested (joined by dots). ``metrics``: ``{"evaluation": {...}, ...}``,

@@ -1,4 +1,6 @@
-"""Mu-law against its own definition as a table, and pre-emphasis against its inverse and its frequency response."""
+"""Mu-law against its own definition as a table, and pre-emphasis against its inverse and its frequency
+response.
+"""
 
 import subprocess
 import sys
@@ -10,11 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, pcm_decode, pcm_encode, preemphasis
+from retimbre.audio.companding import (
+    deemphasis,
+    mu_law_decode,
+    mu_law_encode,
+    pcm_decode,
+    pcm_encode,
+    preemphasis,
+)
 
 
 def test_landmarks():
-    assert mu_law_encode(np.array([-1.0, 0.0, 1.0, 5.0, -np.inf, np.inf, np.nan, -0.0])).tolist() == [0, 128, 255, 255, 0, 255, 128, 128]
+    assert mu_law_encode(np.array([-1.0, 0.0, 1.0, 5.0, -np.inf, np.inf, np.nan, -0.0])).tolist() == [
+        0,
+        128,
+        255,
+        255,
+        0,
+        255,
+        128,
+        128,
+    ]
     assert mu_law_encode(np.array([0, 1, -1])).tolist() == [128, 255, 0]
     decoded = mu_law_decode(np.array([0, 128, 255]))
     assert decoded[0] == -1 and decoded[2] == 1 and abs(decoded[1]) < 1e-4
@@ -43,7 +61,13 @@ def test_round_trip_of_a_sine(amplitude, least_db):
     assert 10 * np.log10((x**2).sum() / (noise**2).sum()) >= least_db
 
 
-@given(arrays.arrays(st.sampled_from([np.float32, np.float64]), st.integers(0, 50), elements=dict(allow_nan=True, allow_infinity=True)))
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float64]),
+        st.integers(0, 50),
+        elements=dict(allow_nan=True, allow_infinity=True),
+    )
+)
 def test_no_code_is_out_of_range(x):
     codes = mu_law_encode(x)
     assert codes.dtype == np.int64 and codes.shape == x.shape
@@ -57,7 +81,9 @@ def test_tensors_like_arrays():
     x = np.random.default_rng(0).standard_normal((3, 4000)).astype(np.float32)
     codes = mu_law_encode(x)
     assert (mu_law_encode(torch.from_numpy(x)).numpy() != codes).mean() < 1e-3
-    np.testing.assert_allclose(mu_law_decode(torch.from_numpy(codes)).numpy(), mu_law_decode(codes), atol=1e-6)
+    np.testing.assert_allclose(
+        mu_law_decode(torch.from_numpy(codes)).numpy(), mu_law_decode(codes), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("coefficient", [0.0, 0.85, 0.97])
@@ -67,7 +93,9 @@ def test_deemphasis_inverts_preemphasis(coefficient):
     y = preemphasis(x.astype(np.float32), coefficient)
     assert y.dtype == np.float32
     np.testing.assert_allclose(deemphasis(y, coefficient), x, atol=1e-5)
-    np.testing.assert_allclose(preemphasis(x, coefficient)[:, 1:], x[:, 1:] - coefficient * x[:, :-1], atol=1e-12)
+    np.testing.assert_allclose(
+        preemphasis(x, coefficient)[:, 1:], x[:, 1:] - coefficient * x[:, :-1], atol=1e-12
+    )
 
 
 def test_preemphasis_refuses_an_unstable_inverse():
@@ -81,7 +109,9 @@ def test_pcm_codes_are_those_of_16_bit_files():
     codes = np.arange(65536)
     np.testing.assert_array_equal(pcm_decode(codes), (codes - 32768).astype(np.int16) / np.float32(32768))
     np.testing.assert_array_equal(pcm_encode(pcm_decode(codes)), codes)
-    np.testing.assert_array_equal(pcm_encode(np.array([-2.0, -1.0, np.nan, 0.0, 1.0, 2.0])), [0, 0, 32768, 32768, 65535, 65535])
+    np.testing.assert_array_equal(
+        pcm_encode(np.array([-2.0, -1.0, np.nan, 0.0, 1.0, 2.0])), [0, 0, 32768, 32768, 65535, 65535]
+    )
     x = np.random.default_rng(0).uniform(-1.2, 1.2, 1000).astype(np.float32)
     np.testing.assert_array_equal(pcm_encode(torch.from_numpy(x)).numpy(), pcm_encode(x))
     np.testing.assert_array_equal(pcm_decode(torch.from_numpy(codes)).numpy(), pcm_decode(codes))

@@ -39,9 +39,16 @@ def signal(kind: str, samples: int = 48000, fade: int = 0) -> np.ndarray:
         y = np.zeros(samples)
         for start in np.arange(0, time[-1], 0.5):
             on = np.maximum(time - start, 0)
-            for semitones, decay in ((random.integers(-24, -12), 6), *((random.integers(-5, 12), 1.5) for _ in range(3))):
+            for semitones, decay in (
+                (random.integers(-24, -12), 6),
+                *((random.integers(-5, 12), 1.5) for _ in range(3)),
+            ):
                 phase = 440 * 2 ** (semitones / 12) * (on + 0.0004 * np.sin(2 * np.pi * 5.5 * on))
-                y += sum(np.sin(2 * np.pi * h * phase) / h for h in range(1, 6)) * np.exp(-decay * on) * (time > start)
+                y += (
+                    sum(np.sin(2 * np.pi * h * phase) / h for h in range(1, 6))
+                    * np.exp(-decay * on)
+                    * (time > start)
+                )
             y += random.standard_normal(samples) * np.exp(-40 * on) * (time > start)
         room = random.standard_normal(4000) * np.exp(-np.arange(4000) / 800) * 0.03
         y = np.convolve(y, np.concatenate([[1.0], room]))[:samples] / 20
@@ -49,10 +56,16 @@ def signal(kind: str, samples: int = 48000, fade: int = 0) -> np.ndarray:
         y = np.zeros(samples)
         y[[samples // 4, samples // 2 + 77, 3 * samples // 4 + 1]] = 1.0
     ramp = np.minimum(np.arange(samples), np.arange(samples)[::-1])
-    return (y * np.sin(np.pi / 2 * np.minimum(1, ramp / max(fade, 1))) ** 2).astype(np.float32) if fade else y.astype(np.float32)
+    return (
+        (y * np.sin(np.pi / 2 * np.minimum(1, ramp / max(fade, 1))) ** 2).astype(np.float32)
+        if fade
+        else y.astype(np.float32)
+    )
 
 
-def reference(y: np.ndarray, bins: int, per_octave: int, hop: int = HOP, fmin: float = C1, **more) -> np.ndarray:
+def reference(
+    y: np.ndarray, bins: int, per_octave: int, hop: int = HOP, fmin: float = C1, **more
+) -> np.ndarray:
     return librosa.cqt(y, sr=RATE, hop_length=hop, fmin=fmin, n_bins=bins, bins_per_octave=per_octave, **more)
 
 
@@ -77,8 +90,9 @@ def test_agrees_with_librosa(bins, per_octave, kind):
 @pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
 @pytest.mark.parametrize("bins, per_octave", [(84, 12), (336, 48)])
 def test_is_librosas_transform(bins, per_octave, kind):
-    """What is left above comes from librosa's sparse basis, and from the edges, where it drops what its decimation filters ring
-    before and after the audio. Without the one and with soft edges the two are the same transform."""
+    """What is left above comes from librosa's sparse basis, and from the edges, where it drops what its
+    decimation filters ring before and after the audio. Without the one and with soft edges the two are the
+    same transform."""
     y = signal(kind, fade=8000)
     ours = ConstantQ(RATE, HOP, C1, bins, per_octave)(torch.from_numpy(y)[None])[0].numpy()
     assert relative_error(ours, reference(y, bins, per_octave, sparsity=0)) < 0.002
@@ -109,7 +123,9 @@ def test_is_nearer_to_the_definition_than_librosa(bins, fmin):
     ],
 )
 def test_agrees_with_librosa_at_other_settings(bins, per_octave, hop, fmin, samples):
-    """Octaves that are not whole, hops and lengths that are no powers of two, low bins that start below the full rate."""
+    """Octaves that are not whole, hops and lengths that are no powers of two, low bins that start below the
+    full rate.
+    """
     y = signal("notes", samples, fade=samples // 4)
     ours = ConstantQ(RATE, hop, fmin, bins, per_octave)(torch.from_numpy(y)[None])[0].numpy()
     theirs = reference(y, bins, per_octave, hop, fmin, sparsity=0)
@@ -132,8 +148,9 @@ def test_agrees_with_nnaudio(bins, per_octave, most, kind, same_length):
     y = torch.from_numpy(signal(kind))[None]
     settings = dict(n_bins=bins, bins_per_octave=per_octave, pad_mode="constant", verbose=False)
     theirs = CQT2010v2(sr=RATE, hop_length=HOP, fmin=C1, **settings)(y)[0].numpy()
-    # nnAudio's kernels are 3 % shorter than librosa's at 12 bins per octave (Q = 1 / (r - 1)). On noise this shows: librosa
-    # and nnAudio correlate by 0.9987 there, so nothing can be closer than 0.999 to both; with kernels as short as nnAudio's we are.
+    # nnAudio's kernels are 3 % shorter than librosa's at 12 bins per octave (Q = 1 / (r - 1)). On noise this
+    # shows: librosa and nnAudio correlate by 0.9987 there, so nothing can be closer than 0.999 to both; with
+    # kernels as short as nnAudio's we are.
     scale = 1 / (2 ** (1 / per_octave) - 1) / quality_factor(per_octave) if same_length else 1.0
     ours = ConstantQ(RATE, HOP, C1, bins, per_octave, filter_scale=scale).magnitude(y)[0].numpy()
     assert relative_error(ours, theirs) < most
@@ -155,7 +172,9 @@ def test_filter_scale_is_librosas(scale):
 
 
 @pytest.mark.parametrize("kind", ["notes", "chirp", "noise", "impulses", "music"])
-@pytest.mark.parametrize("bins, per_octave, gamma", [(84, 12, 5.0), (84, 12, None), (336, 48, 10.0), (84, 12, 0.0)])
+@pytest.mark.parametrize(
+    "bins, per_octave, gamma", [(84, 12, 5.0), (84, 12, None), (336, 48, 10.0), (84, 12, 0.0)]
+)
 def test_variable_q_agrees_with_librosa(bins, per_octave, gamma, kind):
     """librosa's gamma None is the bandwidth of hearing; gamma 0 is the constant-Q transform."""
     y, soft = signal(kind), signal(kind, fade=8000)
@@ -167,7 +186,12 @@ def test_variable_q_agrees_with_librosa(bins, per_octave, gamma, kind):
     assert abs((a * b).sum() / (b * b).sum() - 1) < 0.002
     assert relative_error(a, b) < 0.015
     # Without librosa's sparse basis and with soft edges the two are the same transform, phase included.
-    assert relative_error(module(torch.from_numpy(soft)[None])[0].numpy(), librosa.vqt(soft, sparsity=0, **common)) < 0.003
+    assert (
+        relative_error(
+            module(torch.from_numpy(soft)[None])[0].numpy(), librosa.vqt(soft, sparsity=0, **common)
+        )
+        < 0.003
+    )
 
 
 def test_gamma_zero_is_the_constant_q_transform():
@@ -187,7 +211,9 @@ def test_variable_q_agrees_with_nnaudio(bins, per_octave, gamma):
 
 @pytest.mark.parametrize("gamma", [20.0, 60.0, 200.0])
 def test_wide_low_bins_stay_at_a_rate_that_holds_them(gamma):
-    """librosa halves the rate for every octave, so that bins wider than the lowest rates lose what lies above half of these."""
+    """librosa halves the rate for every octave, so that bins wider than the lowest rates lose what lies
+    above half of these.
+    """
     y = signal("notes", 16000, fade=4000)
     kernels = octave_kernels(C1 * 2 ** (np.arange(84) / 12), quality_factor(12), RATE, RATE, gamma)
     half = len(kernels) // 2
@@ -212,18 +238,24 @@ def test_audio_shorter_than_a_kernel(samples):
 
 
 def test_level_of_a_sinusoid_on_a_bin_is_the_same_in_every_octave():
-    """Amplitude a gives a / 2 * sqrt(L) with L = Q * rate / frequency: the half-band filters take nothing away."""
+    """Amplitude a gives a / 2 * sqrt(L) with L = Q * rate / frequency: the half-band filters take nothing
+    away.
+    """
     module, time = ConstantQ(RATE, HOP, C1, 84, 12, dtype=torch.float64), np.arange(65536) / RATE
     for f in [0, 11, 12, 23, 35, 47, 59, 71, 72, 83]:
         frequency = C1 * 2 ** (f / 12)
-        level = module.magnitude(torch.from_numpy(0.3 * np.cos(2 * np.pi * frequency * time))[None])[0, f, 128].item()
+        level = module.magnitude(torch.from_numpy(0.3 * np.cos(2 * np.pi * frequency * time))[None])[
+            0, f, 128
+        ].item()
         assert level == pytest.approx(0.15 * np.sqrt(quality_factor(12) * RATE / frequency), rel=2e-3)
 
 
 def test_kernels_are_librosas():
     frequencies = C1 * 2 ** (np.arange(72, 84) / 12)
     alpha = np.full(12, 1 / quality_factor(12))
-    basis, lengths = librosa.filters.wavelet(freqs=frequencies, sr=RATE, alpha=alpha, pad_fft=True, dtype=np.complex128)
+    basis, lengths = librosa.filters.wavelet(
+        freqs=frequencies, sr=RATE, alpha=alpha, pad_fft=True, dtype=np.complex128
+    )
     ours = octave_kernels(frequencies, quality_factor(12), RATE, RATE)
     middle, half = basis.shape[1] // 2, len(ours) // 2
     # librosa multiplies spectra, so its kernels run backwards in time.
@@ -244,7 +276,9 @@ def test_half_band_filter(edge):
 @pytest.mark.parametrize("gamma", [0.0, 4.0, 25.0])
 def test_gradient_is_right(gamma):
     module = ConstantQ(800, 8, 50.0, 7, 3, dtype=torch.float64, gamma=gamma)
-    x = torch.randn(2, 45, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    x = torch.randn(
+        2, 45, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
     assert torch.autograd.gradcheck(module, (x,))
     assert torch.autograd.gradcheck(module.magnitude, (x,))
 

@@ -1,4 +1,6 @@
-"""The inverse constant-Q transform: its adjoint, true-phase signal-to-noise ratio and magnitude-only convergence, beside librosa's."""
+"""The inverse constant-Q transform: its adjoint, true-phase signal-to-noise ratio and magnitude-only
+convergence, beside librosa's.
+"""
 
 import librosa
 import numpy as np
@@ -9,7 +11,12 @@ from retimbre.audio.cqt import ConstantQ
 from retimbre.audio.cqt_inverse import InverseConstantQ, bin_weights, overlap_add
 
 RATE, C1 = 16000, 32.70319566257483
-SETTINGS = [(RATE, 256, C1, 84, 12), (48000, 512, 65.4, 60, 12), (RATE, 160, 220.0, 41, 24), (RATE, 100, 440.0, 1, 12)]
+SETTINGS = [
+    (RATE, 256, C1, 84, 12),
+    (48000, 512, 65.4, 60, 12),
+    (RATE, 160, 220.0, 41, 24),
+    (RATE, 100, 440.0, 1, 12),
+]
 WIDER = [(RATE, 256, C1, 84, 12, torch.float32, 13.0), (RATE, 256, C1, 336, 48, torch.float32, 40.0)]
 VARIABLE = (RATE, 256, C1, 84, 12, torch.float64, 25.0)  # the last two octaves share a rate
 
@@ -50,7 +57,9 @@ def test_overlap_add_is_a_sum_of_shifted_frames():
 @pytest.mark.parametrize("samples", [1, 4999, 9216])
 def test_adjoint_is_autograds(settings, samples):
     transform = ConstantQ(*settings)
-    x = torch.randn(2, samples, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    x = torch.randn(
+        2, samples, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
     C = transform(x)
     D = torch.randn(C.shape, dtype=C.dtype, generator=torch.Generator().manual_seed(1))
     (expected,) = torch.autograd.grad((C.conj() * D).sum().real, x)
@@ -59,9 +68,13 @@ def test_adjoint_is_autograds(settings, samples):
     torch.testing.assert_close(adjoint, expected, atol=1e-12, rtol=1e-9)
 
 
-@pytest.mark.parametrize("settings", [*SETTINGS[:3], (RATE, 64, C1, 84, 12), (RATE, 256, C1, 336, 48), *WIDER])
+@pytest.mark.parametrize(
+    "settings", [*SETTINGS[:3], (RATE, 64, C1, 84, 12), (RATE, 256, C1, 336, 48), *WIDER]
+)
 def test_weighted_gain_is_about_one_at_most(settings):
-    """The largest eigenvalue by the power method: below 1 a Griffin-Lim step descends, much below 1 it would be slow."""
+    """The largest eigenvalue by the power method: below 1 a Griffin-Lim step descends, much below 1 it would
+    be slow.
+    """
     transform = ConstantQ(*settings)
     inverse = InverseConstantQ(transform)
     x = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
@@ -72,14 +85,23 @@ def test_weighted_gain_is_about_one_at_most(settings):
 
 
 def test_weights_of_long_and_short_windows():
-    """Long windows: a gain of 0.75 L / hop, almost flat in time. Windows shorter than the hop: 2, at the frames' centres."""
+    """Long windows: a gain of 0.75 L / hop, almost flat in time. Windows shorter than the hop: 2, at the
+    frames' centres.
+    """
     weights = bin_weights(np.array([8000.0, 1000.0, 200.0, 10.0]), 256)
     np.testing.assert_allclose(weights, [256 / 6000, 256 / 750, 0.5, 0.5], rtol=2e-3)
 
 
 @pytest.mark.parametrize(
     "bins, per_octave, hop, least",
-    [(84, 12, 256, 14), (84, 12, 128, 20), (168, 24, 256, 20), (168, 24, 128, 29), (336, 48, 256, 28), (336, 48, 128, 29)],
+    [
+        (84, 12, 256, 14),
+        (84, 12, 128, 20),
+        (168, 24, 256, 20),
+        (168, 24, 128, 29),
+        (336, 48, 256, 28),
+        (336, 48, 128, 29),
+    ],
 )
 def test_inverts_better_than_librosa(bins, per_octave, hop, least):
     x = harmonic_notes()
@@ -93,21 +115,29 @@ def test_inverts_better_than_librosa(bins, per_octave, hop, least):
 
 
 def test_inverse_of_what_the_band_holds_is_exact():
-    """Audio without anything outside the band, with a redundant transform; at any length, for every signal of a batch."""
+    """Audio without anything outside the band, with a redundant transform; at any length, for every signal
+    of a batch.
+    """
     transform = ConstantQ(RATE, 64, 110.0, 144, 24, dtype=torch.float64)
     inverse = InverseConstantQ(transform)
     for samples in (8000, 8191):
         random = torch.randn(2, samples, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        x = inverse.adjoint(inverse.weights * transform(random), samples)  # filtered by the transform's own response
+        x = inverse.adjoint(
+            inverse.weights * transform(random), samples
+        )  # filtered by the transform's own response
         y = inverse(transform(x), samples, iterations=200, tolerance=1e-6)
         assert y.shape == x.shape and min(snr(a, b) for a, b in zip(x, y, strict=True)) > 60
-        torch.testing.assert_close(inverse(transform(x[1:]), samples, 20, 0.0), inverse(transform(x), samples, 20, 0.0)[1:])
+        torch.testing.assert_close(
+            inverse(transform(x[1:]), samples, 20, 0.0), inverse(transform(x), samples, 20, 0.0)[1:]
+        )
 
 
 def test_more_iterations_come_nearer():
     x = harmonic_notes(1.0)
     transform = ConstantQ(RATE, 128, C1, 84, 12)
-    ratios = [snr(x, InverseConstantQ(transform)(transform(x), x.shape[1], iterations)) for iterations in (1, 4, 16)]
+    ratios = [
+        snr(x, InverseConstantQ(transform)(transform(x), x.shape[1], iterations)) for iterations in (1, 4, 16)
+    ]
     assert ratios[0] > 5 and ratios == sorted(ratios)
 
 
@@ -127,7 +157,9 @@ def test_griffin_lim_converges():
     inverse, magnitude = InverseConstantQ(transform), transform.magnitude(x)
 
     def after(iterations, **options):
-        y = inverse.griffin_lim(magnitude, x.shape[1], iterations, generator=torch.Generator().manual_seed(0), **options)
+        y = inverse.griffin_lim(
+            magnitude, x.shape[1], iterations, generator=torch.Generator().manual_seed(0), **options
+        )
         assert y.shape == x.shape
         return convergence(transform, y, magnitude)
 
@@ -140,11 +172,18 @@ def test_griffin_lim_converges():
 
 def test_griffin_lim_is_repeatable_and_each_signal_is_its_own():
     transform = ConstantQ(RATE, 256, C1, 84, 12)
-    inverse, magnitude = InverseConstantQ(transform), transform.magnitude(torch.cat([harmonic_notes(1.0), harmonic_notes(1.0).flip(1)]))
+    inverse, magnitude = (
+        InverseConstantQ(transform),
+        transform.magnitude(torch.cat([harmonic_notes(1.0), harmonic_notes(1.0).flip(1)])),
+    )
     phase = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0))
     both = inverse.griffin_lim(magnitude, 16000, 3, initial_phase=phase)
-    torch.testing.assert_close(both[1:], inverse.griffin_lim(magnitude[1:], 16000, 3, initial_phase=phase[1:]), atol=1e-5, rtol=1e-4)
-    a, b = (inverse.griffin_lim(magnitude, 16000, 3, generator=torch.Generator().manual_seed(7)) for _ in range(2))
+    torch.testing.assert_close(
+        both[1:], inverse.griffin_lim(magnitude[1:], 16000, 3, initial_phase=phase[1:]), atol=1e-5, rtol=1e-4
+    )
+    a, b = (
+        inverse.griffin_lim(magnitude, 16000, 3, generator=torch.Generator().manual_seed(7)) for _ in range(2)
+    )
     assert torch.equal(a, b)
 
 
@@ -155,6 +194,8 @@ def test_griffin_lim_comes_nearer_than_librosas_in_as_many_iterations():
     magnitude = np.abs(librosa.cqt(x[0].numpy(), n_bins=84, **common))
     theirs = librosa.griffinlim_cqt(magnitude, n_iter=4, length=x.shape[1], random_state=0, **common)
     inverse = InverseConstantQ(ConstantQ(RATE, 256, C1, 84, 12))
-    ours = inverse.griffin_lim(torch.from_numpy(magnitude)[None], x.shape[1], 4, generator=torch.Generator().manual_seed(0))[0].numpy()
+    ours = inverse.griffin_lim(
+        torch.from_numpy(magnitude)[None], x.shape[1], 4, generator=torch.Generator().manual_seed(0)
+    )[0].numpy()
     errors = [np.linalg.norm(np.abs(librosa.cqt(y, n_bins=84, **common)) - magnitude) for y in (ours, theirs)]
     assert errors[0] < errors[1]

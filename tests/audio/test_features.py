@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels, denormalise, magnitude, normalise
+from retimbre.audio.features import (
+    FeatureConfig,
+    FeatureExtractor,
+    decibels,
+    denormalise,
+    magnitude,
+    normalise,
+)
 from retimbre.errors import RetimbreError
 
 CONFIG = FeatureConfig(
@@ -26,7 +33,9 @@ CONFIG = FeatureConfig(
 def audio(samples: int) -> torch.Tensor:
     time = torch.arange(samples) / 16000
     x = sum(torch.sin(2 * torch.pi * f * time) * torch.exp(-time) for f in (110.0, 277.2, 659.3, 1760.0)) / 4
-    return torch.stack([x, x.flip(0)]) + 1e-3 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    return torch.stack([x, x.flip(0)]) + 1e-3 * torch.randn(
+        2, samples, generator=torch.Generator().manual_seed(0)
+    )
 
 
 @pytest.mark.parametrize("backend", ["retimbre", "nnaudio", "librosa"])
@@ -51,7 +60,9 @@ def test_backends_agree(backend):
 
 def test_mel_is_of_the_magnitude():
     x = audio(16000)
-    theirs = librosa.feature.melspectrogram(y=x.numpy(), sr=16000, n_fft=1024, hop_length=256, n_mels=80, power=1.0, pad_mode="constant")
+    theirs = librosa.feature.melspectrogram(
+        y=x.numpy(), sr=16000, n_fft=1024, hop_length=256, n_mels=80, power=1.0, pad_mode="constant"
+    )
     np.testing.assert_allclose(FeatureExtractor(CONFIG)(x, "mel").numpy(), theirs, rtol=1e-3, atol=1e-5)
 
 
@@ -68,7 +79,9 @@ def test_a_note_shows_at_its_bin():
 def test_decibels_and_their_inverse(kind):
     levels = kind([1.0, 0.1, 1e-5, 1e-9, 0.0])
     np.testing.assert_allclose(np.asarray(decibels(levels)), [0, -20, -100, -100, -100], atol=1e-9)
-    np.testing.assert_allclose(np.asarray(magnitude(decibels(levels))), [1.0, 0.1, 1e-5, 1e-5, 1e-5], rtol=1e-9)
+    np.testing.assert_allclose(
+        np.asarray(magnitude(decibels(levels))), [1.0, 0.1, 1e-5, 1e-5, 1e-5], rtol=1e-9
+    )
     z = normalise(kind([20.0, 8.0, -22.0, -52.0, -90.0]), 8.0, 60.0)
     np.testing.assert_allclose(np.asarray(z), [1, 1, 0, -1, -1])
     np.testing.assert_allclose(np.asarray(denormalise(z, 8.0, 60.0)), [8, 8, -22, -52, -52])

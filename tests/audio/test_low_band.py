@@ -1,4 +1,6 @@
-"""The low notes of log-CQT levels as a signal, against known sinusoids: frequency, level, notes a tone apart, silence, seams."""
+"""The low notes of log-CQT levels as a signal, against known sinusoids: frequency, level, notes a tone
+apart, silence, seams.
+"""
 
 from dataclasses import replace
 
@@ -17,7 +19,9 @@ FINE = replace(COARSE, cqt_bins=188, cqt_bins_per_octave=24)
 
 def tones(frequencies, amplitude=0.2, seconds=3.0):
     time = np.arange(round(seconds * RATE)) / RATE
-    return sum(amplitude * np.cos(2 * np.pi * f * time + i) for i, f in enumerate(frequencies)).astype(np.float32)
+    return sum(amplitude * np.cos(2 * np.pi * f * time + i) for i, f in enumerate(frequencies)).astype(
+        np.float32
+    )
 
 
 def levels(x: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -75,7 +79,10 @@ def test_iterations_bring_the_levels_nearer():
     band, wanted = LowBand(FINE, 2.5), levels(x.astype(np.float32), FINE)[:100]
 
     def error(iterations):
-        return np.abs(10 ** (levels(rebuilt(band, x.astype(np.float32), iterations), FINE)[:100] / 20) - 10 ** (wanted / 20)).mean()
+        return np.abs(
+            10 ** (levels(rebuilt(band, x.astype(np.float32), iterations), FINE)[:100] / 20)
+            - 10 ** (wanted / 20)
+        ).mean()
 
     errors = [error(n) for n in (0, 4, 16)]
     assert errors[0] > errors[1] > errors[2]
@@ -104,7 +111,10 @@ def test_what_was_made_before_is_continued():
     start, known, end = 2 * RATE // HOP * HOP, 2 * RATE, 5 * RATE
     band, level = LowBand(FINE, 2.5), levels(x, FINE)[:, start // HOP : start // HOP + 3 * RATE // HOP + 1]
     length = (level.shape[1] - 1) * HOP
-    on, off = (band(level, FLOOR_DB, length, 8, before=before)[0].numpy() for before in (whole[start : start + known], None))
+    on, off = (
+        band(level, FLOOR_DB, length, 8, before=before)[0].numpy()
+        for before in (whole[start : start + known], None)
+    )
     after = slice(known + RATE // 8, min(length, end - start) - RATE // 2)
     true = whole[start : start + length][after]
     assert np.corrcoef(on[after], true)[0, 1] > 0.95
@@ -135,8 +145,12 @@ def test_splice_takes_the_low_spectrum_below_and_leaves_the_rest():
     magnitude, angle = splice(spectrum, phase, low, 800.0, RATE / 1024, weight=1)
     frequencies = np.arange(513) * RATE / 1024
     below, above = frequencies < 800 - FADE_HZ / 2, frequencies > 800 + FADE_HZ / 2
-    assert torch.equal(magnitude[:, below], low.abs()[:, below]) and torch.equal(angle[:, below], torch.angle(low)[:, below])
-    assert torch.equal(magnitude[:, above], spectrum[:, above]) and torch.equal(angle[:, above], phase[:, above])
+    assert torch.equal(magnitude[:, below], low.abs()[:, below]) and torch.equal(
+        angle[:, below], torch.angle(low)[:, below]
+    )
+    assert torch.equal(magnitude[:, above], spectrum[:, above]) and torch.equal(
+        angle[:, above], phase[:, above]
+    )
     mixed, same = splice(spectrum, phase, low, 800.0, RATE / 1024, weight=0.5)
     assert torch.equal(same, angle) and torch.equal(mixed[:, above], spectrum[:, above])
     loud = below[:, None] & (low[0].abs() > 1e-3).numpy() & (spectrum[0] > 1e-3).numpy()

@@ -26,12 +26,16 @@ def convergence(x: torch.Tensor, magnitude: torch.Tensor, n_fft: int, hop: int) 
 
 
 @pytest.mark.parametrize(
-    "n_fft, hop, samples", [(1024, 256, 24000), (512, 100, 5003), (64, 32, 63), (1024, 256, 10), (511, 128, 5120), (511, 128, 5003)]
+    "n_fft, hop, samples",
+    [(1024, 256, 24000), (512, 100, 5003), (64, 32, 63), (1024, 256, 10), (511, 128, 5120), (511, 128, 5003)],
 )
 def test_stft_is_librosas(n_fft, hop, samples):
     x = notes(samples)
-    # librosa pads an odd window by one sample too little: it would leave out the frame that is centred behind the last sample.
-    theirs = librosa.stft(np.pad(x[0].numpy(), (0, n_fft % 2)), n_fft=n_fft, hop_length=hop, pad_mode="constant")
+    # librosa pads an odd window by one sample too little: it would leave out the frame that is centred
+    # behind the last sample.
+    theirs = librosa.stft(
+        np.pad(x[0].numpy(), (0, n_fft % 2)), n_fft=n_fft, hop_length=hop, pad_mode="constant"
+    )
     ours = stft(x, n_fft, hop)
     assert ours.shape == (1, n_fft // 2 + 1, samples // hop + 1)
     np.testing.assert_allclose(ours[0].numpy(), theirs, atol=1e-4)
@@ -39,7 +43,15 @@ def test_stft_is_librosas(n_fft, hop, samples):
 
 @pytest.mark.parametrize(
     "n_fft, hop, samples",
-    [(1024, 256, 24000), (1024, 256, 24255), (512, 100, 5003), (1024, 512, 8191), (64, 16, 7), (511, 128, 5120), (511, 256, 5119)],
+    [
+        (1024, 256, 24000),
+        (1024, 256, 24255),
+        (512, 100, 5003),
+        (1024, 512, 8191),
+        (64, 16, 7),
+        (511, 128, 5120),
+        (511, 256, 5119),
+    ],
 )
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-3), (torch.float64, 1e-9)])
 def test_istft_inverts_at_any_length(n_fft, hop, samples, dtype, tolerance):
@@ -80,9 +92,13 @@ def test_griffin_lim_converges_and_keeps_the_length():
         by_iterations[iterations] = convergence(y, magnitude, 1024, 256)
     assert by_iterations[0] > by_iterations[4] > by_iterations[32]
     assert by_iterations[32] < 0.1
-    plain = griffin_lim(magnitude, 1024, 256, 24100, 32, momentum=0.0, generator=torch.Generator().manual_seed(0))
+    plain = griffin_lim(
+        magnitude, 1024, 256, 24100, 32, momentum=0.0, generator=torch.Generator().manual_seed(0)
+    )
     assert by_iterations[32] < convergence(plain, magnitude, 1024, 256)
-    theirs = librosa.griffinlim(magnitude[0].numpy(), n_iter=32, hop_length=256, length=24100, random_state=0, pad_mode="constant")
+    theirs = librosa.griffinlim(
+        magnitude[0].numpy(), n_iter=32, hop_length=256, length=24100, random_state=0, pad_mode="constant"
+    )
     assert by_iterations[32] < 1.3 * convergence(torch.from_numpy(theirs)[None], magnitude[:1], 1024, 256)
 
 
@@ -95,7 +111,9 @@ def test_griffin_lim_from_the_true_phase_is_the_signal():
 
 def test_griffin_lim_is_repeatable_and_silent_on_silence():
     magnitude = stft(notes(4000), 256, 64).abs()
-    a, b = (griffin_lim(magnitude, 256, 64, 4000, 3, generator=torch.Generator().manual_seed(7)) for _ in range(2))
+    a, b = (
+        griffin_lim(magnitude, 256, 64, 4000, 3, generator=torch.Generator().manual_seed(7)) for _ in range(2)
+    )
     assert torch.equal(a, b)
     assert torch.equal(griffin_lim(torch.zeros(1, 129, 11), 256, 64, 640, 3), torch.zeros(1, 640))
 
@@ -105,7 +123,9 @@ def test_spsi_is_a_better_start_than_noise():
     magnitude = stft(x, 1024, 256).abs()
     phase = torch.from_numpy(spsi_phase(magnitude[0].numpy(), 1024, 256))[None]
     for iterations in (0, 8):
-        random = griffin_lim(magnitude, 1024, 256, 24000, iterations, generator=torch.Generator().manual_seed(0))
+        random = griffin_lim(
+            magnitude, 1024, 256, 24000, iterations, generator=torch.Generator().manual_seed(0)
+        )
         informed = griffin_lim(magnitude, 1024, 256, 24000, iterations, initial_phase=phase)
         assert convergence(informed, magnitude, 1024, 256) < 0.8 * convergence(random, magnitude, 1024, 256)
 

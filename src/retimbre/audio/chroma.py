@@ -9,8 +9,8 @@ TINY = 1e-9
 
 
 def pitch_class_fold(frequencies_hz: np.ndarray, nearest: bool = False) -> np.ndarray:
-    """(12, F): 1 where a bin of centre frequency (F,) Hz belongs to a pitch class; class 0 is that of the lowest bin
-    that sounds a note.
+    """(12, F): 1 where a bin of centre frequency (F,) Hz belongs to a pitch class; class 0 is that of the
+    lowest bin that sounds a note.
 
     A class holds the bins of its semitone from the note upwards; ``nearest``: those around the note.
     """
@@ -26,16 +26,19 @@ def chroma(spectrum_db: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def sounding(spectrum_db: np.ndarray) -> np.ndarray:
-    """Frames (T,) of a spectrum (F, T) in dB whose loudest bin is within ``ACTIVE_RANGE_DB`` of the loudest of all."""
+    """Frames (T,) of a spectrum (F, T) in dB whose loudest bin is within ``ACTIVE_RANGE_DB`` of the loudest
+    of all.
+    """
     peak = spectrum_db.max(axis=0)
     return peak > max(peak.max() - ACTIVE_RANGE_DB, LEAST_DB)
 
 
 def chroma_correlation(output_db: np.ndarray, source_db: np.ndarray, fold: np.ndarray) -> float:
-    """Correlation over the 12 pitch classes of two spectra (F, T), mean over the frames in which the source sounds.
+    """Correlation over the 12 pitch classes of two spectra (F, T), mean over the frames in which the source
+    sounds.
 
-    1: same pitch classes in the same proportions. A silent frame of the output counts 0. NaN when the source is
-    silent throughout.
+    1: same pitch classes in the same proportions. A silent frame of the output counts 0. NaN when the source
+    is silent throughout.
     """
     frames = sounding(source_db)
     if not frames.any():

@@ -1,18 +1,22 @@
 """Constant-Q and variable-Q transform: a pyramid of half-rate signals and one matrix product per octave.
 
-Conventions are those of ``librosa.cqt`` and ``librosa.vqt`` with their defaults (pad_mode="constant", norm=1, scale=True):
+Conventions are those of ``librosa.cqt`` and ``librosa.vqt`` with their defaults (pad_mode="constant",
+norm=1, scale=True):
 
-- frame t is centred on sample t * hop_length; N samples give N // hop_length + 1 frames; silence around the audio;
-- a bin's kernel is a periodic Hann window of L = Q * sample_rate / frequency samples times a complex exponential, its
-  absolute values sum to 1, and the result is multiplied by sqrt(L). A sinusoid of amplitude a on a bin's frequency gives a / 2 * sqrt(L);
+- frame t is centred on sample t * hop_length; N samples give N // hop_length + 1 frames; silence around the
+  audio;
+- a bin's kernel is a periodic Hann window of L = Q * sample_rate / frequency samples times a complex
+  exponential, its absolute values sum to 1, and the result is multiplied by sqrt(L). A sinusoid of amplitude
+  a on a bin's frequency gives a / 2 * sqrt(L);
 - Q = (r^2 + 1) / (r^2 - 1) with r = 2^(1 / bins_per_octave);
-- a variable-Q transform widens every bin by ``gamma`` Hz: L = Q * sample_rate / (frequency + gamma * Q), so that low bins are
-  shorter in time (Schoerkhuber et al., "A Matlab toolbox for efficient perfect reconstruction time-frequency transforms", 2014).
+- a variable-Q transform widens every bin by ``gamma`` Hz: L = Q * sample_rate / (frequency + gamma * Q), so
+  that low bins are shorter in time (Schoerkhuber et al., "A Matlab toolbox for efficient perfect
+  reconstruction time-frequency transforms", 2014).
 
-The octave o below the top is computed from the signal at sample_rate / 2^o, so every octave has the same kernels up to
-rounding of their lengths (Schoerkhuber and Klapuri, "Constant-Q transform toolbox for music processing", 2010).
-Decimation is a half-band filter written as a matrix product too: products run at full float32 precision
-on GPUs, where convolutions may be rounded to TF32.
+The octave o below the top is computed from the signal at sample_rate / 2^o, so every octave has the same
+kernels up to rounding of their lengths (Schoerkhuber and Klapuri, "Constant-Q transform toolbox for music
+processing", 2010). Decimation is a half-band filter written as a matrix product too: products run at full
+float32 precision on GPUs, where convolutions may be rounded to TF32.
 """
 
 import math
@@ -26,9 +30,13 @@ from retimbre.errors import RetimbreError
 
 STOP_BAND_DB = 80.0  # attenuation of the half-band filter where an alias would fall into a main lobe
 MAX_TAPS = 511  # of the half-band filter, when the top bin is close to half the sample rate
-HANN_BANDWIDTH = 1.5  # equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth)
+HANN_BANDWIDTH = (
+    1.5  # equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth)
+)
 BLOCK = 32  # samples that one row of the decimation product yields
-WIDEST_EDGE = 0.42  # cycles per sample: an octave that gamma makes wider than this is not taken to the next half-rate
+WIDEST_EDGE = (
+    0.42  # cycles per sample: an octave that gamma makes wider than this is not taken to the next half-rate
+)
 ERB_SLOPE, ERB_HZ = 0.108, 24.7  # bandwidth of hearing: 0.108 f + 24.7 Hz (Glasberg and Moore 1990)
 
 
@@ -48,11 +56,14 @@ def kernel_lengths(frequencies_hz: np.ndarray, q: float, rate: float, gamma: flo
     return q * rate / (frequencies_hz + gamma * q)
 
 
-def octave_kernels(frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float, gamma: float = 0.0) -> np.ndarray:
-    """Kernels of some bins at ``rate`` Hz: complex (n, F), n even, row i belongs to the sample i - n / 2 from the frame's centre.
+def octave_kernels(
+    frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float, gamma: float = 0.0
+) -> np.ndarray:
+    """Kernels of some bins at ``rate`` Hz: complex (n, F), n even, row i belongs to the sample i - n / 2
+    from the frame's centre.
 
-    Lengths are fractional; as in librosa.filters.wavelet the window has floor(L / 2) + ceil(L / 2) samples, which
-    puts its centre half a sample (of this rate) beside the frame's centre.
+    Lengths are fractional; as in librosa.filters.wavelet the window has floor(L / 2) + ceil(L / 2) samples,
+    which puts its centre half a sample (of this rate) beside the frame's centre.
     """
     lengths = kernel_lengths(frequencies_hz, q, rate, gamma)
     half = math.ceil(lengths.max() / 2)
@@ -97,16 +108,12 @@ def _decimation_matrix(taps: np.ndarray) -> np.ndarray:
 class ConstantQ(nn.Module):
     """Constant-Q (or variable-Q) transform of a batch of signals; differentiable, on any device.
 
-    Args:
-        sample_rate: Hz.
-        hop_length: samples; a multiple of 2^(octaves - 1), octaves = ceil(n_bins / bins_per_octave).
-        fmin_hz: frequency of the lowest bin.
-        n_bins: F.
-        bins_per_octave: bins per octave.
-        dtype: of the kernels, float32 or float64; the input is converted to it.
-        gamma: Hz that every bin is wider than a constant Q makes it; 0 is the constant-Q transform, None makes bandwidths
-            proportional to those of hearing (24.7 / (0.108 Q), as in librosa.vqt).
-        filter_scale: factor on every kernel's length (and so on Q): below 1 finer in time, coarser in frequency.
+    Args: sample_rate: Hz. hop_length: samples; a multiple of 2^(octaves - 1), octaves = ceil(n_bins /
+        bins_per_octave). fmin_hz: frequency of the lowest bin. n_bins: F. bins_per_octave: bins per octave.
+        dtype: of the kernels, float32 or float64; the input is converted to it. gamma: Hz that every bin is
+        wider than a constant Q makes it; 0 is the constant-Q transform, None makes bandwidths proportional
+        to those of hearing (24.7 / (0.108 Q), as in librosa.vqt).
+        filter_scale: factor on every kernel's length (and so on Q): below 1 finer in time, coarser in pitch.
 
     Raises RetimbreError when the hop does not fit, or the top bin's filter passes half the sample rate.
     """
@@ -125,9 +132,15 @@ class ConstantQ(nn.Module):
         super().__init__()
         if min(sample_rate, hop_length, fmin_hz, n_bins, bins_per_octave, filter_scale) <= 0:
             raise RetimbreError(
-                "The constant-Q transform's sample rate, hop, lowest frequency, numbers of bins and filter scale must be above 0."
+                "The constant-Q transform's sample rate, hop, lowest frequency, numbers of bins and "
+                "filter scale must be above 0."
             )
-        self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = sample_rate, hop_length, n_bins, bins_per_octave
+        self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = (
+            sample_rate,
+            hop_length,
+            n_bins,
+            bins_per_octave,
+        )
         self.fmin_hz = fmin_hz
         if gamma is not None and not 0 <= gamma < math.inf:
             raise RetimbreError(f"gamma of the variable-Q transform must be at least 0 Hz, not {gamma}.")
@@ -136,10 +149,14 @@ class ConstantQ(nn.Module):
         if hop_length % step:
             near = sorted({hop_length // step * step, (hop_length // step + 1) * step} - {0})
             raise RetimbreError(
-                f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at half-rates need: "
+                f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at "
+                "half-rates need: "
                 f"use {' or '.join(map(str, near))}."
             )
-        frequencies, q = cqt_frequencies(fmin_hz, n_bins, bins_per_octave), filter_scale * quality_factor(bins_per_octave)
+        frequencies, q = (
+            cqt_frequencies(fmin_hz, n_bins, bins_per_octave),
+            filter_scale * quality_factor(bins_per_octave),
+        )
         self.quality_factor = q
         self.gamma = gamma = ERB_HZ / (ERB_SLOPE * q) if gamma is None else float(gamma)
         top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q) + 0.5 * gamma
@@ -149,45 +166,59 @@ class ConstantQ(nn.Module):
                 f"({sample_rate / 2:.0f} Hz): use fewer bins{' or a smaller gamma' if gamma else ''}."
             )
 
-        # Low bins at a high rate: halve first, while the hop allows, but stay an octave above the need as librosa does,
-        # because kernels of few samples are coarse (their lengths are rounded).
+        # Low bins at a high rate: halve first, while the hop allows, but stay an octave above the need as
+        # librosa does, because kernels of few samples are coarse (their lengths are rounded).
         spare = max(0, math.ceil(math.log2(sample_rate / 2 / top)) - 2)
         self.halvings_first = max(h for h in range(spare + 1) if hop_length % (step * 2**h) == 0)
 
         def edge(octave: int, level: int) -> float:
-            """Where the main lobe of an octave's highest bin ends, in cycles per sample at sample_rate / 2^level."""
+            """Where the main lobe of an octave's highest bin ends, in cycles per sample at sample_rate /
+            2^level.
+            """
             return (frequencies[-1] * (1 + 2 / q) / 2**octave + 2 * gamma) / sample_rate * 2**level
 
-        # Octave o below the top is computed at sample_rate / 2^levels[o]. With a constant Q the edge is the same in every octave; what
-        # gamma adds doubles from each to the next, and an octave that has become too wide keeps the rate of the one above.
+        # Octave o below the top is computed at sample_rate / 2^levels[o]. With a constant Q the edge is the
+        # same in every octave; what gamma adds doubles from each to the next, and an octave that has become
+        # too wide keeps the rate of the one above.
         self.levels = [self.halvings_first]
         for octave in range(1, octaves):
             widest = max(WIDEST_EDGE, edge(0, self.halvings_first))
             self.levels.append(self.levels[-1] + int(edge(octave, self.levels[-1] + 1) <= widest))
-        # Before each halving, first ones included, the band that is used later ends at half of the widest edge.
+        # Before each halving, first ones included, the band that is used later ends at half of the widest
+        # edge.
         taps = half_band(max(edge(octave, level) for octave, level in enumerate(self.levels)) / 2)
         self.reach = len(taps) // 2
-        self.register_buffer("decimation", torch.from_numpy(_decimation_matrix(taps)).to(dtype), persistent=False)
+        self.register_buffer(
+            "decimation", torch.from_numpy(_decimation_matrix(taps)).to(dtype), persistent=False
+        )
 
         self.octaves = octaves
         for octave in range(octaves):  # 0 is the top
             low, high = max(0, n_bins - (octave + 1) * bins_per_octave), n_bins - octave * bins_per_octave
             rate = sample_rate / 2 ** self.levels[octave]
-            kernels = octave_kernels(frequencies[low:high], q, rate, sample_rate, gamma)  # (n, F of the octave)
-            pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(len(kernels), -1)  # columns re, im, re, im, ...
+            kernels = octave_kernels(
+                frequencies[low:high], q, rate, sample_rate, gamma
+            )  # (n, F of the octave)
+            pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(
+                len(kernels), -1
+            )  # columns re, im, re, im, ...
             self.register_buffer(f"kernels_{octave}", torch.from_numpy(pairs).to(dtype), persistent=False)
 
     def extra_repr(self) -> str:
         wider = f", {self.gamma:g} Hz wider" if self.gamma else ""
-        return f"{self.n_bins} bins, {self.bins_per_octave} per octave{wider}, hop {self.hop_length} at {self.sample_rate} Hz"
+        rate = f"hop {self.hop_length} at {self.sample_rate} Hz"
+        return f"{self.n_bins} bins, {self.bins_per_octave} per octave{wider}, {rate}"
 
     def _halve(self, x: Tensor, lead: int) -> tuple[Tensor, int]:
         """Half-band filter and drop every other sample.
 
-        ``x`` (B, N) begins ``lead`` samples before time 0. So does the result, whose new lead comes second: the filter's ringing before
-        and after the audio is kept, or audio with a hard start or end would lose some of it in every octave.
+        ``x`` (B, N) begins ``lead`` samples before time 0. So does the result, whose new lead comes second:
+        the filter's ringing before and after the audio is kept, or audio with a hard start or end would lose
+        some of it in every octave.
         """
-        after = x.shape[-1] - lead - 1 + self.reach  # time of the last sample that is not silent after filtering
+        after = (
+            x.shape[-1] - lead - 1 + self.reach
+        )  # time of the last sample that is not silent after filtering
         new_lead = (lead + self.reach + 1) // 2
         samples = new_lead + after // 2 + 1
         blocks, width = -(-samples // BLOCK), self.decimation.shape[0]
@@ -223,4 +254,6 @@ class ConstantQ(nn.Module):
     def magnitude(self, x: Tensor) -> Tensor:
         """Audio (B, N) -> magnitude (B, F, T). Its gradient is 0, not NaN, where the audio is silent."""
         with torch.autocast(x.device.type, enabled=False):
-            return torch.cat([octave.abs() for octave in self._octaves(x)], dim=-1).transpose(1, 2).contiguous()
+            return (
+                torch.cat([octave.abs() for octave in self._octaves(x)], dim=-1).transpose(1, 2).contiguous()
+            )

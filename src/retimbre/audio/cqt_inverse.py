@@ -1,14 +1,17 @@
-"""Audio from a constant-Q transform: from complex coefficients by least squares, from magnitudes by fast Griffin-Lim.
+"""Audio from a constant-Q transform: from complex coefficients by least squares, from magnitudes by fast
+Griffin-Lim.
 
-The adjoint of :class:`retimbre.audio.cqt.ConstantQ` is its pyramid run backwards: one matrix product and one overlap-add per octave, from
-the lowest octave up, with a doubling of the rate between octaves. Both algorithms need one transform and one adjoint per iteration.
+The adjoint of :class:`retimbre.audio.cqt.ConstantQ` is its pyramid run backwards: one matrix product and one
+overlap-add per octave, from the lowest octave up, with a doubling of the rate between octaves. Both
+algorithms need one transform and one adjoint per iteration.
 
-Coefficients are weighted so that transform and weighted adjoint together have a gain of at most about 1. A bin's Hann window w has
-L samples and neighbouring bins lie one bandwidth of it apart, so the squared responses of all bins sum to 1.5 at
-every frequency, and the gain at a bin and a time t is 2 * sum over frames m of w(t - m * hop)^2. Its largest value over t is a bin's
-weight's reciprocal. Where gamma widens the bins of a variable-Q transform they overlap the more, and the gain grows by as much.
-Bins whose windows are shorter than the hop leave gaps between the frames: what lies in them cannot be had back, nor what
-lies outside the band. There the result is silent (the solution of least energy).
+Coefficients are weighted so that transform and weighted adjoint together have a gain of at most about 1. A
+bin's Hann window w has L samples and neighbouring bins lie one bandwidth of it apart, so the squared
+responses of all bins sum to 1.5 at every frequency, and the gain at a bin and a time t is 2 * sum over
+frames m of w(t - m * hop)^2. Its largest value over t is a bin's weight's reciprocal. Where gamma widens the
+bins of a variable-Q transform they overlap the more, and the gain grows by as much. Bins whose windows are
+shorter than the hop leave gaps between the frames: what lies in them cannot be had back, nor what lies
+outside the band. There the result is silent (the solution of least energy).
 """
 
 import numpy as np
@@ -20,15 +23,23 @@ from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths
 
 
 def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
-    """Frames rows @ kernels.T, laid ``hop`` samples apart and summed: (B, T, C), (n, C) -> (B, (T - 1) * hop + n).
+    """Frames rows @ kernels.T, laid ``hop`` samples apart and summed: (B, T, C), (n, C) -> (B, (T - 1) * hop
+    + n).
 
-    Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened rows do at once; then parts
-    are summed. This is faster than torch's fold, and sums in the same order on every device.
+    Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened
+    rows do at once; then parts are summed. This is faster than torch's fold, and sums in the same order on
+    every device.
     """
     (_, frames, _), size = rows.shape, kernels.shape[0]
     parts = -(-size // hop)
-    blocks = (rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T).unflatten(-1, (parts, hop)).transpose(1, 2)
-    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)[:, : parts * (frames + parts - 1)]  # (B, parts * ..., hop)
+    blocks = (
+        (rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T)
+        .unflatten(-1, (parts, hop))
+        .transpose(1, 2)
+    )
+    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)[
+        :, : parts * (frames + parts - 1)
+    ]  # (B, parts * ..., hop)
     return skewed.unflatten(1, (parts, frames + parts - 1)).sum(1).flatten(1)[:, : (frames - 1) * hop + size]
 
 
@@ -37,8 +48,11 @@ def bin_weights(lengths: np.ndarray, hop: int) -> np.ndarray:
     weights = np.empty(len(lengths))
     for f, length in enumerate(lengths):
         reach = int(length / 2 / hop) + 1
-        # Largest with a frame's centre at t, or between two frames when the windows are a little longer than two hops.
-        gains = [np.sum(_hann((np.arange(-reach, reach + 1) + shift) * hop / length) ** 2) for shift in (0.0, 0.5)]
+        # Largest with a frame's centre at t, or between two frames when the windows are a little longer than
+        # two hops.
+        gains = [
+            np.sum(_hann((np.arange(-reach, reach + 1) + shift) * hop / length) ** 2) for shift in (0.0, 0.5)
+        ]
         weights[f] = 1 / (2 * max(gains))
     return weights
 
@@ -58,7 +72,9 @@ class InverseConstantQ(nn.Module):
     def __init__(self, transform: ConstantQ):
         super().__init__()
         self.transform = transform
-        kernels = [getattr(transform, f"kernels_{octave}").cpu() for octave in reversed(range(transform.octaves))]
+        kernels = [
+            getattr(transform, f"kernels_{octave}").cpu() for octave in reversed(range(transform.octaves))
+        ]
         # A kernel's absolute values sum to the square root of its window's length.
         roots = [torch.view_as_complex(k.unflatten(-1, (-1, 2)).contiguous()).abs().sum(0) for k in kernels]
         lengths = torch.cat(roots).double().numpy() ** 2
@@ -72,7 +88,10 @@ class InverseConstantQ(nn.Module):
     def _check_shape(self, C: Tensor, length: int) -> None:
         expected = (self.transform.n_bins, length // self.transform.hop_length + 1)
         if C.ndim != 3 or tuple(C.shape[1:]) != expected:
-            raise ValueError(f"expected coefficients of shape (B, {expected[0]}, {expected[1]}) for {length} samples, got {tuple(C.shape)}")
+            raise ValueError(
+                f"expected coefficients of shape (B, {expected[0]}, {expected[1]}) for {length} "
+                f"samples, got {tuple(C.shape)}"
+            )
 
     def _levels(self, length: int) -> list[tuple[int, int]]:
         """(samples before time 0, samples) of the signal at each rate, as the transform makes them."""
@@ -94,7 +113,8 @@ class InverseConstantQ(nn.Module):
         return functional.pad(summed, (-before, length + before - summed.shape[-1]))
 
     def adjoint(self, C: Tensor, length: int) -> Tensor:
-        """Complex (B, F, T) -> (B, length): the sum over coefficients of the real part of each times its kernel (not its conjugate).
+        """Complex (B, F, T) -> (B, length): the sum over coefficients of the real part of each times its
+        kernel (not its conjugate).
 
         For all audio x: (x * adjoint(C)).sum() = (transform(x).conj() * C).sum().real.
         """
@@ -123,10 +143,12 @@ class InverseConstantQ(nn.Module):
 
     @torch.no_grad()
     def forward(self, C: Tensor, length: int, iterations: int = 60, tolerance: float = 1e-4) -> Tensor:
-        """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C (weighted squares).
+        """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C (weighted
+        squares).
 
-        Conjugate gradients on the normal equations, from silence; it stops when the residual of these has fallen to ``tolerance``
-        of its start for every signal of the batch, or after ``iterations``. Few iterations leave out what is hardest to tell from C.
+        Conjugate gradients on the normal equations, from silence; it stops when the residual of these has
+        fallen to ``tolerance`` of its start for every signal of the batch, or after ``iterations``. Few
+        iterations leave out what is hardest to tell from C.
         """
         self._check_shape(C, length)
         with torch.autocast(C.device.type, enabled=False):
@@ -139,7 +161,9 @@ class InverseConstantQ(nn.Module):
                 if bool((energy <= enough).all()):
                     break
                 image = self.transform(direction)
-                step = energy / (self.weights * (image.real**2 + image.imag**2)).sum((1, 2))[:, None].clamp(min=tiny)
+                step = energy / (self.weights * (image.real**2 + image.imag**2)).sum((1, 2))[:, None].clamp(
+                    min=tiny
+                )
                 x += step * direction
                 residual -= step * self.adjoint(self.weights * image, length)
                 before, energy = energy, residual.square().sum(-1, keepdim=True)
@@ -156,12 +180,14 @@ class InverseConstantQ(nn.Module):
         initial_phase: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Audio (B, length) whose constant-Q magnitude is about the given one (B, F, T), by the fast Griffin-Lim algorithm.
+        """Audio (B, length) whose constant-Q magnitude is about the given one (B, F, T), by the fast
+        Griffin-Lim algorithm.
 
-        Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013. The inverse within an iteration is one gradient step from
-        the iteration before instead of a full least-squares solution: the same where the weighted transform keeps energy, and
-        never a step too far elsewhere. It starts from ``initial_phase`` (radians, (B, F, T)), or from uniform noise drawn from
-        ``generator`` (on its device). Momentum 0 is Griffin and Lim's own algorithm.
+        Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013. The inverse within an
+        iteration is one gradient step from the iteration before instead of a full least-squares solution:
+        the same where the weighted transform keeps energy, and never a step too far elsewhere. It starts
+        from ``initial_phase`` (radians, (B, F, T)), or from uniform noise drawn from ``generator`` (on its
+        device). Momentum 0 is Griffin and Lim's own algorithm.
         """
         self._check_shape(magnitude, length)
         with torch.autocast(magnitude.device.type, enabled=False):

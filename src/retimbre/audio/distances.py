@@ -4,15 +4,16 @@ import numpy as np
 
 
 def log_spectral_distance(output_db: np.ndarray, true_db: np.ndarray) -> float:
-    """Root mean square over bins per frame, mean over frames, in dB; spectra (F, T), clipped to one range before
-    (Gray and Markel 1976).
+    """Root mean square over bins per frame, mean over frames, in dB; spectra (F, T), clipped to one range
+    before (Gray and Markel 1976).
     """
     difference = output_db.astype(np.float64) - true_db
     return float(np.sqrt((difference**2).mean(axis=0)).mean())
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of the normal distributions fitted to the rows of (n, d) and (m, d).
+    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of the normal distributions fitted to the rows of (n, d)
+    and (m, d).
 
     Two rows at least each. Dowson and Landau 1982; as FID, Heusel et al. 2017.
     """

@@ -22,7 +22,10 @@ class Equaliser:
     @classmethod
     def between(cls, statistics: dict, source: str, target: str, range_db: float) -> "Equaliser":
         """From one representation's entry of ``statistics.json``."""
-        mean, std = (torch.tensor([statistics[k][d] for d in (source, target)], dtype=torch.float32) for k in ("mean_db", "std_db"))
+        mean, std = (
+            torch.tensor([statistics[k][d] for d in (source, target)], dtype=torch.float32)
+            for k in ("mean_db", "std_db")
+        )
         return cls(mean, std, float(statistics["top_db"]), range_db)
 
     def _clip(self, db: Tensor) -> Tensor:
@@ -35,4 +38,6 @@ class Equaliser:
     def affine(self, db: Tensor) -> Tensor:
         """``eq_affine``: every bin given the target's mean and standard deviation."""
         scale = self.std_db[1] / self.std_db[0].clamp(min=0.1)
-        return self._clip((self._clip(db) - self.mean_db[0][:, None]) * scale[:, None] + self.mean_db[1][:, None])
+        return self._clip(
+            (self._clip(db) - self.mean_db[0][:, None]) * scale[:, None] + self.mean_db[1][:, None]
+        )

@@ -1,9 +1,11 @@
 """The low notes of log-CQT levels as a signal of their own.
 
-Below some hundred Hz the windows of a constant-Q transform are longer than those of a short-time Fourier transform: it tells the notes
-of a chord apart where the latter shows them as one blur. So these bins are inverted by themselves: every spectral peak is followed as
-a sinusoid (single-pass spectrogram inversion, here on constant-Q peaks), which starts the constant-Q transform's own fast Griffin-Lim.
-Where windows are shorter than about 2.5 hops frames hardly overlap and the other transform is the better judge, hence ``hops``.
+Below some hundred Hz the windows of a constant-Q transform are longer than those of a short-time Fourier
+transform: it tells the notes of a chord apart where the latter shows them as one blur. So these bins are
+inverted by themselves: every spectral peak is followed as a sinusoid (single-pass spectrogram inversion,
+here on constant-Q peaks), which starts the constant-Q transform's own fast Griffin-Lim. Where windows are
+shorter than about 2.5 hops frames hardly overlap and the other transform is the better judge, hence
+``hops``.
 """
 
 import math
@@ -20,14 +22,22 @@ from retimbre.audio.spectral import valley
 
 BEYOND_OCTAVES = 1 / 3  # bins above the crossover that are inverted too, so that none is missing at it
 FADE_HZ = 60.0  # width of the change from one transform to the other
-# Exponent of the low signal's magnitude in the geometric mean with the other transform's, below the crossover. 1 is best where levels are
-# exact; levels from a generator have errors, which two estimates share less of.
+# Exponent of the low signal's magnitude in the geometric mean with the other transform's, below the
+# crossover. 1 is best where levels are exact; levels from a generator have errors, which two estimates share
+# less of.
 LOW_WEIGHT = 0.5
 TINY = 1e-4  # -80 dB: what a magnitude is at least taken for in that mean
 
 
 @njit(cache=True)
-def _peak_phase(level: np.ndarray, fmin_hz: float, bins_per_octave: int, hop_s: float, known: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _peak_phase(
+    level: np.ndarray,
+    fmin_hz: float,
+    bins_per_octave: int,
+    hop_s: float,
+    known: np.ndarray,
+    counts: np.ndarray,
+) -> np.ndarray:
     bins, frames = level.shape
     phase = np.zeros((bins, frames), dtype=np.float32)
     current = np.zeros(bins)  # radians, float64: it grows over the whole piece
@@ -52,7 +62,9 @@ def _peak_phase(level: np.ndarray, fmin_hz: float, bins_per_octave: int, hop_s: 
                 curvature = m[p - 1] - 2 * m[p] + m[p + 1]
                 if curvature < 0:
                     offset = 0.5 * (m[p - 1] - m[p + 1]) / curvature
-            at_peak = (current[p] + 2 * np.pi * hop_s * fmin_hz * 2.0 ** ((p + offset) / bins_per_octave)) % (2 * np.pi)
+            at_peak = (current[p] + 2 * np.pi * hop_s * fmin_hz * 2.0 ** ((p + offset) / bins_per_octave)) % (
+                2 * np.pi
+            )
             for k in range(low, high):
                 current[k] = at_peak
             low = high
@@ -71,18 +83,25 @@ def peak_phase(
     known: np.ndarray | None = None,
     counts: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Phase in radians, float32 (F, T), for constant-Q levels in dB (F, T) whose frames lie ``hop_s`` seconds apart.
+    """Phase in radians, float32 (F, T), for constant-Q levels in dB (F, T) whose frames lie ``hop_s``
+    seconds apart.
 
-    Every peak advances by the frequency of the parabola through it and its two neighbours, and the bins up to the valleys have its phase,
-    as they do around a sinusoid: a frame's phase is that at its centre (Beauregard, Harish and Wyse, "Single pass spectrogram
-    inversion", 2015, carried over from the short-time Fourier transform).
+    Every peak advances by the frequency of the parabola through it and its two neighbours, and the bins up
+    to the valleys have its phase, as they do around a sinusoid: a frame's phase is that at its centre
+    (Beauregard, Harish and Wyse, "Single pass spectrogram inversion", 2015, carried over from the short-time
+    Fourier transform).
 
-    ``known`` (F, M): phases that are kept as they are and continued, of bin k in its first ``counts[k]`` frames (all M without ``counts``).
+    ``known`` (F, M): phases that are kept as they are and continued, of bin k in its first ``counts[k]``
+    frames (all M without ``counts``).
     """
     level = np.ascontiguousarray(level_db, dtype=np.float32)
     if level.ndim != 2:
         raise ValueError(f"expected levels of shape (F, T), got {level.shape}")
-    known = np.zeros((len(level), 0), np.float32) if known is None else np.ascontiguousarray(known[:, : level.shape[1]], np.float32)
+    known = (
+        np.zeros((len(level), 0), np.float32)
+        if known is None
+        else np.ascontiguousarray(known[:, : level.shape[1]], np.float32)
+    )
     counts = np.full(len(level), known.shape[1]) if counts is None else np.minimum(counts, known.shape[1])
     return _peak_phase(level, fmin_hz, bins_per_octave, hop_s, known, np.ascontiguousarray(counts, np.int64))
 
@@ -106,47 +125,80 @@ class LowBand(nn.Module):
         self.lengths = kernel_lengths(frequencies, q, config.sample_rate)
         count = int((self.lengths >= hops * config.hop_length).sum())
         self.crossover_hz = float(frequencies[count - 1]) if count else 0.0
-        self.bins = min(len(frequencies), count + math.ceil(BEYOND_OCTAVES * config.cqt_bins_per_octave)) if count else 0
+        self.bins = (
+            min(len(frequencies), count + math.ceil(BEYOND_OCTAVES * config.cqt_bins_per_octave))
+            if count
+            else 0
+        )
         if count == len(frequencies):  # all of them are low: nothing is missing below the highest
             self.bins = count
         self.inverse = None
         if self.bins:
             size = dict(n_bins=self.bins, bins_per_octave=config.cqt_bins_per_octave)
-            self.inverse = InverseConstantQ(ConstantQ(config.sample_rate, config.hop_length, config.cqt_fmin_hz, **size))
+            self.inverse = InverseConstantQ(
+                ConstantQ(config.sample_rate, config.hop_length, config.cqt_fmin_hz, **size)
+            )
 
     def _known(self, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Phases (F, M) of audio (N,) and for each bin (F,) how many frames lie within it with their whole windows."""
+        """Phases (F, M) of audio (N,) and for each bin (F,) how many frames lie within it with their whole
+        windows.
+        """
         x = torch.from_numpy(np.ascontiguousarray(before, np.float32))[None].to(self.inverse.weights.device)
         counts = (len(before) - self.lengths[: self.bins] / 2) // self.config.hop_length + 1
         return torch.angle(self.inverse.transform(x))[0].cpu().numpy(), np.maximum(counts, 0).astype(np.int64)
 
     @torch.no_grad()
-    def forward(self, level_db: np.ndarray, floor_db: float, length: int, iterations: int, before: np.ndarray | None = None) -> Tensor:
+    def forward(
+        self,
+        level_db: np.ndarray,
+        floor_db: float,
+        length: int,
+        iterations: int,
+        before: np.ndarray | None = None,
+    ) -> Tensor:
         """Levels (F, T) of all bins to audio (1, N) of ``length`` samples, T = N // hop + 1.
 
-        ``floor_db``: what lies at or below it is silent. ``iterations`` of Griffin-Lim; with none every peak is simply followed.
-        ``before`` (M,): the first M samples as they were made already, whose phases are continued.
+        ``floor_db``: what lies at or below it is silent. ``iterations`` of Griffin-Lim; with none every peak
+        is simply followed. ``before`` (M,): the first M samples as they were made already, whose phases are
+        continued.
         """
         c = self.config
         level = np.asarray(level_db, np.float32)[: self.bins]
         # Levels end at the floor: taken as they are, all empty bins together would hum.
         above = np.maximum(magnitude(level) - magnitude(floor_db), FLOOR).astype(np.float32)
         known, counts = self._known(before) if before is not None and len(before) else (None, None)
-        phase = peak_phase(20 * np.log10(above), c.cqt_fmin_hz, c.cqt_bins_per_octave, c.hop_length / c.sample_rate, known, counts)
+        phase = peak_phase(
+            20 * np.log10(above),
+            c.cqt_fmin_hz,
+            c.cqt_bins_per_octave,
+            c.hop_length / c.sample_rate,
+            known,
+            counts,
+        )
         target, start = (torch.from_numpy(x)[None].to(self.inverse.weights.device) for x in (above, phase))
         return self.inverse.griffin_lim(target, length, iterations, initial_phase=start)
 
 
 def splice(
-    spectrum: Tensor, phase: Tensor, low: Tensor, crossover_hz: float, spacing_hz: float, weight: float = LOW_WEIGHT
+    spectrum: Tensor,
+    phase: Tensor,
+    low: Tensor,
+    crossover_hz: float,
+    spacing_hz: float,
+    weight: float = LOW_WEIGHT,
 ) -> tuple[Tensor, Tensor]:
     """Put a low signal's spectrum below the crossover: magnitude and phase, (B, K, T) each.
 
-    ``spectrum``, ``phase`` and the complex ``low`` (B, K, T) are of the same short-time Fourier transform, whose bins are ``spacing_hz``
-    apart. Below, phases are the low signal's, and magnitudes the geometric mean of both with this ``weight`` of the low signal's (1: it
-    alone). They change over within ``FADE_HZ`` around the crossover.
+    ``spectrum``, ``phase`` and the complex ``low`` (B, K, T) are of the same short-time Fourier transform,
+    whose bins are ``spacing_hz`` apart. Below, phases are the low signal's, and magnitudes the geometric
+    mean of both with this ``weight`` of the low signal's (1: it alone). They change over within ``FADE_HZ``
+    around the crossover.
     """
     frequencies = torch.arange(spectrum.shape[1], device=spectrum.device) * spacing_hz
     share = ((crossover_hz + FADE_HZ / 2 - frequencies) / FADE_HZ).clamp(0, 1)[:, None]
-    mean = low.abs() if weight == 1 else low.abs().clamp(min=TINY) ** weight * spectrum.clamp(min=TINY) ** (1 - weight)
+    mean = (
+        low.abs()
+        if weight == 1
+        else low.abs().clamp(min=TINY) ** weight * spectrum.clamp(min=TINY) ** (1 - weight)
+    )
     return share * mean + (1 - share) * spectrum, torch.where(share > 0, torch.angle(low), phase)

@@ -1,9 +1,10 @@
 """Short-time Fourier transform, mel filters, and phase from magnitude.
 
-Conventions: periodic Hann window of n_fft samples, frame t centred on sample t * hop, silence (zeros) around the audio like the
-constant-Q transform, so N samples give T = N // hop + 1 frames and F = n_fft // 2 + 1 bins. No scaling: a sinusoid of
-amplitude a on a bin gives a * n_fft / 4. n_fft should be at least 4 hops for :func:`griffin_lim`; 2 hops are the least. It may be odd
-(511 samples: 256 bins); hops need not divide it, since the inverse divides by the squared windows as they really overlap.
+Conventions: periodic Hann window of n_fft samples, frame t centred on sample t * hop, silence (zeros) around
+the audio like the constant-Q transform, so N samples give T = N // hop + 1 frames and F = n_fft // 2 + 1
+bins. No scaling: a sinusoid of amplitude a on a bin gives a * n_fft / 4. n_fft should be at least 4 hops for
+:func:`griffin_lim`; 2 hops are the least. It may be odd (511 samples: 256 bins); hops need not divide it,
+since the inverse divides by the squared windows as they really overlap.
 """
 
 from functools import lru_cache
@@ -24,12 +25,16 @@ def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
     """Audio (B, N) -> complex (B, F, T)."""
     window = _hann(n_fft, x.dtype, x.device)
     if n_fft % 2:
-        x = torch.nn.functional.pad(x, (0, 1))  # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre
+        x = torch.nn.functional.pad(
+            x, (0, 1)
+        )  # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre
     return torch.stft(x, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
 def istft(X: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
-    """Complex (B, F, T) -> audio (B, length): the least-squares inverse, exact for an STFT of ``length`` samples."""
+    """Complex (B, F, T) -> audio (B, length): the least-squares inverse, exact for an STFT of ``length``
+    samples.
+    """
     _check_frames(X, hop, length)
     window = _hann(n_fft, X.real.dtype, X.device)
     return torch.istft(X, n_fft, hop, window=window, center=True, length=length)
@@ -48,7 +53,8 @@ def _mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
-    """Slaney's mel bands from 0 Hz to half the sample rate, each of area 1 (librosa.filters.mel): (M, F) float32.
+    """Slaney's mel bands from 0 Hz to half the sample rate, each of area 1 (librosa.filters.mel): (M, F)
+    float32.
 
     They are meant for magnitudes: mel = mel_filters(...) @ stft(...).abs().
     """
@@ -65,11 +71,13 @@ def griffin_lim(
     initial_phase: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Audio (B, length) whose STFT has about the given magnitude (B, F, T), by the fast Griffin-Lim algorithm.
+    """Audio (B, length) whose STFT has about the given magnitude (B, F, T), by the fast Griffin-Lim
+    algorithm.
 
-    Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013, with the momentum as in librosa.griffinlim;
-    momentum 0 is Griffin and Lim's own. It starts from ``initial_phase`` (radians, (B, F, T)), or from
-    uniform noise drawn from ``generator`` (on its device); with no iterations the initial phase is used as it is.
+    Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013, with the momentum as in
+    librosa.griffinlim; momentum 0 is Griffin and Lim's own. It starts from ``initial_phase`` (radians, (B,
+    F, T)), or from uniform noise drawn from ``generator`` (on its device); with no iterations the initial
+    phase is used as it is.
     """
     _check_frames(magnitude, hop, length)
     if initial_phase is None:
@@ -133,14 +141,20 @@ def _spsi(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray) -> np.
 def spsi_phase(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray | None = None) -> np.ndarray:
     """Phase in radians, float32 (F, T), for a magnitude (F, T): single-pass spectrogram inversion.
 
-    ``known`` (F, M): phases of the first M frames, kept as they are and continued (a long piece made in chunks).
+    ``known`` (F, M): phases of the first M frames, kept as they are and continued (a long piece made in
+    chunks).
 
-    Every spectral peak advances by the frequency of the parabola through it (in log magnitude) and its neighbours, up to the
-    valleys, follow it; the sign alternates between bins, as it does within the main lobe of a window that starts at the frame's start
-    (Beauregard, Harish and Wyse, "Single pass spectrogram inversion", 2015).
+    Every spectral peak advances by the frequency of the parabola through it (in log magnitude) and its
+    neighbours, up to the valleys, follow it; the sign alternates between bins, as it does within the main
+    lobe of a window that starts at the frame's start (Beauregard, Harish and Wyse, "Single pass spectrogram
+    inversion", 2015).
     """
     magnitude = np.asarray(magnitude, dtype=np.float32)
     if magnitude.ndim != 2 or magnitude.shape[0] != n_fft // 2 + 1:
         raise ValueError(f"expected a magnitude of shape ({n_fft // 2 + 1}, T), got {magnitude.shape}")
-    known = np.zeros((magnitude.shape[0], 0), np.float32) if known is None else np.asarray(known, np.float32)[:, : magnitude.shape[1]]
+    known = (
+        np.zeros((magnitude.shape[0], 0), np.float32)
+        if known is None
+        else np.asarray(known, np.float32)[:, : magnitude.shape[1]]
+    )
     return _spsi(magnitude, n_fft, hop, known)

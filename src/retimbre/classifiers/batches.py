@@ -4,9 +4,9 @@ Only recordings are ever shown to these networks, never a generator's output. Ba
 seed and n alone, so a training is the same wherever and in however many pieces it runs.
 
 * :class:`DomainBatches`: which instrument plays? (the instrument classifier, and the *style* classifier).
-* :class:`BeyondEqBatches`: a real recording of the target, or an *equalised* recording of another instrument? A plain
-  equaliser already fools the style classifier completely, so success with that one proves nothing; the *hard*
-  classifier sees past the average spectrum to attack, decay and partials.
+* :class:`BeyondEqBatches`: a real recording of the target, or an *equalised* recording of another
+  instrument? A plain equaliser already fools the style classifier completely, so success with that one
+  proves nothing; the *hard* classifier sees past the average spectrum to attack, decay and partials.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ class Augmentation:
     """What is done to every training window, against brittle cues.
 
     ``gain_db`` and ``noise_db`` are standard deviations of a random gain per bin and of noise per cell.
-    ``decoded``: the classifiers are asked about audio that went through a vocoder, whose magnitudes are blurred,
-    whose valleys are filled and whose highest band is guessed. So windows are blurred along time and
-    frequency, laid over a random noise floor, given a random broad filter, and some lose their top. It is
-    done to both classes alike, so that none of it says anything about the class; without it a decoded,
+    ``decoded``: the classifiers are asked about audio that went through a vocoder, whose magnitudes are
+    blurred, whose valleys are filled and whose highest band is guessed. So windows are blurred along time
+    and frequency, laid over a random noise floor, given a random broad filter, and some lose their top. It
+    is done to both classes alike, so that none of it says anything about the class; without it a decoded,
     equalised source passes for the target in up to three windows of four.
     """
 
@@ -56,7 +56,9 @@ class Augmentation:
         if self.decoded:
             db = _as_if_decoded(db, rng)
         gain = rng.normal(0, self.gain_db, (batch, bins, 1)) if self.gain_db else 0.0
-        noise = rng.standard_normal((batch, bins, frames), np.float32) * self.noise_db if self.noise_db else 0.0
+        noise = (
+            rng.standard_normal((batch, bins, frames), np.float32) * self.noise_db if self.noise_db else 0.0
+        )
         return db + torch.from_numpy(np.asarray(gain + noise, np.float32))
 
 
@@ -77,7 +79,9 @@ def _as_if_decoded(db: Tensor, rng: np.random.Generator) -> Tensor:
         pad = (1, 1, 0, 0) if axis == 2 else (0, 0, 1, 1)
         x = functional.pad(db[:, None], pad, mode="replicate")[:, 0]
         db = weight * (x.narrow(axis, 0, size) + x.narrow(axis, 2, size)) + (1 - 2 * weight) * db
-    floor = db.amin(dim=(1, 2), keepdim=True) + column(rng.uniform(0, FLOOR_DB, batch) * (rng.random(batch) < 0.5))
+    floor = db.amin(dim=(1, 2), keepdim=True) + column(
+        rng.uniform(0, FLOOR_DB, batch) * (rng.random(batch) < 0.5)
+    )
     db = torch.maximum(db, floor)
     knots = torch.from_numpy(rng.normal(0, FILTER_DB, (batch, 1, FILTER_KNOTS)).astype(np.float32))
     db = db + functional.interpolate(knots, bins, mode="linear", align_corners=True).transpose(1, 2)
@@ -88,7 +92,15 @@ def _as_if_decoded(db: Tensor, rng: np.random.Generator) -> Tensor:
 class DomainBatches:
     """As many windows of every domain's training split; the label is the domain."""
 
-    def __init__(self, features: PackedFeatures, representation: str, domains: Sequence[str], frames: int, batch_size: int, seed: int):
+    def __init__(
+        self,
+        features: PackedFeatures,
+        representation: str,
+        domains: Sequence[str],
+        frames: int,
+        batch_size: int,
+        seed: int,
+    ):
         self.classes = tuple(domains)
         self.floor = features.statistics[representation]["top_db"] - features.config.range_db
         share = max(1, batch_size // len(domains))
@@ -125,23 +137,33 @@ class BeyondEqBatches:
         others = [d for d in domains if d != target]
         share = max(1, batch_size // 4 // len(others))  # per source, half of the class each way
         statistics, range_db = features.statistics, features.config.range_db
-        # Recordings are clipped to the range before anything is done to them, as equalised ones are: depths of
-        # silence that only one class has would tell them apart.
+        # Recordings are clipped to the range before anything is done to them, as equalised ones are: depths
+        # of silence that only one class has would tell them apart.
         self.floors = [statistics[r]["top_db"] - range_db for r in (representation, DECODED_FROM)]
         self.seed = seed
 
         def crops(seen: str, domain: str, count: int, stream: int) -> FeatureCrops:
-            return FeatureCrops(features, seen, domain, "train", frames, count, seed, stream, parameter=WINDOW)
+            return FeatureCrops(
+                features, seen, domain, "train", frames, count, seed, stream, parameter=WINDOW
+            )
 
         def both(domain: str, count: int, stream: int) -> list[FeatureCrops]:
-            return [crops(representation, domain, count, stream), crops(DECODED_FROM, domain, count, stream + 1)]
+            return [
+                crops(representation, domain, count, stream),
+                crops(DECODED_FROM, domain, count, stream + 1),
+            ]
 
-        self.equalisers = [[Equaliser.between(statistics[r], d, target, range_db) for r in (representation, DECODED_FROM)] for d in others]
+        self.equalisers = [
+            [Equaliser.between(statistics[r], d, target, range_db) for r in (representation, DECODED_FROM)]
+            for d in others
+        ]
         self.others = [both(d, share, 2 * i) for i, d in enumerate(others)]
         self.target = both(target, share * len(others), 2 * len(others))
 
     def _equalised(self, x: Tensor, equaliser: Equaliser, step: int, stream: int) -> Tensor:
-        """By turns as eq_match and as eq_affine, some by half only: else the judge learns the exact filter, not the instrument."""
+        """By turns as eq_match and as eq_affine, some by half only: else the judge learns the exact filter,
+        not the instrument.
+        """
         x = x.clamp(equaliser.top_db - equaliser.range_db, equaliser.top_db)
         half = (len(x) + step % 2) // 2  # the odd one out alternates
         equalised = torch.cat([equaliser.shift(x[:half]), equaliser.affine(x[half:])])
@@ -152,10 +174,17 @@ class BeyondEqBatches:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         negative, positive = [], []
         for crops, equalisers in zip(self.others, self.equalisers, strict=True):
-            plain, coded = (self._equalised(c.batch(step), e, step, c.stream) for c, e in zip(crops, equalisers, strict=True))
+            plain, coded = (
+                self._equalised(c.batch(step), e, step, c.stream)
+                for c, e in zip(crops, equalisers, strict=True)
+            )
             negative += [plain, self.decode(coded)]
-        plain, coded = (c.batch(step).clamp(min=floor) for c, floor in zip(self.target, self.floors, strict=True))
+        plain, coded = (
+            c.batch(step).clamp(min=floor) for c, floor in zip(self.target, self.floors, strict=True)
+        )
         positive += [plain, self.decode(coded)]
         false, true = torch.cat(negative), torch.cat(positive)
-        labels = torch.cat([torch.zeros(len(false), dtype=torch.long), torch.ones(len(true), dtype=torch.long)])
+        labels = torch.cat(
+            [torch.zeros(len(false), dtype=torch.long), torch.ones(len(true), dtype=torch.long)]
+        )
         return torch.cat([false, true]), labels

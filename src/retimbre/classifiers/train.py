@@ -1,4 +1,6 @@
-"""Training of the instrument classifiers: the one of the stage, and those that evaluation asks what an output sounds like."""
+"""Training of the instrument classifiers: the one of the stage, and those that evaluation asks what an
+output sounds like.
+"""
 
 from typing import Any
 
@@ -18,7 +20,8 @@ from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.timing import part
 
-# The hard classifiers have much the hardest question and learn twice as long; the style classifier is soon sure.
+# The hard classifiers have much the hardest question and learn twice as long; the style classifier is soon
+# sure.
 STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
 LEVEL_MAP_RATE = 2e-3
 
@@ -32,7 +35,9 @@ class AdamTrainer:
         self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
 
     def descend(self, loss: Tensor, step: int) -> None:
-        self.optimiser.param_groups[0]["lr"] = self.learning_rate * min(1.0, 2 * (self.steps - step) / self.steps)
+        self.optimiser.param_groups[0]["lr"] = self.learning_rate * min(
+            1.0, 2 * (self.steps - step) / self.steps
+        )
         with part("backward"):
             self.optimiser.zero_grad()
             self.run.fabric.backward(loss)
@@ -59,7 +64,9 @@ class LevelMapTrainer(AdamTrainer):
 
 
 class ClassifierTrainer(AdamTrainer):
-    """Cross-entropy; dropout draws from torch's global state, seeded by the step: a resumed training drops the same."""
+    """Cross-entropy; dropout draws from torch's global state, seeded by the step: a resumed training drops
+    the same.
+    """
 
     def __init__(self, name: str, network: SpectrumClassifier, steps: int, learning_rate: float, run: Run):
         super().__init__(network, steps, learning_rate, run)
@@ -74,23 +81,36 @@ class ClassifierTrainer(AdamTrainer):
                 logits = self.network(x)
             loss = functional.cross_entropy(logits.float(), y)
         self.descend(loss, step)
-        return {f"{self.name}/loss": loss.detach(), f"{self.name}/accuracy": (logits.argmax(1) == y).float().mean()}
+        return {
+            f"{self.name}/loss": loss.detach(),
+            f"{self.name}/accuracy": (logits.argmax(1) == y).float().mean(),
+        }
 
 
 def fit_level_map(features: PackedFeatures, representation: str, steps: int, run: Run) -> LevelMap:
-    """Train the stand-in for a vocoder on recordings, on the CPU: constant-Q spectra to those of ``representation``."""
+    """Train the stand-in for a vocoder on recordings, on the CPU: constant-Q spectra to those of
+    ``representation``.
+    """
     torch.manual_seed(run.seed)
     network = LevelMap(features.config.bins(DECODED_FROM), features.config.bins(representation))
     trainer = LevelMapTrainer(network, steps, LEVEL_MAP_RATE, run)
-    floors = {r: features.statistics[r]["top_db"] - features.config.range_db for r in (DECODED_FROM, representation)}
+    floors = {
+        r: features.statistics[r]["top_db"] - features.config.range_db for r in (DECODED_FROM, representation)
+    }
     # The same seed and stream draw the same places of either representation.
     crops = {
-        r: [FeatureCrops(features, r, d, "train", 64, 4, run.seed, 100 + i) for i, d in enumerate(features.domains)]
+        r: [
+            FeatureCrops(features, r, d, "train", 64, 4, run.seed, 100 + i)
+            for i, d in enumerate(features.domains)
+        ]
         for r in floors
     }
 
     def draw(step: int) -> list[Tensor]:
-        return [torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r]) for r in (DECODED_FROM, representation)]
+        return [
+            torch.cat([c.batch(step) for c in crops[r]]).clamp(min=floors[r])
+            for r in (DECODED_FROM, representation)
+        ]
 
     fit_network("level_map", steps, trainer, draw, run)
     return network.eval().requires_grad_(False)
@@ -106,8 +126,8 @@ def fit_classifier(
     augmentation: Augmentation,
     run: Run,
 ) -> tuple[SpectrumClassifier, History]:
-    """Train one network; returns it (evaluation mode, CPU) and its history. Raises RetimbreError when the loss is no
-    longer finite.
+    """Train one network; returns it (evaluation mode, CPU) and its history. Raises RetimbreError when the
+    loss is no longer finite.
     """
     torch.manual_seed(run.seed)
     network = SpectrumClassifier(ClassifierConfig(batches.classes, p.channels, top_db, range_db))
@@ -124,7 +144,9 @@ def fit_classifier(
 
 
 def fit(data: Data, p: Classifier, run: Run) -> tuple[Classifiers, LevelMap, History]:
-    """Train all classifiers; returns them, the stand-in for a vocoder, and the instrument classifier's history."""
+    """Train all classifiers; returns them, the stand-in for a vocoder, and the instrument classifier's
+    history.
+    """
     features, domains = data.features, data.features.domains
     decode = fit_level_map(features, REPRESENTATION, p.steps, run)
     size = (p.window_frames, p.batch_size)
@@ -149,6 +171,8 @@ def fit(data: Data, p: Classifier, run: Run) -> tuple[Classifiers, LevelMap, His
         "window_frames": p.window_frames,
         "representation": p.representation,
         "heard_representation": REPRESENTATION,
-        "statistics": {name: features.statistics[name] for name in sorted({p.representation, REPRESENTATION})},
+        "statistics": {
+            name: features.statistics[name] for name in sorted({p.representation, REPRESENTATION})
+        },
     }
     return Classifiers(networks, description), decode, histories["instrument"]

@@ -1,4 +1,5 @@
-"""ConvNeXt block and the distance of mel bands: what the vocoders' networks of magnitudes are made of and learn by.
+"""ConvNeXt block and the distance of mel bands: what the vocoders' networks of magnitudes are made of and
+learn by.
 
 Liu et al. 2022; as a vocoder backbone: Vocos, Siuzdak 2023.
 """
@@ -30,8 +31,9 @@ class ConvNeXtBlock(nn.Module):
 class BandDistance(nn.Module):
     """Log-spectral distance of mel bands in dB: root mean square over a crop's frames, mean over bands.
 
-    The mean absolute difference makes every bin its median: right between partials, too low and too wide for the partials, which are
-    few. Power summed over a band is ruled by them. ``filters`` (M, K): mel filters of the STFT that is predicted.
+    The mean absolute difference makes every bin its median: right between partials, too low and too wide for
+    the partials, which are few. Power summed over a band is ruled by them. ``filters`` (M, K): mel filters
+    of the STFT that is predicted.
     """
 
     def __init__(self, filters: Tensor):

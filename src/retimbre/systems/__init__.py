@@ -1,1 +1,3 @@
-"""Transfer systems: audio in, the same music on another instrument out. One folder each; ``base`` is the contract."""
+"""Transfer systems: audio in, the same music on another instrument out. One folder each; ``base`` is the
+contract.
+"""

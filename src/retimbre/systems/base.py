@@ -18,8 +18,8 @@ RMS = 0.1  # level, full scale 1, of what systems hear where their training says
 class System(Protocol):
     """Audio to the same music on another instrument; objects can be pickled and sent to other processes.
 
-    ``transfer`` is what a system is; recordings of any length, rate and level go through :mod:`.streaming`, which
-    calls it. What else a class may have is in :class:`Streams` and :class:`Spectral`.
+    ``transfer`` is what a system is; recordings of any length, rate and level go through :mod:`.streaming`,
+    which calls it. What else a class may have is in :class:`Streams` and :class:`Spectral`.
     """
 
     name: str
@@ -43,12 +43,16 @@ class Streams(Protocol):
         ...
 
     def continued(self, audio: np.ndarray, to: str, seed: int, before: np.ndarray | None) -> np.ndarray:
-        """``transfer`` of a chunk; ``before`` (M,): its first M samples as they were made already, to be gone on from."""
+        """``transfer`` of a chunk; ``before`` (M,): its first M samples as they were made already, to be
+        gone on from.
+        """
         ...
 
 
 class Model(Protocol):
-    """What a training makes and ``data/models/<name>/`` holds: safetensors and a ``config.json`` that is enough."""
+    """What a training makes and ``data/models/<name>/`` holds: safetensors and a ``config.json`` that is
+    enough.
+    """
 
     def save(self, folder: Path) -> None: ...
 
@@ -58,7 +62,9 @@ class Model(Protocol):
 
 @runtime_checkable
 class Change(Protocol):
-    """A change of log-magnitude spectra: what spectral systems train and store. With a vocoder it is a system."""
+    """A change of log-magnitude spectra: what spectral systems train and store. With a vocoder it is a
+    system.
+    """
 
     features: FeatureConfig
     representation: str
@@ -85,7 +91,9 @@ def check_target(to: str, targets: list[str]) -> None:
         raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
 
 
-LONGEST_WINDOW_S = 2.1  # of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1
+LONGEST_WINDOW_S = (
+    2.1  # of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,10 @@ class Spectral:
     vocoder: "Vocoder"
 
     def __post_init__(self):
-        if self.change.features != self.vocoder.features or self.change.representation != self.vocoder.representation:
+        if (
+            self.change.features != self.vocoder.features
+            or self.change.representation != self.vocoder.representation
+        ):
             raise RetimbreError(
                 f"data/models/{self.name} and data/models/vocoder were trained on different features: "
                 "run `dvc repro` to make them agree."
@@ -148,5 +159,3 @@ class Coded(Protocol):
     def encode(self, audio: np.ndarray) -> Any: ...
 
     def decode(self, code: Any, to: str, seed: int = 0) -> np.ndarray: ...
-
-

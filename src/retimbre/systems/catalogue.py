@@ -1,11 +1,13 @@
-"""Systems by name: every folder of this room that has a ``params.py`` is one, and nothing else need be edited.
+"""Systems by name: every folder of this room that has a ``params.py`` is one, and nothing else need be
+edited.
 
-A system's folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (its section of
-the params, ``Params``), ``train.py`` (``fit(data, p, run) -> (model, history)``) and ``system.py`` (what is stored and
-used: ``Change`` of spectra, or ``System`` of audio; neither imports a training).
+A system's folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (its
+section of the params, ``Params``), ``train.py`` (``fit(data, p, run) -> (model, history)``) and
+``system.py`` (what is stored and used: ``Change`` of spectra, or ``System`` of audio; neither imports a
+training).
 
-A section of ``params.yaml`` with ``kind: NAME`` is a system of its own under the section's name: the same code, other
-values.
+A section of ``params.yaml`` with ``kind: NAME`` is a system of its own under the section's name: the same
+code, other values.
 """
 
 import importlib
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from retimbre.vocoders.catalogue import Vocoder
     from retimbre.vocoders.params import Rendering
 
-DEFAULTS = ("cyclegan",)  # always trained, by a stage of their own; the first that is trained and knows the target is used
+DEFAULTS = (
+    "cyclegan",
+)  # always trained, by a stage of their own; the first that is trained and knows the target is used
 MODELS = Path("data/models")
 NOT_SYSTEMS = {"vocoder", "classifier"}  # folders of data/models
 
@@ -41,7 +45,9 @@ def names() -> tuple[str, ...]:
         if module.ispkg and importlib.util.find_spec(f"retimbre.systems.{module.name}.params")
     ]
     found = [name for name in found if name != "baselines"]
-    return tuple(sorted(found, key=lambda name: (DEFAULTS.index(name) if name in DEFAULTS else len(DEFAULTS), name)))
+    return tuple(
+        sorted(found, key=lambda name: (DEFAULTS.index(name) if name in DEFAULTS else len(DEFAULTS), name))
+    )
 
 
 def _part(name: str, part: str) -> Any:
@@ -60,12 +66,14 @@ def about(name: str) -> str:
 
 
 def section_name(name: str) -> str:
-    """The section of the params that a system is trained by: its own name, but for the few that say another."""
+    """The section of the params that a system is trained by: its own name, unless it says another."""
     return getattr(_part(name, "params").Params, "section", name) if name in names() else name
 
 
 def sections(given: Mapping[str, Any]) -> dict[str, type["Section"]]:
-    """Classes of the sections of all systems, by the sections' names; ``given``: sections that may be configurations."""
+    """Classes of the sections of all systems, by the sections' names; ``given``: sections that may be
+    configurations.
+    """
     found = {section_name(name): _part(name, "params").Params for name in names()}
     for section, values in given.items():
         if isinstance(values, Mapping) and (kind := values.get("kind")) in names() and section not in found:
@@ -103,10 +111,13 @@ def store(name: str, p: Any, model: Any, folder: Path) -> None:
 
 
 def load(
-    name: str, models: Path = MODELS, vocoder: "Vocoder | str | None" = None, rendering: "Rendering | None" = None
+    name: str,
+    models: Path = MODELS,
+    vocoder: "Vocoder | str | None" = None,
+    rendering: "Rendering | None" = None,
 ) -> "System":
-    """A trained system. A spectral one is heard through ``vocoder``: one, or the kind of one of ``models`` (None: the
-    default of ``rendering``).
+    """A trained system. A spectral one is heard through ``vocoder``: one, or the kind of one of ``models``
+    (None: the default of ``rendering``).
 
     Raises RetimbreError when it is not trained, or damaged.
     """
@@ -140,7 +151,9 @@ def trained(models: Path = MODELS) -> list[str]:
     """Names of the systems that ``models`` holds, in the order in which one is chosen."""
     if not models.is_dir():
         return []
-    found = sorted(path.parent.name for path in models.glob("*/config.json") if path.parent.name not in NOT_SYSTEMS)
+    found = sorted(
+        path.parent.name for path in models.glob("*/config.json") if path.parent.name not in NOT_SYSTEMS
+    )
     return [*(name for name in DEFAULTS if name in found), *(name for name in found if name not in DEFAULTS)]
 
 
@@ -155,12 +168,15 @@ def choose(to: str, models: Path = MODELS) -> str:
     """The first trained system that knows the target. Raises RetimbreError when there is none."""
     if not models.is_dir():
         raise RetimbreError(
-            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's root, "
+            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the "
+            "repository's root, "
             "or give --models FOLDER."
         )
     found = trained(models)
     if not found:
-        raise RetimbreError(f"{models} has no trained system: train one with `dvc repro`, or fetch it with `dvc pull`.")
+        raise RetimbreError(
+            f"{models} has no trained system: train one with `dvc repro`, or fetch it with `dvc pull`."
+        )
     for name in found:
         if to in targets_of(name, models):
             return name

@@ -9,8 +9,9 @@ from retimbre.systems.base import check_target
 
 
 class EqualiserChange:
-    """A change of spectra (see ``base.Change``) between the first two domains. ``eq_match``: every bin moved by the
-    difference of the domains' mean levels; ``eq_affine``: moved and stretched, so that mean and standard deviation match.
+    """A change of spectra (see ``base.Change``) between the first two domains. ``eq_match``: every bin moved
+    by the difference of the domains' mean levels; ``eq_affine``: moved and stretched, so that mean and
+    standard deviation match.
     """
 
     def __init__(self, features: PackedFeatures, representation: str, affine: bool = False):
@@ -22,10 +23,13 @@ class EqualiserChange:
         self.sources = self.targets
         a, b = self.targets
         range_db = features.config.range_db
-        self.to = {target: Equaliser.between(statistics, source, target, range_db) for source, target in ((a, b), (b, a))}
+        self.to = {
+            target: Equaliser.between(statistics, source, target, range_db)
+            for source, target in ((a, b), (b, a))
+        }
 
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
-        """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``, within the representation's range."""
+        """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``, within the range."""
         check_target(to, self.targets)
         db = torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32))
         return (self.to[to].affine(db) if self.affine else self.to[to].shift(db)).numpy()

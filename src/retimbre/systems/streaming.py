@@ -115,11 +115,11 @@ def _samples(audio: np.ndarray) -> np.ndarray:
             f"the audio has the type {x.dtype}, and floats or integers of 8, 16 or 32 bits are needed: "
             "give floats of full scale 1."
         )
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32).reshape(len(x), -1)
+    with np.errstate(over="ignore"):  # checked below
+        x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise RetimbreError("the audio holds samples that are not finite numbers: take them out.")
-    return x
+    return x[:, None] if x.ndim == 1 else x
 
 
 def _rate(sample_rate: int) -> int:

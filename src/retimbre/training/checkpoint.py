@@ -39,7 +39,9 @@ import torch
 from retimbre.errors import RetimbreError
 
 WAIT_S = 1.0  # between two looks at a folder that another process holds
-DAYS_KEPT = 14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
+DAYS_KEPT = (
+    14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
+)
 
 
 def random_state(*generators: np.random.Generator | torch.Generator) -> dict[str, Any]:
@@ -51,7 +53,10 @@ def random_state(*generators: np.random.Generator | torch.Generator) -> dict[str
         "numpy": (name, [int(key) for key in keys], position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "generators": [g.get_state() if isinstance(g, torch.Generator) else _plain(g.bit_generator.state) for g in generators],
+        "generators": [
+            g.get_state() if isinstance(g, torch.Generator) else _plain(g.bit_generator.state)
+            for g in generators
+        ],
     }
 
 
@@ -79,13 +84,15 @@ def _plain(value: Any) -> Any:
 class Scratch:
     """The folder of one unfinished training, held by one process at a time.
 
-    While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that
-    a training can save after the step it is in; a second signal ends it at once (at most the steps
-    since the last save are lost). Opening waits while another process holds it, as when two queued experiments
-    share a stage that neither has trained yet; then it goes on where that one was interrupted, or trains the same again.
-    ``wait`` False raises RetimbreError instead: for the first of several processes, whose others would wait for it in turn.
+    While it is open, SIGINT and SIGTERM set ``stop_requested`` instead of ending the process, so that a
+    training can save after the step it is in; a second signal ends it at once (at most the steps since the
+    last save are lost). Opening waits while another process holds it, as when two queued experiments share a
+    stage that neither has trained yet; then it goes on where that one was interrupted, or trains the same
+    again. ``wait`` False raises RetimbreError instead: for the first of several processes, whose others
+    would wait for it in turn.
 
-    ``writes`` False is for the further processes of one training: signals are taken, nothing is read, written or held.
+    ``writes`` False is for the further processes of one training: signals are taken, nothing is read,
+    written or held.
     """
 
     def __init__(self, stage: str, key: str, writes: bool = True, wait: bool = True):
@@ -103,7 +110,9 @@ class Scratch:
             self._lock = self._hold()
             self._remove_old()
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._handlers = {
+                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -119,9 +128,15 @@ class Scratch:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            print(f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.", file=sys.stderr, flush=True)
+            print(
+                f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.",
+                file=sys.stderr,
+                flush=True,
+            )
             return None
-        if not self._saved:  # what this process saved itself (a stage of two trainings loads again) continues nothing
+        if (
+            not self._saved
+        ):  # what this process saved itself (a stage of two trainings loads again) continues nothing
             print(f"{self.stage}: continuing from {self.path}", file=sys.stderr, flush=True)
         return state
 
@@ -131,7 +146,9 @@ class Scratch:
         if not self.writes:
             return
         temporary = self.path.with_suffix(".tmp")
-        buffer = io.BytesIO()  # torch's own file writer reports a full disk in its destructor, too late to mend
+        buffer = (
+            io.BytesIO()
+        )  # torch's own file writer reports a full disk in its destructor, too late to mend
         torch.save(state, buffer)
         try:
             with temporary.open("wb") as stream:
@@ -144,7 +161,11 @@ class Scratch:
             temporary.unlink(missing_ok=True)
             if not self._warned:
                 self._warned = True
-                print(f"warning: {self.path} could not be written ({error.strerror}): training goes on.", file=sys.stderr, flush=True)
+                print(
+                    f"warning: {self.path} could not be written ({error.strerror}): training goes on.",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def leave(self) -> NoReturn:
         """End an interrupted training after its last save: raises KeyboardInterrupt (exit status 130)."""
@@ -172,7 +193,10 @@ class Scratch:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 lock = path.open("a+")
-            except (FileExistsError, FileNotFoundError):  # its owner finished and removed the folder in between
+            except (
+                FileExistsError,
+                FileNotFoundError,
+            ):  # its owner finished and removed the folder in between
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +208,11 @@ class Scratch:
                 if not self.wait or holder == str(os.getpid()):
                     raise RetimbreError(f"{said}: wait for it, or end it with `kill {holder}`.") from None
                 if not told:
-                    print(f"{self.stage}: {said}: waiting for it (`kill {holder}` ends it).", file=sys.stderr, flush=True)
+                    print(
+                        f"{self.stage}: {said}: waiting for it (`kill {holder}` ends it).",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                     told = True
                 time.sleep(WAIT_S)
                 continue
@@ -205,14 +233,21 @@ class Scratch:
         limit = time.time() - DAYS_KEPT * 24 * 3600
         for folder in self.folder.parent.iterdir():
             try:
-                if folder == self.folder or max(file.stat().st_mtime for file in (folder, *folder.iterdir())) > limit:
+                if (
+                    folder == self.folder
+                    or max(file.stat().st_mtime for file in (folder, *folder.iterdir())) > limit
+                ):
                     continue
                 with (folder / "lock").open("a") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
             except OSError:  # held, or removed by another process meanwhile
                 continue
-            print(f"{self.stage}: removed a checkpoint that was not used for {DAYS_KEPT} days ({folder})", file=sys.stderr, flush=True)
+            print(
+                f"{self.stage}: removed a checkpoint that was not used for {DAYS_KEPT} days ({folder})",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self.stop_requested:

@@ -18,25 +18,35 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-_joined: dict[tuple[str, int, str, int], "Fabric"] = {}  # a process joins its group once, however many networks it trains
+_joined: dict[
+    tuple[str, int, str, int], "Fabric"
+] = {}  # a process joins its group once, however many networks it trains
 
 
-def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "32-true", nodes: int = 1) -> "Fabric":
+def make_fabric(
+    accelerator: str = "auto", devices: int = 1, precision: str = "32-true", nodes: int = 1
+) -> "Fabric":
     """A launched Fabric. ``accelerator`` is auto (a CUDA GPU when there is one, else the CPU), cpu or gpu;
     ``precision`` is 32-true or bf16-mixed. Raises RetimbreError when what is asked for is not there.
 
-    ``devices`` is the number of processes on each of ``nodes`` machines. More than one: this process starts the others of
-    its machine, which run the same command. Under torchrun, which starts all, its numbers hold; more than one machine need it.
+    ``devices`` is the number of processes on each of ``nodes`` machines. More than one: this process starts
+    the others of its machine, which run the same command. Under torchrun, which starts all, its numbers
+    hold; more than one machine need it.
     """
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
     has_gpu = torch.cuda.is_available()
     if accelerator == "gpu" and not has_gpu:
-        raise RetimbreError("accelerator is gpu in params.yaml, but torch finds no CUDA GPU here: set it to auto or cpu.")
+        raise RetimbreError(
+            "accelerator is gpu in params.yaml, but torch finds no CUDA GPU here: set it to auto or cpu."
+        )
     devices, nodes = _under_torchrun(devices, nodes)
     on_gpu = has_gpu and accelerator != "cpu"
     if on_gpu and devices > torch.cuda.device_count():
-        raise RetimbreError(f"{devices} GPUs are asked for, but torch finds {torch.cuda.device_count()} here: ask for fewer devices.")
+        raise RetimbreError(
+            f"{devices} GPUs are asked for, but torch finds {torch.cuda.device_count()} here: ask for "
+            "fewer devices."
+        )
     key = ("cuda" if on_gpu else "cpu", devices, precision, nodes)
     if key in _joined:
         return _joined[key]
@@ -50,25 +60,32 @@ def make_fabric(accelerator: str = "auto", devices: int = 1, precision: str = "3
 
 
 def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
-    """Devices and nodes: as given, or torchrun's when it started this process and params.yaml says nothing else."""
+    """Devices and nodes: as given, or torchrun's when it started this process and params.yaml says nothing
+    else.
+    """
     if not torch.distributed.is_torchelastic_launched():
-        if nodes > 1 and "SLURM_NTASKS" not in os.environ:  # would wait for the other machines until a time-out
+        if (
+            nodes > 1 and "SLURM_NTASKS" not in os.environ
+        ):  # would wait for the other machines until a time-out
             raise RetimbreError(
-                f"nodes is {nodes} in params.yaml: start the training with torchrun on each machine (docs/training.md), or set it to 1."
+                f"nodes is {nodes} in params.yaml: start the training with torchrun on each machine "
+                "(docs/training.md), or set it to 1."
             )
         return devices, nodes
     local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     started = (local, world // local)
     if (devices, nodes) not in ((1, 1), started):
         raise RetimbreError(
-            f"devices is {devices} and nodes {nodes} in params.yaml, but torchrun started {local} processes on each of {started[1]} "
+            f"devices is {devices} and nodes {nodes} in params.yaml, but torchrun started {local} "
+            f"processes on each of {started[1]} "
             "machines: make them equal, or leave both at 1."
         )
     return started
 
 
 def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str = "inductor") -> None:
-    """``torch.compile`` the networks in place, if ``wanted``; the names of their weights stay. Call it after copies were taken.
+    """``torch.compile`` the networks in place, if ``wanted``; the names of their weights stay. Call it after
+    copies were taken.
 
     Raises RetimbreError when there is no compiler, which the first step would otherwise fail for.
     """
@@ -76,14 +93,18 @@ def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str =
         return
     compilers = (os.environ.get("CXX") or "g++", "c++", "clang++", "cl")
     if backend == "inductor" and not any(map(shutil.which, compilers)):
-        raise RetimbreError("compile is true in params.yaml, but no C++ compiler is here: install g++ or set it to false.")
+        raise RetimbreError(
+            "compile is true in params.yaml, but no C++ compiler is here: install g++ or set it to false."
+        )
     for network in networks:
         network.compile(backend=backend)
 
 
 @contextmanager
 def compiled(wanted: bool, *networks: nn.Module) -> Iterator[None]:
-    """``compile_networks`` for a block: what is computed with the networks after it has other lengths, and would compile anew."""
+    """``compile_networks`` for a block: what is computed with the networks after it has other lengths, and
+    would compile anew.
+    """
     compile_networks(wanted, networks)
     try:
         yield
@@ -111,7 +132,9 @@ def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global random numbers, and ask torch for deterministic algorithms
     (operations that have none warn). Crops are drawn from their own generators, see datasets.crops.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS is deterministic only with a fixed workspace
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

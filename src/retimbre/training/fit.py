@@ -1,12 +1,12 @@
 """One training loop for all networks: batches drawn ahead, history, checkpoints, stopping.
 
-:func:`fit` asks for the next batch, trains, averages the losses between log points, writes them to the history and
-to MLflow, draws the next batches while a step trains, saves the complete state now and then, refuses to go on after
-a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
+:func:`fit` asks for the next batch, trains, averages the losses between log points, writes them to the
+history and to MLflow, draws the next batches while a step trains, saves the complete state now and then,
+refuses to go on after a loss that is not finite, and stops cleanly when Ctrl-C or SIGTERM came.
 
-Of several processes the first writes: history, tracker, checkpoints, progress. Losses are averaged over all, so that
-all come to the same decisions; a stop that one was asked for is agreed on at log points, and ends all after the
-first has saved.
+Of several processes the first writes: history, tracker, checkpoints, progress. Losses are averaged over all,
+so that all come to the same decisions; a stop that one was asked for is agreed on at log points, and ends
+all after the first has saved.
 """
 
 import math
@@ -96,11 +96,13 @@ def fit(
     also: Mapping[str, Stateful] | None = None,
     hold: Callable[[], bool] = lambda: False,
 ) -> History:
-    """Train for ``steps`` steps, continuing after the last checkpoint of ``run.scratch``; returns the history.
+    """Train for ``steps`` steps, continuing after the last checkpoint of ``run.scratch``; returns the
+    history.
 
-    ``draw(n)``: batch number n, which must depend on n alone. ``step``: how the trainer takes a batch (default: its
-    parts and the number). ``watch``: further figures after a step, at the cost of the training. ``validate(done)``:
-    figures at every tenth of the training and at its end. ``also``: more that is saved and restored, by name.
+    ``draw(n)``: batch number n, which must depend on n alone. ``step``: how the trainer takes a batch
+    (default: its parts and the number). ``watch``: further figures after a step, at the cost of the
+    training. ``validate(done)``: figures at every tenth of the training and at its end. ``also``: more that
+    is saved and restored, by name.
     ``hold``: while it is true no checkpoint is made but for a stop and after the last step.
 
     Raises RetimbreError when a loss is not finite.
@@ -129,7 +131,14 @@ class Loop:
         validate: Callable[[int], dict[str, float]] | None = None,
         hold: Callable[[], bool] = lambda: False,
     ):
-        self.name, self.steps, self.run, self.parts, self.validate, self.hold = name, steps, run, parts, validate, hold
+        self.name, self.steps, self.run, self.parts, self.validate, self.hold = (
+            name,
+            steps,
+            run,
+            parts,
+            validate,
+            hold,
+        )
         self.scratch, self.tracker, self.leads = run.scratch, run.tracker, run.leads
         self.log_every, self.checkpoint_every = run.machine.log_every, run.machine.checkpoint_every
         self.fabric = run.fabric if run.fabric.world_size > 1 else None
@@ -139,7 +148,11 @@ class Loop:
         self.recent: list[tuple[int, Mapping[str, Tensor]]] = []  # step and losses, since the last log point
         self.done = 0  # steps
         self.saved: dict[str, Any] = {}
-        self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}  # waiting for crops, training, and logging + validation + checkpoints
+        self.seconds = {
+            "data": 0.0,
+            "steps": 0.0,
+            "rest": 0.0,
+        }  # waiting for crops, training, and logging + validation + checkpoints
         self.times = PartTimes()  # what of the steps is forward, backward and optimiser
 
     @contextmanager
@@ -150,13 +163,15 @@ class Loop:
         self.seconds["data"] += time.perf_counter() - began
 
     def ahead(self, draw: Callable[[int], Batch]) -> Callable[[int], Batch]:
-        """``draw`` (step -> batch), with the next two batches drawn in a thread of their own while a step trains.
+        """``draw`` (step -> batch), with the next two batches drawn in a thread of their own while a step
+        trains.
 
-        ``draw`` must depend on the step alone, as crops do: then nothing changes but the waiting, and a training that is continued
-        needs no state of it. Only the time that the caller waits counts as "data". An error is raised at the step that it belongs to.
+        ``draw`` must depend on the step alone, as crops do: then nothing changes but the waiting, and a
+        training that is continued needs no state of it. Only the time that the caller waits counts as
+        "data". An error is raised at the step that it belongs to.
         """
-        # One thread for its arithmetic too: a second team of OpenMP threads would spin on the cores that the step computes on,
-        # and halve its speed. The setting holds for that thread alone.
+        # One thread for its arithmetic too: a second team of OpenMP threads would spin on the cores that the
+        # step computes on, and halve its speed. The setting holds for that thread alone.
         thread = ThreadPoolExecutor(1, f"{self.name}-batches", torch.set_num_threads, (1,))
         pending: dict[int, Future] = {}
 
@@ -170,10 +185,15 @@ class Loop:
         return batch
 
     def shares(self) -> dict[str, float]:
-        """Steps per second, and the shares of the time that went into data, steps and the rest, and of the steps' parts."""
+        """Steps per second, and the shares of the time that went into data, steps and the rest, and of the
+        steps' parts.
+        """
         total = max(sum(self.seconds.values()), 1e-9)
         seconds = self.seconds | {name: value for name, value in self.times.collect().items() if value}
-        return {"speed/steps_per_s": self.steps / total, **{f"speed/{name}_share": value / total for name, value in seconds.items()}}
+        return {
+            "speed/steps_per_s": self.steps / total,
+            **{f"speed/{name}_share": value / total for name, value in seconds.items()},
+        }
 
     def logs(self, step: int) -> bool:
         """Whether a log point follows step number ``step``."""
@@ -181,7 +201,9 @@ class Loop:
 
     def _restore(self) -> int:
         """Take the last checkpoint, if there is one; returns the steps that it has done."""
-        self.saved = (self.scratch.load() if self.scratch else None) or {}  # by loop: a stage may train several things
+        self.saved = (
+            self.scratch.load() if self.scratch else None
+        ) or {}  # by loop: a stage may train several things
         if self.fabric:
             self.saved = self.fabric.broadcast(self.saved)
         if not (saved := self.saved.get(self.name)):
@@ -193,7 +215,9 @@ class Loop:
         self.seconds, self.times.seconds = saved["seconds"], saved["times"]
         if self.tracker:  # a run of its own: it shows the whole curve
             for row in self.history:
-                self.tracker.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+                self.tracker.log(
+                    int(row["step"]), {name: value for name, value in row.items() if name != "step"}
+                )
         if self.leads:
             print(f"{self.name}: continuing at step {saved['step']} of {self.steps}", flush=True)
         return saved["step"]
@@ -276,16 +300,22 @@ class Loop:
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
-        """Refuse losses that are not finite, up to ``step``: named is the first one, unless that was another process's."""
+        """Refuse losses that are not finite, up to ``step``: named is the first one, unless that was another
+        process's.
+        """
         if all(math.isfinite(float(value)) for value in losses.values()):
             return
         known = [*((f"at step {n}", found) for n, found in self.recent), (f"by step {step}", losses)]
         when, name, value = next(
-            (when, name, float(x)) for when, found in known for name, x in found.items() if not math.isfinite(float(x))
+            (when, name, float(x))
+            for when, found in known
+            for name, x in found.items()
+            if not math.isfinite(float(x))
         )
         with self.run.together():
             raise RetimbreError(
-                f"{self.name}: {name} is {value} {when}, so the training has diverged: lower its learning rates in params.yaml."
+                f"{self.name}: {name} is {value} {when}, so the training has diverged: lower its "
+                "learning rates in params.yaml."
             )
 
     def curves(self) -> History:
@@ -299,17 +329,23 @@ class Loop:
 def _speed(shares: dict[str, float]) -> str:
     """``Loop.shares`` in words."""
     text = {
-        name: f"{name} {shares[f'speed/{name}_share']:.1%}" for name in ("data", "steps", "rest", *PARTS) if f"speed/{name}_share" in shares
+        name: f"{name} {shares[f'speed/{name}_share']:.1%}"
+        for name in ("data", "steps", "rest", *PARTS)
+        if f"speed/{name}_share" in shares
     }
     if inner := ", ".join(text[name] for name in PARTS if name in text):
         text["steps"] += f" ({inner})"
-    return f"{shares['speed/steps_per_s']:.1f} steps/s; {text['data']}, {text['steps']}, {text['rest']} of the time"
+    shown = ", ".join(text[name] for name in ("data", "steps", "rest"))
+    return f"{shares['speed/steps_per_s']:.1f} steps/s; {shown} of the time"
 
 
 def write_history(path: Path, rows: History) -> None:
     """Write rows as CSV, one column per name, empty where a step has no value."""
     names = ["step", *sorted({name for row in rows for name in row} - {"step"})]
     lines = [",".join(names)]
-    lines += [",".join(f"{row[n]:.6g}" if n != "step" and n in row else str(row.get(n, "")) for n in names) for row in rows]
+    lines += [
+        ",".join(f"{row[n]:.6g}" if n != "step" and n in row else str(row.get(n, "")) for n in names)
+        for row in rows
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,10 +1,10 @@
 """Losses, penalty and replay pool of adversarial trainings.
 
-Adversarial losses take a discriminator's score map (any shape) and return a scalar; ``Adversarial`` averages them over
-several networks. Sources: least squares, Mao et al. 2017; non-saturating, Goodfellow et al. 2014; hinge, Lim and Ye
-2017; Wasserstein with gradient penalty, Gulrajani et al. 2017; one-sided label smoothing and matching of expected
-features, Salimans et al. 2016; feature matching of pairs, Wang et al. 2018; replay pool, Shrivastava et al. 2017 as used
-by CycleGAN.
+Adversarial losses take a discriminator's score map (any shape) and return a scalar; ``Adversarial`` averages
+them over several networks. Sources: least squares, Mao et al. 2017; non-saturating, Goodfellow et al. 2014;
+hinge, Lim and Ye 2017; Wasserstein with gradient penalty, Gulrajani et al. 2017; one-sided label smoothing
+and matching of expected features, Salimans et al. 2016; feature matching of pairs, Wang et al. 2018; replay
+pool, Shrivastava et al. 2017 as used by CycleGAN.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,9 @@ def lsgan_generator(fake: Tensor) -> Tensor:
 
 
 def lsgan_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
-    """0.25 at chance (all scores 0.5), 0 when the two are told apart with certainty; ``smoothing`` lowers the real examples' label."""
+    """0.25 at chance (all scores 0.5), 0 when the two are told apart with certainty; ``smoothing`` lowers
+    the real examples' label.
+    """
     return 0.5 * ((real - (1 - smoothing)) ** 2).mean() + 0.5 * (fake**2).mean()
 
 
@@ -78,27 +80,40 @@ class Adversarial:
     """One of the losses above for all networks of a ``Discriminator``: their mean."""
 
     def __init__(self, name: str, smoothing: float = 0):
-        self.of_generator, self.of_discriminator, self.smoothing = GENERATOR_LOSS[name], DISCRIMINATOR_LOSS[name], smoothing
+        self.of_generator, self.of_discriminator, self.smoothing = (
+            GENERATOR_LOSS[name],
+            DISCRIMINATOR_LOSS[name],
+            smoothing,
+        )
 
     def generator(self, fake: list[list[Tensor]]) -> Tensor:
         return mean([self.of_generator(activations[-1]) for activations in fake])
 
     def discriminator(self, real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-        return mean([self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in zip(real, fake, strict=True)])
+        return mean(
+            [self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in zip(real, fake, strict=True)]
+        )
 
 
-def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None) -> Tensor:
+def gradient_penalty(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None
+) -> Tensor:
     """Mean of (|gradient of D at an interpolate| - 1)^2, differentiable by D's parameters (double backward).
 
-    ``share`` (B,) in 0..1, random: how much of each interpolate is real; ``fake`` (B, F, T) is fresh, never from a pool.
-    D's value of an example is the mean of its map of scores, as in the loss; the norm is over the whole example
-    (F and T together). Two-sided, as published. Several networks: the mean of their penalties.
+    ``share`` (B,) in 0..1, random: how much of each interpolate is real; ``fake`` (B, F, T) is fresh, never
+    from a pool. D's value of an example is the mean of its map of scores, as in the loss; the norm is over
+    the whole example (F and T together). Two-sided, as published. Several networks: the mean of their
+    penalties.
     """
     mixed = torch.lerp(fake.to(real.dtype), real, share[:, None, None]).detach().requires_grad_(True)
     penalties = []
-    for activations in discriminator.forward(mixed, source):  # not the compiled call, which cannot be differentiated twice
+    for activations in discriminator.forward(
+        mixed, source
+    ):  # not the compiled call, which cannot be differentiated twice
         values = activations[-1].flatten(1).mean(1)  # (B,)
-        (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)  # examples do not see each other
+        (gradient,) = torch.autograd.grad(
+            values.sum(), mixed, create_graph=True
+        )  # examples do not see each other
         penalties.append(((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean())
     return mean(penalties)
 
@@ -106,31 +121,36 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, share
 def feature_matching(real: list[list[Tensor]], fake: list[list[Tensor]], paired: bool = False) -> Tensor:
     """L1 between a discriminator's activations for real and generated examples, all layers but the scores.
 
-    Paired examples are compared place by place; others by their means over the batch and time, channel by channel and
-    bin by bin. (With several processes, each compares the means of its own share.)
+    Paired examples are compared place by place; others by their means over the batch and time, channel by
+    channel and bin by bin. (With several processes, each compares the means of its own share.)
     """
     distances = []
     for r, f in zip(real, fake, strict=True):
         for a, b in zip(r[:-1], f[:-1], strict=True):
             a = a.detach()
-            distances.append((a - b).abs().mean() if paired else (a.mean((0, -1)) - b.mean((0, -1))).abs().mean())
+            distances.append(
+                (a - b).abs().mean() if paired else (a.mean((0, -1)) - b.mean((0, -1))).abs().mean()
+            )
     return mean(distances)
 
 
 class PitchClassLevels(nn.Module):
-    """Levels of the twelve pitch classes of a constant-Q spectrum: a loss on them guards the notes, which a cycle loss
-    does not (a cycle can be closed by an invertible re-weighting of partials).
+    """Levels of the twelve pitch classes of a constant-Q spectrum: a loss on them guards the notes, which a
+    cycle loss does not (a cycle can be closed by an invertible re-weighting of partials).
 
-    Input (B, F, T) in -1..1; output (B, 12, T) in half ranges, minus the mean of the frame's classes: an instrument
-    that is louder or brighter as a whole is no other content. Energies of a class's bins are added; what lies at the
-    floor stays there.
+    Input (B, F, T) in -1..1; output (B, 12, T) in half ranges, minus the mean of the frame's classes: an
+    instrument that is louder or brighter as a whole is no other content. Energies of a class's bins are
+    added; what lies at the floor stays there.
     """
 
     def __init__(self, frequencies_hz: np.ndarray, range_db: float):
         super().__init__()
         self.range_db = range_db
-        # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to it.
-        self.register_buffer("fold", torch.from_numpy(pitch_class_fold(frequencies_hz, nearest=True)).float())  # (12, F)
+        # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to
+        # it.
+        self.register_buffer(
+            "fold", torch.from_numpy(pitch_class_fold(frequencies_hz, nearest=True)).float()
+        )  # (12, F)
 
     def forward(self, z: Tensor) -> Tensor:
         energy = self.fold @ 10 ** ((z.float() - 1) * self.range_db / 20)  # z = 1 is 0 dB, -1 the floor
@@ -150,7 +170,9 @@ class ReplayPool:
         self.examples: list[Tensor] = []
 
     def __call__(self, fakes: Tensor, step: int, draw: int = 0) -> Tensor:
-        """``fakes`` (B, ...) detached; returns as many, some of them older. ``draw`` counts the calls of a step."""
+        """``fakes`` (B, ...) detached; returns as many, some of them older. ``draw`` counts the calls of a
+        step.
+        """
         if self.size == 0:
             return fakes
         rng = np.random.default_rng([self.seed, self.stream, step, draw])

@@ -1,18 +1,25 @@
-"""Guards of an adversarial training: figures that tell a collapse from progress, as curves, and what is done about one.
+"""Guards of an adversarial training: figures that tell a collapse from progress, as curves, and what is done
+about one.
 
-The losses do not tell. Published systems of this family muted their output, copied their input or gave every input the same
-output while their losses looked well, and a discriminator that wins every time (or never) teaches the generators nothing.
-Every 20 steps one batch is measured (and another crop beside a single one, which has nothing to differ from):
+The losses do not tell. Published systems of this family muted their output, copied their input or gave every
+input the same output while their losses looked well, and a discriminator that wins every time (or never)
+teaches the generators nothing. Every 20 steps one batch is measured (and another crop beside a single one,
+which has nothing to differ from):
 
-* ``guard/level_db_ab``: power of the outputs against the inputs', in dB. *Mute*: far under zero; recordings are levelled alike.
-* ``guard/change_db_ab``: mean absolute change. *Identity*: nothing is changed although the discriminator sees through it.
-* ``guard/diversity_ab``: how different outputs are, against how different inputs are: (1 - r_out) / (1 - r_in), r the mean
-  correlation between the crops of a batch. *One output*: near zero. An equaliser has about 1.
-* ``guard/wins_b``: how often discriminator b scores a real crop above a generated one, over all pairs of the batch: 1 it always
-  tells them apart, 0.5 chance. A threshold-free accuracy, the same for every adversarial loss.
+* ``guard/level_db_ab``: power of the outputs against the inputs', in dB. *Mute*: far under zero; recordings
+  are levelled alike.
+* ``guard/change_db_ab``: mean absolute change. *Identity*: nothing is changed although the discriminator
+  sees through it.
+* ``guard/diversity_ab``: how different outputs are, against how different inputs are: (1 - r_out) / (1 -
+  r_in), r the mean correlation between the crops of a batch. *One output*: near zero. An equaliser has about
+  1.
+* ``guard/wins_b``: how often discriminator b scores a real crop above a generated one, over all pairs of the
+  batch: 1 it always tells them apart, 0.5 chance. A threshold-free accuracy, the same for every adversarial
+  loss.
 
-A collapse that lasts is an error (``guard_action: stop``) or a warning (``warn``). A discriminator that wins or guesses for
-long is only a warning, because trainings recover from both; ``guard_balance`` slows down one that wins.
+A collapse that lasts is an error (``guard_action: stop``) or a warning (``warn``). A discriminator that wins
+or guesses for long is only a warning, because trainings recover from both; ``guard_balance`` slows down one
+that wins.
 """
 
 import sys
@@ -34,21 +41,25 @@ BALANCE_AT = 0.95  # mean wins from which guard_balance slows the discriminator
 BALANCED_RATE = 0.1
 
 WARM_UP = 0.05  # of the steps, in which nothing counts: untrained generators may change nothing
-PATIENCE = {"mute": 0.05, "one output": 0.05, "identity": 0.1}  # of the steps for which a collapse must last ...
+PATIENCE = {
+    "mute": 0.05,
+    "one output": 0.05,
+    "identity": 0.1,
+}  # of the steps for which a collapse must last ...
 FEWEST = 5  # ... but at least so many looks: batches are small, and excursions end by themselves
 SPAN = 0.2  # of the steps, over which a discriminator's wins are averaged
 
-ADVICE = {
-    "mute": "raise {section}.lambda_cycle, set {section}.change_limit (0.7), or lower {section}.learning_rate_generator",
-    "identity": "lower {section}.lambda_cycle and {section}.lambda_identity, or raise {section}.learning_rate_generator",
-    "one output": "raise {section}.lambda_cycle, set {section}.change_limit (0.7), or lower {section}.learning_rate_discriminator",
-    "wins": "lower {section}.learning_rate_discriminator, or set {section}.guard_balance",
-    "chance": "raise {section}.learning_rate_discriminator or {section}.discriminator_channels",
+ADVICE = {  # s: the section of the params
+    "mute": "raise {s}.lambda_cycle, set {s}.change_limit (0.7), or lower {s}.learning_rate_generator",
+    "identity": "lower {s}.lambda_cycle and {s}.lambda_identity, or raise {s}.learning_rate_generator",
+    "one output": "raise {s}.lambda_cycle, set {s}.change_limit (0.7), or lower {s}.learning_rate_discriminator",
+    "wins": "lower {s}.learning_rate_discriminator, or set {s}.guard_balance",
+    "chance": "raise {s}.learning_rate_discriminator or {s}.discriminator_channels",
 }
 
 
 def mean_correlation(x: Tensor) -> Tensor:
-    """Mean correlation between the examples (B, ...) of a batch; constant ones count as equal to all others."""
+    """Mean correlation between the examples (B, ...) of a batch; constant ones equal all others."""
     rows = x.flatten(1).float()
     rows = rows - rows.mean(1, keepdim=True)
     norms = rows.norm(dim=1)
@@ -61,10 +72,14 @@ def mean_correlation(x: Tensor) -> Tensor:
 
 
 def output_figures(name: str, x: Tensor, y: Tensor, range_db: float) -> dict[str, Tensor]:
-    """Of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1, ``range_db`` wide; diversity only of two or more that differ."""
+    """Of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1, ``range_db`` wide; diversity only of two or more
+    that differ.
+    """
 
     def power(z: Tensor) -> Tensor:
-        return torch.pow(10.0, z.float() * (range_db / 20)).mean()  # -1..1 is range_db: half a range is range_db / 2 dB
+        return torch.pow(
+            10.0, z.float() * (range_db / 20)
+        ).mean()  # -1..1 is range_db: half a range is range_db / 2 dB
 
     figures = {
         f"guard/level_db_{name}": 10 * torch.log10(power(y) / power(x)),
@@ -72,42 +87,55 @@ def output_figures(name: str, x: Tensor, y: Tensor, range_db: float) -> dict[str
     }
     if len(x) > 1:
         little = 0.01  # a batch of rests is as like as its outputs
-        figures[f"guard/diversity_{name}"] = (1 - mean_correlation(y) + little) / (1 - mean_correlation(x) + little)
+        figures[f"guard/diversity_{name}"] = (1 - mean_correlation(y) + little) / (
+            1 - mean_correlation(x) + little
+        )
     return figures
 
 
 def wins(real: Tensor, generated: Tensor) -> Tensor:
-    """Share of the pairs of a real and a generated example whose scores (B,) are in the right order; ties count half."""
+    """Share of the pairs of a real and a generated example whose scores (B,) are in the right order; ties
+    count half.
+    """
     difference = real[:, None] - generated[None]
     return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean()
 
 
 def example_scores(judgements: list[list[Tensor]]) -> Tensor:
-    """Mean score of every example (B,): of a discriminator's output, which is one list of activations per network, the last its scores."""
+    """Mean score of every example (B,): of a discriminator's output, which is one list of activations per
+    network, the last its scores.
+    """
     return torch.stack([activations[-1].float().flatten(1).mean(1) for activations in judgements]).mean(0)
 
 
 @torch.no_grad()
-def measure(generators: nn.ModuleDict, discriminators: nn.ModuleDict, a: Tensor, b: Tensor, range_db: float) -> dict[str, Tensor]:
-    """All figures of one batch of each domain. The networks' buffers and the random numbers are left as they are."""
+def measure(
+    generators: nn.ModuleDict, discriminators: nn.ModuleDict, a: Tensor, b: Tensor, range_db: float
+) -> dict[str, Tensor]:
+    """All figures of one batch of each domain. The networks' buffers and the random numbers are left as they
+    are.
+    """
     modes = [(m, m.training) for networks in (generators, discriminators) for m in networks.modules()]
     generators.eval(), discriminators.eval()  # no dropout, no step of a spectral norm's power iteration
     fake_b, fake_a = generators["ab"](a), generators["ba"](b)
     figures = output_figures("ab", a, fake_b, range_db) | output_figures("ba", b, fake_a, range_db)
     for name, real, generated, source in (("a", a, fake_a, b), ("b", b, fake_b, a)):
         d = discriminators[name]  # a conditional one (pix2pix) sees the source, too
-        figures[f"guard/wins_{name}"] = wins(example_scores(d(real, source)), example_scores(d(generated, source)))
+        figures[f"guard/wins_{name}"] = wins(
+            example_scores(d(real, source)), example_scores(d(generated, source))
+        )
     for module, training in modes:
         module.training = training
     return figures
 
 
 class Guards:
-    """Watches the figures of a training of ``steps`` steps, taken every ``every`` steps; its state is a few numbers.
+    """Watches the figures of a training of ``steps`` steps, taken every ``every`` steps; its state is a few
+    numbers.
 
-    ``section``: of the params, named in advice. ``action``: stop | warn. ``speaks``: False in all but the first of
-    several processes, which see the same figures. ``discriminator_rate`` is what the discriminators' learning rate is to be multiplied with:
-    1, or less while ``balance`` is on and they win.
+    ``section``: of the params, named in advice. ``action``: stop | warn. ``speaks``: False in all but the
+    first of several processes, which see the same figures. ``discriminator_rate`` is what the
+    discriminators' learning rate is to be multiplied with: 1, or less while ``balance`` is on and they win.
     """
 
     def __init__(
@@ -131,7 +159,9 @@ class Guards:
 
     @property
     def suspicious(self) -> bool:
-        """Whether a collapse that would end the training may be going on: not a state to keep as the last good one."""
+        """Whether a collapse that would end the training may be going on: not a state to keep as the last
+        good one.
+        """
         return self.action == "stop" and any(self.strikes.values())
 
     def watch(self, step: int, figures: Mapping[str, float]) -> None:
@@ -151,7 +181,11 @@ class Guards:
         diversity = figures.get(f"guard/diversity_{direction}")
         generator = f"generator {direction}"
         checks: list[tuple[str, bool, Callable[[], str]]] = [
-            ("mute", level is not None and level < MUTE_DB, lambda: f"{generator}'s output is {-level:.0f} dB below its input"),
+            (
+                "mute",
+                level is not None and level < MUTE_DB,
+                lambda: f"{generator}'s output is {-level:.0f} dB below its input",
+            ),
             (
                 "one output",
                 diversity is not None and diversity < DIVERSITY,
@@ -160,7 +194,10 @@ class Guards:
             (
                 "identity",
                 change is not None and change < SAME_DB and wins >= SEEN_THROUGH,
-                lambda: f"{generator} changes its input by {change:.2f} dB though the discriminator tells {wins:.0%} of its outputs",
+                lambda: (
+                    f"{generator} changes its input by {change:.2f} dB though the discriminator tells "
+                    f"{wins:.0%} of its outputs"
+                ),
             ),
         ]
         for kind, seen, sentence in checks:
@@ -175,18 +212,35 @@ class Guards:
             return
         mean = sum(history) / len(history)
         if mean >= WINS:
-            self._act(step, f"wins {name}", f"discriminator {name} tells {mean:.0%} of the pairs apart", ADVICE["wins"], False)
+            self._act(
+                step,
+                f"wins {name}",
+                f"discriminator {name} tells {mean:.0%} of the pairs apart",
+                ADVICE["wins"],
+                False,
+            )
         elif CHANCE[0] <= mean <= CHANCE[1]:
-            self._act(step, f"chance {name}", f"discriminator {name} is at chance ({mean:.0%} of the pairs)", ADVICE["chance"], False)
+            self._act(
+                step,
+                f"chance {name}",
+                f"discriminator {name} is at chance ({mean:.0%} of the pairs)",
+                ADVICE["chance"],
+                False,
+            )
 
     def _act(self, step: int, key: str, finding: str, advice: str, stop: bool) -> None:
-        advice = advice.format(section=self.section)
+        advice = advice.format(s=self.section)
         if stop:
-            raise RetimbreError(f"{self.name}: at step {step} {finding}, and has for long: {advice}; {self.section}.guard_action: warn goes on.")
+            raise RetimbreError(
+                f"{self.name}: at step {step} {finding}, and has for long: {advice}; "
+                f"{self.section}.guard_action: warn goes on."
+            )
         if key not in self.warned:
             self.warned.append(key)
             if self.speaks:
-                print(f"warning: {self.name}: at step {step} {finding}: {advice}.", file=sys.stderr, flush=True)
+                print(
+                    f"warning: {self.name}: at step {step} {finding}: {advice}.", file=sys.stderr, flush=True
+                )
 
     def _balance(self) -> None:
         if self.balance:

@@ -1,9 +1,9 @@
 """Several processes that train one network as if they were one: what a training step adds for it.
 
-``batch_size`` is the *global* batch. Every process draws the same places and keeps its share of them, computes the
-mean loss of its share, and averages gradients before each optimiser step; because shares are equal, the mean of
-their gradients is the gradient of the whole batch. What must see the whole batch (the replay pool) gathers it.
-With one process every function returns what it was given.
+``batch_size`` is the *global* batch. Every process draws the same places and keeps its share of them,
+computes the mean loss of its share, and averages gradients before each optimiser step; because shares are
+equal, the mean of their gradients is the gradient of the whole batch. What must see the whole batch (the
+replay pool) gathers it. With one process every function returns what it was given.
 
 All communication is Lightning Fabric's (``all_reduce``, ``all_gather``, ``broadcast``).
 """
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def average_gradients(fabric: "Fabric", parameters: Iterable[nn.Parameter]) -> None:
-    """Average the gradients over all processes, in one reduction; call it between backward and the optimiser's step.
+    """Average the gradients over all processes, in one reduction; call it between backward and the
+    optimiser's step.
 
     Every process must have gradients for the same parameters.
     """
@@ -39,10 +40,12 @@ def average_gradients(fabric: "Fabric", parameters: Iterable[nn.Parameter]) -> N
 
 
 def gather(fabric: "Fabric", x: Tensor) -> Tensor:
-    """The global batch (B, ...) of what each process has a share (B / processes, ...) of; without gradients."""
+    """The global batch (B, ...) of what each process has a share of; without gradients."""
     if fabric.world_size == 1:
         return x
-    return fabric.all_gather(x.detach().contiguous()).flatten(0, 1)  # (processes, B / processes, ...) -> (B, ...)
+    return fabric.all_gather(x.detach().contiguous()).flatten(
+        0, 1
+    )  # (processes, B / processes, ...) -> (B, ...)
 
 
 def own_share(fabric: "Fabric", x: Tensor) -> Tensor:
@@ -58,7 +61,9 @@ def average(fabric: "Fabric", values: dict[str, Tensor]) -> dict[str, Tensor]:
     if fabric.world_size == 1 or not values:
         return values
     device = next(iter(values.values())).device
-    flat = fabric.all_reduce(torch.stack([value.to(device).float() for value in values.values()]), reduce_op="mean")
+    flat = fabric.all_reduce(
+        torch.stack([value.to(device).float() for value in values.values()]), reduce_op="mean"
+    )
     return dict(zip(values, flat.unbind(), strict=True))
 
 
@@ -70,11 +75,14 @@ def any_process(fabric: "Fabric | None", flag: bool) -> bool:
 
 
 def check_batch(batch_size: int, fabric: "Fabric", key: str, multiple: int = 1) -> None:
-    """Raise RetimbreError (naming the params ``key``) unless the global batch divides into equal shares, each a ``multiple``."""
+    """Raise RetimbreError (naming the params ``key``) unless the global batch divides into equal shares,
+    each a ``multiple``.
+    """
     least = fabric.world_size * multiple
     if fabric.world_size > 1 and batch_size % least:
         raise RetimbreError(
-            f"{key} is {batch_size}, the batch of all {fabric.world_size} processes together: make it a multiple of {least}."
+            f"{key} is {batch_size}, the batch of all {fabric.world_size} processes together: make it "
+            f"a multiple of {least}."
         )
 
 

@@ -1,8 +1,8 @@
 """Where the time of a training step goes: forward, backward, optimiser.
 
-A step says ``with part("forward"): ...``; the loop that runs it collects. On a CPU that is two readings of a clock. On a GPU two
-events are recorded in the stream and read when the loop logs, when it has to wait for the device anyway: a step never waits for
-its own timing. Outside a loop ``part`` does nothing.
+A step says ``with part("forward"): ...``; the loop that runs it collects. On a CPU that is two readings of a
+clock. On a GPU two events are recorded in the stream and read when the loop logs, when it has to wait for
+the device anyway: a step never waits for its own timing. Outside a loop ``part`` does nothing.
 """
 
 import time

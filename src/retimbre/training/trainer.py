@@ -27,11 +27,20 @@ class CosineTrainer:
     Of several processes each is given the whole batch. ``gradient_norm``: gradients are clipped to it.
     """
 
-    def __init__(self, network: nn.Module, steps: int, learning_rate: float, gradient_norm: float, fabric: "Fabric"):
-        self.steps, self.learning_rate, self.gradient_norm, self.fabric = steps, learning_rate, gradient_norm, fabric
+    def __init__(
+        self, network: nn.Module, steps: int, learning_rate: float, gradient_norm: float, fabric: "Fabric"
+    ):
+        self.steps, self.learning_rate, self.gradient_norm, self.fabric = (
+            steps,
+            learning_rate,
+            gradient_norm,
+            fabric,
+        )
         self.network = network.to(fabric.device).train()
         self.networks = [self.network]
-        self.optimiser = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True
+        )
 
     def own(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """This process's share of every tensor (B, ...) of a batch, on its device."""

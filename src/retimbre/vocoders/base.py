@@ -24,8 +24,8 @@ GAIN_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is no
 class Request:
     """Audio that is wanted: ``length`` (N) samples from a spectrum (F, T) in dB, T = N // hop + 1.
 
-    ``source`` (N,): the recording whose spectrum was changed; ``before`` (M,): the first M samples as they were made
-    already, which kinds that draw or continue phases go on from.
+    ``source`` (N,): the recording whose spectrum was changed; ``before`` (M,): the first M samples as they
+    were made already, which kinds that draw or continue phases go on from.
     """
 
     kind: str
@@ -38,12 +38,16 @@ class Request:
 
 
 class Renderer(ABC):
-    """One trained network that makes audio. ``config``: what ``config.json`` holds; ``below``: what it starts from;
-    ``rendering``: how it is used. Subclasses say how the network is built and used; ``train.py`` beside them trains it.
+    """One trained network that makes audio. ``config``: what ``config.json`` holds; ``below``: what it
+    starts from;
+    ``rendering``: how it is used. Subclasses say how the network is built and used; ``train.py`` beside them
+    trains it.
     """
 
     name: ClassVar[str]  # of its folder, its weights' file and its options in the configuration
-    hears: ClassVar[bool] = False  # whether it predicts samples with another network's waveform of the same spectrum in its ear
+    hears: ClassVar[bool] = (
+        False  # whether it predicts samples with another network's waveform of the same spectrum in its ear
+    )
 
     def __init__(
         self,
@@ -76,12 +80,18 @@ class Renderer(ABC):
         """Audio (N,) as wanted."""
 
     def nll_bits(
-        self, audio: np.ndarray, spectrum_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+        self,
+        audio: np.ndarray,
+        spectrum_db: np.ndarray,
+        domain: str,
+        own_db: np.ndarray,
+        heard_db: np.ndarray | None = None,
     ) -> float | None:
-        """Bits per sample of audio (frames * hop_length,) given a spectrum (F, frames + 1) in dB, where samples are predicted.
+        """Bits per sample of audio (frames * hop_length,) given a spectrum (F, frames + 1) in dB, where
+        samples are predicted.
 
-        ``own_db``: the audio's own spectrum, which the given one is a change of. ``heard_db``: the one whose waveform
-        is heard, by a network that hears one (None: the one given).
+        ``own_db``: the audio's own spectrum, which the given one is a change of. ``heard_db``: the one whose
+        waveform is heard, by a network that hears one (None: the one given).
         """
         return None
 
@@ -92,7 +102,11 @@ class Renderer(ABC):
 
     def normalised(self, spectrum_db: np.ndarray) -> torch.Tensor:
         """Spectrum (F, T) in dB to -1..1 (1, F, T) on the network's device."""
-        z = normalise(torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)), self.top_db, self.features.range_db)
+        z = normalise(
+            torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)),
+            self.top_db,
+            self.features.range_db,
+        )
         return z[None].to(self.device)
 
     def clipped(self, spectrum_db: np.ndarray) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The trained vocoders of a project: every way from spectra to audio that its networks allow.
 
-``data/models/vocoder/<network>/`` holds one network each; ``kinds`` says which way needs which of them. Networks are
-read when they are asked for.
+``data/models/vocoder/<network>/`` holds one network each; ``kinds`` says which way needs which of them.
+Networks are read when they are asked for.
 """
 
 import importlib
@@ -19,7 +19,12 @@ from retimbre.vocoders.base import Renderer, Request
 from retimbre.vocoders.kinds import KINDS, STARTS_FROM
 from retimbre.vocoders.params import Rendering
 
-CLASSES = {"inverter": "Inverter", "istft": "IstftVocoder", "wavenet": "WaveNetVocoder", "excited": "ExcitedVocoder"}
+CLASSES = {
+    "inverter": "Inverter",
+    "istft": "IstftVocoder",
+    "wavenet": "WaveNetVocoder",
+    "excited": "ExcitedVocoder",
+}
 
 
 def class_of(network: str) -> type[Renderer]:
@@ -29,7 +34,7 @@ def class_of(network: str) -> type[Renderer]:
 
 @dataclass(frozen=True)
 class Vocoder:
-    """One way from spectra to audio. ``kind``: of ``KINDS``; ``renderer``: the network that makes the audio."""
+    """One way from spectra to audio. ``kind``: of ``KINDS``; ``renderer``: the network that makes it."""
 
     kind: str
     renderer: Renderer
@@ -63,7 +68,8 @@ class Vocoder:
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples; arguments as a :class:`Request` has them.
 
-        Raises RetimbreError for a domain that it was not trained on and for a missing source, where it needs them.
+        Raises RetimbreError for a domain that it was not trained on and for a missing source, where it needs
+        them.
         """
         kind = KINDS[self.kind]
         if kind.needs_domain and domain not in self.renderer.domains:
@@ -74,7 +80,9 @@ class Vocoder:
             )
         if kind.needs_source and source is None:
             others = ", ".join(name for name, other in KINDS.items() if not other.needs_source)
-            raise RetimbreError(f"the vocoder {self.kind} needs the source recording: choose one without ({others}).")
+            raise RetimbreError(
+                f"the vocoder {self.kind} needs the source recording: choose one without ({others})."
+            )
         return self.renderer.synthesise(Request(self.kind, spectrum_db, length, domain, source, seed, before))
 
 
@@ -84,7 +92,9 @@ class Vocoders:
     def __init__(self, folder: Path, rendering: Rendering, wanted: Iterable[str] = tuple(STARTS_FROM)):
         self.folder, self.rendering = folder, rendering
         wanted = set(wanted)
-        self.networks = [name for name in STARTS_FROM if name in wanted and (folder / name / "config.json").is_file()]
+        self.networks = [
+            name for name in STARTS_FROM if name in wanted and (folder / name / "config.json").is_file()
+        ]
         self._loaded: dict[str, Renderer] = {}
 
     @classmethod
@@ -97,7 +107,10 @@ class Vocoders:
         """Those of the ``wanted`` networks that are there. Raises RetimbreError when there are none."""
         found = cls(Path(folder), rendering, wanted)
         if not found.networks:
-            raise RetimbreError(f"{folder} has no trained vocoder: train them with `dvc repro`, or fetch them with `dvc pull`.")
+            raise RetimbreError(
+                f"{folder} has no trained vocoder: train them with `dvc repro`, or fetch them with "
+                "`dvc pull`."
+            )
         return found
 
     @property
@@ -115,13 +128,16 @@ class Vocoders:
         return self._loaded[name]
 
     def by(self, kind: str | None = None) -> Vocoder:
-        """One way to audio (None: the default). Raises RetimbreError for one that is not known or not trained."""
+        """One way to audio (None: the default). Raises RetimbreError for one that is not known or not
+        trained.
+        """
         kind = kind or self.rendering.vocoder
         if kind not in KINDS:
             raise RetimbreError(f"{kind!r} is not a kind of vocoder: choose {', '.join(self.kinds)}.")
         if missing := [name for name in KINDS[kind].networks if name not in self.networks]:
             raise RetimbreError(
-                f"the vocoder {kind} is not trained (there are {', '.join(self.kinds)}): add {missing[0]} to vocoders in "
+                f"the vocoder {kind} is not trained (there are {', '.join(self.kinds)}): add "
+                f"{missing[0]} to vocoders in "
                 f"params.yaml and run `dvc repro vocoder@{missing[0]}`, or choose another."
             )
         return Vocoder(kind, self.network(KINDS[kind].networks[-1]))

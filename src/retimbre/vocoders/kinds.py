@@ -12,10 +12,11 @@ STARTS_FROM = {  # network -> what its training starts from, below data/
 
 @dataclass(frozen=True)
 class Kind:
-    """A way from spectra to audio. ``networks``: those it needs, in the order of training; the last makes the audio.
+    """A way from spectra to audio. ``networks``: those it needs, in the order of training; the last makes
+    the audio.
 
-    ``needs_source``: the source recording; ``needs_domain``: training on the target instrument; ``slow``: takes so
-    long that the table hears it on a few pieces only.
+    ``needs_source``: the source recording; ``needs_domain``: training on the target instrument; ``slow``:
+    takes so long that the table hears it on a few pieces only.
     """
 
     networks: tuple[str, ...]

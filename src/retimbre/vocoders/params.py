@@ -1,4 +1,6 @@
-"""Sections ``vocoder`` (how the networks from spectra to audio are trained) and ``rendering`` (how they are used)."""
+"""Sections ``vocoder`` (how the networks from spectra to audio are trained) and ``rendering`` (how they are
+used).
+"""
 
 from typing import Annotated, Literal
 
@@ -10,7 +12,9 @@ from retimbre.vocoders.inverter.params import Params as Inverter
 from retimbre.vocoders.istft.params import Params as Istft
 from retimbre.vocoders.wavenet.params import Params as WaveNet
 
-Kind = Literal["source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"]  # vocoders.kinds.KINDS (a test compares)
+Kind = Literal[
+    "source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"
+]  # vocoders.kinds.KINDS (a test compares)
 
 
 class Vocoder(Section):

@@ -32,13 +32,7 @@ def resampled(folder, audio: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("low", "size"),
-    [
-        ("offset", 0.05),
-        ("offset", -0.3),
-        ("offset of a channel", 0.3),
-        ("jump", 0.05),
-        ("rumble", 0.05),
-    ],
+    [("offset", 0.05), ("offset", -0.3), ("offset of a channel", 0.3), ("jump", 0.05), ("rumble", 0.05)],
 )
 def test_what_lies_below_hearing_sets_neither_gain_nor_ends(tmp_path, low, size):
     silence = np.zeros(3 * RATE)

@@ -17,7 +17,11 @@ from retimbre.metrics.notes import Transcription
 
 FLOATS = hnp.arrays(np.float32, hnp.array_shapes(max_dims=2, max_side=6), elements=st.floats(width=32))
 PLAIN = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
-NESTED = st.recursive(PLAIN | FLOATS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3), max_leaves=8)
+NESTED = st.recursive(
+    PLAIN | FLOATS,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3),
+    max_leaves=8,
+)
 
 
 def equal(x, y):
@@ -46,10 +50,19 @@ def test_outputs_and_scores_are_dataclasses_again_and_small():
     output = Output(audio, None, 1.5)
     data = c.pack(output)
     again = c.unpack(data)
-    assert isinstance(again, Output) and equal(again.audio, audio) and again.level_db is None and again.seconds == 1.5
+    assert (
+        isinstance(again, Output)
+        and equal(again.audio, audio)
+        and again.level_db is None
+        and again.seconds == 1.5
+    )
     assert len(data) < 2.1 * 16000, "16-bit audio takes 16 bits"
     back = c.unpack(c.pack(scored()))
-    assert isinstance(back.notes, Transcription) and np.isnan(back.values["content_note_f1"]) and equal(back.embedding, np.arange(3.0))
+    assert (
+        isinstance(back.notes, Transcription)
+        and np.isnan(back.values["content_note_f1"])
+        and equal(back.embedding, np.arange(3.0))
+    )
 
 
 @given(st.data())
@@ -58,7 +71,11 @@ def test_any_damage_is_seen(data):
     whole = c.pack(scored())
     kind = data.draw(st.sampled_from(["flip", "cut", "noise"]))
     at = data.draw(st.integers(0, len(whole) - 1))
-    broken = {"flip": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[:at], "noise": b"x" * at}[kind]
+    broken = {
+        "flip": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
+        "cut": whole[:at],
+        "noise": b"x" * at,
+    }[kind]
     with pytest.raises(ValueError):
         c.unpack(broken)
 
@@ -97,7 +114,9 @@ def test_digests_see_every_change_and_nothing_else():
     assert len({c.digest(v) for v in values}) == len(values)
     assert c.digest("ab", "c") != c.digest("a", "bc")
     assert c.digest({"a": 1, "b": 2}) == c.digest({"b": 2, "a": 1})
-    assert c.digest(torch.ones(2)) == c.digest(torch.ones(2)) and c.digest(Stranger(1)) == c.digest(Stranger(1))
+    assert c.digest(torch.ones(2)) == c.digest(torch.ones(2)) and c.digest(Stranger(1)) == c.digest(
+        Stranger(1)
+    )
     with pytest.raises(TypeError, match="no digest"):
         c.digest(lambda: 0)
     network, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
@@ -110,7 +129,7 @@ def test_digests_see_every_change_and_nothing_else():
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the package's layout: a imports b inside a function, b names kernel.cpp; c imports nothing."""
+    """A copy of the package's layout: a imports b inside a function, b names kernel.cpp; c nothing."""
     root = tmp_path / "retimbre"
     (root / "sub").mkdir(parents=True)
     (root / "__init__.py").write_text("def easy():\n    import retimbre.c\n")

@@ -30,7 +30,13 @@ class Gain(torch.nn.Module):
 
 def generator(ab=0.0, ba=0.0):
     mean_db = {"piano": np.linspace(-20, -60, 84).tolist(), "guitar": np.linspace(-20, -40, 84).tolist()}
-    config = {"domains": DOMAINS, "features": CONFIG.to_dict(), "representation": "cqt", "top_db": TOP_DB, "mean_db": mean_db}
+    config = {
+        "domains": DOMAINS,
+        "features": CONFIG.to_dict(),
+        "representation": "cqt",
+        "top_db": TOP_DB,
+        "mean_db": mean_db,
+    }
     return CycleGan(torch.nn.ModuleDict({"ab": Gain(ab), "ba": Gain(ba)}), config)
 
 
@@ -75,15 +81,25 @@ def test_lost_notes_are_counted(dataset, extractor, item, monkeypatch):
     value = {(r["system"], r["direction"], r["metric"]): r["value"] for r in found}
     assert len(value) == len(found)
     for direction in ("piano_to_guitar", "guitar_to_piano"):
-        assert value["copy", direction, "probe_lost_notes"] == value["cyclegan", direction, "probe_lost_notes"] == 0
+        assert (
+            value["copy", direction, "probe_lost_notes"]
+            == value["cyclegan", direction, "probe_lost_notes"]
+            == 0
+        )
         if dataset is RENDERED:
             assert value["oracle", direction, "probe_lost_notes"] <= 0.1
         else:
-            assert ("oracle", direction, "probe_lost_notes") not in value  # nobody can play the notes on one's own instruments
+            assert (
+                "oracle",
+                direction,
+                "probe_lost_notes",
+            ) not in value  # nobody can play the notes on one's own instruments
         assert 15 <= value["copy", direction, "probe_notes"] <= 20
         lost = value["cyclegan_griffin_lim", direction, "probe_lost_notes"]
         assert 0.2 < lost < 0.5  # 7 of 20 are silent
-        low, high = (value["cyclegan_griffin_lim", direction, f"probe_lost_notes_{end}"] for end in ("low", "high"))
+        low, high = (
+            value["cyclegan_griffin_lim", direction, f"probe_lost_notes_{end}"] for end in ("low", "high")
+        )
         assert low < lost < high
 
 
@@ -97,7 +113,11 @@ def test_rows_are_named_by_the_default_vocoder(extractor, item, monkeypatch):
 
 def test_random_notes_depend_on_the_generator_alone():
     notes = probes.random_notes(40, 80, np.random.default_rng(1))
-    assert notes == probes.random_notes(40, 80, np.random.default_rng(1)) != probes.random_notes(40, 80, np.random.default_rng(2))
+    assert (
+        notes
+        == probes.random_notes(40, 80, np.random.default_rng(1))
+        != probes.random_notes(40, 80, np.random.default_rng(2))
+    )
     assert len(notes) == probes.NOTES and all(40 <= n.pitch <= 80 for n in notes)
     assert all(a.pitch != b.pitch and a.end_s <= b.start_s for a, b in zip(notes, notes[1:], strict=False))
 
@@ -108,7 +128,11 @@ def test_cents_off():
     audio = np.zeros(len(t), np.float32)
     for note, detune in zip(notes[:2], (0.0, 0.8), strict=True):
         f = 440 * 2 ** ((note.pitch + detune - 69) / 12)
-        audio += np.where((t >= note.start_s) & (t < note.end_s), sum(0.1 / k * np.sin(2 * np.pi * f * k * t) for k in (1, 2, 3)), 0)
+        audio += np.where(
+            (t >= note.start_s) & (t < note.end_s),
+            sum(0.1 / k * np.sin(2 * np.pi * f * k * t) for k in (1, 2, 3)),
+            0,
+        )
     off = probes.cents_off(audio.astype(np.float32), RATE, notes)
     assert off[0] < 10 and off[1] == pytest.approx(80, abs=10) and np.isinf(off[2])
 
@@ -119,7 +143,9 @@ def test_relative_errors_of_known_generators(item):
         (np.clip(item.source.level_db, TOP_DB - 60, TOP_DB) - (TOP_DB - 60)).mean() / 30
     )  # of what is 0 at the floor, 2 at the top
     undone = probes.relative_errors(generator(0.1, -0.1), [item])
-    assert undone["gan_rel_cycle"] == pytest.approx(0, abs=1e-6) and undone["gan_rel_identity"] == pytest.approx(0.1 / mean, rel=1e-3)
+    assert undone["gan_rel_cycle"] == pytest.approx(0, abs=1e-6) and undone[
+        "gan_rel_identity"
+    ] == pytest.approx(0.1 / mean, rel=1e-3)
     kept = probes.relative_errors(generator(0.1, 0.1), [item])
     assert kept["gan_rel_cycle"] == pytest.approx(0.2 / mean, rel=1e-3)
     assert probes.relative_errors(generator(), []) == {}

@@ -1,4 +1,6 @@
-"""The rows of the table: which kinds of vocoder are heard, on how many pieces, and what each row's outputs depend on."""
+"""The rows of the table: which kinds of vocoder are heard, on how many pieces, and what each row's outputs
+depend on.
+"""
 
 import numpy as np
 import pytest
@@ -25,14 +27,33 @@ def vocoder(kind="source_phase", kinds=KINDS, change=None):
         "inverter": SpectralInverter(InverterConfig(84, 1024, 8, 1)),
         "istft": IstftNet(IstftConfig(84, 256, 1024, 8, 1, 1)),
         "wavenet": WaveNet(
-            WaveNetConfig(feature_bins=84, hop_length=256, n_domains=2, layers=2, layers_per_stack=2, residual_channels=8, skip_channels=8)
+            WaveNetConfig(
+                feature_bins=84,
+                hop_length=256,
+                n_domains=2,
+                layers=2,
+                layers_per_stack=2,
+                residual_channels=8,
+                skip_channels=8,
+            )
         ),
     }
     if change:
         with torch.no_grad():
             next(networks[change].parameters()).add_(1.0)
-    config = {"domains": ["reed", "bell"], "features": CONFIG.to_dict(), "representation": "cqt", "top_db": 7.0, "rms": 0.1}
-    config |= {"griffin_lim_iterations": 1, "wavenet_preemphasis": 0.85, "wavenet_gain": 1.6, "wavenet_temperature": 0.7}
+    config = {
+        "domains": ["reed", "bell"],
+        "features": CONFIG.to_dict(),
+        "representation": "cqt",
+        "top_db": 7.0,
+        "rms": 0.1,
+    }
+    config |= {
+        "griffin_lim_iterations": 1,
+        "wavenet_preemphasis": 0.85,
+        "wavenet_gain": 1.6,
+        "wavenet_temperature": 0.7,
+    }
     sizes = {name: network.config.to_dict() for name, network in networks.items()}
     return Vocoder(networks, config | sizes | {"kind": kind, "kinds": kinds})
 
@@ -46,7 +67,9 @@ class Raise:
         return level_db + 3
 
 
-Raise.__module__ = EqualiserControl.__module__  # whose source its fingerprint covers: a test is no module of the package
+Raise.__module__ = (
+    EqualiserControl.__module__
+)  # whose source its fingerprint covers: a test is no module of the package
 
 
 def rows_of(model):
@@ -60,7 +83,9 @@ def test_every_kind_is_heard_of_the_cyclegan_and_of_the_true_levels():
         *("vocoder_source_phase", "vocoder_griffin_lim", "vocoder_istft", "vocoder_wavenet"),
         *("cyclegan", "cyclegan_griffin_lim", "cyclegan_istft", "cyclegan_wavenet"),
     ]
-    assert {name for name, row in rows.items() if row.slow} == {f"{a}_{b}" for a in ("vocoder", "cyclegan") for b in ("istft", "wavenet")}
+    assert {name for name, row in rows.items() if row.slow} == {
+        f"{a}_{b}" for a in ("vocoder", "cyclegan") for b in ("istft", "wavenet")
+    }
     assert {name: row.vocoder for name, row in rows.items() if row.vocoder}["cyclegan"] == "source_phase"
     assert rows["eq_match"].vocoder == "source_phase"
 
@@ -84,7 +109,11 @@ def test_only_what_is_trained_is_heard():
     [
         ("wavenet", {"vocoder_wavenet", "cyclegan_wavenet"}),
         ("istft", {"vocoder_istft", "cyclegan_istft"}),
-        ("inverter", {"eq_match", "cyclegan"} | {f"{a}_{k}" for a in ("vocoder", "cyclegan") for k in ("griffin_lim", "istft")}),
+        (
+            "inverter",
+            {"eq_match", "cyclegan"}
+            | {f"{a}_{k}" for a in ("vocoder", "cyclegan") for k in ("griffin_lim", "istft")},
+        ),
     ],
 )
 def test_a_row_is_made_anew_when_a_part_that_it_needs_changed(part, touched):
@@ -94,7 +123,9 @@ def test_a_row_is_made_anew_when_a_part_that_it_needs_changed(part, touched):
     assert ("vocoder_source_phase" in changed) == (part == "inverter")
     other = rows_of(vocoder("griffin_lim"))
     same = [name for name in before if name.startswith("vocoder_")]
-    assert all(before[name].fingerprint() == other[name].fingerprint() for name in same), "the default is no property of a kind"
+    assert all(before[name].fingerprint() == other[name].fingerprint() for name in same), (
+        "the default is no property of a kind"
+    )
 
 
 def test_rows_render():

@@ -75,7 +75,16 @@ def clip(scorer, seed, seconds=2.0):
 
 def item(scorer, paired):
     source, target = clip(scorer, 0), clip(scorer, 0)
-    return Item("tune", "harp", "lute", "any", source, target if paired else None, clip(scorer, 1) if paired else None, clip(scorer, 2))
+    return Item(
+        "tune",
+        "harp",
+        "lute",
+        "any",
+        source,
+        target if paired else None,
+        clip(scorer, 1) if paired else None,
+        clip(scorer, 2),
+    )
 
 
 def test_copy_of_a_paired_item_is_perfect_on_content_and_distance(scorer):
@@ -88,36 +97,59 @@ def test_copy_of_a_paired_item_is_perfect_on_content_and_distance(scorer):
 def test_unpaired_items_are_scored_without_a_target(scorer):
     one = item(scorer, False)
     scored = scorer(one, scoring.Output(one.unrelated.audio, one.unrelated.level_db, 0.0))
-    assert "feature_lsd" not in scored.values and {"content_note_f1", "style_target_rate", "fail_muted"} <= set(scored.values)
+    assert "feature_lsd" not in scored.values and {
+        "content_note_f1",
+        "style_target_rate",
+        "fail_muted",
+    } <= set(scored.values)
     results = [scoring.Result("unrelated", one, scoring.Output(one.unrelated.audio, None, 0.0), scored)]
     assert scoring.failures(results, scorer) == []
 
 
 def items(scorer):
     one = item(scorer, True)
-    return [replace(one, piece="first"), replace(one, piece="second", target=None, oracle=None, source=clip(scorer, 3))]
+    return [
+        replace(one, piece="first"),
+        replace(one, piece="second", target=None, oracle=None, source=clip(scorer, 3)),
+    ]
 
 
-ROWS = [Row("copy", Recorded("source")), Row("oracle", Recorded("oracle")), Row("a", Noisy("a")), Row("b", Noisy("b"), slow=True)]
+ROWS = [
+    Row("copy", Recorded("source")),
+    Row("oracle", Recorded("oracle")),
+    Row("a", Noisy("a")),
+    Row("b", Noisy("b"), slow=True),
+]
 
 
 def same(x, y):
     return (
         [(r.system, r.item.name) for r in x] == [(r.system, r.item.name) for r in y]
         and all(np.array_equal(p.output.audio, q.output.audio) for p, q in zip(x, y, strict=True))
-        and all({**p.scored.values, "rtf": 0} == {**q.scored.values, "rtf": 0} for p, q in zip(x, y, strict=True))
+        and all(
+            {**p.scored.values, "rtf": 0} == {**q.scored.values, "rtf": 0} for p, q in zip(x, y, strict=True)
+        )
     )
 
 
 def test_rows_that_need_what_an_item_lacks_and_slow_ones_after_the_first_items_are_left_out(scorer):
     found = [(r.item.piece, r.system) for r in suite.run(items(scorer), ROWS, MAKE, slow_items=1)]
-    assert found == [("first", "copy"), ("first", "oracle"), ("first", "a"), ("first", "b"), ("second", "copy"), ("second", "a")]
+    assert found == [
+        ("first", "copy"),
+        ("first", "oracle"),
+        ("first", "a"),
+        ("first", "b"),
+        ("second", "copy"),
+        ("second", "a"),
+    ]
 
 
 def test_a_rerun_renders_and_scores_only_what_changed(scorer, tmp_path, monkeypatch):
     asked = []
     score = scoring.Scorer.__call__
-    monkeypatch.setattr(scoring.Scorer, "__call__", lambda self, i, o: asked.append(i.piece) or score(self, i, o))
+    monkeypatch.setattr(
+        scoring.Scorer, "__call__", lambda self, i, o: asked.append(i.piece) or score(self, i, o)
+    )
     cache, things = Cache(tmp_path), items(scorer)
 
     def run(rows_, seed=0):
@@ -129,17 +161,23 @@ def test_a_rerun_renders_and_scores_only_what_changed(scorer, tmp_path, monkeypa
     assert len(asked) == len(first) == 7
     again = run(ROWS)
     assert MADE == [] and asked == [] and same(first, again)
-    assert again[0].scored.values["rtf"] == 0 and again[2].scored.values["rtf"] == first[2].scored.values["rtf"], "times are kept"
+    assert (
+        again[0].scored.values["rtf"] == 0 and again[2].scored.values["rtf"] == first[2].scored.values["rtf"]
+    ), "times are kept"
     assert len(again[2].scored.notes.posterior) > 0
 
     changed = [*ROWS[:2], Row("a", Noisy("a", 0.02)), ROWS[3]]
     third = run(changed)
     assert {name for name, _ in MADE} == {"a"} and len(asked) == 2
-    assert [np.array_equal(x.output.audio, y.output.audio) for x, y in zip(first, third, strict=True)] == [r.system != "a" for r in first]
+    assert [np.array_equal(x.output.audio, y.output.audio) for x, y in zip(first, third, strict=True)] == [
+        r.system != "a" for r in first
+    ]
 
     things[1] = replace(things[1], unrelated=clip(scorer, 5))
     run(changed)
-    assert {name for _, name in MADE} == {"harp_to_lute.second"}, "an item that changed is made anew, the other is not"
+    assert {name for _, name in MADE} == {"harp_to_lute.second"}, (
+        "an item that changed is made anew, the other is not"
+    )
     run(changed, seed=1)
     assert {name for name, _ in MADE} == {"a", "b"}
 
@@ -176,7 +214,9 @@ def test_every_output_is_a_file_of_exactly_what_was_measured(scorer, tmp_path):
     assert len({row["path"] for row in listed}) == len(listed)
     for row in listed:
         assert hashlib.sha256((tmp_path / row["path"]).read_bytes()).hexdigest() == row["sha256"]
-    assert {row["system"] for row in listed if row["range"] == "out"} == {"source", "copy", "a"}, "no target, no oracle; b is slow"
+    assert {row["system"] for row in listed if row["range"] == "out"} == {"source", "copy", "a"}, (
+        "no target, no oracle; b is slow"
+    )
     heard, rate = soundfile.read(tmp_path / next(w.path for w in written if w.system == "a"), dtype="float32")
     assert rate == RATE and np.array_equal(heard, next(r for r in results if r.system == "a").output.audio)
 
@@ -184,8 +224,15 @@ def test_every_output_is_a_file_of_exactly_what_was_measured(scorer, tmp_path):
 def test_recordings_of_16_bits_are_kept_bit_for_bit():
     x = (np.random.default_rng(0).integers(-32768, 32768, 1000) / np.float32(32768)).astype(np.float32)
     assert np.array_equal(rows.to_16_bit(x), x)
-    assert rows.to_16_bit(np.array([np.nan, 2.0, -2.0, -1e-9], np.float32)).tolist() == [0, 32767 / 32768, -1, 0]
-    assert not np.signbit(rows.to_16_bit(np.array([-1e-9], np.float32)))[0], "minus zero is not what a file gives back"
+    assert rows.to_16_bit(np.array([np.nan, 2.0, -2.0, -1e-9], np.float32)).tolist() == [
+        0,
+        32767 / 32768,
+        -1,
+        0,
+    ]
+    assert not np.signbit(rows.to_16_bit(np.array([-1e-9], np.float32)))[0], (
+        "minus zero is not what a file gives back"
+    )
 
 
 def test_rows_try_themselves_out_on_a_second_of_the_item(scorer):

@@ -193,11 +193,7 @@ def test_other_classifiers_metrics_or_data_are_said():
         word
         for word in ("different classifiers", "different versions", "not tested on the same data")
         if any(word in n for n in notes)
-    ] == [
-        "different classifiers",
-        "different versions",
-        "not tested on the same data",
-    ]
+    ] == ["different classifiers", "different versions", "not tested on the same data"]
     assert len(c.compare_runs([run(versions=known)], [run(seed=1, versions=known)]).notes) == 1
 
 

@@ -47,7 +47,9 @@ class Bench:
         return with_ranges(items, Ranges(self.raw, self.data.audio, NoteTranscriber, self.cache))
 
     def rows(self) -> list[Row]:
-        """Controls, vocoders alone, baselines, and the systems that the params name, each as it is to be heard."""
+        """Controls, vocoders alone, baselines, and the systems that the params name, each as it is to be
+        heard.
+        """
         default, features = self.vocoders.by(), self.data.features
         equalisers = [
             Spectral(name, EqualiserChange(features, self.representation, name == "eq_affine"), default)

@@ -1,12 +1,13 @@
 """What evaluations made before, kept by content so that a rerun renders and scores only what changed.
 
-Entries lie in ``$DVC_ROOT/.scratch/evaluation/<kind>/<key>`` (git-ignored, outside the stage's outputs, which
-DVC deletes). A key is a digest (:mod:`retimbre.provenance`) of *everything* that the entry depends on: samples,
-weights, params, code and library versions. So an entry is never out of date; it can only be unused, and the oldest
-unused ones go when the folder is full.
+Entries lie in ``$DVC_ROOT/.scratch/evaluation/<kind>/<key>`` (git-ignored, outside the stage's outputs,
+which DVC deletes). A key is a digest (:mod:`retimbre.provenance`) of *everything* that the entry depends on:
+samples, weights, params, code and library versions. So an entry is never out of date; it can only be unused,
+and the oldest unused ones go when the folder is full.
 
 An entry is a checksum followed by an ``.npz`` archive: the arrays of a nested value and its structure as
-JSON. Nothing is pickled, so reading a file that somebody else wrote runs no code. A damaged entry counts as none.
+JSON. Nothing is pickled, so reading a file that somebody else wrote runs no code. A damaged entry counts as
+none.
 """
 
 import dataclasses
@@ -30,7 +31,9 @@ CHECKSUM_BYTES = 16
 
 
 def _narrow(x: np.ndarray) -> np.ndarray:
-    """The array in half the space or less when that loses nothing: 16-bit audio as integers, rounded values as float16."""
+    """The array in half the space or less when that loses nothing: 16-bit audio as integers, rounded values
+    as float16.
+    """
     if x.dtype != np.float32 or not x.size:
         return x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -39,7 +42,11 @@ def _narrow(x: np.ndarray) -> np.ndarray:
 
 
 def _widen(x: np.ndarray, dtype: str) -> np.ndarray:
-    return x.astype(np.float32) / np.float32(32768) if x.dtype == np.int16 and dtype == "float32" else x.astype(dtype, copy=False)
+    return (
+        x.astype(np.float32) / np.float32(32768)
+        if x.dtype == np.int16 and dtype == "float32"
+        else x.astype(dtype, copy=False)
+    )
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -58,8 +65,14 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": {key: _encode(item, arrays) for key, item in value.items()}}
     if isinstance(value, list | tuple):
         return {"tuple" if isinstance(value, tuple) else "list": [_encode(item, arrays) for item in value]}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and type(value).__module__.startswith("retimbre."):
-        kept = {field.name: _encode(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
+    if (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+        and type(value).__module__.startswith("retimbre.")
+    ):
+        kept = {
+            field.name: _encode(getattr(value, field.name), arrays) for field in dataclasses.fields(value)
+        }
         return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": kept}
     raise TypeError(f"a {type(value).__name__} cannot be kept")
 
@@ -84,7 +97,9 @@ def _decode(tree: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def pack(value: Any) -> bytes:
-    """A value made of numbers, texts, arrays, dicts, lists and dataclasses of retimbre as bytes, without loss."""
+    """A value made of numbers, texts, arrays, dicts, lists and dataclasses of retimbre as bytes, without
+    loss.
+    """
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps(_encode(value, arrays))
     buffer = io.BytesIO()
@@ -94,7 +109,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """The value that ``pack`` was given. Raises ValueError when the bytes are damaged or of another version."""
+    """The value that ``pack`` was given. Raises ValueError for damaged bytes and those of another version."""
     checksum, data = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
     if hashlib.blake2b(data, digest_size=CHECKSUM_BYTES).digest() != checksum:
         raise ValueError("the checksum is wrong")
@@ -108,7 +123,8 @@ def unpack(data: bytes) -> Any:
 class Cache:
     """A folder of entries by kind and key, shared by processes.
 
-    ``folder``: None keeps nothing. ``limit_mb``: megabytes that :meth:`trim` leaves, the least recently used go first.
+    ``folder``: None keeps nothing. ``limit_mb``: megabytes that :meth:`trim` leaves, the least recently used
+    go first.
     """
 
     def __init__(self, folder: Path | None, limit_mb: float = float("inf")):

@@ -1,7 +1,7 @@
 """Every kind of vocoder on real features: the upper bound of the whole chain.
 
-``python -m retimbre.evaluation.bench.copy_synthesis test``, in the repository's root, prints the figures of the trained
-vocoders on the test split (those of ``metrics/vocoders.json`` are of the validation split).
+``python -m retimbre.evaluation.bench.copy_synthesis test``, in the repository's root, prints the figures of
+the trained vocoders on the test split (those of ``metrics/vocoders.json`` are of the validation split).
 """
 
 import argparse
@@ -32,16 +32,18 @@ def synthesise_target(vocoder: Vocoder, item: Item) -> np.ndarray:
     """The true target rebuilt from its own features. ``source_phase`` uses the phases of the *source*
     instrument's recording, as in a transfer: the target's own would be given away.
     """
-    return vocoder.synthesise(item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio)
+    return vocoder.synthesise(
+        item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio
+    )
 
 
 def copy_synthesis(
     vocoders: Sequence[Vocoder], audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map
 ) -> dict[str, dict[str, float]]:
-    """Per kind means over the paired pieces of ``split`` and both instruments: ``lsd`` (dB), ``mrstft``, ``rpa`` (raw
-    pitch accuracy, single lines), ``jaccard`` (distance of the sounding notes, chords) and ``x_realtime``, by processor
-    seconds of one core. Slow kinds are heard on the first pieces only. Empty without paired pieces. ``over``: what maps
-    over the pieces.
+    """Per kind means over the paired pieces of ``split`` and both instruments: ``lsd`` (dB), ``mrstft``,
+    ``rpa`` (raw pitch accuracy, single lines), ``jaccard`` (distance of the sounding notes, chords) and
+    ``x_realtime``, by processor seconds of one core. Slow kinds are heard on the first pieces only. Empty
+    without paired pieces. ``over``: what maps over the pieces.
     """
     if not audio.excerpts(split=split, performance=PERFORMANCE):
         return {}
@@ -77,8 +79,8 @@ def _transcriber() -> NoteTranscriber:
 
 
 def measure(task: tuple[Item, Sequence[Vocoder]]) -> dict[str, dict[str, float]]:
-    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of computing
-    for ``heard_s``.
+    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of
+    computing for ``heard_s``.
     """
     item, vocoders = task
     true, found = item.target.audio, {}
@@ -106,7 +108,10 @@ def copy_synthesis_figures(
     """Those of :func:`copy_synthesis` but for the speed, named ``<kind>_<metric>``."""
     found = copy_synthesis(vocoders, audio, features, split, over)
     return {
-        f"{kind}_{name}": value for kind, means in found.items() for name, value in means.items() if name != "x_realtime"
+        f"{kind}_{name}": value
+        for kind, means in found.items()
+        for name, value in means.items()
+        if name != "x_realtime"
     }
 
 
@@ -122,7 +127,9 @@ def main() -> None:
     set_threads()
     vocoders, data = Vocoders.load(Path("data/models/vocoder")), Data()
     with side_by_side() as over:
-        figures = copy_synthesis([vocoders.by(kind) for kind in vocoders.kinds], data.audio, data.features, split, over)
+        figures = copy_synthesis(
+            [vocoders.by(kind) for kind in vocoders.kinds], data.audio, data.features, split, over
+        )
     if not figures:
         raise RetimbreError(f"the {split} split has no paired pieces: set dataset.source to soundfont.")
     print(table(figures))

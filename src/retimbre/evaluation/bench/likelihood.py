@@ -1,12 +1,13 @@
-"""How well the vocoders that draw samples predict them, and whether they listen to the pitch that they are given.
+"""How well the vocoders that draw samples predict them, and whether they listen to the pitch that they are
+given.
 
 A falling likelihood says nothing about audio: most of it is earned by short-term prediction. The gap
 between the right features and the same moved by a semitone is the number to watch: a few hundredths of a bit
 mean pitchless noise, one bit a pitch that is kept.
 
 A network that hears a waveform hears the pitch there, and has a gap before it has learnt anything. So
-``python -m retimbre.evaluation.bench.likelihood`` prints the figures of untrained networks beside those of the trained ones, for the vocoder
-of the pipeline and the validation split.
+``python -m retimbre.evaluation.bench.likelihood`` prints the figures of untrained networks beside those of
+the trained ones, for the vocoder of the pipeline and the validation split.
 """
 
 import argparse
@@ -33,11 +34,12 @@ Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), spectrum 
 def likelihood_figures(
     renderers: Sequence[Renderer], audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map
 ) -> dict[str, float]:
-    """For each network that predicts samples (:meth:`Renderer.nll_bits`): ``<network>_nll_bits``, and by how many bits
-    the likelihood falls with the spectrum a semitone up (``<network>_cond_gap_pitch``, log-frequency spectra only), with
-    another excerpt's (``<network>_cond_gap_other``), and, of one that hears a waveform, with the waveform of the right
-    spectrum and the rest a semitone up (``<network>_cond_gap_levels``). Bits depend on pre-emphasis and gain: never
-    compare them across codecs. ``over``: what maps over the excerpts, such as ``processes.side_by_side``.
+    """For each network that predicts samples (:meth:`Renderer.nll_bits`): ``<network>_nll_bits``, and by how
+    many bits the likelihood falls with the spectrum a semitone up (``<network>_cond_gap_pitch``,
+    log-frequency spectra only), with another excerpt's (``<network>_cond_gap_other``), and, of one that
+    hears a waveform, with the waveform of the right spectrum and the rest a semitone up
+    (``<network>_cond_gap_levels``). Bits depend on pre-emphasis and gain: never compare them across codecs.
+    ``over``: what maps over the excerpts, such as ``processes.side_by_side``.
     """
     figures = {}
     for renderer in renderers:
@@ -47,7 +49,9 @@ def likelihood_figures(
     return figures
 
 
-def read_excerpts(renderer: Renderer, audio: PackedAudio, features: PackedFeatures, split: str) -> list[Excerpt]:
+def read_excerpts(
+    renderer: Renderer, audio: PackedAudio, features: PackedFeatures, split: str
+) -> list[Excerpt]:
     """The beginnings of a split's excerpts, with spectra kept within the range that the network knows."""
     hop = renderer.features.hop_length
     frames = {e.id: e for e in features.index}
@@ -73,7 +77,9 @@ def network_figures(renderer: Renderer, excerpts: list[Excerpt], over: Map = map
 
 
 def _bits(pair: tuple[Excerpt, Excerpt], renderer: Renderer) -> dict[str, float] | None:
-    """Bits per sample of an excerpt by what is given: its ``right`` spectrum, others; None of a network that predicts no samples."""
+    """Bits per sample of an excerpt by what is given: its ``right`` spectrum, others; None of a network that
+    predicts no samples.
+    """
     (x, level_db, domain), (_, others_db, _) = pair
     frames = level_db.shape[1]
     if (own := renderer.nll_bits(x, level_db, domain, level_db)) is None:
@@ -109,7 +115,10 @@ def main() -> None:
             renderer = vocoders.network(name)
             excerpts = read_excerpts(renderer, data.audio, data.features, "validation")
             if figures := network_figures(renderer, excerpts, over):
-                rows |= {name: figures, f"{name}, untrained": network_figures(untrained(renderer), excerpts, over)}
+                rows |= {
+                    name: figures,
+                    f"{name}, untrained": network_figures(untrained(renderer), excerpts, over),
+                }
     print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format=lambda x: f"{x:.3f}"))
 
 

@@ -1,4 +1,5 @@
-"""Every output as a file, for ears, other tools and the listening test: ``data/evaluation/audio`` and ``outputs.csv``.
+"""Every output as a file, for ears, other tools and the listening test: ``data/evaluation/audio`` and
+``outputs.csv``.
 
 Files are mono 16-bit FLAC of the pipeline's sample rate, exactly the samples that were measured, named
 ``<direction>.<piece>.<system>.flac``; systems ``source`` and ``target`` are the recordings themselves.
@@ -56,7 +57,9 @@ def flac(audio: np.ndarray, sample_rate: int) -> bytes:
 
 
 def write_outputs(out: Path, results: list[Result], sample_rate: int) -> list[OutputFile]:
-    """Write ``out/audio/*.flac`` and ``out/outputs.csv``: of every item its source, true target and all rows, in the results' order."""
+    """Write ``out/audio/*.flac`` and ``out/outputs.csv``: of every item its source, true target and all
+    rows, in the results' order.
+    """
     (out / "audio").mkdir(parents=True, exist_ok=True)
     tasks: list[tuple[Item, str, object]] = []
     seen: set[str] = set()
@@ -73,7 +76,9 @@ def write_outputs(out: Path, results: list[Result], sample_rate: int) -> list[Ou
         data, path = flac(audio, sample_rate), f"audio/{file_name(item, system)}"
         (out / path).write_bytes(data)
         what = (item.direction, item.source_domain, item.target_domain, item.piece, item.stratum, item.range)
-        return OutputFile(*what, system, path, hashlib.sha256(data).hexdigest(), f"{len(audio) / sample_rate:.6f}")
+        return OutputFile(
+            *what, system, path, hashlib.sha256(data).hexdigest(), f"{len(audio) / sample_rate:.6f}"
+        )
 
     with ThreadPoolExecutor(THREADS) as pool:
         rows = list(pool.map(write, tasks))

@@ -1,15 +1,18 @@
 """What is asked of the trained models themselves, beside the test set.
 
-* **Pitch test**, as in Cella's slides on autoXsynth (5 MIDI files of 20 notes on 10 instruments, of which 12 % lost
-  their pitch): 5 takes of 20 random notes, played by the source instrument, transferred; a note is lost when swift-f0 puts it
-  more than 50 cents off, or finds nothing. Only notes that it finds in the source count. ``copy`` is 0 by this definition,
-  ``oracle`` (the target instrument plays the same notes) is what the tracker itself loses.
-* **Relative cycle and identity error** of systems that change spectra both ways, as in Gupta & Naik: small for a generator that does
-  nothing, so a diagnosis and no success.
-* **Projection error of generated magnitudes**: no waveform has the spectrogram that comes out of two networks; how far off is it?
+* **Pitch test**, as in Cella's slides on autoXsynth (5 MIDI files of 20 notes on 10 instruments, of which 12
+  % lost their pitch): 5 takes of 20 random notes, played by the source instrument, transferred; a note is
+  lost when swift-f0 puts it more than 50 cents off, or finds nothing. Only notes that it finds in the source
+  count. ``copy`` is 0 by this definition, ``oracle`` (the target instrument plays the same notes) is what
+  the tracker itself loses.
+* **Relative cycle and identity error** of systems that change spectra both ways, as in Gupta & Naik: small
+  for a generator that does nothing, so a diagnosis and no success.
+* **Projection error of generated magnitudes**: no waveform has the spectrogram that comes out of two
+  networks; how far off is it?
 
-The notes are rendered like the embedded data set where both instruments come from it. Elsewhere, such as for one's own
-folders, each is a harmonic tone with the mean spectrum of its domain, which is no instrument but asks the same question.
+The notes are rendered like the embedded data set where both instruments come from it. Elsewhere, such as for
+one's own folders, each is a harmonic tone with the mean spectrum of its domain, which is no instrument but
+asks the same question.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +52,9 @@ Play = Callable[[list[PlayedNote], float], np.ndarray]
 class Probes:
     """What is asked, and of whom.
 
-    ``rows``: those of trained systems that are heard on every piece; ``inverter``: the network whose magnitudes are
-    looked at, if it is trained; ``mean_db``: mean spectrum (F,) of each domain, of the systems' representation.
+    ``rows``: those of trained systems that are heard on every piece; ``inverter``: the network whose
+    magnitudes are looked at, if it is trained; ``mean_db``: mean spectrum (F,) of each domain, of the
+    systems' representation.
     """
 
     rows: list[Row]
@@ -66,36 +70,60 @@ class Probes:
     def key(self, items: Sequence[Item]) -> str:
         """Changes with everything that the records depend on."""
         known = {name: value for name, value in vars(self).items() if name != "dataset"}
-        return digest_with_code(known, self.dataset.model_dump(), [item_key(item) for item in items], code_of(__name__))
+        return digest_with_code(
+            known, self.dataset.model_dump(), [item_key(item) for item in items], code_of(__name__)
+        )
 
     def records(self, items: Sequence[Item]) -> list[Record]:
         """Records of the table (item ``all``, stratum ``any``) for each direction.
 
-        ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of ``copy``,
-        ``oracle`` (where the instruments can be rendered), and the rows; ``gan_rel_cycle`` and ``gan_rel_identity`` of
-        rows that change spectra both ways; ``gan_proj_err_db`` of what the inverter makes of their spectra, and of true
-        ones (``vocoder_griffin_lim``).
+        ``probe_lost_notes`` with its 95 % Wilson interval (``_low``, ``_high``) over ``probe_notes``: of
+        ``copy``, ``oracle`` (where the instruments can be rendered), and the rows; ``gan_rel_cycle`` and
+        ``gan_rel_identity`` of rows that change spectra both ways; ``gan_proj_err_db`` of what the inverter
+        makes of their spectra, and of true ones (``vocoder_griffin_lim``).
         """
         found = []
-        changes = {id(row.maker.system.change): row for row in reversed(self.rows) if isinstance(row.maker.system, Spectral)}
+        changes = {
+            id(row.maker.system.change): row
+            for row in reversed(self.rows)
+            if isinstance(row.maker.system, Spectral)
+        }
         for source, target in (self.domains[:2], self.domains[1::-1]):
             direction = f"{source}_to_{target}"
             here = [item for item in items if item.direction == direction]
             rows = [*self.pitch_test(source, target)]
             for row in changes.values():
                 if row.maker.system.sources == self.domains[:2]:
-                    rows += [(row.name, name, value) for name, value in relative_errors(row.maker.system.change, here).items()]
-            rows += self.projection([row for row in self.rows if row.vocoder == "griffin_lim"], here[:PROJECTED_ITEMS])
+                    rows += [
+                        (row.name, name, value)
+                        for name, value in relative_errors(row.maker.system.change, here).items()
+                    ]
+            rows += self.projection(
+                [row for row in self.rows if row.vocoder == "griffin_lim"], here[:PROJECTED_ITEMS]
+            )
             found += [
-                {"system": s, "direction": direction, "item": "all", "stratum": "any", "metric": m, "value": float(v)}
+                {
+                    "system": s,
+                    "direction": direction,
+                    "item": "all",
+                    "stratum": "any",
+                    "metric": m,
+                    "value": float(v),
+                }
                 for s, m, v in rows
             ]
         return found
 
     def players(self, source: str, target: str) -> tuple[dict[str, Play], int, int, bool]:
-        """How notes are played on both instruments, the lowest and the highest MIDI pitch, and whether they are real."""
+        """How notes are played on both instruments, the lowest and the highest MIDI pitch, and whether they
+        are real.
+        """
         if not rendered(self.dataset, (source, target)):
-            return {d: toned(self.config, self.representation, self.mean_db[d]) for d in (source, target)}, *TONE_MIDI, False
+            return (
+                {d: toned(self.config, self.representation, self.mean_db[d]) for d in (source, target)},
+                *TONE_MIDI,
+                False,
+            )
         players = {d: sampled(self.dataset, d, self.config.sample_rate) for d in (source, target)}
         ranges = [(soundfont.instrument(d).lowest, soundfont.instrument(d).highest) for d in (source, target)]
         ranges.append(TRACKED_MIDI)
@@ -127,13 +155,14 @@ class Probes:
                 yield from ((system, f"probe_lost_notes{end}", value) for end, value in ends)
 
     def projection(self, rows: Sequence[Row], items: Sequence[Item]) -> Iterator[tuple[str, str, float]]:
-        """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the inverter makes of the rows' spectra,
-        and of true ones.
+        """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the inverter makes of the
+        rows' spectra, and of true ones.
         """
         if self.inverter is None:
             return
         spectra = {
-            row.name: [row.maker.system.change.transfer(i.source.level_db, i.target_domain) for i in items] for row in rows
+            row.name: [row.maker.system.change.transfer(i.source.level_db, i.target_domain) for i in items]
+            for row in rows
         }
         spectra["vocoder_griffin_lim"] = [i.target.level_db for i in items if i.target is not None]
         for system, found in spectra.items():
@@ -168,14 +197,18 @@ def sampled(dataset: Dataset, domain: str, sample_rate: int) -> Play:
     font, program = soundfont.find_font(dataset.soundfont), soundfont.instrument(domain).program
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
-        audio = soxr.resample(soundfont.render(notes, program, font.path, length_s), soundfont.RENDER_RATE, sample_rate)
+        audio = soxr.resample(
+            soundfont.render(notes, program, font.path, length_s), soundfont.RENDER_RATE, sample_rate
+        )
         return audio.astype(np.float32)
 
     return play
 
 
 def toned(config: FeatureConfig, representation: str, mean_db: Sequence[float]) -> Play:
-    """Notes as decaying harmonic tones, whose partials have the level of a domain's mean spectrum at their frequency."""
+    """Notes as decaying harmonic tones, whose partials have the level of a domain's mean spectrum at their
+    frequency.
+    """
     bins_hz = config.frequencies_hz(representation)
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
@@ -187,20 +220,26 @@ def toned(config: FeatureConfig, representation: str, mean_db: Sequence[float]) 
             partials = f0 * np.arange(1, int(0.45 * config.sample_rate / f0) + 1)
             levels = 10.0 ** (np.interp(partials, bins_hz, mean_db) / 20)
             tone = (levels[:, None] * np.sin(2 * np.pi * partials[:, None] * t)).sum(axis=0)
-            audio[start:stop] += tone * np.exp(-TONE_DECAY_PER_S * t) * np.minimum(1, np.minimum(t, t[::-1]) / 0.01)
+            audio[start:stop] += (
+                tone * np.exp(-TONE_DECAY_PER_S * t) * np.minimum(1, np.minimum(t, t[::-1]) / 0.01)
+            )
         return audio
 
     return play
 
 
 def cents_off(audio: np.ndarray, sample_rate: int, notes: Sequence[PlayedNote]) -> np.ndarray:
-    """How far each note of a take (N,) is off in cents: median of swift-f0's voiced frames after the attack; infinite without any."""
+    """How far each note of a take (N,) is off in cents: median of swift-f0's voiced frames after the attack;
+    infinite without any.
+    """
     times, hz, voiced = melody(audio, sample_rate)
     errors = []
     for note in notes:
         frames = voiced & (times >= note.start_s + ATTACK_S) & (times < note.end_s)
         expected = 440.0 * 2.0 ** ((note.pitch - 69) / 12)
-        errors.append(1200 * abs(np.log2(np.median(hz[frames]) / expected)) if frames.sum() >= LEAST_FRAMES else np.inf)
+        errors.append(
+            1200 * abs(np.log2(np.median(hz[frames]) / expected)) if frames.sum() >= LEAST_FRAMES else np.inf
+        )
     return np.array(errors)
 
 
@@ -214,10 +253,11 @@ def _levelled(audio: np.ndarray, rms: float) -> np.ndarray:
 
 
 def relative_errors(change: Change, items: Sequence[Item]) -> dict[str, float]:
-    """``gan_rel_cycle`` |F(G(x)) - x| / |x| over the sources x, ``gan_rel_identity`` |G(y) - y| / |y| over recordings y of the target.
+    """``gan_rel_cycle`` |F(G(x)) - x| / |x| over the sources x, ``gan_rel_identity`` |G(y) - y| / |y| over
+    recordings y of the target.
 
-    L1 norms, mean over items. x is the level above the floor in units of the range (0 to 1), so that silence is 0 (Gupta & Naik
-    took magnitudes: their 0.010 to 0.031 are on another scale). Empty without items.
+    L1 norms, mean over items. x is the level above the floor in units of the range (0 to 1), so that silence
+    is 0 (Gupta & Naik took magnitudes: their 0.010 to 0.031 are on another scale). Empty without items.
     """
 
     def above_floor(spectrum_db: np.ndarray) -> np.ndarray:
@@ -232,4 +272,8 @@ def relative_errors(change: Change, items: Sequence[Item]) -> dict[str, float]:
         x, y = item.source.level_db, (item.target or item.unrelated).level_db
         cycle.append(relative(change.transfer(change.transfer(x, item.target_domain), item.source_domain), x))
         identity.append(relative(change.transfer(y, item.target_domain), y))
-    return {"gan_rel_cycle": float(np.mean(cycle)), "gan_rel_identity": float(np.mean(identity))} if items else {}
+    return (
+        {"gan_rel_cycle": float(np.mean(cycle)), "gan_rel_identity": float(np.mean(identity))}
+        if items
+        else {}
+    )

@@ -1,8 +1,9 @@
 """The rows of the table: what every reference and system makes of an item.
 
-A row is data (models and settings, no functions), so that other processes can be sent it and its fingerprint covers
-everything that its outputs depend on. A system is asked through ``systems.streaming``, as by the command: outputs are
-as loud as the source. They are rounded to 16 bits, spectra to float16: what is measured is what lies on disk.
+A row is data (models and settings, no functions), so that other processes can be sent it and its fingerprint
+covers everything that its outputs depend on. A system is asked through ``systems.streaming``, as by the
+command: outputs are as loud as the source. They are rounded to 16 bits, spectra to float16: what is measured
+is what lies on disk.
 """
 
 import hashlib
@@ -20,11 +21,16 @@ from retimbre.systems import streaming
 from retimbre.systems.base import Spectral, System
 from retimbre.vocoders.catalogue import Vocoder
 
-EVERYWHERE = ("griffin_lim", "source_phase")  # beside the default, kinds that are quick enough to be heard on every piece
+EVERYWHERE = (
+    "griffin_lim",
+    "source_phase",
+)  # beside the default, kinds that are quick enough to be heard on every piece
 
 
 class Sound(NamedTuple):
-    """``audio`` (N,), ``spectrum_db`` (F, T) as the system made it (None: it makes audio), and seconds of computing."""
+    """``audio`` (N,), ``spectrum_db`` (F, T) as the system made it (None: it makes audio), and seconds of
+    computing.
+    """
 
     audio: np.ndarray
     spectrum_db: np.ndarray | None
@@ -40,7 +46,9 @@ class Maker(Protocol):
 
 
 def to_16_bit(audio: np.ndarray) -> np.ndarray:
-    """Audio (N,) on the grid of 16-bit samples, float32; what is beyond full scale is clipped, what is not finite is silent."""
+    """Audio (N,) on the grid of 16-bit samples, float32; what is beyond full scale is clipped, what is not
+    finite is silent.
+    """
     codes = np.rint(np.nan_to_num(audio, posinf=0, neginf=0).astype(np.float64) * 32768).clip(-32768, 32767)
     return codes.astype(np.int16).astype(np.float32) / np.float32(32768)
 
@@ -63,8 +71,9 @@ class Recorded:
 
 @dataclass(frozen=True)
 class CopySynthesis:
-    """A reference: the true target rebuilt from its own spectrum, on the *source's* phases where a vocoder needs some
-    (the target's own would give the answer away): the upper bound of everything that this vocoder makes audible.
+    """A reference: the true target rebuilt from its own spectrum, on the *source's* phases where a vocoder
+    needs some (the target's own would give the answer away): the upper bound of everything that this vocoder
+    makes audible.
     """
 
     vocoder: Vocoder
@@ -74,7 +83,9 @@ class CopySynthesis:
 
     def audio(self, item: Item, seed: int) -> np.ndarray:
         target = item.target
-        return self.vocoder.synthesise(target.level_db, len(target.audio), item.target_domain, item.source.audio, seed)
+        return self.vocoder.synthesise(
+            target.level_db, len(target.audio), item.target_domain, item.source.audio, seed
+        )
 
     def spectrum(self, item: Item) -> None:
         return None
@@ -96,7 +107,9 @@ class Transferred:
         return heard and item.target_domain in self.system.targets
 
     def audio(self, item: Item, seed: int) -> np.ndarray:
-        return streaming.transfer(self.system, item.source.audio, self.system.sample_rate, item.target_domain, seed)
+        return streaming.transfer(
+            self.system, item.source.audio, self.system.sample_rate, item.target_domain, seed
+        )
 
     def spectrum(self, item: Item) -> np.ndarray | None:
         if not isinstance(self.system, Spectral):
@@ -106,8 +119,8 @@ class Transferred:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows are made for the
-    first items of each direction only; ``tried`` ones are not tried out before they are timed.
+    """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows are made
+    for the first items of each direction only; ``tried`` ones are not tried out before they are timed.
     """
 
     name: str
@@ -122,7 +135,9 @@ class Row:
 
     def seed(self, item: Item, seed: int) -> int:
         """Of this output alone, whatever was made before it."""
-        return int.from_bytes(hashlib.sha256(f"{seed} {self.name} {item.name}".encode()).digest()[:4], "little")
+        return int.from_bytes(
+            hashlib.sha256(f"{seed} {self.name} {item.name}".encode()).digest()[:4], "little"
+        )
 
     def render(self, item: Item, seed: int, config: FeatureConfig | None = None) -> Sound:
         """The output. ``seconds`` are processor seconds of this process, which computes with one thread: load
@@ -141,13 +156,16 @@ class Row:
 
 
 def all_rows(
-    equalisers: Sequence[Spectral], vocoders: Sequence[Vocoder], baselines: Sequence[System], systems: Mapping[str, Sequence[System]]
+    equalisers: Sequence[Spectral],
+    vocoders: Sequence[Vocoder],
+    baselines: Sequence[System],
+    systems: Mapping[str, Sequence[System]],
 ) -> list[Row]:
     """Every row, controls first.
 
-    ``vocoders``: all that are trained, the default first; ``systems``: by name, each through the vocoders that the
-    params give it, the row's own first. Only the default way and those of ``EVERYWHERE`` are heard on every piece:
-    scoring takes longer than most do.
+    ``vocoders``: all that are trained, the default first; ``systems``: by name, each through the vocoders
+    that the params give it, the row's own first. Only the default way and those of ``EVERYWHERE`` are heard
+    on every piece: scoring takes longer than most do.
     """
     default = vocoders[0].kind
 

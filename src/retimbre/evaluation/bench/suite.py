@@ -1,8 +1,9 @@
-"""Every row on every item of the test set: outputs, times, scores; in several processes, and only what is not known yet.
+"""Every row on every item of the test set: outputs, times, scores; in several processes, and only what is
+not known yet.
 
 Each output has its own seed and is computed with one thread, so results do not depend on the number of
-processes, on the order, or on which outputs were kept from an earlier run (see :mod:`retimbre.evaluation.bench.cache`).
-What an interrupted run finished is found by the next one.
+processes, on the order, or on which outputs were kept from an earlier run (see
+:mod:`retimbre.evaluation.bench.cache`). What an interrupted run finished is found by the next one.
 """
 
 import pickle
@@ -28,7 +29,9 @@ FEW = 4  # outputs that are not worth starting processes for
 
 @dataclass(frozen=True)
 class Job:
-    """One output to be made and scored. ``row``: its place among the rows; ``key``: of the output; ``scoring``: of what scores it."""
+    """One output to be made and scored. ``row``: its place among the rows; ``key``: of the output;
+    ``scoring``: of what scores it.
+    """
 
     row: int
     key: str
@@ -46,13 +49,19 @@ class Bench:
 
 
 def item_key(item: Item) -> str:
-    """Changes with everything about an item but its name for the report: recordings, features, domains, stratum."""
+    """Changes with everything about an item but its name for the report: recordings, features, domains,
+    stratum.
+    """
     return digest({field.name: getattr(item, field.name) for field in fields(item) if field.name != "range"})
 
 
 def scorer_key(make_scorer: MakeScorer) -> str:
     """Changes with the classifiers' weights, the settings, the metrics' code and the libraries."""
-    given = [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords] if isinstance(make_scorer, partial) else []
+    given = (
+        [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords]
+        if isinstance(make_scorer, partial)
+        else []
+    )
     return digest(given, code_of("retimbre.evaluation.bench.scoring"), versions())
 
 
@@ -73,7 +82,9 @@ def kept(cache: Cache, job: Job, item: Item) -> Result | None:
     return _light(cache, job.key, key, item, output, scored)
 
 
-def _light(cache: Cache, output_key: str, scored_key: str, item: Item, output: Output, scored: Scored) -> Result:
+def _light(
+    cache: Cache, output_key: str, scored_key: str, item: Item, output: Output, scored: Scored
+) -> Result:
     """A result whose audio and notes are read from the cache when they are asked for."""
     heard = Stored(cache, "outputs", output_key, seconds=output.seconds)
     held = {field.name: getattr(scored, field.name) for field in fields(scored) if field.name not in LARGE}
@@ -94,7 +105,11 @@ def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[
         if not isinstance(scored, Scored):
             scored = scorer(item, output)
         stored = bench.cache.put("outputs", job.key, output) and bench.cache.put("scores", key, scored)
-        yield _light(bench.cache, job.key, key, item, output, scored) if stored else Result("", item, output, scored)
+        yield (
+            _light(bench.cache, job.key, key, item, output, scored)
+            if stored
+            else Result("", item, output, scored)
+        )
 
 
 _tried: set[str] = set()  # rows that this process has rendered before
@@ -116,9 +131,13 @@ def _work_here(item: Item, jobs: list[Job]) -> list[tuple[Any, Any]]:
     return [(r.output, r.scored) for r in work(bench, scorer, item, jobs)]
 
 
-def _in_processes(bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int) -> Iterator[tuple[Item, list[Job], list[Result]]]:
+def _in_processes(
+    bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int
+) -> Iterator[tuple[Item, list[Job], list[Result]]]:
     """Tasks as they are finished."""
-    with worker_pool(processes, "lower evaluate.jobs; what was finished is kept", _start, pickle.dumps(bench)) as pool:
+    with worker_pool(
+        processes, "lower evaluate.jobs; what was finished is kept", _start, pickle.dumps(bench)
+    ) as pool:
         waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
         for done in as_completed(waiting):
             item, jobs = waiting[done]
@@ -136,8 +155,8 @@ def run(
 ) -> list[Result]:
     """Outputs and scores of every row on every item that it applies to, items first, rows in their order.
 
-    ``slow_items``: how many items of each direction slow rows are heard on. ``jobs``: processes; one thread each.
-    Results with a cache read audio and notes from it when they are asked for.
+    ``slow_items``: how many items of each direction slow rows are heard on. ``jobs``: processes; one thread
+    each. Results with a cache read audio and notes from it when they are asked for.
     """
     cache = Cache(None) if cache is None else cache
     prints, scoring_key = [row.fingerprint() for row in rows], scorer_key(make_scorer)
@@ -161,7 +180,9 @@ def run(
     with Progress(total, "evaluate", "outputs") as progress, one_thread():
         progress.update(total - todo, f"{total - todo} kept from earlier runs" if todo < total else None)
         if jobs > 1 and todo > FEW:
-            for item, done, results in _in_processes(bench, slow + fast, jobs):  # long ones first, so that none is left alone
+            for item, done, results in _in_processes(
+                bench, slow + fast, jobs
+            ):  # long ones first, so that none is left alone
                 found |= {(item.name, job.row): r for job, r in zip(done, results, strict=True)}
                 progress.update(len(done), item.name)
         elif todo:
@@ -174,8 +195,9 @@ def run(
 
 
 def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
-    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``. ``classifiers``: their
-    weights; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the items.
+    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``.
+    ``classifiers``: their weights; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the
+    items.
     """
     classifiers = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
     return {
@@ -198,7 +220,9 @@ def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache)
 
     controls = digest([heard(r) for r in results if r.system in CONTROLS])
     systems = list(dict.fromkeys(r.system for r in results))
-    keys = {s: digest(code, known, controls, s, [heard(r) for r in results if r.system == s]) for s in systems}
+    keys = {
+        s: digest(code, known, controls, s, [heard(r) for r in results if r.system == s]) for s in systems
+    }
     kept = {s: cache.get("sets", key) for s, key in keys.items()}
     missing = {s for s, values in kept.items() if values is None}
     if missing:

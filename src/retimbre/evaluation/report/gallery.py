@@ -112,9 +112,7 @@ def forests(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> lis
         others = [s for s in in_order(rows.system.unique()) if s != AGAINST and pieces[s] > 1]
         differences = {s: d for s in others if (d := compare(rows, name, s, AGAINST, draws, seed)).n > 1}
         if differences:
-            text = (
-                f"Differences of {column.label} to the equaliser with intervals, {len(others)} systems."
-            )
+            text = f"Differences of {column.label} to the equaliser with intervals, {len(others)} systems."
             caption = f"{column.label}: hollow marks have 0 within their interval."
             figure = charts.forest(differences, column.label, column.better)
             shown.append(album.add(figure, f"difference_{name}", text, caption))

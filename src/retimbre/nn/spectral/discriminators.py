@@ -1,13 +1,16 @@
 """Discriminators of the CycleGAN and of pix2pix: networks that tell real spectra from generated ones.
 
-Conventions: spectra are (B, F, T) in -1..1. Each network returns the activations of its layers, the last of which is
-its map of scores (B, 1, places in frequency, places in time); a ``Discriminator`` returns one such list per network.
+Conventions: spectra are (B, F, T) in -1..1. Each network returns the activations of its layers, the last of
+which is its map of scores (B, 1, places in frequency, places in time); a ``Discriminator`` returns one such
+list per network.
 
-All see two channels, level and change over time, and have group norm, not batch norm: the scores of one example do not
-depend on the others in the batch, which a gradient penalty needs. With spectral norm they have no other.
+All see two channels, level and change over time, and have group norm, not batch norm: the scores of one
+example do not depend on the others in the batch, which a gradient penalty needs. With spectral norm they
+have no other.
 
-Sources: PatchGAN (Isola et al. 2017), the full spectrum and the whole spectrogram (TimbreTron, Huang et al. 2019, which
-published no layers), frequency as channels (Yoon 2019), several scales (Wang et al. 2018), spectral norm (Miyato et al. 2018).
+Sources: PatchGAN (Isola et al. 2017), the full spectrum and the whole spectrogram (TimbreTron, Huang et al.
+2019, which published no layers), frequency as channels (Yoon 2019), several scales (Wang et al. 2018),
+spectral norm (Miyato et al. 2018).
 """
 
 from abc import ABC, abstractmethod
@@ -24,8 +27,8 @@ BANDS = 8  # of the temporal discriminator
 class SpectrumDiscriminator(nn.Module, ABC):
     """A stack of stages on one or more spectra (B, F, T) that returns the activations of all of them.
 
-    Subclasses say in ``build`` which stages there are: ``bins`` is F, ``c`` the number of channels, ``inputs`` that of the
-    channels of all pictures together.
+    Subclasses say in ``build`` which stages there are: ``bins`` is F, ``c`` the number of channels,
+    ``inputs`` that of the channels of all pictures together.
     """
 
     def __init__(self, bins: int, channels: int, spectra: int = 1, spectral_norm: bool = False):
@@ -37,7 +40,9 @@ class SpectrumDiscriminator(nn.Module, ABC):
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
         """The stages, the last of which gives the scores."""
 
-    def conv(self, i: int, o: int, size: int | tuple[int, int], norm: bool = True, **options: object) -> nn.Module:
+    def conv(
+        self, i: int, o: int, size: int | tuple[int, int], norm: bool = True, **options: object
+    ) -> nn.Module:
         """Convolution, group norm (if wanted, and if no spectral norm is), leaky ReLU."""
         layers: list[nn.Module] = [self.bounded(nn.Conv2d(i, o, size, **options))]  # type: ignore[arg-type]
         if norm and not self.spectral_norm:
@@ -63,8 +68,8 @@ class SpectrumDiscriminator(nn.Module, ABC):
 
 
 class FullSpectrum(SpectrumDiscriminator):
-    """Three halvings, then one layer that sees every frequency and 3 places in time at once: partials of a note are
-    judged together. Scores (B, 1, 1, T / 8).
+    """Three halvings, then one layer that sees every frequency and 3 places in time at once: partials of a
+    note are judged together. Scores (B, 1, 1, T / 8).
     """
 
     def height(self, rows: int) -> int:
@@ -82,7 +87,9 @@ class FullSpectrum(SpectrumDiscriminator):
 
 
 class Patch(FullSpectrum):
-    """The same without the layer that sees every frequency: each score is for 21 bins and 38 frames. Scores (B, 1, F / 8, T / 8)."""
+    """The same without the layer that sees every frequency: each score is for 21 bins and 38 frames. Scores
+    (B, 1, F / 8, T / 8).
+    """
 
     def height(self, rows: int) -> int:
         return 1
@@ -97,7 +104,8 @@ class Conv1d(SpectrumDiscriminator):
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
         sizes = [inputs * bins, c, c, c]
         layers = [
-            self.conv(i, c, (1, 3), norm=n > 0, padding=(0, 2**n), dilation=(1, 2**n)) for n, i in enumerate(sizes)
+            self.conv(i, c, (1, 3), norm=n > 0, padding=(0, 2**n), dilation=(1, 2**n))
+            for n, i in enumerate(sizes)
         ]  # dilations 1, 2, 4, 8
         return [*layers, self.score(c)]
 
@@ -113,10 +121,11 @@ class PoolOverTime(nn.Module):
 
 
 class Spectrogram(SpectrumDiscriminator):
-    """One score for the whole crop, all bins and all frames (B, 1, 1, 1), as TimbreTron asks for; the layers are ours.
+    """One score for the whole crop, all bins and all frames (B, 1, 1, 1), as TimbreTron asks for; the layers
+    are ours.
 
-    Four halvings, a layer over every frequency, and the mean and maximum over time before the last two layers: crops
-    may have any length.
+    Four halvings, a layer over every frequency, and the mean and maximum over time before the last two
+    layers: crops may have any length.
     """
 
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
@@ -133,9 +142,9 @@ class Spectrogram(SpectrumDiscriminator):
 
 
 class Temporal(SpectrumDiscriminator):
-    """Attack, decay and vibrato: the course of the mean level in each of 8 bands, without its mean over the crop, so
-    that the static spectrum cannot tell the domains apart. All bands share their weights; a third input channel says
-    which it is. Scores (B, 1, 8, T / 4), each of 34 frames.
+    """Attack, decay and vibrato: the course of the mean level in each of 8 bands, without its mean over the
+    crop, so that the static spectrum cannot tell the domains apart. All bands share their weights; a third
+    input channel says which it is. Scores (B, 1, 8, T / 4), each of 34 frames.
     """
 
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
@@ -165,9 +174,11 @@ DISCRIMINATORS: dict[str, type[SpectrumDiscriminator]] = {
 
 
 class Discriminator(nn.Module):
-    """One network, or several that are asked together: every kind named in ``kinds``, at every one of ``scales``.
+    """One network, or several that are asked together: every kind named in ``kinds``, at every one of
+    ``scales``.
 
-    At scale s the spectra are averaged over 2^s bins and frames. A ``conditional`` one (pix2pix) sees the source too.
+    At scale s the spectra are averaged over 2^s bins and frames. A ``conditional`` one (pix2pix) sees the
+    source too.
     """
 
     def __init__(
@@ -182,12 +193,17 @@ class Discriminator(nn.Module):
         super().__init__()
         self.conditional, self.kinds = conditional, [kinds] if isinstance(kinds, str) else list(kinds)
         self.networks = nn.ModuleList(
-            nn.ModuleList(DISCRIMINATORS[kind](-(-bins // 2**scale), channels, 1 + conditional, spectral_norm) for kind in self.kinds)
+            nn.ModuleList(
+                DISCRIMINATORS[kind](-(-bins // 2**scale), channels, 1 + conditional, spectral_norm)
+                for kind in self.kinds
+            )
             for scale in range(scales)
         )
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> list[list[Tensor]]:
-        """Spectra (B, F, T), and what they were made from if conditional; one list of activations per network."""
+        """Spectra (B, F, T), and what they were made from if conditional; one list of activations per
+        network.
+        """
         spectra = [x, source] if self.conditional else [x]
         found = []
         for scale, networks in enumerate(self.networks):

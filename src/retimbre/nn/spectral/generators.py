@@ -4,9 +4,9 @@ Conventions: a generator takes and returns spectra of shape (B, F, T) in -1..1 (
 ``audio.features.normalise``), any T. Its body is one of ``nn.spectral.resnet``, ``unet`` and
 ``yoon2019``; this file holds what all have in common: how the body's output becomes a spectrum.
 
-The bounded change and the start at the domains' mean difference are this project's: without the bound a strong
-discriminator drives the generators to a collapse that fools it, and without the start most of a short training is
-spent on learning an equaliser.
+The bounded change and the start at the domains' mean difference are this project's: without the bound a
+strong discriminator drives the generators to a collapse that fools it, and without the start most of a short
+training is spent on learning an equaliser.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,8 +22,8 @@ from retimbre.nn.spectral.yoon2019 import Yoon2019
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """``bins``: F. ``blocks``: residual blocks, or the U-Net's halvings. ``change_limit``: largest change beyond the
-    offset, in half ranges; 0: none. ``upsampling``: of the 2-D bodies.
+    """``bins``: F. ``blocks``: residual blocks, or the U-Net's halvings. ``change_limit``: largest change
+    beyond the offset, in half ranges; 0: none. ``upsampling``: of the 2-D bodies.
     """
 
     bins: int
@@ -52,7 +52,8 @@ class Generator(nn.Module):
     ``offset`` (F,) is a trainable level difference per bin: started at the mean difference of the
     domains it makes the untrained generator an equaliser. h starts near zero.
 
-    Without ``residual_output``, the published form: y = tanh(h(x + offset)), which has to learn to copy first.
+    Without ``residual_output``, the published form: y = tanh(h(x + offset)), which has to learn to copy
+    first.
     """
 
     def __init__(self, config: GeneratorConfig):

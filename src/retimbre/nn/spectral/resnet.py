@@ -1,9 +1,10 @@
 """Residual generator bodies: over time with frequency as channels, and over the spectrum as a picture.
 
-Every body takes and returns (B, F, T), any F and T; its last layer is called ``out``, so that a generator can start
-it near zero. ``context`` is the number of input frames on each side that an output frame may depend on and ``stride``
-the grid of frames on which the body repeats itself: a recording that is cut on the grid, with that much context, comes
-out as if it were whole. Nothing here normalises over time, which would break that.
+Every body takes and returns (B, F, T), any F and T; its last layer is called ``out``, so that a generator
+can start it near zero. ``context`` is the number of input frames on each side that an output frame may
+depend on and ``stride`` the grid of frames on which the body repeats itself: a recording that is cut on the
+grid, with that much context, comes out as if it were whole. Nothing here normalises over time, which would
+break that.
 """
 
 import torch
@@ -85,8 +86,8 @@ class ResidualBlock2d(nn.Module):
 def picture(x: Tensor, rows: int, columns: int) -> Tensor:
     """The spectrum (B, F, T) as a picture (B, 2, F', T'): levels, and each bin's place from -1 to 1.
 
-    F' and T' are the next multiples of ``rows`` and ``columns``, at least two of them (a reflecting border needs a
-    neighbour); what is added repeats the last bin and frame.
+    F' and T' are the next multiples of ``rows`` and ``columns``, at least two of them (a reflecting border
+    needs a neighbour); what is added repeats the last bin and frame.
     """
     bins, frames = x.shape[1:]
     place = torch.linspace(-1, 1, bins, device=x.device, dtype=x.dtype)[None, :, None].expand_as(x)
@@ -95,11 +96,11 @@ def picture(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 class ResNet2d(nn.Module):
-    """The CycleGAN paper's generator (c7s1-C, d2C, d4C, R4C..., u2C, uC, c7s1-1) on the spectrum as a picture; 6 or 9
-    blocks and 64 channels are the paper's sizes.
+    """The CycleGAN paper's generator (c7s1-C, d2C, d4C, R4C..., u2C, uC, c7s1-1) on the spectrum as a
+    picture; 6 or 9 blocks and 64 channels are the paper's sizes.
 
-    ``upsampling`` nearest is TimbreTron's: nearest neighbour, then convolution; transposed is the paper's, whose
-    checkerboards are heard. A second input channel carries the bin's place.
+    ``upsampling`` nearest is TimbreTron's: nearest neighbour, then convolution; transposed is the paper's,
+    whose checkerboards are heard. A second input channel carries the bin's place.
     """
 
     stride = 4  # two halvings
@@ -107,7 +108,8 @@ class ResNet2d(nn.Module):
     def __init__(self, bins: int, channels: int, blocks: int, upsampling: str = "nearest"):
         super().__init__()
         c = channels
-        # Convolutions 7 and 7, the strided and the upsampling ones, the blocks on every 4th frame, the frame's place in its four.
+        # Convolutions 7 and 7, the strided and the upsampling ones, the blocks on every 4th frame, the
+        # frame's place in its four.
         self.context = (3 + 3) + (1 + 2) * 2 + 8 * blocks + 3
 
         def down(i: int, o: int) -> list[nn.Module]:
@@ -115,7 +117,11 @@ class ResNet2d(nn.Module):
 
         def up(i: int, o: int) -> list[nn.Module]:
             if upsampling == "transposed":
-                return [nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1), ChannelNorm(o), nn.ReLU()]
+                return [
+                    nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),
+                    ChannelNorm(o),
+                    nn.ReLU(),
+                ]
             return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1), ChannelNorm(o), nn.ReLU()]
 
         self.inner = nn.Sequential(
@@ -132,4 +138,6 @@ class ResNet2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         bins, frames = x.shape[1:]
-        return self.out(self.inner(picture(x, 4, 4)))[:, 0, :bins, :frames]  # (B, F, T) -> (B, 2, F', T') -> (B, F, T)
+        return self.out(self.inner(picture(x, 4, 4)))[
+            :, 0, :bins, :frames
+        ]  # (B, F, T) -> (B, 2, F', T') -> (B, F, T)

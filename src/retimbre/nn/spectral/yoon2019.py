@@ -9,14 +9,16 @@ from retimbre.nn.spectral.resnet import ResidualBlock2d, picture
 class Yoon2019(nn.Module):
     """The encoder of the dissertation that this project starts from (Yoon 2019, "The Encoder").
 
-    Known from its text: three strided convolutions, 4 high where the height is even and 3 where it is odd, likewise in
-    width; 9 residual layers (6 to 10 were tried); as many transposed convolutions back; ReLU everywhere but after the
-    last layer; 16, 32 or 64 filters; 2 to 4 halvings were tried. From its code: filters double at every halving, first
-    and last convolution of 7 with reflected borders, tanh at the end, every normalisation commented out.
+    Known from its text: three strided convolutions, 4 high where the height is even and 3 where it is odd,
+    likewise in width; 9 residual layers (6 to 10 were tried); as many transposed convolutions back; ReLU
+    everywhere but after the last layer; 16, 32 or 64 filters; 2 to 4 halvings were tried. From its code:
+    filters double at every halving, first and last convolution of 7 with reflected borders, tanh at the end,
+    every normalisation commented out.
 
-    Ours: the input's second channel (the bin's place); width 4 always, on frames padded to a multiple of 8, because a
-    network cannot choose its filters by the length of what it is given; ``upsampling`` nearest as another choice. The
-    published form is ``upsampling`` transposed without residual output; in the dissertation it muted or copied its input.
+    Ours: the input's second channel (the bin's place); width 4 always, on frames padded to a multiple of 8,
+    because a network cannot choose its filters by the length of what it is given; ``upsampling`` nearest as
+    another choice. The published form is ``upsampling`` transposed without residual output; in the
+    dissertation it muted or copied its input.
     """
 
     HALVINGS = 3
@@ -26,13 +28,16 @@ class Yoon2019(nn.Module):
         super().__init__()
         c, self.upsampling = channels, upsampling
         self.context = (3 + 3) + 3 * (self.stride - 1) + 2 * self.stride * blocks
-        self.rows = [max(bins, 9)]  # of the picture at each level: 84, 42, 21, 11; two at least where borders are reflected
+        self.rows = [
+            max(bins, 9)
+        ]  # of the picture at each level: 84, 42, 21, 11; two at least where borders are reflected
         for _ in range(self.HALVINGS):
             self.rows.append(-(-self.rows[-1] // 2))
         heights = [3 + (rows % 2 == 0) for rows in self.rows[:-1]]
         self.first = nn.Conv2d(2, c, 7, padding=3, padding_mode="reflect")
         self.downs = nn.ModuleList(
-            nn.Conv2d(c * 2**level, c * 2 ** (level + 1), (height, 4), stride=2, padding=1) for level, height in enumerate(heights)
+            nn.Conv2d(c * 2**level, c * 2 ** (level + 1), (height, 4), stride=2, padding=1)
+            for level, height in enumerate(heights)
         )
         self.blocks = nn.Sequential(*[ResidualBlock2d(c * self.stride, norm=False) for _ in range(blocks)])
 

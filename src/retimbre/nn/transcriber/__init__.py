@@ -1,1 +1,3 @@
-"""What is heard in a recording: notes and melody (``notes``), and the content that systems are fed (``content``)."""
+"""What is heard in a recording: notes and melody (``notes``), and the content that systems are fed
+(``content``).
+"""

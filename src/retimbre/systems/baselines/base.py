@@ -27,18 +27,23 @@ PEAK_LIMIT = 0.99
 Corpus = list[np.ndarray]  # segments (N,) float32 of one domain
 
 
-def draw_corpus(audio: PackedAudio, domain: str, seconds: float, seed: int, segment_s: float = SEGMENT_S) -> Corpus:
+def draw_corpus(
+    audio: PackedAudio, domain: str, seconds: float, seed: int, segment_s: float = SEGMENT_S
+) -> Corpus:
     """Up to ``seconds`` of a domain's training split, as segments from as many excerpts as possible.
 
-    Excerpts take turns in an order drawn from the seed; each gives its next ``segment_s`` seconds. A split that is
-    shorter than ``seconds`` is taken whole. Raises RetimbreError under ``SHORTEST_CORPUS_S`` seconds.
+    Excerpts take turns in an order drawn from the seed; each gives its next ``segment_s`` seconds. A split
+    that is shorter than ``seconds`` is taken whole. Raises RetimbreError under ``SHORTEST_CORPUS_S``
+    seconds.
     """
     rate = audio.config["sample_rate"]
     excerpts = audio.excerpts(domain=domain, split="train")
     rng = np.random.default_rng([seed, zlib.crc32(domain.encode())])
     step, wanted = int(segment_s * rate), int(seconds * rate)
     places: list[tuple[int, int, Excerpt]] = [
-        (start, turn, excerpts[i]) for turn, i in enumerate(rng.permutation(len(excerpts))) for start in range(0, excerpts[i].length, step)
+        (start, turn, excerpts[i])
+        for turn, i in enumerate(rng.permutation(len(excerpts)))
+        for start in range(0, excerpts[i].length, step)
     ]
     corpus: Corpus = []
     for start, _, excerpt in sorted(places, key=lambda place: place[:2]):
@@ -50,7 +55,8 @@ def draw_corpus(audio: PackedAudio, domain: str, seconds: float, seed: int, segm
     total = sum(len(x) for x in corpus) / rate
     if total < SHORTEST_CORPUS_S:
         raise RetimbreError(
-            f"the training split of {domain!r} has {total:.1f} s of audio for the training-free systems: give recordings of at least "
+            f"the training split of {domain!r} has {total:.1f} s of audio for the training-free "
+            "systems: give recordings of at least "
             f"{SHORTEST_CORPUS_S:g} s or raise baselines.corpus_s."
         )
     return corpus
@@ -66,8 +72,8 @@ def looped(corpus: Corpus, samples: int, rng: np.random.Generator) -> np.ndarray
 
 
 def window_samples(sample_rate: int, published_samples: int, published_rate: int) -> int:
-    """A published window in samples at another rate: the nearest multiple of 256 samples, so that a quarter is a hop of
-    whole samples (2048 at 22,050 Hz is 1536 at 16,000 Hz: 96 instead of 93 ms).
+    """A published window in samples at another rate: the nearest multiple of 256 samples, so that a quarter
+    is a hop of whole samples (2048 at 22,050 Hz is 1536 at 16,000 Hz: 96 instead of 93 ms).
     """
     return max(256, round(published_samples * sample_rate / published_rate / 256) * 256)
 
@@ -93,7 +99,9 @@ class TrainingFree(ABC):
         """Draw every domain's corpus from its training split. Raises RetimbreError when it is too short."""
         settings = getattr(p, cls.name)
         seconds = getattr(settings, "corpus_s", p.corpus_s)
-        corpora = {domain: draw_corpus(audio, domain, seconds, seed, cls.segment_s) for domain in audio.domains}
+        corpora = {
+            domain: draw_corpus(audio, domain, seconds, seed, cls.segment_s) for domain in audio.domains
+        }
         return cls(corpora, features.config, settings)
 
     @property
@@ -106,9 +114,10 @@ class TrainingFree(ABC):
 
     @torch.no_grad()
     def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
-        """Mono audio (N,) at the pipeline's rate to the same music on ``to``: (N,) float32, with the source's
-        root mean square unless that would clip. The same seed gives the same samples. Silence comes back as it is.
-        Raises RetimbreError for an unknown domain and for audio that is not finite or not mono.
+        """Mono audio (N,) at the pipeline's rate to the same music on ``to``: (N,) float32, with the
+        source's root mean square unless that would clip. The same seed gives the same samples. Silence comes
+        back as it is. Raises RetimbreError for an unknown domain and for audio that is not finite or not
+        mono.
         """
         check_target(to, self.targets)
         x = np.ascontiguousarray(audio, np.float32)

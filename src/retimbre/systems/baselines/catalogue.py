@@ -1,4 +1,6 @@
-"""The training-free systems by name: what a trained one must beat. ``docs/baselines.md`` says what each does."""
+"""The training-free systems by name: what a trained one must beat. ``docs/baselines.md`` says what each
+does.
+"""
 
 from retimbre.datasets.packed.data import Data
 from retimbre.systems.base import System
@@ -9,7 +11,9 @@ from retimbre.systems.baselines.nmf import Nmf
 from retimbre.systems.baselines.params import Baselines
 from retimbre.systems.baselines.texture import TextureOptimisation
 
-SYSTEMS = {system.name: system for system in (Cepstral, Concatenative, Nmf, GramOptimisation, TextureOptimisation)}
+SYSTEMS = {
+    system.name: system for system in (Cepstral, Concatenative, Nmf, GramOptimisation, TextureOptimisation)
+}
 
 
 def fit_baselines(data: Data, p: Baselines, seed: int) -> list[System]:

@@ -1,9 +1,10 @@
 """Spectral-envelope hybridisation: the source's fine structure under the target's envelope.
 
-The envelope is the low-quefrency part of the real cepstrum of log |STFT|. Every source frame is divided by its own
-envelope and multiplied by one of the target, and keeps its phase and its energy: pitch and dynamics are the source's.
-As in C. E. Cella's lectures and cross-synthesis since the vocoder, where the target's envelopes come frame by frame from one
-(looped) clip and so carry that clip's music; ``mean`` and ``knn`` are ours.
+The envelope is the low-quefrency part of the real cepstrum of log |STFT|. Every source frame is divided by
+its own envelope and multiplied by one of the target, and keeps its phase and its energy: pitch and dynamics
+are the source's. As in C. E. Cella's lectures and cross-synthesis since the vocoder, where the target's
+envelopes come frame by frame from one (looped) clip and so carry that clip's music; ``mean`` and ``knn`` are
+ours.
 """
 
 from typing import Any
@@ -17,14 +18,17 @@ from retimbre.audio.spectral import istft, stft
 from retimbre.systems.baselines.base import Corpus, TrainingFree, looped
 
 WINDOW_S = 0.064  # about; the FFT has a multiple of 256 samples, four hops
-FLOOR = 1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
+FLOOR = (
+    1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
+)
 LOUD_DB = 40.0  # corpus frames further than this below the loudest are no examples of the instrument
 ROWS = 1024  # source frames compared at a time
 GATE_DB = 80.0  # what lies further below the frame's peak than this is not lifted by an envelope
 
 
 def log_envelope(magnitude: Tensor, lifter: int, floor: float) -> Tensor:
-    """Envelopes (F, T), natural logarithm, of magnitudes (F, T): their cepstrum below ``lifter`` quefrency samples.
+    """Envelopes (F, T), natural logarithm, of magnitudes (F, T): their cepstrum below ``lifter`` quefrency
+    samples.
 
     The last quarter of the lifter fades out (half a cosine), so that envelopes do not ring.
     """
@@ -71,7 +75,9 @@ class Cepstral(TrainingFree):
             envelope = self._envelope(magnitude)
             pitches.append(self._pitch(x)[loud])
             envelopes.append((envelope - envelope.mean(0))[:, loud].T)
-        return torch.cat(pitches).half(), torch.cat(envelopes).half()  # half precision: these go to every process
+        return torch.cat(pitches).half(), torch.cat(
+            envelopes
+        ).half()  # half precision: these go to every process
 
     def _target_envelope(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> Tensor:
         """Log envelopes (F, T) or (F, 1) of the target for a source (N,)."""
@@ -82,14 +88,16 @@ class Cepstral(TrainingFree):
             return self._envelope(self._spectrum(looped(self.corpora[domain], len(x), rng)).abs())
         pitches, k = pitches.float(), min(self.settings.neighbours, len(pitches))
         # A block of frames at a time: (ROWS, K) cosines.
-        nearest = torch.cat([(rows @ pitches.T).topk(k, dim=1).indices for rows in self._pitch(x).split(ROWS)])
+        nearest = torch.cat(
+            [(rows @ pitches.T).topk(k, dim=1).indices for rows in self._pitch(x).split(ROWS)]
+        )
         return torch.cat([envelopes[rows].float().mean(1) for rows in nearest.split(ROWS)]).T
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         return self.hybrid(x, self._target_envelope(x, domain, rng))
 
     def hybrid(self, x: np.ndarray, envelope: Tensor) -> np.ndarray:
-        """Audio (N,) with its own envelopes replaced by log envelopes (F, T) or (F, 1), frame energies kept."""
+        """Audio (N,) with its own envelopes replaced by log envelopes (F, T) or (F, 1); energies stay."""
         spectrum = self._spectrum(x)
         magnitude = spectrum.abs()
         heard = magnitude > magnitude.max(0, keepdim=True).values * 10 ** (-GATE_DB / 20)

@@ -1,14 +1,14 @@
 """Optimisation of an STFT until its Gram matrix is the style's.
 
-Foote, Yang and Rohaninejad's baseline of 2016 (report and code): the unknowns are magnitude and phase, started from the content's
-STFT; the loss is 10 times the squared error of the magnitude to the content plus 10 times the squared error of the Gram matrix S S^T of
-the magnitudes (F, T) to the style's, both as half means over elements. The loss does not see the phase, so it stays
-the source's; ``gram_phase: griffin_lim`` finds one for the new magnitudes instead. They took 50,000 steps of Adam; here it
-is L-BFGS, which gets lower on the same loss in a hundred.
+Foote, Yang and Rohaninejad's baseline of 2016 (report and code): the unknowns are magnitude and phase,
+started from the content's STFT; the loss is 10 times the squared error of the magnitude to the content plus
+10 times the squared error of the Gram matrix S S^T of the magnitudes (F, T) to the style's, both as half
+means over elements. The loss does not see the phase, so it stays the source's; ``gram_phase: griffin_lim``
+finds one for the new magnitudes instead. They took 50,000 steps of Adam; here it is L-BFGS, which gets lower
+on the same loss in a hundred.
 """
 
 from collections.abc import Callable
-
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,12 @@ LONGEST_S = 20.0  # longer sources are optimised in parts
 GRIFFIN_LIM_ROUNDS = 60
 
 
-def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, iterations: int, lowest: float | None = None) -> Tensor:
-    """L-BFGS (SciPy's, ten corrections) on a function of one float32 tensor; never below ``lowest``. Returns the best point."""
+def minimise(
+    loss: Callable[[Tensor], Tensor], start: Tensor, iterations: int, lowest: float | None = None
+) -> Tensor:
+    """L-BFGS (SciPy's, ten corrections) on a function of one float32 tensor; never below ``lowest``. Returns
+    the best point.
+    """
 
     def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():
@@ -38,7 +42,12 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, iterations: int, l
     bounds = None if lowest is None else scipy.optimize.Bounds(lowest, np.inf)
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 0.0}
     found = scipy.optimize.minimize(
-        evaluate, start.numpy().astype(np.float64).ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        evaluate,
+        start.numpy().astype(np.float64).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options=options,
     )
     return torch.from_numpy(found.x.astype(np.float32)).reshape(start.shape)
 
@@ -54,7 +63,9 @@ def losses(S: Tensor, content: Tensor, style_gram: Tensor) -> tuple[Tensor, Tens
 
 
 class GramOptimisation(TrainingFree):
-    """``transfer`` moves a source's magnitudes towards the Gram matrix of a clip of the domain (drawn by the seed)."""
+    """``transfer`` moves a source's magnitudes towards the Gram matrix of a clip of the domain (drawn by the
+    seed).
+    """
 
     name, slow = "gram", True
 
@@ -68,7 +79,7 @@ class GramOptimisation(TrainingFree):
         return stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0]
 
     def optimise(self, content: Tensor, style: Tensor) -> Tensor:
-        """Magnitudes (F, T) from those of the content (F, T) and a style clip (F, T'): least weighted loss."""
+        """Magnitudes (F, T) of the least weighted loss for a content (F, T) and a style clip (F, T')."""
         s, style_gram = self.settings, gram(style) * (content.shape[1] / style.shape[1])
 
         def loss(S: Tensor) -> Tensor:
@@ -78,10 +89,14 @@ class GramOptimisation(TrainingFree):
         return minimise(loss, content, s.iterations, lowest=0.0)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
-        style = self.spectrum(looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng)).abs()
+        style = self.spectrum(
+            looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng)
+        ).abs()
         X = self.spectrum(x)
         frames = int(LONGEST_S * self.sample_rate / self.hop)
         S = torch.cat([self.optimise(part, style) for part in X.abs().split(frames, dim=1)], dim=1)
         if self.settings.phase == "source":
             return istft(torch.polar(S, X.angle())[None], self.n_fft, self.hop, len(x))[0].numpy()
-        return griffin_lim(S[None], self.n_fft, self.hop, len(x), GRIFFIN_LIM_ROUNDS, initial_phase=X.angle()[None])[0].numpy()
+        return griffin_lim(
+            S[None], self.n_fft, self.hop, len(x), GRIFFIN_LIM_ROUNDS, initial_phase=X.angle()[None]
+        )[0].numpy()

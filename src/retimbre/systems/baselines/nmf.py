@@ -1,11 +1,12 @@
 """Audio mosaicing by non-negative matrix factorisation with fixed templates.
 
-Driedger, Praetzlich and Mueller, "Let it Bee - towards NMF-inspired audio mosaicing", ISMIR 2015: the magnitudes V (F, T) of
-the source are explained as W H, where the columns of W (F, K) are all frames of the target's recordings and only the
-activations H (K, T) are learnt. Left alone, H would rebuild the source's own spectrum from many templates at once; three
-restrictions, tightened from iteration to iteration, keep the target's sound: a template is not repeated within r
-frames, at most p templates sound at once, and runs of successive frames (diagonals of H) support each other over c frames.
-r = 3, p = 10 and c = 3 are the paper's. The window, the number of iterations and the few rounds of Griffin-Lim are ours.
+Driedger, Praetzlich and Mueller, "Let it Bee - towards NMF-inspired audio mosaicing", ISMIR 2015: the
+magnitudes V (F, T) of the source are explained as W H, where the columns of W (F, K) are all frames of the
+target's recordings and only the activations H (K, T) are learnt. Left alone, H would rebuild the source's
+own spectrum from many templates at once; three restrictions, tightened from iteration to iteration, keep the
+target's sound: a template is not repeated within r frames, at most p templates sound at once, and runs of
+successive frames (diagonals of H) support each other over c frames. r = 3, p = 10 and c = 3 are the paper's.
+The window, the number of iterations and the few rounds of Griffin-Lim are ours.
 """
 
 from typing import Any
@@ -25,7 +26,9 @@ TINY = 1e-9
 
 
 def restrict_repetition(H: Tensor, frames: int, keep: float) -> Tensor:
-    """Activations (K, T) times ``keep`` wherever the same template is stronger within ``frames`` frames before or after."""
+    """Activations (K, T) times ``keep`` wherever the same template is stronger within ``frames`` frames
+    before or after.
+    """
     strongest = functional.max_pool1d(H[None], 2 * frames + 1, stride=1, padding=frames)[0]
     return torch.where(H >= strongest, H, keep * H)
 
@@ -54,9 +57,17 @@ def divergence(V: Tensor, Y: Tensor) -> float:
 
 
 def activations(
-    V: Tensor, W: Tensor, iterations: int, repetition: int, polyphony: int, continuity: int, generator: torch.Generator
+    V: Tensor,
+    W: Tensor,
+    iterations: int,
+    repetition: int,
+    polyphony: int,
+    continuity: int,
+    generator: torch.Generator,
 ) -> Tensor:
-    """H (K, T) for magnitudes V (F, T) and templates W (F, K), from random ones; equations 3 to 7 of the paper."""
+    """H (K, T) for magnitudes V (F, T) and templates W (F, K), from random ones; equations 3 to 7 of the
+    paper.
+    """
     H = torch.rand(W.shape[1], V.shape[1], generator=generator) + TINY
     weight = W.sum(0)[:, None].clamp(min=TINY)
     for i in range(iterations):
@@ -72,7 +83,9 @@ class Nmf(TrainingFree):
     """``transfer`` rebuilds a source's spectrum from frames of a domain's recordings."""
 
     name, slow = "nmf", False
-    segment_s = 2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
+    segment_s = (
+        2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
+    )
 
     def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
@@ -80,7 +93,9 @@ class Nmf(TrainingFree):
         self.hop = self.n_fft // 4
 
     def templates(self, domain: str) -> Tensor:
-        """All frames of a domain's corpus, complex (F, K), with silence between recordings, so that no diagonal runs over."""
+        """All frames of a domain's corpus, complex (F, K), with silence between recordings, so that no
+        diagonal runs over.
+        """
         gap = torch.zeros(self.n_fft // 2 + 1, self.settings.continuity, dtype=torch.complex64)
         frames = [stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0] for x in self.corpora[domain]]
         return torch.cat([part for spectrum in frames for part in (spectrum, gap)], dim=1)
@@ -99,4 +114,6 @@ class Nmf(TrainingFree):
         rounds = s.griffin_lim_iterations
         if not rounds:
             return istft(Y[None], self.n_fft, self.hop, len(x))[0].numpy()
-        return griffin_lim((W @ H)[None], self.n_fft, self.hop, len(x), rounds, initial_phase=Y.angle()[None])[0].numpy()
+        return griffin_lim(
+            (W @ H)[None], self.n_fft, self.hop, len(x), rounds, initial_phase=Y.angle()[None]
+        )[0].numpy()

@@ -1,17 +1,18 @@
 """Texture optimisation on the features of one random convolution.
 
-Ulyanov and Lebedev, "Audio texture synthesis and style transfer", 2016 (their notebook): log(1 + |STFT|) with frequency as channels, one
-convolution over time with random filters 11 frames wide, ReLU. An image of noise is optimised by L-BFGS until its features F
-(filters, T) are near the content's, alpha * sum of squares, and the Gram matrix F F^T / frames is the style's, sum of squares.
-The phase is found by Griffin and Lim's algorithm from random ones.
+Ulyanov and Lebedev, "Audio texture synthesis and style transfer", 2016 (their notebook): log(1 + |STFT|)
+with frequency as channels, one convolution over time with random filters 11 frames wide, ReLU. An image of
+noise is optimised by L-BFGS until its features F (filters, T) are near the content's, alpha * sum of
+squares, and the Gram matrix F F^T / frames is the style's, sum of squares. The phase is found by Griffin and
+Lim's algorithm from random ones.
 
-Theirs are 4096 filters, alpha 1e-2 and 300 iterations at 22,050 Hz. A CPU has no time for 4096: with K filters, content is
-multiplied by 4096 / K and style by (4096 / K)^2, which estimates the same two losses. Fewer filters than frequency bins leave
-most of an image of noise as it was, so the default starts from the source's image (``texture_start: source``, ours).
+Theirs are 4096 filters, alpha 1e-2 and 300 iterations at 22,050 Hz. A CPU has no time for 4096: with K
+filters, content is multiplied by 4096 / K and style by (4096 / K)^2, which estimates the same two losses.
+Fewer filters than frequency bins leave most of an image of noise as it was, so the default starts from the
+source's image (``texture_start: source``, ours).
 """
 
 import math
-
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,16 @@ def responses(image: Tensor, weights: Tensor) -> Tensor:
 
 
 def gram(features: Tensor, frames: int) -> Tensor:
-    """F F^T / frames of features (K, T'): (K, K). ``frames`` are the image's, not the convolution's, as published."""
+    """F F^T / frames of features (K, T'): (K, K). ``frames`` are the image's, not the convolution's, as
+    published.
+    """
     return features @ features.T / frames
 
 
 class TextureOptimisation(TrainingFree):
-    """``transfer`` makes an image with a source's random features and the texture of a clip of the domain (drawn by the seed)."""
+    """``transfer`` makes an image with a source's random features and the texture of a clip of the domain
+    (drawn by the seed).
+    """
 
     name, slow = "texture", True
 
@@ -55,14 +60,20 @@ class TextureOptimisation(TrainingFree):
         super().__init__(corpora, config, settings)
         self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
         self.hop = self.n_fft // 4
-        self.unit = WINDOW / self.n_fft  # magnitudes as large as the published window's, since log1p depends on it
+        self.unit = (
+            WINDOW / self.n_fft
+        )  # magnitudes as large as the published window's, since log1p depends on it
 
     def image(self, x: np.ndarray) -> Tensor:
         """log(1 + magnitude) (F, T) of audio (N,)."""
         return (stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0].abs() * self.unit).log1p()
 
-    def losses(self, image: Tensor, weights: Tensor, content: Tensor, style_gram: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and style loss of an image (F, T) against features (K, T') and a Gram matrix (K, K), as of 4096 filters."""
+    def losses(
+        self, image: Tensor, weights: Tensor, content: Tensor, style_gram: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Content and style loss of an image (F, T) against features (K, T') and a Gram matrix (K, K), as of
+        4096 filters.
+        """
         more, features = PUBLISHED_FILTERS / len(weights), responses(image, weights)
         content_loss = self.settings.alpha * more * (features - content).square().sum()
         return content_loss, more**2 * (gram(features, image.shape[1]) - style_gram).square().sum()
@@ -70,10 +81,17 @@ class TextureOptimisation(TrainingFree):
     def optimise(self, content: Tensor, style: Tensor, rng: np.random.Generator) -> Tensor:
         """An image (F, T) from those of the content (F, T) and a style clip (F, T')."""
         weights = random_filters(len(content), self.settings.filters, rng)
-        content_features, style_gram = responses(content, weights), gram(responses(style, weights), style.shape[1])
+        content_features, style_gram = (
+            responses(content, weights),
+            gram(responses(style, weights), style.shape[1]),
+        )
         noise = START_STD * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
         start = noise if self.settings.start == "noise" else content + noise
-        return minimise(lambda x: sum(self.losses(x, weights, content_features, style_gram)), start, self.settings.iterations)
+        return minimise(
+            lambda x: sum(self.losses(x, weights, content_features, style_gram)),
+            start,
+            self.settings.iterations,
+        )
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         style = self.image(looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng))
@@ -87,4 +105,6 @@ class TextureOptimisation(TrainingFree):
         magnitude = image.clamp(min=0).expm1() / self.unit
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rounds = self.settings.griffin_lim_iterations
-        return griffin_lim(magnitude[None], self.n_fft, self.hop, len(x), rounds, momentum=0.0, generator=generator)[0].numpy()
+        return griffin_lim(
+            magnitude[None], self.n_fft, self.hop, len(x), rounds, momentum=0.0, generator=generator
+        )[0].numpy()

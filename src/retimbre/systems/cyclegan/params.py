@@ -11,7 +11,9 @@ DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 
 
 class Adversarial(Section):
-    """What every training of spectral generators against discriminators is told; ``section``: its name in the file."""
+    """What every training of spectral generators against discriminators is told; ``section``: its name in
+    the file.
+    """
 
     section: ClassVar[str]
 
@@ -61,13 +63,21 @@ class Adversarial(Section):
     @model_validator(mode="after")
     def _losses(self) -> "Adversarial":
         if self.gan_loss == "wgan_gp" and self.lambda_gradient_penalty == 0:
-            raise ValueError("lambda_gradient_penalty must be above 0 for gan_loss wgan_gp: use 10, as published")
+            raise ValueError(
+                "lambda_gradient_penalty must be above 0 for gan_loss wgan_gp: use 10, as published"
+            )
         if self.label_smoothing and self.gan_loss not in ("lsgan", "nonsaturating"):
-            raise ValueError(f"label_smoothing: gan_loss {self.gan_loss} has no label to smooth, so set it to 0")
+            raise ValueError(
+                f"label_smoothing: gan_loss {self.gan_loss} has no label to smooth, so set it to 0"
+            )
         if self.lambda_content and self.representation != "cqt":
-            raise ValueError("lambda_content folds CQT bins to pitch classes: set it to 0 for other representations")
+            raise ValueError(
+                "lambda_content folds CQT bins to pitch classes: set it to 0 for other representations"
+            )
         if self.generator == "unet" and self.generator_blocks > 8:
-            raise ValueError("generator_blocks counts the halvings of generator unet: use at most 8, as published")
+            raise ValueError(
+                "generator_blocks counts the halvings of generator unet: use at most 8, as published"
+            )
         return self
 
 

@@ -1,22 +1,25 @@
-"""Which step's generators are kept: figures on held-out pieces, content and style together, and the rule over them.
+"""Which step's generators are kept: figures on held-out pieces, content and style together, and the rule
+over them.
 
 A GAN's losses say how the two players stand, not how good the output is, so the choice is made on transferred
 validation pieces. Per direction (``ab``, ``ba``):
 
 * ``validation/feature_lsd``: log-spectral distance to the true target in dB. Only with paired pieces.
-* ``validation/chroma_ratio``: likeness of the output's pitch classes to the source's, relative to the true target's likeness
-  (1: as like the source as the target instrument is when it plays the same notes). Without pairs relative to the equalised
-  source's, which keeps every note.
-* ``validation/style``: Fréchet distance between the output's and the target's short windows of spectrum, relative to that of
-  the equalised source. 1: no better than a fixed filter, 0: the distribution of the target. A classifier would do badly here:
-  an equaliser fools it. The windows see attack and decay, which an equaliser cannot give. With paired pieces both sides play the
-  same notes; without, the distance holds the difference of the music too and falls less.
+* ``validation/chroma_ratio``: likeness of the output's pitch classes to the source's, relative to the true
+  target's likeness (1: as like the source as the target instrument is when it plays the same notes). Without
+  pairs relative to the equalised source's, which keeps every note.
+* ``validation/style``: Fréchet distance between the output's and the target's short windows of spectrum,
+  relative to that of the equalised source. 1: no better than a fixed filter, 0: the distribution of the
+  target. A classifier would do badly here: an equaliser fools it. The windows see attack and decay, which an
+  equaliser cannot give. With paired pieces both sides play the same notes; without, the distance holds the
+  difference of the music too and falls less.
 
-The rule: ``validation/score`` = mean over directions of (feature_lsd / the equalised source's feature_lsd + style), lower is
-better, among the steps whose chroma ratio is at least ``CONTENT_RATIO`` both ways: a collapsed generator can come close in
-distribution, and fool classifiers, but not with the notes kept.
+The rule: ``validation/score`` = mean over directions of (feature_lsd / the equalised source's feature_lsd +
+style), lower is better, among the steps whose chroma ratio is at least ``CONTENT_RATIO`` both ways: a
+collapsed generator can come close in distribution, and fool classifiers, but not with the notes kept.
 
-The distance follows Heusel et al. 2017 (FID) and Kilgour et al. 2019 (FAD), on a fixed linear embedding instead of a network.
+The distance follows Heusel et al. 2017 (FID) and Kilgour et al. 2019 (FAD), on a fixed linear embedding
+instead of a network.
 """
 
 import sys
@@ -36,16 +39,24 @@ from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.format import Excerpt, PackedFeatures
 
-Transfer = Callable[[np.ndarray, str], np.ndarray]  # spectrum (F, T) in dB of one domain, name of the other -> its spectrum
+Transfer = Callable[
+    [np.ndarray, str], np.ndarray
+]  # spectrum (F, T) in dB of one domain, name of the other -> its spectrum
 
-CONTENT_RATIO = 0.9  # of the true target's chroma likeness (without pairs, of the equalised source's): the notes count as kept
+# Of the true target's chroma likeness (without pairs, of the equalised source's): the notes count as kept.
+CONTENT_RATIO = 0.9
 WINDOW, HOP = 16, 4  # frames of a window: long enough for an attack and the beginning of its decay
-TIME_COEFFICIENTS, BIN_COEFFICIENTS = 4, 16  # of the window's cosine transform: its shape, not each partial's place
+TIME_COEFFICIENTS, BIN_COEFFICIENTS = (
+    4,
+    16,
+)  # of the window's cosine transform: its shape, not each partial's place
 LONGEST_S = 240.0  # of each domain: ten validations must not take as long as the training
 
 
 def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> np.ndarray:
-    """Low-order two-dimensional cosine transform of every window, (windows, coefficients), of levels (F, T) in dB."""
+    """Low-order two-dimensional cosine transform of every window, (windows, coefficients), of levels (F, T)
+    in dB.
+    """
     shapes = []
     for level_db in levels:
         z = normalise(level_db.astype(np.float64), top_db, range_db)
@@ -60,7 +71,9 @@ def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> n
 
 @dataclass
 class Direction:
-    """One direction's held-out pieces and what the figures are relative to; levels (F, T) in dB, clipped to the range."""
+    """One direction's held-out pieces and what the figures are relative to; levels (F, T) in dB, clipped to
+    the range.
+    """
 
     target: str
     sources: list[np.ndarray]
@@ -71,9 +84,13 @@ class Direction:
 
 
 class Validation:
-    """Figures of a transfer on the ``split`` of the first two ``domains``; ``empty`` when a domain has no excerpt there."""
+    """Figures of a transfer on the ``split`` of the first two ``domains``; ``empty`` when a domain has no
+    excerpt there.
+    """
 
-    def __init__(self, features: PackedFeatures, representation: str, domains: list[str], split: str = "validation"):
+    def __init__(
+        self, features: PackedFeatures, representation: str, domains: list[str], split: str = "validation"
+    ):
         statistics, self.range_db = features.statistics[representation], features.config.range_db
         self.top_db: float = statistics["top_db"]
         self.fold = pitch_class_fold(features.config.frequencies_hz(representation))
@@ -84,7 +101,10 @@ class Validation:
         if pairs:
             first, second = ([pair[side] for pair in pairs] for side in (0, 1))
         levels = [
-            [self._clip(np.asarray(features.read(e, representation=representation), np.float32).T) for e in beginning(side, most)]
+            [
+                self._clip(np.asarray(features.read(e, representation=representation), np.float32).T)
+                for e in beginning(side, most)
+            ]
             for side in (first, second)
         ]
         self.empty = not all(levels)
@@ -92,12 +112,16 @@ class Validation:
         for name, source, target in (("ab", 0, 1), ("ba", 1, 0)):
             if not self.empty:
                 equaliser = Equaliser.between(statistics, domains[source], domains[target], self.range_db)
-                self.directions[name] = self._direction(domains[target], levels[source], levels[target], equaliser)
+                self.directions[name] = self._direction(
+                    domains[target], levels[source], levels[target], equaliser
+                )
 
     def _clip(self, level_db: np.ndarray) -> np.ndarray:
         return np.clip(level_db, self.top_db - self.range_db, self.top_db)
 
-    def _direction(self, target: str, sources: list[np.ndarray], references: list[np.ndarray], equaliser: Equaliser) -> Direction:
+    def _direction(
+        self, target: str, sources: list[np.ndarray], references: list[np.ndarray], equaliser: Equaliser
+    ) -> Direction:
         equalised = [equaliser.shift(torch.from_numpy(x)).numpy() for x in sources]
         return Direction(
             target,
@@ -109,10 +133,14 @@ class Validation:
         )
 
     def _chroma(self, outputs: list[np.ndarray], sources: list[np.ndarray]) -> float:
-        return float(np.mean([chroma_correlation(o, s, self.fold) for o, s in zip(outputs, sources, strict=True)]))
+        return float(
+            np.mean([chroma_correlation(o, s, self.fold) for o, s in zip(outputs, sources, strict=True)])
+        )
 
     def _style(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
-        return frechet_distance(*(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references)))
+        return frechet_distance(
+            *(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references))
+        )
 
     def _lsd(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
         return float(np.mean([log_spectral_distance(o, r) for o, r in zip(outputs, references, strict=True)]))
@@ -127,7 +155,9 @@ class Validation:
             if self.paired:
                 figures[f"validation/feature_lsd_{name}"] = self._lsd(outputs, d.references)
                 score += figures[f"validation/feature_lsd_{name}"] / max(d.lsd, 1e-9)
-            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / max(d.chroma, 1e-9)
+            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / max(
+                d.chroma, 1e-9
+            )
             figures[f"validation/style_{name}"] = style
             scores.append(score)
         return figures | {"validation/score": float(np.mean(scores))}
@@ -140,7 +170,8 @@ def beginning(excerpts: list[Excerpt], frames: int) -> list[Excerpt]:
 
 
 def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[Excerpt, Excerpt]]:
-    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one named 1.
+    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one
+    named 1.
 
     A piece may be in several parts, which are in the same order in both lists.
     """
@@ -154,12 +185,16 @@ def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[E
         return found
 
     others = parts(second)
-    return [(e, others[key]) for key, e in parts(first).items() if key in others and others[key].length == e.length]
+    return [
+        (e, others[key])
+        for key, e in parts(first).items()
+        if key in others and others[key].length == e.length
+    ]
 
 
 class Selection:
-    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best, of the
-    params' ``parameter``."""
+    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best, of
+    the params' ``parameter``."""
 
     def __init__(self, rule: str, network: nn.Module, parameter: str):
         self.rule, self.network, self.parameter = rule, network, parameter
@@ -173,18 +208,25 @@ class Selection:
         kept = all(value >= CONTENT_RATIO for name, value in figures.items() if "chroma_ratio" in name)
         if kept and figures["validation/score"] < self.score:
             self.step, self.score = step, figures["validation/score"]
-            self.weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+            self.weights = {
+                name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()
+            }
 
     def apply(self) -> dict[str, float]:
         """Give the network the chosen weights; returns ``selection/step`` and ``selection/score``.
 
-        Nothing for the rule ``last``, nor when no step kept the notes: then the last weights stay, and a line says so.
+        Nothing for the rule ``last``, nor when no step kept the notes: then the last weights stay, and a
+        line says so.
         """
         if self.rule == "last":
             return {}
         if not self.weights:
             share = f"{CONTENT_RATIO:.0%} of the true target's harmony"
-            print(f"warning: {self.parameter} is best, but no step kept {share}: the last one is taken.", file=sys.stderr, flush=True)
+            print(
+                f"warning: {self.parameter} is best, but no step kept {share}: the last one is taken.",
+                file=sys.stderr,
+                flush=True,
+            )
             return {}
         self.network.load_state_dict(self.weights)
         return {"selection/step": self.step, "selection/score": self.score}

@@ -1,7 +1,9 @@
-"""Training step of spectral generators against discriminators: the CycleGAN's, and the base that pix2pix builds on.
+"""Training step of spectral generators against discriminators: the CycleGAN's, and the base that pix2pix
+builds on.
 
-One step for the generators, then one or more for the discriminators. It reads like the papers: forward, freeze D, step G, unfreeze, step D. Every loss has one slash-name, used here, in
-MLflow, in the history file and in ``metrics/``; each is weighted in one place, by the lambdas.
+One step for the generators, then one or more for the discriminators. It reads like the papers: forward,
+freeze D, step G, unfreeze, step D. Every loss has one slash-name, used here, in MLflow, in the history file
+and in ``metrics/``; each is weighted in one place, by the lambdas.
 """
 
 from abc import ABC, abstractmethod
@@ -35,12 +37,13 @@ def rate_factor(share_done: float, decay_from: float) -> float:
 
 
 class AdversarialTrainer(ABC):
-    """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b``, their optimisers, pools and the moving average of the
-    generators: everything that a training is. What the generators learn beside fooling the discriminators, the
-    subclasses say in ``generator_losses`` and ``lambdas``.
+    """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b``, their optimisers, pools and the moving
+    average of the generators: everything that a training is. What the generators learn beside fooling the
+    discriminators, the subclasses say in ``generator_losses`` and ``lambdas``.
 
-    ``p``: the section of the params; ``pool_size``: generated examples that are kept for the discriminators. ``content``,
-    needed if ``lambda_content`` is above 0, maps spectra to what must not change (``training.gan.PitchClassLevels``).
+    ``p``: the section of the params; ``pool_size``: generated examples that are kept for the discriminators.
+    ``content``, needed if ``lambda_content`` is above 0, maps spectra to what must not change
+    (``training.gan.PitchClassLevels``).
     """
 
     conditional = False  # whether discriminators see what an example was made from; then batches are pairs
@@ -58,14 +61,22 @@ class AdversarialTrainer(ABC):
         self.generators, self.discriminators = generators.to(fabric.device), discriminators.to(fabric.device)
         self.networks = [*self.generators.values(), *self.discriminators.values()]
         betas = (p.adam_beta1, 0.999)
-        self.optimiser_g = torch.optim.Adam(self.generators.parameters(), p.learning_rate_generator, betas, fused=True)
-        self.optimiser_d = torch.optim.Adam(self.discriminators.parameters(), p.learning_rate_discriminator, betas, fused=True)
+        self.optimiser_g = torch.optim.Adam(
+            self.generators.parameters(), p.learning_rate_generator, betas, fused=True
+        )
+        self.optimiser_d = torch.optim.Adam(
+            self.discriminators.parameters(), p.learning_rate_discriminator, betas, fused=True
+        )
         self.ema = Ema(self.generators, p.ema_decay, p.ema_warmup)
         self.pools = {name: ReplayPool(self.pool_size, seed, stream) for name, stream in DOMAINS}
         self.adversarial = Adversarial(p.gan_loss, p.label_smoothing)
         self.content = content.to(fabric.device) if content else None
-        self.noise = torch.Generator()  # of the discriminators' noise, seeded anew by every step: no state to save
-        self.discriminator_rate = 1.0  # factor of the discriminators' learning rate, for guards that slow them down
+        self.noise = (
+            torch.Generator()
+        )  # of the discriminators' noise, seeded anew by every step: no state to save
+        self.discriminator_rate = (
+            1.0  # factor of the discriminators' learning rate, for guards that slow them down
+        )
 
     @property
     def pool_size(self) -> int:
@@ -83,20 +94,27 @@ class AdversarialTrainer(ABC):
         }
 
     @abstractmethod
-    def generator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]) -> dict[str, Tensor]:
-        """Further losses by name, from real crops and what was generated from them (``fake_b`` from ``a``); only those
-        with a weight above 0 need be computed.
+    def generator_losses(
+        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]
+    ) -> dict[str, Tensor]:
+        """Further losses by name, from real crops and what was generated from them (``fake_b`` from ``a``);
+        only those with a weight above 0 need be computed.
         """
 
-    def step(self, a: Tensor, b: Tensor, step: int, more: Sequence[tuple[Tensor, Tensor]] = ()) -> dict[str, Tensor]:
+    def step(
+        self, a: Tensor, b: Tensor, step: int, more: Sequence[tuple[Tensor, Tensor]] = ()
+    ) -> dict[str, Tensor]:
         """Train on real crops ``a`` and ``b`` (B, F, T) in -1..1; returns detached scalars by name.
 
-        ``more`` crops: the discriminators take another step on each pair of them (with fresh fakes) before the next step of all.
+        ``more`` crops: the discriminators take another step on each pair of them (with fresh fakes) before
+        the next step of all.
         """
         p, g = self.p, self.generators
         factor = rate_factor(step / p.steps, p.decay_from)
         self.optimiser_g.param_groups[0]["lr"] = p.learning_rate_generator * factor
-        self.optimiser_d.param_groups[0]["lr"] = p.learning_rate_discriminator * factor * self.discriminator_rate
+        self.optimiser_d.param_groups[0]["lr"] = (
+            p.learning_rate_discriminator * factor * self.discriminator_rate
+        )
         lambdas = self.lambdas(step)
         self.noise.manual_seed(int(np.random.SeedSequence([self.seed, NOISE, step]).generate_state(1)[0]))
 
@@ -112,23 +130,32 @@ class AdversarialTrainer(ABC):
         losses["generator/change"] = change
         return {name: value.detach() for name, value in losses.items()}
 
-    def _step_generators(self, a: Tensor, b: Tensor, lambdas: dict[str, float]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def _step_generators(
+        self, a: Tensor, b: Tensor, lambdas: dict[str, float]
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Fool the frozen discriminators, and what else there is to learn."""
         g, d = self.generators, self.discriminators
         d.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
             fake_b, fake_a = g["ab"](a), g["ba"](b)
             seen_b, seen_a = self._activations("b", fake_b, a), self._activations("a", fake_a, b)
-            losses = {"loss/adversarial": self.adversarial.generator(seen_b) + self.adversarial.generator(seen_a)}
+            losses = {
+                "loss/adversarial": self.adversarial.generator(seen_b) + self.adversarial.generator(seen_a)
+            }
             losses |= self.generator_losses(a, b, fake_a, fake_b, lambdas)
             if lambdas["loss/feature_matching"] > 0:
                 with torch.no_grad():
                     real_b, real_a = self._activations("b", b, a), self._activations("a", a, b)
-                of_a, of_b = feature_matching(real_a, seen_a, self.conditional), feature_matching(real_b, seen_b, self.conditional)
+                of_a, of_b = (
+                    feature_matching(real_a, seen_a, self.conditional),
+                    feature_matching(real_b, seen_b, self.conditional),
+                )
                 losses["loss/feature_matching"] = of_b + of_a
             if lambdas["loss/content"] > 0:
                 assert self.content is not None
-                losses["loss/content"] = sum((self.content(y) - self.content(x)).abs().mean() for x, y in ((a, fake_b), (b, fake_a)))
+                losses["loss/content"] = sum(
+                    (self.content(y) - self.content(x)).abs().mean() for x, y in ((a, fake_b), (b, fake_a))
+                )
             total = sum(lambdas[name] * loss for name, loss in losses.items())
         self._descend(self.optimiser_g, total)
         d.requires_grad_(True)
@@ -136,7 +163,14 @@ class AdversarialTrainer(ABC):
         return losses, fake_a, fake_b
 
     def _step_discriminators(
-        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float], step: int, draw: int
+        self,
+        a: Tensor,
+        b: Tensor,
+        fake_a: Tensor,
+        fake_b: Tensor,
+        lambdas: dict[str, float],
+        step: int,
+        draw: int,
     ) -> dict[str, Tensor]:
         """Tell real from generated, some of which is older (the pools)."""
         fake_a, fake_b = fake_a.detach(), fake_b.detach()
@@ -144,12 +178,15 @@ class AdversarialTrainer(ABC):
         with part("forward"), self.fabric.autocast():
             real_b, seen_b = self._activations("b", b, a), self._activations("b", old_b, a)
             loss = self.adversarial.discriminator(real_b, seen_b)
-            loss = loss + self.adversarial.discriminator(self._activations("a", a, b), self._activations("a", old_a, b))
+            loss = loss + self.adversarial.discriminator(
+                self._activations("a", a, b), self._activations("a", old_a, b)
+            )
         total, figures = loss, {}
         if lambdas["loss/gradient_penalty"] > 0:  # in full precision: squares of small gradients
             with part("forward"):
                 penalty = sum(
-                    self._penalty(name, x, y, x_source, step, draw) for name, x, y, x_source in (("b", b, fake_b, a), ("a", a, fake_a, b))
+                    self._penalty(name, x, y, x_source, step, draw)
+                    for name, x, y, x_source in (("b", b, fake_b, a), ("a", a, fake_a, b))
                 )
             total = loss + lambdas["loss/gradient_penalty"] * penalty
             figures["loss/gradient_penalty"] = penalty / 2  # per discriminator
@@ -163,8 +200,8 @@ class AdversarialTrainer(ABC):
     def _activations(self, domain: str, x: Tensor, source: Tensor) -> list[list[Tensor]]:
         """Activations of the discriminator of a domain; ``source`` is what ``x`` was made from, or its pair.
 
-        Noise (Arjovsky and Bottou 2017) hides differences finer than itself, which discriminators would win by and
-        generators would answer with texture.
+        Noise (Arjovsky and Bottou 2017) hides differences finer than itself, which discriminators would win
+        by and generators would answer with texture.
         """
         if self.p.discriminator_noise:
             shape = (len(x) * self.fabric.world_size, *x.shape[1:])
@@ -172,11 +209,15 @@ class AdversarialTrainer(ABC):
             x = x + self.p.discriminator_noise * drawn.to(x.device)
         return self.discriminators[domain](x, source if self.conditional else None)
 
-    def _penalty(self, domain: str, real: Tensor, fake: Tensor, source: Tensor, step: int, draw: int) -> Tensor:
+    def _penalty(
+        self, domain: str, real: Tensor, fake: Tensor, source: Tensor, step: int, draw: int
+    ) -> Tensor:
         rng = np.random.default_rng([self.seed, INTERPOLATES[domain], step, draw])
         shares = torch.from_numpy(rng.random(len(real) * self.fabric.world_size, np.float32)).to(real.device)
         share = own_share(self.fabric, shares)
-        return gradient_penalty(self.discriminators[domain], real, fake, share, source if self.conditional else None)
+        return gradient_penalty(
+            self.discriminators[domain], real, fake, share, source if self.conditional else None
+        )
 
     def _pooled(self, domain: str, fakes: Tensor, step: int, draw: int) -> Tensor:
         """As many examples of the pool, which sees the fakes of all processes and is the same in each."""
@@ -212,8 +253,8 @@ class AdversarialTrainer(ABC):
 
 
 class CycleGanTrainer(AdversarialTrainer):
-    """Unpaired (Zhu et al. 2017), with TimbreTron's identity loss that falls linearly to zero: come back after a round
-    trip, and leave the target domain alone.
+    """Unpaired (Zhu et al. 2017), with TimbreTron's identity loss that falls linearly to zero: come back
+    after a round trip, and leave the target domain alone.
     """
 
     @property
@@ -223,9 +264,14 @@ class CycleGanTrainer(AdversarialTrainer):
     def lambdas(self, step: int) -> dict[str, float]:
         p: Params = self.p
         identity_left = max(0.0, 1 - step / (p.identity_until * p.steps)) if p.identity_until else 0.0
-        return super().lambdas(step) | {"loss/cycle": p.lambda_cycle, "loss/identity": p.lambda_identity * identity_left}
+        return super().lambdas(step) | {
+            "loss/cycle": p.lambda_cycle,
+            "loss/identity": p.lambda_identity * identity_left,
+        }
 
-    def generator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]) -> dict[str, Tensor]:
+    def generator_losses(
+        self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, lambdas: dict[str, float]
+    ) -> dict[str, Tensor]:
         g = self.generators
         losses = {"loss/cycle": (g["ba"](fake_b) - a).abs().mean() + (g["ab"](fake_a) - b).abs().mean()}
         if lambdas["loss/identity"] > 0:

@@ -38,7 +38,11 @@ class Change:
     @torch.no_grad()
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``."""
-        z = normalise(torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)), self.top_db, self.features.range_db)
+        z = normalise(
+            torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)),
+            self.top_db,
+            self.features.range_db,
+        )
         y = self.generator_to(to)(z[None].to(self.device))[0].cpu()
         return denormalise(y, self.top_db, self.features.range_db).numpy()
 

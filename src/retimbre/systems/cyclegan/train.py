@@ -26,8 +26,9 @@ WATCH_EVERY = 20  # steps between two looks of the guards
 
 
 def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
-    """Train on the first two domains; returns the change (the moving average of the generators, of the step that
-    ``p.select`` says) and the history. Continues from ``run.scratch`` if an interrupted training lies there.
+    """Train on the first two domains; returns the change (the moving average of the generators, of the step
+    that ``p.select`` says) and the history. Continues from ``run.scratch`` if an interrupted training lies
+    there.
     """
     features = data.features
     trainer, change = prepare(CycleGanTrainer, features, p, run)
@@ -35,17 +36,21 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
     part = (run.fabric.global_rank, run.fabric.world_size)
     size = (p.crop_frames, p.batch_size, run.seed)
     crops = [
-        FeatureCrops(features, p.representation, domain, "train", *size, stream, part, f"{p.section}.crop_frames")
+        FeatureCrops(
+            features, p.representation, domain, "train", *size, stream, part, f"{p.section}.crop_frames"
+        )
         for stream, domain in enumerate(features.domains[:2])
     ]
-    return change, train("cyclegan", trainer, change, lambda number: [c.batch(number) for c in crops], features, p, run)
+    return change, train(
+        "cyclegan", trainer, change, lambda number: [c.batch(number) for c in crops], features, p, run
+    )
 
 
 def build(
     features: PackedFeatures, p: Adversarial, seed: int, conditional: bool = False
 ) -> tuple[nn.ModuleDict, nn.ModuleDict, dict[str, Any]]:
-    """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b`` (that see the source if ``conditional``), and the
-    configuration that ``Change`` keeps.
+    """Generators ``ab`` and ``ba``, discriminators ``a`` and ``b`` (that see the source if ``conditional``),
+    and the configuration that ``Change`` keeps.
     """
     statistics, domains = features.statistics[p.representation], features.domains[:2]
     bins = features.config.bins(p.representation)
@@ -54,7 +59,9 @@ def build(
     shape = GeneratorConfig(bins, *body, p.change_limit, p.upsampling, p.residual_output)
     generators = nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
     size = (p.discriminator_channels, p.discriminator_scales, p.spectral_norm)
-    discriminators = nn.ModuleDict({name: Discriminator(bins, p.discriminator, *size, conditional) for name in ("a", "b")})
+    discriminators = nn.ModuleDict(
+        {name: Discriminator(bins, p.discriminator, *size, conditional) for name in ("a", "b")}
+    )
     config = {
         "domains": domains,
         "representation": p.representation,
@@ -68,7 +75,9 @@ def build(
 
 @torch.no_grad()
 def start_at_eq(generators: nn.ModuleDict, config: dict[str, Any]) -> None:
-    """Let the generators begin as the equaliser between the domains: the mean difference of their spectra, per bin."""
+    """Let the generators begin as the equaliser between the domains: the mean difference of their spectra,
+    per bin.
+    """
     mean_a, mean_b = (torch.tensor(config["mean_db"][d], dtype=torch.float32) for d in config["domains"])
     half_range_db = config["features"]["range_db"] / 2
     generators["ab"].offset.copy_((mean_b - mean_a) / half_range_db)
@@ -99,7 +108,8 @@ def train(
 ) -> loop.History:
     """Run the training of ``change``, whose generators are the trainer's average; returns the history.
 
-    ``draw(n)``: the n-th batch of each domain, spectra (B, F, T) in dB; a step takes ``p.discriminator_steps`` of them.
+    ``draw(n)``: the n-th batch of each domain, spectra (B, F, T) in dB; a step takes
+    ``p.discriminator_steps`` of them.
     """
     validation = Validation(features, p.representation, change.targets)
     if validation.empty and p.select == "best" and run.leads:
@@ -112,7 +122,10 @@ def train(
         return [normalise(x, change.top_db, change.features.range_db) for x in draw(number)]
 
     def batches(step: int) -> list[list[Tensor]]:
-        return [crops(number) for number in range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)]
+        return [
+            crops(number)
+            for number in range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)
+        ]
 
     def take(batch: list[list[Tensor]], step: int) -> dict[str, Tensor]:
         (a, b), *more = [[x.to(change.device) for x in pair] for pair in batch]
@@ -120,7 +133,9 @@ def train(
         return trainer.step(a, b, step, more)
 
     def watch(batch: list[list[Tensor]], step: int) -> dict[str, Tensor]:
-        """What the guards measure: the step's crops, and another beside a single one, which has nothing to differ from."""
+        """What the guards measure: the step's crops, and another beside a single one, which has nothing to
+        differ from.
+        """
         if (step + 1) % WATCH_EVERY and step + 1 < p.steps:
             return {}
         pair = batch[0]

@@ -1,4 +1,6 @@
-"""Training of pix2pix: both directions at once, on training pieces that the two instruments play sample-aligned."""
+"""Training of pix2pix: both directions at once, on training pieces that the two instruments play
+sample-aligned.
+"""
 
 from torch import Tensor
 
@@ -15,8 +17,9 @@ from retimbre.training.processes import check_batch
 
 
 class Pix2PixTrainer(AdversarialTrainer):
-    """L1 to the true target; discriminators that see the source too, and no pool, since an older example has another
-    source. Crops ``a`` and ``b`` of a step are the same places of two performances of the same notes.
+    """L1 to the true target; discriminators that see the source too, and no pool, since an older example has
+    another source. Crops ``a`` and ``b`` of a step are the same places of two performances of the same
+    notes.
     """
 
     conditional = True
@@ -31,8 +34,9 @@ class Pix2PixTrainer(AdversarialTrainer):
 
 
 class PairedCrops:
-    """Crops of both domains at the same places of the same performances: two ``FeatureCrops`` of one stream of random
-    numbers draw the same places when their excerpts are the same in the same order, which is checked.
+    """Crops of both domains at the same places of the same performances: two ``FeatureCrops`` of one stream
+    of random numbers draw the same places when their excerpts are the same in the same order, which is
+    checked.
 
     Raises RetimbreError when the training splits are not paired.
     """
@@ -40,10 +44,14 @@ class PairedCrops:
     def __init__(self, features: PackedFeatures, p: Params, seed: int, part: tuple[int, int] = (0, 1)):
         domains, size = features.domains[:2], (p.crop_frames, p.batch_size, seed)
         self.crops = [
-            FeatureCrops(features, p.representation, domain, "train", *size, 0, part, f"{p.section}.crop_frames")
+            FeatureCrops(
+                features, p.representation, domain, "train", *size, 0, part, f"{p.section}.crop_frames"
+            )
             for domain in domains
         ]
-        first, second = ([(e.piece, e.performance, e.length) for e in c.positions.excerpts] for c in self.crops)
+        first, second = (
+            [(e.piece, e.performance, e.length) for e in c.positions.excerpts] for c in self.crops
+        )
         if first != second or not all(performance for _, performance, _ in first):
             raise RetimbreError(
                 f"the training pieces of {domains[0]} and {domains[1]} are not the same performances: "

@@ -41,7 +41,9 @@ class SpectralInverter(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h = self.blocks(self.inner(z))  # (B, C, T)
         # Scale and offset put the untrained output in the middle of the range of real levels.
-        return self.out(self.norm(h.transpose(1, 2))).float().transpose(1, 2) * 17.0 - 35.0  # (B, K, T) dB; bf16 is too coarse
+        return (
+            self.out(self.norm(h.transpose(1, 2))).float().transpose(1, 2) * 17.0 - 35.0
+        )  # (B, K, T) dB; bf16 is too coarse
 
 
 def inverter_loss(predicted_db: Tensor, target_db: Tensor) -> Tensor:

@@ -35,7 +35,14 @@ class InverterTrainer(CosineTrainer):
     """
 
     def __init__(
-        self, network: SpectralInverter, p: Params, fabric: "Fabric", top_db: float, range_db: float, seed: int, bands: Tensor
+        self,
+        network: SpectralInverter,
+        p: Params,
+        fabric: "Fabric",
+        top_db: float,
+        range_db: float,
+        seed: int,
+        bands: Tensor,
     ):
         super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
         self.top_db, self.range_db, self.seed = top_db, range_db, seed
@@ -76,7 +83,15 @@ def fit(
     pairs = [
         [
             FeatureCrops(
-                features, r, d, "train", p.crop_frames, share, run.seed, 30 + i, parameter="vocoder.inverter.crop_frames"
+                features,
+                r,
+                d,
+                "train",
+                p.crop_frames,
+                share,
+                run.seed,
+                30 + i,
+                parameter="vocoder.inverter.crop_frames",
             )
             for r in (representation, "stft")
         ]
@@ -84,7 +99,10 @@ def fit(
     ]
 
     def draw(step: int) -> list[Tensor]:
-        return [torch.cat(batches) for batches in zip(*[[c.batch(step) for c in pair] for pair in pairs], strict=True)]
+        return [
+            torch.cat(batches)
+            for batches in zip(*[[c.batch(step) for c in pair] for pair in pairs], strict=True)
+        ]
 
     history = fit_network("inverter", p.steps, trainer, draw, run)
     return Inverter(network.cpu(), config | {"inverter": network.config.to_dict()}, below), history

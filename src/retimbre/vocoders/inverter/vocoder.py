@@ -2,11 +2,13 @@
 
 - ``source_phase``: the phases of the source recording. Cheap and clean, but it inherits the source's
   notes and timing, which must not be credited to a generator.
-- ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source. Low constant-Q bins are turned into a signal of their own,
-  which takes the place of the network's magnitudes there (``audio.low_band``): chords keep their notes.
+- ``griffin_lim``: phases by SPSI and fast Griffin-Lim. Needs no source. Low constant-Q bins are turned into
+  a signal of their own, which takes the place of the network's magnitudes there (``audio.low_band``): chords
+  keep their notes.
 
-An STFT's spectrum is magnitudes already: there is nothing to train. What lies at the floor of the range is silent
-there, not a hiss at the floor's level, which would be heard (2 dB of log-spectral distance on the source's phases).
+An STFT's spectrum is magnitudes already: there is nothing to train. What lies at the floor of the range is
+silent there, not a hiss at the floor's level, which would be heard (2 dB of log-spectral distance on the
+source's phases).
 """
 
 from functools import cached_property
@@ -33,7 +35,11 @@ class Inverter(Renderer):
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> nn.Module | None:
-        return None if config["representation"] == "stft" else SpectralInverter(InverterConfig(**config["inverter"]))
+        return (
+            None
+            if config["representation"] == "stft"
+            else SpectralInverter(InverterConfig(**config["inverter"]))
+        )
 
     @classmethod
     def settings_of(cls, rendering: Rendering) -> GriffinLim:
@@ -64,11 +70,23 @@ class Inverter(Renderer):
     def source_phase(self, spectrum_db: np.ndarray, source: np.ndarray) -> np.ndarray:
         """Audio (N,) from a spectrum (F, T) and the source recording (N,), T = N // hop + 1."""
         n_fft, hop = self.features.stft_n_fft, self.features.hop_length
-        phase = torch.angle(stft(torch.from_numpy(np.ascontiguousarray(source, np.float32))[None].to(self.device), n_fft, hop))
-        return istft(torch.polar(self.stft_magnitude(spectrum_db), phase), n_fft, hop, len(source))[0].cpu().numpy()
+        phase = torch.angle(
+            stft(torch.from_numpy(np.ascontiguousarray(source, np.float32))[None].to(self.device), n_fft, hop)
+        )
+        return (
+            istft(torch.polar(self.stft_magnitude(spectrum_db), phase), n_fft, hop, len(source))[0]
+            .cpu()
+            .numpy()
+        )
 
     @torch.no_grad()
-    def griffin_lim(self, spectrum_db: np.ndarray, length: int, iterations: int | None = None, before: np.ndarray | None = None) -> np.ndarray:
+    def griffin_lim(
+        self,
+        spectrum_db: np.ndarray,
+        length: int,
+        iterations: int | None = None,
+        before: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Audio (N,) of ``length`` samples from a spectrum (F, T) alone.
 
         ``before`` (M,): the first M samples as they were made already, whose phases are continued.
@@ -77,12 +95,16 @@ class Inverter(Renderer):
         spectrum = self.stft_magnitude(spectrum_db)
         known = None
         if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
-            known = np.angle(stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)[0, :, :frames].numpy())
+            known = np.angle(
+                stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)[0, :, :frames].numpy()
+            )
         phase = spsi_phase(spectrum[0].cpu().numpy(), n_fft, hop, known)
         phase = torch.from_numpy(phase).to(self.device, torch.float32)[None]
         if band := self.low_band:
             low = band(spectrum_db, self.floor_db, length, self.settings.low_band_iterations, before)
-            spectrum, phase = splice(spectrum, phase, stft(low, n_fft, hop), band.crossover_hz, self.features.sample_rate / n_fft)
+            spectrum, phase = splice(
+                spectrum, phase, stft(low, n_fft, hop), band.crossover_hz, self.features.sample_rate / n_fft
+            )
         iterations = self.settings.iterations if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 
@@ -91,4 +113,3 @@ class Inverter(Renderer):
             return self.griffin_lim(wanted.spectrum_db, wanted.length, before=wanted.before)
         source = wanted.source[: wanted.length]  # a second performance may be shorter or longer
         return self.source_phase(wanted.spectrum_db, np.pad(source, (0, wanted.length - len(source))))
-

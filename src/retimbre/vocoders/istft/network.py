@@ -1,9 +1,10 @@
 """A vocoder with an inverse-STFT head: levels to a complex spectrogram, to audio, in one pass.
 
-The trunk is that of the spectral inverter (ConvNeXt; as a vocoder backbone: Vocos, Siuzdak 2023). Vocos lets its network write the
-phases. A network that sees levels alone cannot: a held tone has constant levels, so its phase, which must advance by a hop's worth of
-its frequency every frame, would be constant too, and low partials break into beating dots. Here the phase is the sum of an analytic
-advance (peaks of the predicted magnitude: single-pass spectrogram inversion) and of a learned correction, which shapes onsets; a few
+The trunk is that of the spectral inverter (ConvNeXt; as a vocoder backbone: Vocos, Siuzdak 2023). Vocos lets
+its network write the phases. A network that sees levels alone cannot: a held tone has constant levels, so
+its phase, which must advance by a hop's worth of its frequency every frame, would be constant too, and low
+partials break into beating dots. Here the phase is the sum of an analytic advance (peaks of the predicted
+magnitude: single-pass spectrogram inversion) and of a learned correction, which shapes onsets; a few
 projections onto the spectrograms that audio has follow, and the magnitudes are trained through them.
 """
 
@@ -27,7 +28,9 @@ SMALLEST = 1e-7
 
 @dataclass(frozen=True)
 class IstftConfig:
-    """``bins``: F of the levels; ``n_fft``: of the head, not of the features; ``projections``: after the first phases."""
+    """``bins``: F of the levels; ``n_fft``: of the head, not of the features; ``projections``: after the
+    first phases.
+    """
 
     bins: int
     hop_length: int
@@ -57,13 +60,19 @@ class IstftNet(nn.Module):
 
     @torch.no_grad()
     def start_at(self, inverter: SpectralInverter) -> None:
-        """Take the weights of a spectral inverter of the same width and depth; its levels are interpolated between bins."""
+        """Take the weights of a spectral inverter of the same width and depth; its levels are interpolated
+        between bins.
+        """
         for name in ("inner", "blocks", "norm"):
             getattr(self, name).load_state_dict(getattr(inverter, name).state_dict())
-        louder_db = 20 * math.log10(self.config.n_fft / inverter.config.n_fft)  # of the same tone in another window
+        louder_db = 20 * math.log10(
+            self.config.n_fft / inverter.config.n_fft
+        )  # of the same tone in another window
         for mine, theirs in ((self.level.weight, inverter.out.weight), (self.level.bias, inverter.out.bias)):
             rows = theirs.reshape(len(theirs), -1).T[None]  # (1, C, K) of the inverter
-            mine.copy_(F.interpolate(rows, len(mine), mode="linear", align_corners=True)[0].T.reshape(mine.shape))
+            mine.copy_(
+                F.interpolate(rows, len(mine), mode="linear", align_corners=True)[0].T.reshape(mine.shape)
+            )
         self.level.bias += louder_db / SPAN_DB
 
     def spectrum(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,8 +84,8 @@ class IstftNet(nn.Module):
     def audio(self, level_db: Tensor, correction: Tensor, length: int, known: Tensor | None = None) -> Tensor:
         """What ``spectrum`` made to audio (B, ``length``).
 
-        ``known`` (B, K, M): phases of the first M frames, which are kept and continued. Gradients flow to levels and corrections; the
-        analytic phase counts as a constant.
+        ``known`` (B, K, M): phases of the first M frames, which are kept and continued. Gradients flow to
+        levels and corrections; the analytic phase counts as a constant.
         """
         n_fft, hop = self.config.n_fft, self.config.hop_length
         wanted = magnitude(level_db)  # (B, K, T)
@@ -94,7 +103,12 @@ class IstftNet(nn.Module):
 
 
 def analytic_phase(wanted: Tensor, n_fft: int, hop: int, known: Tensor | None = None) -> Tensor:
-    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient; ``known`` (B, K, M)."""
+    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient;
+    ``known`` (B, K, M).
+    """
     before = [None] * len(wanted) if known is None else known.cpu().numpy()
-    phases = [spsi_phase(one, n_fft, hop, first) for one, first in zip(wanted.detach().cpu().numpy(), before, strict=True)]
+    phases = [
+        spsi_phase(one, n_fft, hop, first)
+        for one, first in zip(wanted.detach().cpu().numpy(), before, strict=True)
+    ]
     return torch.from_numpy(np.stack(phases)).to(wanted)

@@ -1,4 +1,6 @@
-"""Training of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has one."""
+"""Training of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has
+one.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,9 @@ MAGNITUDE_SHARE = 0.4  # of the steps, which fit magnitudes alone where there is
 
 
 def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Spectral convergence and L1 of natural log magnitudes of audio (B, N), each a mean over resolutions (Yamamoto et al. 2020)."""
+    """Spectral convergence and L1 of natural log magnitudes of audio (B, N), each a mean over resolutions
+    (Yamamoto et al. 2020).
+    """
     convergence, logarithmic = [], []
     for n_fft in RESOLUTIONS:
         y, x = (stft(audio, n_fft, n_fft // 4).abs().clamp(min=LEAST) for audio in (output, target))
@@ -47,10 +51,11 @@ def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class IstftTrainer:
-    """The network, its optimiser, and those of the discriminators if ``p.adversarial``; ``state_dict`` is complete.
+    """The network, its optimiser, and those of the discriminators if ``p.adversarial``; ``state_dict`` is
+    complete.
 
-    The first ``magnitude_share`` of the steps fits levels alone, which is quick, the rest the audio. A network that begins
-    with the inverter's weights needs none of that.
+    The first ``magnitude_share`` of the steps fits levels alone, which is quick, the rest the audio. A
+    network that begins with the inverter's weights needs none of that.
     """
 
     def __init__(
@@ -76,7 +81,9 @@ class IstftTrainer:
             self.nets["discriminators"] = MultiResolution().to(fabric.device).train()
         betas = {"network": (0.9, 0.98), "discriminators": (0.8, 0.99)}
         self.optimisers = {
-            name: torch.optim.AdamW(net.parameters(), p.learning_rate, betas=betas[name], weight_decay=1e-3, fused=True)
+            name: torch.optim.AdamW(
+                net.parameters(), p.learning_rate, betas=betas[name], weight_decay=1e-3, fused=True
+            )
             for name, net in self.nets.items()
         }
 
@@ -89,7 +96,10 @@ class IstftTrainer:
         return self.nets["network"]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"nets": self.nets.state_dict(), "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()}}
+        return {
+            "nets": self.nets.state_dict(),
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.nets.load_state_dict(state["nets"])
@@ -115,15 +125,27 @@ class IstftTrainer:
             optimiser.step()
 
     def step(self, level_db: Tensor, audio: Tensor, step: int) -> dict[str, Tensor]:
-        """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain per crop."""
+        """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain
+        per crop.
+        """
         rng = np.random.default_rng([self.seed, 22, step])
         change = torch.from_numpy(rng.uniform(*GAIN_DB, (len(audio), 1)).astype(np.float32))
-        # Random phases to start from, as partials have in the midst of a piece: all at zero they would meet again and again,
-        # and what was learnt of that would be wrong but for beginnings.
-        phase = torch.from_numpy(rng.uniform(-np.pi, np.pi, (len(audio), self.network.config.n_fft // 2 + 1, 1)).astype(np.float32))
-        moved = audio * 10 ** (change / 20), normalise(level_db + change[..., None], self.top_db, self.range_db), phase
+        # Random phases to start from, as partials have in the midst of a piece: all at zero they would meet
+        # again and again, and what was learnt of that would be wrong but for beginnings.
+        phase = torch.from_numpy(
+            rng.uniform(-np.pi, np.pi, (len(audio), self.network.config.n_fft // 2 + 1, 1)).astype(np.float32)
+        )
+        moved = (
+            audio * 10 ** (change / 20),
+            normalise(level_db + change[..., None], self.top_db, self.range_db),
+            phase,
+        )
         target, z, phase = (own_share(self.fabric, x).to(self.fabric.device) for x in moved)
-        return self._fit_levels(z, target, step) if step < self.first_audio_step else self._fit_audio(z, target, phase, step)
+        return (
+            self._fit_levels(z, target, step)
+            if step < self.first_audio_step
+            else self._fit_audio(z, target, phase, step)
+        )
 
     def _fit_levels(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
         config = self.network.config
@@ -142,10 +164,14 @@ class IstftTrainer:
         with part("forward"), self.fabric.autocast():
             made = self.network(z, (z.shape[-1] - 1) * hop, phase)[:, inside]
             losses = multi_resolution_loss(made, target)
-            losses["band_lsd_db"] = self.band_distance(*(decibels(stft(x, *BAND_WINDOW).abs()) for x in (made, target)))
+            losses["band_lsd_db"] = self.band_distance(
+                *(decibels(stft(x, *BAND_WINDOW).abs()) for x in (made, target))
+            )
         if "discriminators" in self.nets:
             losses |= self._adversarial(made, target, step)
-        self._descend("network", sum(self.weights[name] * losses[name] for name in self.weights if name in losses), step)
+        self._descend(
+            "network", sum(self.weights[name] * losses[name] for name in self.weights if name in losses), step
+        )
         return {f"istft/{name}": loss.detach() for name, loss in losses.items()}
 
     def _adversarial(self, made: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
@@ -153,21 +179,33 @@ class IstftTrainer:
         judge = self.nets["discriminators"]
         with part("forward"), self.fabric.autocast():
             real, fake = judge(target)[0], judge(made.detach())[0]
-            told_apart = torch.stack([hinge_discriminator(r, f) for r, f in zip(real, fake, strict=True)]).mean()
+            told_apart = torch.stack(
+                [hinge_discriminator(r, f) for r, f in zip(real, fake, strict=True)]
+            ).mean()
         self._descend("discriminators", told_apart, step)
         judge.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
             (scores, features), (_, true) = judge(made), judge(target)
             adversarial = torch.stack([hinge_generator(score) for score in scores]).mean()
         judge.requires_grad_(True)
-        return {"adversarial": adversarial, "matching": feature_matching(features, true), "discriminators": told_apart}
+        return {
+            "adversarial": adversarial,
+            "matching": feature_matching(features, true),
+            "discriminators": told_apart,
+        }
 
 
 def fit(
     data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
 ) -> tuple[IstftVocoder, History]:
-    """Train on every domain's training split: spectra to audio, from the inverter's weights on where it has any."""
-    config, features, c = base_config(data.audio, data.features, representation), data.features, data.features.config
+    """Train on every domain's training split: spectra to audio, from the inverter's weights on where it has
+    any.
+    """
+    config, features, c = (
+        base_config(data.audio, data.features, representation),
+        data.features,
+        data.features.config,
+    )
     inverter = below["inverter"].network
     check_batch(p.batch_size, run.fabric, "vocoder.istft.batch_size")
     size = (p.crop_frames, p.batch_size, run.seed, 50, "vocoder.istft.crop_frames")
@@ -178,7 +216,9 @@ def fit(
     if inverter is not None:
         network.start_at(inverter)
     share = 0.0 if inverter is not None else MAGNITUDE_SHARE
-    trainer = IstftTrainer(network, p, run.fabric, config["top_db"], c.range_db, c.sample_rate, run.seed, share)
+    trainer = IstftTrainer(
+        network, p, run.fabric, config["top_db"], c.range_db, c.sample_rate, run.seed, share
+    )
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
         batch = crops.batch(step)

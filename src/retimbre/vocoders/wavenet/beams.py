@@ -1,4 +1,6 @@
-"""How far audio that is still being made is from the levels that it should have: what beam search chooses by."""
+"""How far audio that is still being made is from the levels that it should have: what beam search chooses
+by.
+"""
 
 from collections.abc import Callable
 
@@ -8,16 +10,18 @@ import torch
 from retimbre.audio.cqt import kernel_lengths, quality_factor
 from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
 
-INNER = 0.6  # of a filter's length: what lies outside weighs little (a Hann window has 95 % of its energy inside)
+INNER = (
+    0.6  # of a filter's length: what lies outside weighs little (a Hann window has 95 % of its energy inside)
+)
 SETTLED = 512  # samples after which de-emphasis has forgotten where it began
 
 
 class LevelCost:
     """Squared distance in dB of levels, summed over all cells (a bin of a frame) of which the audio is known.
 
-    A cell is counted once: as soon as the inner part of its filter lies within the audio made so far, so high bins come early and low
-    bins late. Only the audio that new cells depend on is transformed. ``level_db`` (F, T), clipped to ``range_db`` below ``top_db``;
-    ``decode`` turns codes (B, n) to audio.
+    A cell is counted once: as soon as the inner part of its filter lies within the audio made so far, so
+    high bins come early and low bins late. Only the audio that new cells depend on is transformed.
+    ``level_db`` (F, T), clipped to ``range_db`` below ``top_db``; ``decode`` turns codes (B, n) to audio.
     """
 
     def __init__(
@@ -32,10 +36,14 @@ class LevelCost:
         self.level_db = np.asarray(level_db, np.float32).clip(top_db - config.range_db, top_db)
         self.extractor = FeatureExtractor(config)
         if representation == "cqt":
-            lengths = kernel_lengths(config.frequencies_hz("cqt"), quality_factor(config.cqt_bins_per_octave), config.sample_rate)
+            lengths = kernel_lengths(
+                config.frequencies_hz("cqt"), quality_factor(config.cqt_bins_per_octave), config.sample_rate
+            )
         else:
             lengths = np.full(config.bins(representation), float(config.stft_n_fft))
-        self.ready = 0.5 * INNER * lengths[:, None] + np.arange(self.level_db.shape[1]) * config.hop_length  # (F, T), samples
+        self.ready = (
+            0.5 * INNER * lengths[:, None] + np.arange(self.level_db.shape[1]) * config.hop_length
+        )  # (F, T), samples
         self.reach = int(np.ceil(0.5 * lengths.max()))
 
     @torch.no_grad()
@@ -51,7 +59,11 @@ class LevelCost:
         begin = max(0, frames[0] * hop - self.reach) // hop
         lead = min(SETTLED, begin * hop)
         audio = self.decode(codes[:, begin * hop - lead :])[:, lead:]
-        levels = decibels(self.extractor(torch.from_numpy(np.ascontiguousarray(audio)), self.representation)).numpy()
-        levels = levels[:, :, frames[0] - begin : frames[-1] + 1 - begin].clip(self.top_db - self.config.range_db, self.top_db)
+        levels = decibels(
+            self.extractor(torch.from_numpy(np.ascontiguousarray(audio)), self.representation)
+        ).numpy()
+        levels = levels[:, :, frames[0] - begin : frames[-1] + 1 - begin].clip(
+            self.top_db - self.config.range_db, self.top_db
+        )
         difference = levels.astype(np.float64) - self.level_db[:, frames[0] : frames[-1] + 1]
         return (difference**2 * new[:, frames[0] : frames[-1] + 1]).sum((1, 2))

@@ -1,8 +1,9 @@
 """Audio and levels as the WaveNet sees them: pre-emphasised codes, perhaps with time running backwards.
 
-Reverse generation (TimbreTron, Huang et al. 2019): a percussive onset is hard to predict from levels, but backwards it is a sound
-that grows to its end. Frame t is centred on sample t * hop_length; backwards sample n is the audio's T * hop_length - n, and
-frame t its T - t, T being the number of frames, so levels and samples stay aligned to the sample.
+Reverse generation (TimbreTron, Huang et al. 2019): a percussive onset is hard to predict from levels, but
+backwards it is a sound that grows to its end. Frame t is centred on sample t * hop_length; backwards sample
+n is the audio's T * hop_length - n, and frame t its T - t, T being the number of frames, so levels and
+samples stay aligned to the sample.
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, pcm_decode, pcm_encode, preemphasis
+from retimbre.audio.companding import (
+    deemphasis,
+    mu_law_decode,
+    mu_law_encode,
+    pcm_decode,
+    pcm_encode,
+    preemphasis,
+)
 
 
 def encode_audio(x: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
-    """Audio (..., N) to the codes that the WaveNet predicts: pre-emphasis, gain, 8-bit mu-law (``pcm``: 16 bits, even steps)."""
+    """Audio (..., N) to the codes that the WaveNet predicts: pre-emphasis, gain, 8-bit mu-law (``pcm``: 16
+    bits, even steps).
+    """
     return (pcm_encode if pcm else mu_law_encode)(gain * preemphasis(x, coefficient))
 
 
@@ -29,8 +39,8 @@ def decode_audio(codes: np.ndarray, coefficient: float, gain: float, pcm: bool =
 def backwards(x: np.ndarray) -> np.ndarray:
     """A crop of audio (..., N) from a frame's centre up to the sample before another's, backwards.
 
-    Its sample n is the crop's N - n, so that reversed frames are centred on multiples of the hop again. Sample 0 would be the first
-    after the crop; the crop's last one stands for it.
+    Its sample n is the crop's N - n, so that reversed frames are centred on multiples of the hop again.
+    Sample 0 would be the first after the crop; the crop's last one stands for it.
     """
     return np.concatenate([x[..., -1:], x[..., :0:-1]], -1)
 
@@ -38,8 +48,8 @@ def backwards(x: np.ndarray) -> np.ndarray:
 def backwards_levels(level_db: Tensor) -> Tensor:
     """Levels (..., F, T) of a whole signal, backwards: (..., F, T + 1).
 
-    The first frame, centred behind the audio's end, holds the last one's levels. Backwards the audio lies at samples
-    T * hop - N + 1 to T * hop, both included.
+    The first frame, centred behind the audio's end, holds the last one's levels. Backwards the audio lies at
+    samples T * hop - N + 1 to T * hop, both included.
     """
     return torch.cat([level_db[..., -1:], level_db.flip(-1)], -1)
 
@@ -61,7 +71,9 @@ class Codec:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Codec":
         """From a vocoder's stored configuration."""
-        return cls(config["preemphasis"], config["gain"], config["wavenet"]["output"] == "mol", config["reverse"])
+        return cls(
+            config["preemphasis"], config["gain"], config["wavenet"]["output"] == "mol", config["reverse"]
+        )
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Audio (..., N) in the network's direction to codes, int64."""
@@ -72,7 +84,9 @@ class Codec:
         return decode_audio(codes, self.preemphasis, self.gain, self.pcm)
 
     def example(self, x: np.ndarray, level_db: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network learns: audio (..., frames * hop) and levels (..., F, frames + 1) to codes and levels in its direction."""
+        """What the network learns: audio (..., frames * hop) and levels (..., F, frames + 1) to codes and
+        levels in its direction.
+        """
         if self.reverse:
             x, level_db = backwards(x), level_db.flip(-1)
         return torch.from_numpy(self.encode(x).astype(np.int64)), level_db

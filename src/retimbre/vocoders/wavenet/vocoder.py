@@ -1,7 +1,8 @@
 """Spectrum and instrument to samples: the conditional WaveNet, TimbreTron's own vocoder.
 
-It predicts codes of pre-emphasised audio, one sample at a time, and needs a long training. TimbreTron's two tricks are switches: time may
-run backwards (``codec``), and several continuations may be tried and the one kept whose levels are nearest (``beams``).
+It predicts codes of pre-emphasised audio, one sample at a time, and needs a long training. TimbreTron's two
+tricks are switches: time may run backwards (``codec``), and several continuations may be tried and the one
+kept whose levels are nearest (``beams``).
 """
 
 import math
@@ -58,9 +59,9 @@ class WaveNetVocoder(Renderer):
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples, sampled; the same seed gives the same samples.
 
-        ``before`` (M,): the first M samples as they were made already. Sampling goes on where they end; backwards it ends where they begin,
-        and the two are joined at a place near their end where they are most alike. ``temperature``, ``beams`` and ``beam_step``: else those
-        of the params.
+        ``before`` (M,): the first M samples as they were made already. Sampling goes on where they end;
+        backwards it ends where they begin, and the two are joined at a place near their end where they are
+        most alike. ``temperature``, ``beams`` and ``beam_step``: else those of the params.
         """
         temperature = self.settings.temperature if temperature is None else temperature
         beams = self.settings.beams if beams is None else beams
@@ -68,31 +69,52 @@ class WaveNetVocoder(Renderer):
         levels, index = self.clipped(level_db)[0], self.domains.index(domain)
         if not self.codec.reverse:
             made = None if before is None or not len(before) else self.codec.encode(before[:length])
-            return self.codec.decode(self._codes(levels, index, length, seed, temperature, made, beams, beam_step))
+            return self.codec.decode(
+                self._codes(levels, index, length, seed, temperature, made, beams, beam_step)
+            )
         levels = backwards_levels(levels)
         samples = (levels.shape[-1] - 1) * self.features.hop_length + 1
-        drawn = self.codec.decode(self._codes(levels, index, samples, seed, temperature, None, beams, beam_step))
+        drawn = self.codec.decode(
+            self._codes(levels, index, samples, seed, temperature, None, beams, beam_step)
+        )
         audio = np.ascontiguousarray(forwards(drawn, length))
         return audio if before is None else self._joined(before, audio)
 
     def _codes(
-        self, levels: Tensor, domain: int, length: int, seed: int, temperature: float, made: np.ndarray | None, beams: int, beam_step: int
+        self,
+        levels: Tensor,
+        domain: int,
+        length: int,
+        seed: int,
+        temperature: float,
+        made: np.ndarray | None,
+        beams: int,
+        beam_step: int,
     ) -> np.ndarray:
-        """Codes (length,) in the network's direction from levels (F, T), clipped; the first ones may be given."""
+        """Codes (length,) in the network's direction from levels (F, T), clipped; the first ones may be
+        given.
+        """
         if beams > 1:
-            cost = LevelCost(self.features, self.representation, levels.numpy(), self.top_db, self.codec.decode)
-            return beam_search(self.network, levels, domain, length, cost, beams, beam_step, temperature, seed, made)
+            cost = LevelCost(
+                self.features, self.representation, levels.numpy(), self.top_db, self.codec.decode
+            )
+            return beam_search(
+                self.network, levels, domain, length, cost, beams, beam_step, temperature, seed, made
+            )
         made = np.zeros(0, np.int64) if made is None else made
         state = State(self.network, 1, seed)
         if len(made):
-            forced_logits(self.network, levels[None], domain, made[None], state=state)  # brings the state to where `made` ends
+            forced_logits(
+                self.network, levels[None], domain, made[None], state=state
+            )  # brings the state to where `made` ends
         if length == len(made):
             return made
         drawn = generate(self.network, levels[None], domain, length - len(made), temperature, state=state)[0]
         return np.concatenate([made, drawn.astype(np.int64)])
 
     def _joined(self, before: np.ndarray, audio: np.ndarray) -> np.ndarray:
-        """``before`` goes over into ``audio``, both from sample 0, at its end but for the warm-up with which it began.
+        """``before`` goes over into ``audio``, both from sample 0, at its end but for the warm-up with which
+        it began.
 
         Nothing is joined where ``before`` is too short: what comes next cross-fades anyway.
         """
@@ -106,7 +128,12 @@ class WaveNetVocoder(Renderer):
 
     @torch.no_grad()
     def nll_bits(
-        self, audio: np.ndarray, level_db: np.ndarray, domain: str, own_db: np.ndarray, heard_db: np.ndarray | None = None
+        self,
+        audio: np.ndarray,
+        level_db: np.ndarray,
+        domain: str,
+        own_db: np.ndarray,
+        heard_db: np.ndarray | None = None,
     ) -> float:
         codes, levels = self.codec.example(audio, self.clipped(level_db)[0])
         index, silence = torch.tensor([self.domains.index(domain)]), self.network.config.silence
@@ -114,4 +141,6 @@ class WaveNetVocoder(Renderer):
         return likelihoods(self.network, outputs, codes[None])[1].item() / math.log(2)
 
     def synthesise(self, wanted: Request) -> np.ndarray:
-        return self.wavenet(wanted.spectrum_db, wanted.domain, wanted.length, wanted.seed, before=wanted.before)
+        return self.wavenet(
+            wanted.spectrum_db, wanted.domain, wanted.length, wanted.seed, before=wanted.before
+        )
