@@ -52,7 +52,9 @@ SPAN = 0.2  # of the steps, over which a discriminator's wins are averaged
 ADVICE = {  # s: the section of the params
     "mute": "raise {s}.lambda_cycle, set {s}.change_limit (0.7), or lower {s}.learning_rate_generator",
     "identity": "lower {s}.lambda_cycle and {s}.lambda_identity, or raise {s}.learning_rate_generator",
-    "one output": "raise {s}.lambda_cycle, set {s}.change_limit (0.7), or lower {s}.learning_rate_discriminator",
+    "one output": (
+        "raise {s}.lambda_cycle, set {s}.change_limit (0.7), or lower {s}.learning_rate_discriminator"
+    ),
     "wins": "lower {s}.learning_rate_discriminator, or set {s}.guard_balance",
     "chance": "raise {s}.learning_rate_discriminator or {s}.discriminator_channels",
 }
