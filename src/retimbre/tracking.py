@@ -26,6 +26,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from retimbre.errors import RetimbreError
 
 EXPERIMENT = "retimbre"
 FLUSH_SECONDS, FLUSH_VALUES = 10.0, 200  # one logged value costs 25 ms alone and 0.5 ms in a batch of 200
@@ -86,7 +89,7 @@ def _key(head: str) -> str:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One process at a time: two that create the database, or one experiment's parent run, at once both fail."""
+    """One process at a time: two that create the database, or an experiment's parent run, at once both fail."""
     with (root() / ".mlflow.lock").open("a") as lock:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
@@ -118,7 +121,9 @@ class _Store:
         except Exception as error:  # whatever it is, a training is worth more than its log
             _Store.works = False
             reason = " ".join(str(error).split())
-            problem = f"{type(error).__name__}: {reason if len(reason) <= 160 else reason[:160] + '...'}"
+            short = reason if len(reason) <= 160 else reason[:160] + "..."
+            own = isinstance(error, RetimbreError)  # a whole sentence that says what to do
+            problem = reason.rstrip(".") if own else f"{type(error).__name__}: {short}"
             print(
                 f"warning: nothing more is logged to MLflow, the stage goes on ({problem})",
                 file=sys.stderr,
@@ -139,7 +144,13 @@ class _Store:
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
             _check_database(root() / "mlflow.db")
-            uri = f"sqlite:///{root() / 'mlflow.db'}"
+            # With the driver's name: of sqlite: alone MLflow would make the folder of the quoted path.
+            uri = f"sqlite+pysqlite:///{quote(str(root() / 'mlflow.db'))}"
+        elif uri.startswith("file:") or "://" not in uri and uri != "databricks":
+            raise RetimbreError(
+                f"MLFLOW_TRACKING_URI is the folder {uri}, and MLflow writes to folders no more: set it to "
+                "sqlite:////absolute/path/mlflow.db, or unset it; `mlflow migrate-filestore` moves old runs."
+            )
         from mlflow import MlflowClient
 
         self.client = MlflowClient(tracking_uri=uri)
@@ -148,10 +159,16 @@ class _Store:
         """Connect, and find or create the experiment ``name``. Call it under the lock."""
         self.connect()
         experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            raise RetimbreError(
+                f"the experiment {name!r} is deleted in MLflow: bring it back with `mlflow experiments "
+                f"restore --experiment-id {experiment.experiment_id}`, or remove it with `mlflow gc`."
+            )
         if experiment is not None:
             self.experiment = experiment.experiment_id
         else:
-            # Artifacts beside the database too: MLflow's default is the current directory, which a temporary experiment deletes.
+            # Artifacts beside the database too: MLflow's default is the current directory, which a temporary
+            # experiment deletes.
             served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(
                 ("http", "databricks")
             )  # a server decides itself
@@ -275,7 +292,9 @@ class StageRun:
         self._flushed = time.monotonic()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the parent as ``stage/metric``."""
+        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the parent
+        as ``stage/metric``.
+        """
         numbers = _numbers(values)
         for_parent = {f"{self._stage}/{key}": value for key, value in numbers.items()}
         self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers, self._step)))
@@ -337,7 +356,9 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
 
 @contextlib.contextmanager
 def study_run(study: str, cell: str, params: Mapping[str, Any]) -> Iterator[StudyRun]:
-    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise as ``stage_run``."""
+    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise as
+    ``stage_run``.
+    """
     with _ending(StudyRun(_Store(), study, cell, flatten(params, "."))) as run:
         yield run
 

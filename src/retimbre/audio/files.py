@@ -27,9 +27,7 @@ from retimbre.paths import part_beside
 
 BLOCK_SAMPLES = 16384  # of all channels, read at once: what is lost where decoding breaks off
 MIN_RATE, MAX_RATE = 1000, 768000  # Hz; a broken header must not blow one minute up to hours
-MARGIN_S = (
-    0.05  # audio read on both sides of a slice: the resampling filter sees what it would in the whole file
-)
+MARGIN_S = 0.05  # read on both sides of a slice: the resampling filter sees what it would in the whole file
 SEEK_S = 0.3  # the same for MPEG audio, whose first frames after a seek are decoded wrongly
 LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
 TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter goes without a word

@@ -1,0 +1,94 @@
+"""A project in odd places, and what people do to MLflow's store: logged, or one true sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retimbre import tracking
+from retimbre.paths import shown, write_atomically
+from tests.toys import ROOT
+
+TWICE = """
+from retimbre import tracking
+for stage in ("a", "b"):
+    with tracking.stage_run(stage, {"seed": 7}) as run:
+        run.metrics({"lsd": 1})
+        run.artifact("params.yaml")
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Makes a folder the project's root."""
+
+    def make(name: str) -> Path:
+        root = tmp_path / name
+        root.mkdir()
+        (root / "params.yaml").write_text("seed: 7\n")
+        monkeypatch.chdir(root)
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        monkeypatch.setenv("DVC_EXP_NAME", "odd")
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.setattr(tracking._Store, "works", True)
+        return root
+
+    return make
+
+
+def warned(capsys) -> str:
+    with tracking.stage_run("cyclegan", {"seed": 7}) as run:
+        run.metrics({"lsd": 1})
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("warning: nothing more is logged to MLflow")
+    assert "..." not in said, "the way out is not cut off"
+    return said
+
+
+@pytest.mark.parametrize("name", ["what ?x=1", "a%20b", "50%#+ü"])
+def test_the_store_lies_in_the_root_whatever_its_name(project, name, tmp_path):
+    root = project(name)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", TWICE], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    store = tracking._Store()
+    store.open()
+    assert sorted(run.info.run_name for run in store.find()) == ["a", "b", "odd"]
+    assert len(list(root.rglob("artifacts/params.yaml"))) == 2
+
+
+def test_a_deleted_experiment_is_called_so_with_the_way_back(project, capsys):
+    project("plain")
+    with tracking.stage_run("cyclegan", {"seed": 7}):
+        pass
+    store = tracking._Store()
+    store.open()
+    store.client.delete_experiment(store.experiment)
+    capsys.readouterr()
+    said = warned(capsys)
+    assert "'retimbre' is deleted in MLflow: bring it back with `mlflow experiments restore" in said
+    assert f"--experiment-id {store.experiment}`" in said
+    store.client.restore_experiment(store.experiment)
+    tracking._Store.works = True
+    with tracking.stage_run("cyclegan", {"seed": 7}):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "./mlruns", "/tmp/mlruns", "file:mlruns"])
+def test_a_store_of_files_is_called_so_with_what_to_set(project, monkeypatch, capsys, uri):
+    project("plain")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    said = warned(capsys)
+    assert f"MLFLOW_TRACKING_URI is the folder {uri}" in said and "set it to sqlite:////" in said
+
+
+def test_names_that_are_not_utf_8_can_be_printed_and_long_ones_written(tmp_path):
+    assert shown(os.fsdecode(b"caf\xe9.wav")) == "caf?.wav"
+    for name in ("x" * 255, "ü" * 127, os.fsdecode(b"caf\xe9")):
+        with write_atomically(tmp_path / name) as file:
+            file.write("1")
+    assert len(os.listdir(tmp_path)) == 3
