@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyloudnorm
-from scipy.signal import lfilter
 
 from retimbre.audio.resampling import resample_blocks
 
@@ -35,6 +34,8 @@ class LoudnessMeter:
         self.rest = np.zeros(0)
 
     def update(self, block: np.ndarray) -> None:
+        from scipy.signal import lfilter  # half a second to import, after a bar is shown
+
         y = np.asarray(block, np.float64)
         for i, (b, a) in enumerate(self.filters):
             y, self.states[i] = lfilter(b, a, y, zi=self.states[i])

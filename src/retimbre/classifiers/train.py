@@ -2,8 +2,6 @@
 output sounds like.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.timing import part
+from retimbre.training.trainer import OneNetwork
 
 # The hard classifiers have much the hardest question and learn twice as long; the style classifier is soon
 # sure.
@@ -26,13 +25,12 @@ STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
 LEVEL_MAP_RATE = 2e-3
 
 
-class AdamTrainer:
+class AdamTrainer(OneNetwork):
     """A network and Adam, whose rate falls linearly to zero over the last half of the steps."""
 
     def __init__(self, network: torch.nn.Module, steps: int, learning_rate: float, run: Run):
-        self.network, self.steps, self.learning_rate, self.run = network, steps, learning_rate, run
-        self.networks = [network]
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+        super().__init__(network, torch.optim.Adam(network.parameters(), lr=learning_rate))
+        self.steps, self.learning_rate, self.run = steps, learning_rate, run
 
     def descend(self, loss: Tensor, step: int) -> None:
         self.optimiser.param_groups[0]["lr"] = self.learning_rate * min(
@@ -43,13 +41,6 @@ class AdamTrainer:
             self.run.fabric.backward(loss)
         with part("optimiser"):
             self.optimiser.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
 
 class LevelMapTrainer(AdamTrainer):

@@ -1,4 +1,4 @@
-"""AdamW on one network with a warm-up and a cosine schedule: what most trainers here descend by."""
+"""Trainers of one network, and the schedule of most: AdamW with a warm-up and a cosine."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,22 @@ def cosine_rate(step: int, steps: int) -> float:
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
-class CosineTrainer:
-    """A network, AdamW and its schedule; subclasses write ``step``. ``state_dict`` is complete.
+class OneNetwork:
+    """A network and its optimiser, of which ``state_dict`` is complete."""
+
+    def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer):
+        self.network, self.networks, self.optimiser = network, [network], optimiser
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+class CosineTrainer(OneNetwork):
+    """A network, AdamW and its schedule; subclasses write ``step``.
 
     Of several processes each is given the whole batch. ``gradient_norm``: gradients are clipped to it.
     """
@@ -36,11 +50,11 @@ class CosineTrainer:
             gradient_norm,
             fabric,
         )
-        self.network = network.to(fabric.device).train()
-        self.networks = [self.network]
-        self.optimiser = torch.optim.AdamW(
-            network.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True
-        )
+        network = network.to(fabric.device).train()
+        betas, decay = (0.9, 0.98), 1e-3
+        weights = network.parameters()
+        optimiser = torch.optim.AdamW(weights, learning_rate, betas, weight_decay=decay, fused=True)
+        super().__init__(network, optimiser)
 
     def own(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """This process's share of every tensor (B, ...) of a batch, on its device."""
@@ -56,10 +70,3 @@ class CosineTrainer:
         with part("optimiser"):
             nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_norm)
             self.optimiser.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
