@@ -18,11 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import soundfile
 import yaml
 
+from retimbre.evaluation.bench.rows import Row
 from retimbre.tracking import flatten
 from tests.toys import ROOT
 from tests.toys.project import smoke
@@ -398,6 +401,24 @@ def test_a_system_is_added_by_its_folder_and_its_name(repo: Repository) -> None:
     repo.git("clean", "-fdqx", "src", "metrics/stages", "data/models/toy", "metrics/plots/toy", "toy.wav")
     repo.dvc("checkout", "--force")
     assert ran(repo.dvc("repro")) == [] and repo.lock() == before
+
+
+def test_a_row_of_the_bench_is_what_the_command_makes(repo: Repository) -> None:
+    """The same samples, of the same recording, but for the rounding to 16 bits."""
+    evaluation = repo.folder / "data/evaluation"
+    with (evaluation / "outputs.csv").open(newline="") as file:
+        files = {(row["direction"], row["item"], row["system"]): row for row in csv.DictReader(file)}
+    (direction, item, _), made = next((key, row) for key, row in files.items() if key[2] == "cyclegan")
+    source = evaluation / files[direction, item, "source"]["path"]
+    seed = Row("cyclegan", None).seed(SimpleNamespace(name=f"{direction}.{item}"), smoke()["seed"])
+    command = (sys.executable, "-m", "retimbre.cli", "transfer", str(source), "--to", made["target_domain"])
+    repo.run(*command, "-o", "row.wav", "--seed", str(seed), PYTHONPATH=str(repo.folder / "src"))
+    (x, _), (y, _) = (
+        soundfile.read(path, dtype="int16") for path in (evaluation / made["path"], repo.folder / "row.wav")
+    )
+    assert len(x) == len(y) and abs(x).max() > 1000
+    assert abs(x.astype(int) - y).max() <= 1
+    (repo.folder / "row.wav").unlink()
 
 
 def test_diffs_and_tables_have_rows(repo: Repository) -> None:
