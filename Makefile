@@ -7,13 +7,14 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro test lint smoke study ui profile
+.PHONY: help setup repro test fuzz lint smoke study ui profile
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make repro   set up, run the pipeline (dvc repro), print the metrics table and where to listen"
 	@echo "make test    set up, run the whole test suite, the pipeline at smoke scale included"
 	@echo "make smoke   only the tests that run the pipeline, at smoke scale"
+	@echo "make fuzz    10,000 damaged recordings through transfer, download's check and data inspect (N=10000)"
 	@echo "make profile P=gpu   lay one of profiles/ over params.yaml; git checkout params.yaml goes back"
 	@echo "make study   the ablation of docs/ablation.md, two trainings at a time (JOBS=2); needs what make repro makes"
 	@echo "make lint    check the code's style (ruff)"
@@ -37,6 +38,10 @@ test: setup
 
 smoke: setup
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest tests/test_pipeline.py
+
+N ?= 10000
+fuzz: setup
+	OMP_NUM_THREADS=1 PYTHONPATH=src nice -n 15 $(PY) -m tests.fuzz $(N)
 
 profile: setup
 	@$(PY) tools/profile.py $(P)

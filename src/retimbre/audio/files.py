@@ -25,12 +25,13 @@ from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
 from retimbre.paths import part_beside
 
-BLOCK_SAMPLES = 16384  # of all channels, read at once: what is lost where decoding breaks off
+BLOCK_SAMPLES = 65536  # of all channels, read at once
 MIN_RATE, MAX_RATE = 1000, 768000  # Hz; a broken header must not blow one minute up to hours
 MARGIN_S = 0.05  # read on both sides of a slice: the resampling filter sees what it would in the whole file
 SEEK_S = 0.3  # the same for MPEG audio, whose first frames after a seek are decoded wrongly
 LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estimates)
 TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter goes without a word
+LOUDEST = 1e12  # sample: integers of 32 bits written as floats are below it, and what is beyond is no audio
 UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits
@@ -119,28 +120,25 @@ class _File:
         left = math.inf if frames is None else frames
         size = max(1, BLOCK_SAMPLES // self.info.channels)
         skip, read = self._seek(first), 0
-        try:
-            for stream in self.streams:
-                # soundfile would seek after every read: it cannot where the length is unknown, and what
-                # follows a seek in an MP3 is decoded wrongly at first.
-                stream.seekable = lambda: False
-                while left > 0:
-                    block = stream.read(int(min(size, skip + left)), dtype="float32", always_2d=True)
-                    if len(block) == 0:
-                        break
-                    skip, block = max(0, skip - len(block)), block[skip:]
-                    if not np.isfinite(block).all():
-                        raise RetimbreError(
-                            f"{self.path} holds samples that are not finite numbers: export it again "
-                            "from its source."
-                        )
-                    read, left = read + len(block), left - len(block)
-                    if len(block):
-                        yield block
-        except soundfile.SoundFileError as error:
-            if read == 0:
-                raise
-            raise _Broken(_reason(error)) from None
+        for stream in self.streams:
+            # soundfile would seek after every read: it cannot where the length is unknown, and what
+            # follows a seek in an MP3 is decoded wrongly at first.
+            stream.seekable = lambda: False
+            while left > 0:
+                decoded, error = _decode(stream, int(min(size, skip + left)))
+                skip, block = max(0, skip - len(decoded)), decoded[skip:]
+                if not (np.abs(block) < LOUDEST).all():
+                    raise RetimbreError(
+                        f"{self.path} holds samples that are not finite numbers, or beyond {LOUDEST:g}: "
+                        "export it again from its source."
+                    )
+                read, left = read + len(block), left - len(block)
+                if len(block):
+                    yield block
+                if error:
+                    raise error if read == 0 else _Broken(_reason(error))
+                if len(decoded) == 0:
+                    break
 
     def _seek(self, first: int) -> int:
         """Go to a frame; how many frames are still to be passed over, where that is not possible."""
@@ -151,6 +149,15 @@ class _File:
             except soundfile.SoundFileError:
                 self.streams[0].seek(0)
         return first
+
+
+def _decode(stream: soundfile.SoundFile, frames: int) -> tuple[np.ndarray, soundfile.SoundFileError | None]:
+    """The next frames (n, C), fewer at the end, and what went wrong after them."""
+    block = np.full((frames, stream.channels), np.nan, np.float32)
+    try:
+        return stream.read(out=block), None
+    except soundfile.SoundFileError as error:  # what was decoded until then is there, but not its length
+        return block[: int(np.argmax(np.isnan(block[:, -1])))], error
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retimbre.audio.files import MAX_RATE, MIN_RATE, StreamReader, Survey, survey, wav_writer
+from retimbre.audio.files import LOUDEST, MAX_RATE, MIN_RATE, StreamReader, Survey, survey, wav_writer
 from retimbre.audio.levels import SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
 from retimbre.audio.mixdown import Channels
@@ -117,8 +117,10 @@ def _samples(audio: np.ndarray) -> np.ndarray:
         )
     with np.errstate(over="ignore"):  # checked below
         x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise RetimbreError("the audio holds samples that are not finite numbers: take them out.")
+    if not (np.abs(x) < LOUDEST).all():
+        raise RetimbreError(
+            f"the audio holds samples that are not finite numbers, or beyond {LOUDEST:g}: take them out."
+        )
     return x[:, None] if x.ndim == 1 else x
 
 
