@@ -17,7 +17,7 @@ OVERSAMPLING = 4
 
 
 def true_peak(blocks: Iterable[np.ndarray]) -> float:
-    """Largest magnitude of mono blocks (N,) and between their samples, by four times as many; full scale 1."""
+    """Largest magnitude of mono blocks (N,) and between their samples (four times as many), full scale 1."""
     peak = 0.0
 
     def seen() -> Iterator[np.ndarray]:

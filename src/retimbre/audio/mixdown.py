@@ -84,7 +84,7 @@ class Channels:
     """
 
     def __init__(self, sample_rate: int, channels: int):
-        self.sample_rate, self.frames, self.peak = sample_rate, 0, 0.0
+        self.sample_rate, self.frames = sample_rate, 0
         self.step = max(1, sample_rate // MEASURING_HZ)
         self.low_pass = butter(ORDER, LOW_HZ, fs=sample_rate / self.step, output="sos")
         self.state: np.ndarray | None = None
@@ -97,7 +97,6 @@ class Channels:
         if not len(x):
             return
         self.frames += len(x)
-        self.peak = max(self.peak, float(np.abs(x).max()))
         self.moments += x.T @ x
         x = np.concatenate([self.rest, x])
         whole = len(x) // self.step * self.step
