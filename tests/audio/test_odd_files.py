@@ -130,7 +130,7 @@ def test_a_caf_that_was_cut_off_or_streamed(tmp_path, size):
 
 
 @pytest.mark.parametrize(
-    "kind", ["WAV", "AIFF", "AU", "W64", "RF64", "VOC", "OGG", "AVR", "MAT4", "MAT5", "PVF"]
+    "kind", ["WAV", "AIFF", "AU", "W64", "RF64", "VOC", "OGG", "AVR", "MAT4", "MAT5", "PVF", "SDS"]
 )
 def test_what_was_cut_off_is_read_as_far_as_it_goes(tmp_path, kind):
     audio = np.random.default_rng(0).normal(0, 0.1, (6 * RATE, 1))

@@ -5,7 +5,12 @@ import pytest
 from tests.fuzz import cases
 from tests.fuzz.mutations import KINDS, damaged, seeds
 
-FOUND: list[int] = []  # by `make fuzz`
+# By `make fuzz`: floats near the end of their range overflowed; samples between those of the four times
+# oversampled audio were louder than the true peak that was taken from it alone.
+FOUND = [
+    1001, 1871, 2117, 2455, 2680, 2808, 3107, 3237, 3484, 3644, 5761, 5951, 6185, 6237, 6265, 6328,
+    6553, 6726, 6859, 7153, 7328, 7371, 7413, 8059, 8151, 8596, 9005, 9218, 9352, 9665, 9722,
+]  # fmt: skip
 
 
 def test_the_seeds_are_of_every_container_and_the_same_every_time():

@@ -230,13 +230,20 @@ class _Run:
     frames: int = 0
 
 
+def _contents(data: mmap.mmap, at: int, frame: _Frame) -> tuple[int, int, int] | None:
+    """Flags, frames and bytes of the table of contents in the frame at ``at``, if there is one."""
+    place = at + frame.table
+    if data[place : place + 4] not in XING or place + 16 > len(data):
+        return None
+    return struct.unpack_from(">III", data, place + 4)
+
+
 def _mp3(data: mmap.mmap) -> list[Part]:
     start = _after_id3(data, 0)
     first = _frame(data, start)
-    if first and data[start + first.table : start + first.table + 4] in XING:
-        flags, _, size = struct.unpack_from(">III", data, start + first.table + 4)
-        if flags & 3 == 3 and abs(start + size - len(data)) < TAGS:
-            return _whole(data)  # the table is of this file
+    flags, _, size = (first and _contents(data, start, first)) or (0, 0, 0)
+    if flags & 3 == 3 and abs(start + size - len(data)) < TAGS:
+        return _whole(data)  # the table is of this file
     runs = _runs(data, start)
     if len(runs) == 1 and runs[0].stated == runs[0].frames:
         return _whole(data)
@@ -251,13 +258,12 @@ def _runs(data: mmap.mmap, at: int) -> list[_Run]:
         if frame is None or not (_frame(data, at + frame.length) or runs or at + frame.length >= len(data)):
             at = _next_frame(data, at + 1)
             continue
-        table = at + frame.table
-        has_table = data[table : table + 4] in XING and table + 12 <= len(data)
+        contents = _contents(data, at, frame)
         shape = (frame.rate, frame.channels)
-        if has_table or not runs or shape != (runs[-1].first.rate, runs[-1].first.channels):
-            flags, count = struct.unpack_from(">II", data, table + 4) if has_table else (0, 0)
+        if contents or not runs or shape != (runs[-1].first.rate, runs[-1].first.channels):
+            flags, count, _ = contents or (0, 0, 0)
             runs.append(_Run(at, at, frame, count if flags & 1 else None))
-        if not has_table:
+        if not contents:
             runs[-1].frames += 1
         at = runs[-1].stop = min(at + frame.length, len(data))
     return runs
@@ -277,10 +283,9 @@ def _next_frame(data: mmap.mmap, at: int) -> int:
 
 def _with_table(data: mmap.mmap, run: _Run) -> Part:
     """The stream under a table of contents that names as many frames as there are."""
-    table = run.first.table
-    has_table = data[run.start + table : run.start + table + 4] in XING
-    head = bytearray(data[run.start : run.start + run.first.length])
-    if has_table and struct.unpack_from(">I", head, table + 4)[0] & 3 == 3:
+    contents, table = _contents(data, run.start, run.first), run.first.table
+    if contents and contents[0] & 3 == 3:
+        head = bytearray(data[run.start : run.start + run.first.length])
         struct.pack_into(">II", head, table + 8, run.frames, run.stop - run.start)
         return Part(run.start + len(head), run.stop, bytes(head))
     frame = bytearray(data[run.start : run.start + 4])
@@ -288,4 +293,4 @@ def _with_table(data: mmap.mmap, run: _Run) -> Part:
     frame[2] = frame[2] & 0x0F | 9 << 4  # at a bit rate that leaves room for the table
     frame = frame.ljust(_frame(frame, 0).length, b"\0")
     struct.pack_into(">4sIII", frame, table, b"Info", 3, run.frames, run.stop - run.start + len(frame))
-    return Part(run.start + (len(head) if has_table else 0), run.stop, bytes(frame))
+    return Part(run.start + (run.first.length if contents else 0), run.stop, bytes(frame))

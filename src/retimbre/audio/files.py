@@ -112,11 +112,19 @@ class _File:
             first.samplerate, first.channels, stated if stated < UNKNOWN_FRAMES else None, first.subtype
         )
 
+    @property
+    def most(self) -> float:
+        """Frames that the file has room for: beyond the end of an SDS file libsndfile reads silence."""
+        if self.streams[0].format != "SDS":
+            return math.inf
+        word = {"PCM_S8": 2, "PCM_16": 3}.get(self.info.subtype, 4)  # bytes, of 7 bits
+        return os.path.getsize(self.path) // 127 * (120 // word)  # packets of 127 bytes hold 120 of samples
+
     def blocks(self, first: int = 0, frames: int | None = None) -> Iterator[np.ndarray]:
         """float32 blocks (n, C) from frame ``first`` on. Raises _Broken where decoding breaks off after
         some.
         """
-        left = math.inf if frames is None else frames
+        left = min(math.inf if frames is None else frames, self.most - first)
         size = max(1, BLOCK_SAMPLES // self.info.channels)
         skip, read = self._seek(first), 0
         for stream in self.streams:
