@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from retimbre import tracking
 from retimbre.paths import shown, write_atomically
 from tests.toys import ROOT
+from tests.toys.models import RATE, melody, write_models
 
 TWICE = """
 from retimbre import tracking
@@ -92,3 +94,30 @@ def test_names_that_are_not_utf_8_can_be_printed_and_long_ones_written(tmp_path)
         with write_atomically(tmp_path / name) as file:
             file.write("1")
     assert len(os.listdir(tmp_path)) == 3
+
+
+def test_the_command_in_odd_places_says_what_it_used_or_why_not(tmp_path):
+    """A name that is not UTF-8, an offset, a pipe: no traceback, exit status 0 or 1, and true reasons."""
+    models = write_models(tmp_path / "models")
+    place = tmp_path / "a ?%20b"
+    place.mkdir()
+    soundfile.write(os.fsencode(place / os.fsdecode(b"caf\xe9.wav")), melody(1.0) + 0.3, RATE)
+    os.mkfifo(place / "pipe.wav")
+
+    def run(name: str) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-m", "retimbre.cli", "transfer", name, "--to", "guitar"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8:strict"}
+        return subprocess.run(
+            [*words, "--models", str(models)], cwd=place, env=environment, capture_output=True, text=True
+        )
+
+    done = run(os.fsdecode(b"caf\xe9.wav"))
+    assert done.returncode == 0 and done.stdout.startswith("caf?-guitar.wav  (by cyclegan, 1.0 s"), (
+        done.stderr
+    )
+    assert "note: caf?.wav: has an offset or rumble of -10 dBFS: it is taken off" in done.stderr
+    refused = run("pipe.wav")
+    assert refused.returncode == 1 and refused.stdout == ""
+    (said,) = (line for line in refused.stderr.splitlines() if line)
+    assert said.startswith("error: pipe.wav is a pipe or device")
+    assert len(os.listdir(place)) == 3

@@ -6,7 +6,7 @@ import numpy as np
 import soxr
 
 
-def resample_blocks(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, quality: str = "HQ") -> Iterator[np.ndarray]:
+def resample_blocks(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int) -> Iterator[np.ndarray]:
     """Resample mono float32 blocks (N,) from ``rate_in`` to ``rate_out`` Hz as they come.
 
     The blocks may have any lengths; together they are what one call on the joined audio returns.
@@ -15,7 +15,7 @@ def resample_blocks(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, q
     if rate_in == rate_out:
         yield from blocks
         return
-    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality=quality)
+    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="HQ")
     for block in blocks:
         if len(out := stream.resample_chunk(np.ascontiguousarray(block, np.float32))):
             yield out
