@@ -52,3 +52,20 @@ def test_loudness():
     assert short == pytest.approx(-23.7, abs=0.1)  # without the K-weighting's 0.7 dB at 1 kHz
     for silence in (np.zeros(2 * RATE), np.zeros(100), np.zeros(0), sine(1e-6)):
         assert levels.loudness_lufs(silence, RATE) == -70.0
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 1000])
+def test_the_sounding_level_is_plain_with_rests_and_without_pauses_else(blocks):
+    def level(x):
+        sounding = levels.SoundingLevel(RATE)
+        for block in np.array_split(x, blocks):
+            sounding.update(block)
+        return sounding.rms
+
+    note, rest = sine(0.1), np.zeros(RATE // 20, np.float32)
+    rests = np.concatenate([note, rest] * 4)
+    assert level(rests) == pytest.approx(levels.rms(rests), rel=1e-9)
+    for pause in (np.zeros(9 * RATE), np.random.default_rng(0).normal(0, 1e-4, 9 * RATE)):
+        assert level(np.concatenate([note, pause, note])) == pytest.approx(levels.rms(note), rel=1e-3)
+    assert level(np.zeros(0)) == level(np.zeros(RATE)) == 0.0
+    assert level(note[:500]) == pytest.approx(levels.rms(note[:500]), rel=1e-9)

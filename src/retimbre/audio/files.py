@@ -65,9 +65,7 @@ class Survey:
         """What a listener to the mixdown should know of it, a clause each."""
         said, stated = [], self.info.frames
         if self.broken:
-            said.append(
-                f"it breaks off after {self.duration_s:.1f} s ({self.broken}): what follows is not used"
-            )
+            said.append(f"breaks off after {self.duration_s:.1f} s ({self.broken}): what follows is not used")
         elif stated is not None and stated - self.frames > LACKING_S * self.info.sample_rate:
             length = stated / self.info.sample_rate
             said.append(f"states {length:.1f} s in its header, {self.duration_s:.1f} s are there")
@@ -121,9 +119,7 @@ class _File:
         return os.path.getsize(self.path) // 127 * (120 // word)  # packets of 127 bytes hold 120 of samples
 
     def blocks(self, first: int = 0, frames: int | None = None) -> Iterator[np.ndarray]:
-        """float32 blocks (n, C) from frame ``first`` on. Raises _Broken where decoding breaks off after
-        some.
-        """
+        """float32 blocks (n, C) from frame ``first`` on. Raises _Broken where decoding ends too early."""
         left = min(math.inf if frames is None else frames, self.most - first)
         size = max(1, BLOCK_SAMPLES // self.info.channels)
         skip, read = self._seek(first), 0

@@ -24,7 +24,8 @@ class Mixdown:
     """How blocks (n, C) at ``sample_rate`` become mono; ``weights`` (C,), or None for the mean.
 
     ``quieter_db``: by how much the mix is quieter than the channels are to a listener (two loudspeakers,
-    each with the mix, against all channels); ``low_db``: level of what lies below hearing, full scale 1.
+    each with the mix, against all channels); ``level_db`` and ``low_db``: levels of what can be heard in the
+    mix and of what lies below, full scale 1.
     """
 
     sample_rate: int
@@ -114,9 +115,8 @@ class Channels:
         low = self.low_moments / max(self.low_frames, 1)
         heard = self.moments / max(self.frames, 1) - low
         mean = np.full(channels, 1 / channels)
-        loud = max(np.trace(heard), 0.0) / min(
-            channels, 2
-        )  # a listener has two ears: the powers of all, in both
+        # What a loudspeaker of a pair must play to be as loud as all channels are together.
+        loud = max(np.trace(heard), 0.0) / min(channels, 2)
         weights = None
         if mean @ heard @ mean < 10 ** (-CANCEL_DB / 10) * np.trace(heard) / channels**2:
             main = np.linalg.eigh(heard)[1][:, -1]
