@@ -157,6 +157,14 @@ def test_a_header_that_states_too_much_is_named(tmp_path):
     assert files.survey(tmp_path / "a.flac").notes == ["states 30.0 s in its header, 3.0 s are there"]
 
 
+def test_a_stretch_of_a_file_lacks_nothing(tmp_path):
+    (tmp_path / "a.flac").write_bytes(encoded("FLAC", tone(6)))
+    for first, frames in ((0, RATE), (RATE, 2 * RATE), (4 * RATE, None)):
+        found = files.survey(tmp_path / "a.flac", first, frames)
+        assert found.notes == [] and found.frames == (frames or 2 * RATE)
+    assert files.survey(tmp_path / "a.flac", 5 * RATE, 4 * RATE).frames == RATE
+
+
 def test_a_pipe_is_called_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RetimbreError, match="is a pipe or device.*write it to a file first"):

@@ -53,6 +53,7 @@ class Survey:
 
     info: FileInfo
     frames: int  # samples per channel
+    stated: int | None  # frames of the stretch by the header, if that says anything
     mixdown: Mixdown
     broken: str = ""  # why decoding ended before the stretch did
 
@@ -63,11 +64,11 @@ class Survey:
     @property
     def notes(self) -> list[str]:
         """What a listener to the mixdown should know of it, a clause each."""
-        said, stated = [], self.info.frames
+        said = []
         if self.broken:
             said.append(f"breaks off after {self.duration_s:.1f} s ({self.broken}): what follows is not used")
-        elif stated is not None and stated - self.frames > LACKING_S * self.info.sample_rate:
-            length = stated / self.info.sample_rate
+        elif self.stated is not None and self.stated - self.frames > LACKING_S * self.info.sample_rate:
+            length = self.stated / self.info.sample_rate
             said.append(f"states {length:.1f} s in its header, {self.duration_s:.1f} s are there")
         if self.mixdown.weights is not None:
             said.append("has channels that cancel in their mean: their principal component is used")
@@ -244,7 +245,8 @@ def survey(path: str | Path, first: int = 0, frames: int | None = None) -> Surve
             broken = str(error)
         if channels.frames == 0:
             raise _no_audio(path)
-        return Survey(file.info, channels.frames, channels.mixdown(), broken)
+        stated = file.info.frames and min(file.info.frames - first, frames or file.info.frames)
+        return Survey(file.info, channels.frames, stated, channels.mixdown(), broken)
 
 
 def read_mono(path: str | Path, sample_rate: int, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -318,6 +320,7 @@ def wav_writer(path: Path, sample_rate: int, subtype: str) -> Iterator[soundfile
     """
     try:
         with part_beside(path) as part:
+            part.touch()  # libsndfile calls every reason why it cannot "System error"
             with soundfile.SoundFile(os.fsencode(part), "w", sample_rate, 1, subtype, format="WAV") as file:
                 # Float files would get a chunk with the time of day (SFC_SET_ADD_PEAK_CHUNK).
                 soundfile._snd.sf_command(file._file, 0x1050, soundfile._ffi.NULL, 0)
