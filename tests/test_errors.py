@@ -1,3 +1,8 @@
+import os
+import signal
+import threading
+import time
+
 import pytest
 import soundfile
 from safetensors import SafetensorError
@@ -47,3 +52,28 @@ def test_what_the_user_can_mend_is_one_line(capsys, error, status, words):
 def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         run(raising(ZeroDivisionError()))
+
+
+def test_signals_unwind_the_program_and_are_put_back(capsys):
+    before = signal.getsignal(signal.SIGUSR1)
+    ended = []
+
+    def main() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(10)
+        finally:
+            ended.append("taken away")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == 128 + signal.SIGUSR1 and ended == ["taken away"]
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_program_may_run_in_a_thread():
+    ran = []
+    thread = threading.Thread(target=lambda: run(lambda: ran.append(1)))
+    thread.start()
+    thread.join()
+    assert ran == [1]

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,9 @@ def _unwound_by_signals() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    caught = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one
+    main = threading.current_thread() is threading.main_thread()  # only it may set handlers
+    # What is ignored stays so: nohup ignores SIGHUP.
+    caught = [number for number in STOPS if main and signal.getsignal(number) is signal.SIG_DFL]
     for number in caught:
         signal.signal(number, stop)
     try:
