@@ -23,12 +23,12 @@ def transfer(
 ) -> "np.ndarray":
     """Transfer a recording to another instrument.
 
-    ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz, floats or integers of full scale; channels are mixed
-    down. ``to``: an instrument of the trained system. ``system``: its name; None takes the first that is trained
-    and knows the instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is trained; None takes the
-    default. ``models``: the folder that ``dvc repro`` filled. ``seed``: of what is drawn. Returns float32 (N,) at
-    the same rate, as loud, its true peak below -1 dBFS. Raises ``retimbre.errors.RetimbreError`` with a sentence for
-    whatever the caller can mend.
+    ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz, floats or integers of full scale; channels are
+    mixed down. ``to``: an instrument of the trained system. ``system``: its name; None takes the first that
+    is trained and knows the instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is
+    trained; None takes the default. ``models``: the folder that ``dvc repro`` filled. ``seed``: of what is
+    drawn. Returns float32 (N,) at the same rate, as loud, its true peak below -1 dBFS. Raises
+    ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
     from pathlib import Path
 

@@ -89,7 +89,9 @@ def _key(head: str) -> str:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One process at a time: two that create the database, or an experiment's parent run, at once both fail."""
+    """One process at a time: two that create the database, or an experiment's parent run, at once both
+    fail.
+    """
     with (root() / ".mlflow.lock").open("a") as lock:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
@@ -104,7 +106,9 @@ def _locked() -> Iterator[None]:
 
 
 class _Store:
-    """The connection to MLflow, and the fuse: after the first failure in a process nothing is tried again."""
+    """The connection to MLflow, and the fuse: after the first failure in a process nothing is tried
+    again.
+    """
 
     works = True  # of the whole process: a server that is away must not stall it twice
 
@@ -292,8 +296,8 @@ class StageRun:
         self._flushed = time.monotonic()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the parent
-        as ``stage/metric``.
+        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the
+        parent as ``stage/metric``.
         """
         numbers = _numbers(values)
         for_parent = {f"{self._stage}/{key}": value for key, value in numbers.items()}
@@ -356,8 +360,8 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
 
 @contextlib.contextmanager
 def study_run(study: str, cell: str, params: Mapping[str, Any]) -> Iterator[StudyRun]:
-    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise as
-    ``stage_run``.
+    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise
+    as ``stage_run``.
     """
     with _ending(StudyRun(_Store(), study, cell, flatten(params, "."))) as run:
         yield run
