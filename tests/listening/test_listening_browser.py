@@ -74,7 +74,7 @@ def chromium() -> Iterator["playwright.Browser"]:
 @pytest.fixture(scope="module")
 def short_once(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Path:
     """Two items, one system, every kind of question."""
-    from conftest import RATE, make_settings
+    from tests.listening.conftest import RATE, make_settings
 
     blocks = ["content", "timbre", "preference", "multi"]
     chosen = make_settings(

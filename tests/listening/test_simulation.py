@@ -25,7 +25,7 @@ def listen(verb: str, study: Path, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Path:
-    from conftest import RATE, make_settings
+    from tests.listening.conftest import RATE, make_settings
 
     chosen = make_settings(items=8, listeners=20, pages_per_condition=2, repeats=2)
     folder = bundle.build(evaluation, chosen, RATE, tmp_path_factory.mktemp("reports"))

@@ -303,7 +303,7 @@ errors.run(lambda: streaming.transfer_file(Echo(wait_s=60), Path("in.wav"), Path
         time.sleep(0.05)
     time.sleep(0.2)
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1].decode()
+    said = process.communicate(timeout=1200)[1].decode()
     assert process.returncode == 128 + number and "Traceback" not in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.wav", "out.wav"]
     assert (tmp_path / "out.wav").read_bytes() == b"from before"

@@ -1,20 +1,27 @@
 """The pitch test and the errors of generators, with generators whose behaviour is known."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from retimbre.audio.features import FeatureConfig, FeatureExtractor, decibels
+from retimbre.audio.features import spectrum_of
 from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.evaluation.bench import probes
+from retimbre.evaluation.bench.rows import Row, Transferred
 from retimbre.evaluation.bench.testset import Clip, Item
-from retimbre.systems.cyclegan.system import CycleGan
+from retimbre.metrics.catalogue import CATALOGUE
+from retimbre.systems.base import Spectral
+from retimbre.systems.cyclegan.system import Change
+from retimbre.vocoders.catalogue import Vocoders
+from retimbre.vocoders.params import Rendering
+from tests.toys.models import CONFIG, FEATURES, RATE, write_models
 
-RATE, DOMAINS, TOP_DB = 16000, ["piano", "guitar"], 7.0
-CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
+DOMAINS, TOP_DB = CONFIG["domains"], CONFIG["top_db"]
 RENDERED, OWN = (SimpleNamespace(source=s, soundfont=None) for s in ("soundfont", "folder"))
+MEAN_DB = {"piano": np.linspace(-20, -60, 84).tolist(), "guitar": np.linspace(-20, -40, 84).tolist()}
 
 
 class Gain(torch.nn.Module):
@@ -28,87 +35,81 @@ class Gain(torch.nn.Module):
         return z + self.change
 
 
-def generator(ab=0.0, ba=0.0):
-    mean_db = {"piano": np.linspace(-20, -60, 84).tolist(), "guitar": np.linspace(-20, -40, 84).tolist()}
-    config = {
-        "domains": DOMAINS,
-        "features": CONFIG.to_dict(),
-        "representation": "cqt",
-        "top_db": TOP_DB,
-        "mean_db": mean_db,
-    }
-    return CycleGan(torch.nn.ModuleDict({"ab": Gain(ab), "ba": Gain(ba)}), config)
+def change(ab=0.0, ba=0.0):
+    return Change(torch.nn.ModuleDict({"ab": Gain(ab), "ba": Gain(ba)}), CONFIG)
 
 
-class Shifter:
-    """A vocoder that hands the source back: by ``griffin_lim`` with every third note's samples silent."""
+@dataclasses.dataclass(frozen=True)
+class Silencer:
+    """A system that hands the source back, with every ``every``-th note's samples silent."""
 
-    config = {"rms": 0.1}
-    main_kinds = ["source_phase", "griffin_lim"]
+    name: str
+    every: int = 0
+    slow = False
 
-    def __init__(self, kind="source_phase"):
-        self.kind = kind
-
-    def synthesise(self, kind, level_db, length, domain, source, seed):
-        audio = source.copy()
-        if kind == "griffin_lim":
-            for start in probes.LEAD_S + probes.NOTE_S * np.arange(0, probes.NOTES, 3):
+    def transfer(self, audio, to, seed=0):
+        audio = audio.copy()
+        for start in probes.LEAD_S + probes.NOTE_S * np.arange(
+            0, probes.NOTES, self.every or probes.NOTES + 1
+        ):
+            if self.every:
                 audio[round(start * RATE) : round((start + probes.NOTE_S) * RATE)] = 0
         return audio
 
-    def stft_magnitude(self, level_db):
-        return torch.ones(1, 513, level_db.shape[1])
+
+def probes_of(dataset, rows, inverter=None):
+    return probes.Probes(rows, inverter, dataset, DOMAINS, FEATURES, "cqt", MEAN_DB, 0.1, 1)
 
 
 @pytest.fixture(scope="module")
-def extractor():
-    return FeatureExtractor(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def item(extractor):
+def item():
     t = np.arange(RATE) / RATE
     audio = (0.2 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
-    with torch.no_grad():
-        clip = Clip(audio, decibels(extractor(torch.from_numpy(audio)[None], "cqt"))[0].numpy())
+    clip = Clip(audio, spectrum_of(audio, FEATURES, "cqt"))
     return Item("tune", "piano", "guitar", "mono", clip, clip, None, clip)
 
 
 @pytest.mark.parametrize("dataset", [RENDERED, OWN], ids=["soundfont", "own recordings"])
-def test_lost_notes_are_counted(dataset, extractor, item, monkeypatch):
+def test_lost_notes_are_counted(dataset, item, monkeypatch):
     monkeypatch.setattr(probes, "TAKES", 1)
-    found = probes.records(generator(), Shifter(), extractor, [item], dataset, 1)
+    rows = [Row(name, Transferred(Silencer(name, every))) for name, every in (("all", 0), ("some", 3))]
+    found = probes_of(dataset, rows).records([item])
     value = {(r["system"], r["direction"], r["metric"]): r["value"] for r in found}
     assert len(value) == len(found)
     for direction in ("piano_to_guitar", "guitar_to_piano"):
         assert (
-            value["copy", direction, "probe_lost_notes"]
-            == value["cyclegan", direction, "probe_lost_notes"]
-            == 0
+            value["copy", direction, "probe_lost_notes"] == value["all", direction, "probe_lost_notes"] == 0
         )
-        if dataset is RENDERED:
-            assert value["oracle", direction, "probe_lost_notes"] <= 0.1
-        else:
-            assert (
-                "oracle",
-                direction,
-                "probe_lost_notes",
-            ) not in value  # nobody can play the notes on one's own instruments
+        # Nobody can play the notes on one's own instruments.
+        assert (("oracle", direction, "probe_lost_notes") in value) == (dataset is RENDERED)
+        assert value.get(("oracle", direction, "probe_lost_notes"), 0) <= 0.1
         assert 15 <= value["copy", direction, "probe_notes"] <= 20
-        lost = value["cyclegan_griffin_lim", direction, "probe_lost_notes"]
+        lost = value["some", direction, "probe_lost_notes"]
         assert 0.2 < lost < 0.5  # 7 of 20 are silent
-        low, high = (
-            value["cyclegan_griffin_lim", direction, f"probe_lost_notes_{end}"] for end in ("low", "high")
-        )
-        assert low < lost < high
+        assert value["some", direction, "probe_lost_notes_low"] < lost
+        assert value["some", direction, "probe_lost_notes_high"] > lost
 
 
-def test_rows_are_named_by_the_default_vocoder(extractor, item, monkeypatch):
+def test_records_of_spectral_systems(item, tmp_path, monkeypatch):
+    """Of both ways to be heard of one change: errors of its spectra once, under the first one's name."""
     monkeypatch.setattr(probes, "TAKES", 1)
-    found = probes.records(generator(), Shifter("griffin_lim"), extractor, [item], OWN, 1)
-    assert {"cyclegan", "cyclegan_source_phase"} <= {r["system"] for r in found}
-    assert "cyclegan_griffin_lim" not in {r["system"] for r in found}
+    vocoders = Vocoders.load(write_models(tmp_path) / "vocoder", Rendering(vocoder="source_phase"))
+    shared = change(0.1, 0.1)
+    rows = [
+        Row(name, Transferred(Spectral(name, shared, vocoders.by(kind))), kind)
+        for name, kind in (("cyclegan", "source_phase"), ("cyclegan_griffin_lim", "griffin_lim"))
+    ]
+    of_item = probes_of(FolderData(), rows, vocoders.network("inverter"))
+    found = of_item.records([item])
     assert all((r["item"], r["stratum"]) == ("all", "any") and np.isfinite(r["value"]) for r in found)
+    assert {r["metric"] for r in found} <= {name for m in CATALOGUE.values() for name in m.names}
+    where = {(r["metric"], r["system"]) for r in found if r["metric"].startswith("gan_")}
+    assert where == {
+        *((f"gan_rel_{name}", "cyclegan") for name in ("cycle", "identity")),
+        *(("gan_proj_err_db", name) for name in ("cyclegan_griffin_lim", "vocoder_griffin_lim")),
+    }
+    other = dataclasses.replace(of_item, rms=0.2)
+    assert of_item.key([item]) == of_item.key([item]) != other.key([item])
 
 
 def test_random_notes_depend_on_the_generator_alone():
@@ -138,17 +139,17 @@ def test_cents_off():
 
 
 def test_relative_errors_of_known_generators(item):
-    assert probes.relative_errors(generator(), [item]) == {"gan_rel_cycle": 0.0, "gan_rel_identity": 0.0}
+    assert probes.relative_errors(change(), [item]) == {"gan_rel_cycle": 0.0, "gan_rel_identity": 0.0}
     mean = float(
         (np.clip(item.source.level_db, TOP_DB - 60, TOP_DB) - (TOP_DB - 60)).mean() / 30
     )  # of what is 0 at the floor, 2 at the top
-    undone = probes.relative_errors(generator(0.1, -0.1), [item])
+    undone = probes.relative_errors(change(0.1, -0.1), [item])
     assert undone["gan_rel_cycle"] == pytest.approx(0, abs=1e-6) and undone[
         "gan_rel_identity"
     ] == pytest.approx(0.1 / mean, rel=1e-3)
-    kept = probes.relative_errors(generator(0.1, 0.1), [item])
+    kept = probes.relative_errors(change(0.1, 0.1), [item])
     assert kept["gan_rel_cycle"] == pytest.approx(0.2 / mean, rel=1e-3)
-    assert probes.relative_errors(generator(), []) == {}
+    assert probes.relative_errors(change(), []) == {}
 
 
 def test_only_the_soundfonts_instruments_are_rendered():

@@ -1,5 +1,4 @@
-"""Concatenative mosaicing: every unit of the source is replaced by the nearest unit of the target's
-recordings.
+"""Concatenative mosaicing: every unit of the source is replaced by the nearest of the target's units.
 
 Published form (C. E. Cella's lectures): frames, nearest in MFCC space, as long as the source. MFCCs describe
 timbre, so on their own they keep the source's timbre as far as the target has it, and lose the notes. Ours,

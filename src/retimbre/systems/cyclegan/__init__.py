@@ -1,3 +1,4 @@
-"""CycleGAN on log-magnitude spectra: unpaired, one direction each way (Zhu et al. 2017; TimbreTron's and
-Gupta & Naik's family).
+"""CycleGAN on log-magnitude spectra: two generators that close a circle, trained without pairs.
+
+Zhu et al. 2017; TimbreTron's and Gupta & Naik's family.
 """

@@ -1,3 +1,4 @@
-"""pix2pix on log-magnitude spectra: the CycleGAN's networks on pairs (Isola et al. 2017), the bound of what
-they reach.
+"""pix2pix on log-magnitude spectra: the CycleGAN's networks on pairs, the bound of what they reach.
+
+Isola et al. 2017.
 """
