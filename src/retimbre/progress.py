@@ -40,6 +40,13 @@ class Progress:
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self._line()
 
+    def expect(self, total: int) -> None:
+        """It is known by now how many units there are."""
+        self.total = total
+        if self.bar is not None:
+            self.bar.total = total
+            self.bar.refresh()
+
     def _line(self) -> None:
         self.last_line = now = time.monotonic()
         rate = (self.done - self.start) / max(now - self.began, 1e-9)
@@ -54,10 +61,12 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, error: object, *where: object) -> None:
+        refused = error is not None and self.done == self.start  # what is wrong is said by the error alone
         if self.bar is not None:
+            self.bar.leave = not refused
             self.bar.close()
-        else:
+        elif not refused:
             seconds = time.monotonic() - self.began
             print(
                 f"{self.title}: {self.done}/{self.total} {self.unit} in {seconds:.1f} s",

@@ -7,7 +7,6 @@ K-weighting by the filters of pyloudnorm; only one number per 100 ms is kept, so
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import pyloudnorm
 
 from retimbre.audio.resampling import resample_blocks
 
@@ -35,6 +34,8 @@ class LoudnessMeter:
     """Feed mono blocks (N,) to ``update``; ``lufs`` is the loudness so far."""
 
     def __init__(self, sample_rate: int):
+        import pyloudnorm  # this and scipy take half a second to import: after a bar is shown
+
         self.step = round(0.1 * sample_rate)  # samples; a gating block is 4 steps, and starts at every one
         filters = pyloudnorm.Meter(sample_rate)._filters.values()
         self.filters = [(f.b, f.a) for f in filters]
@@ -43,7 +44,7 @@ class LoudnessMeter:
         self.rest = np.zeros(0)
 
     def update(self, block: np.ndarray) -> None:
-        from scipy.signal import lfilter  # half a second to import, after a bar is shown
+        from scipy.signal import lfilter
 
         y = np.asarray(block, np.float64)
         for i, (b, a) in enumerate(self.filters):

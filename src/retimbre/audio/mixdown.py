@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, firwin, kaiserord, sosfilt, sosfilt_zi
 
 CUT_HZ, WIDTH_HZ, STOP_DB = 17.0, 12.0, 100.0  # what lies below 11 Hz is cut, what lies above 23 Hz stays
 EDGE_S = 0.02  # that the level at an end is taken from
@@ -49,6 +48,8 @@ class Mixdown:
 
 def _without_low(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
     """Blocks (n,) without what lies below hearing, in phase (a linear-phase filter, delay compensated)."""
+    from scipy.signal import fftconvolve, firwin, kaiserord
+
     taps, beta = kaiserord(STOP_DB, WIDTH_HZ / (sample_rate / 2))
     half = taps // 2
     kernel = -firwin(2 * half + 1, CUT_HZ, window=("kaiser", beta), fs=sample_rate)
@@ -85,6 +86,8 @@ class Channels:
     """
 
     def __init__(self, sample_rate: int, channels: int):
+        from scipy.signal import butter  # half a second to import, after a bar is shown
+
         self.sample_rate, self.frames = sample_rate, 0
         self.step = max(1, sample_rate // MEASURING_HZ)
         self.low_pass = butter(ORDER, LOW_HZ, fs=sample_rate / self.step, output="sos")
@@ -104,6 +107,8 @@ class Channels:
         self.rest = x[whole:]
         slow = x[:whole].reshape(-1, self.step, x.shape[1]).mean(1)
         if len(slow):
+            from scipy.signal import sosfilt, sosfilt_zi
+
             if self.state is None:
                 self.state = sosfilt_zi(self.low_pass)[:, :, None] * slow.mean(0)
             low, self.state = sosfilt(self.low_pass, slow, axis=0, zi=self.state)

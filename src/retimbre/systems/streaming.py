@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retimbre.audio.files import LOUDEST, MAX_RATE, MIN_RATE, StreamReader, Survey, survey, wav_writer
+from retimbre.audio.files import LOUDEST, MAX_RATE, MIN_RATE, StreamReader, Survey, probe, survey, wav_writer
 from retimbre.audio.levels import SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
 from retimbre.audio.mixdown import Channels
@@ -156,15 +156,18 @@ def transfer_file(
     if target.is_dir():
         raise RetimbreError(f"{target} is a folder: give the name of a file in it.")
     check_target(to, system.targets)
-    found, outcome = survey(source), Outcome()
-    rate = found.info.sample_rate
-    job = Job(
-        lambda wanted: iter(StreamReader(source, wanted, found)),
-        found.frames, rate, str(source), found.mixdown.quieter_db,
-    )  # fmt: skip
-    _check(system, job, to)  # before a bar appears
-    seconds = int(np.ceil(found.duration_s))
-    with Progress(seconds, f"{source.name} to {to}", "s") as progress:
+    stated, outcome = probe(source), Outcome()
+    about = int((stated.frames or 0) / stated.sample_rate)
+    with Progress(about, f"{source.name} to {to}", "s") as progress:
+        found = survey(source)
+        seconds = int(np.ceil(found.duration_s))
+        progress.expect(seconds)
+        rate = found.info.sample_rate
+        job = Job(
+            lambda wanted: iter(StreamReader(source, wanted, found)),
+            found.frames, rate, str(source), found.mixdown.quieter_db,
+        )  # fmt: skip
+        _check(system, job, to)  # before an output file is begun
         with wav_writer(target, rate, found.subtype) as out:
             shown = 0.0
 
