@@ -38,23 +38,16 @@ class FixedWaveform:
         return self.audio[:length]
 
 
+SIZES = WaveNetConfig(
+    84, 256, 2, layers=3, residual_channels=8, skip_channels=8, input="scalar", output="mol", mixtures=2
+)
+
+
 def vocoder(
     excitation: np.ndarray, temperature: float, trained: bool = True, share: float = 1.0
 ) -> ExcitedVocoder:
     torch.manual_seed(0)
-    network = ExcitedWaveNet(
-        WaveNetConfig(
-            84,
-            256,
-            2,
-            layers=3,
-            residual_channels=8,
-            skip_channels=8,
-            input="scalar",
-            output="mol",
-            mixtures=2,
-        )
-    )
+    network = ExcitedWaveNet(SIZES)
     if trained:
         torch.nn.init.normal_(network.head_output.weight, 0, 0.2)
     config = {"features": FEATURES.to_dict(), "representation": "cqt", "domains": ["a", "b"], "top_db": 7.0}
@@ -161,19 +154,7 @@ def test_crops_are_aligned_and_depend_on_the_step_alone():
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 6), (2, 130)])
 def test_training_learns_to_sample_and_to_be_right_without(batch_size, steps):
     torch.manual_seed(0)
-    network = ExcitedWaveNet(
-        WaveNetConfig(
-            84,
-            256,
-            2,
-            layers=3,
-            residual_channels=8,
-            skip_channels=8,
-            input="scalar",
-            output="mol",
-            mixtures=2,
-        )
-    )
+    network = ExcitedWaveNet(SIZES)
     given = examples()
     p = vocoder_params(excited={"steps": steps, "learning_rate": 1e-2, "lambda_spectral": 0.5}).excited
     trainer = ExcitedTrainer(network, p, make_fabric("cpu"))
