@@ -1,4 +1,4 @@
-"""A typed, validated view of ``params.yaml``: the rooms' sections put together, and the rules between them.
+"""A typed, validated view of ``params.yaml``: all sections put together, and the rules between them.
 
 ``load("seed", "model")`` reads the file once, checks *everything* in it and hands out only the sections
 named: a stage that reads a section which ``dvc.yaml`` does not list for it fails in the test that compares

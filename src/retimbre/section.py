@@ -1,6 +1,6 @@
 """Sections of ``params.yaml``: their base class, the types of their values, and the section ``machine``.
 
-Each room declares its own sections beside the code that reads them; ``params.py`` puts them together.
+Each package declares its own sections beside the code that reads them; ``params.py`` puts them together.
 """
 
 from typing import Annotated, Literal
