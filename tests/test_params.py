@@ -57,12 +57,15 @@ BROKEN = {  # what is set -> what the sentence must say
         "model.lambda_content needs features.cqt_bins_per_octave",
     ),
     "pix2pix without pairs": (
-        {"systems": ["pix2pix"]},
+        {"systems": {"pix2pix": "pix2pix"}},
         "systems names pix2pix, .* set dataset.paired_training to true",
     ),
-    "an unknown system": ({"systems": ["wavegan2"]}, "systems names wavegan2, which has no section here"),
-    "a system twice": ({"systems": ["pix2pix", "pix2pix"]}, "systems names pix2pix twice"),
-    "a default system": ({"systems": ["cyclegan"]}, "systems names cyclegan, which has a stage of its own"),
+    "an unknown system": ({"systems": {"x": "wavegan2"}}, "systems.x is 'wavegan2': use some of cyclegan, "),
+    "a list of systems": ({"systems": ["pix2pix"]}, "systems is .*: input should be a valid dictionary"),
+    "a default system": (
+        {"systems": {"cyclegan": "cyclegan"}},
+        "systems names cyclegan, which has a stage of its own",
+    ),
     "an unknown network": (
         {"vocoders.hifigan": "features"},
         "vocoders names 'hifigan': use some of inverter",

@@ -369,7 +369,7 @@ def test_a_system_is_added_by_its_folder_and_its_name(repo: Repository) -> None:
     folder.mkdir()
     for name, source in TOY.items():
         (folder / name).write_text(source)
-    repo.set_param("systems: []", "systems: [toy]\ntoy: {gain: 0.5, precision: 32-true}")
+    repo.set_param("systems: {}", "systems: {toy: toy}\ntoy: {gain: 0.5, precision: 32-true}")
     said = repo.dvc("repro")
     assert ran(said) == ["system@toy", "evaluate"] or ran(said) == ["evaluate", "system@toy"][::-1]
     after = repo.lock()

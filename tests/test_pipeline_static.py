@@ -1,4 +1,4 @@
-"""``dvc.yaml`` and the rooms of the package against the code, without running a stage."""
+"""``dvc.yaml`` and the package's folders against the code, without running a stage."""
 
 import ast
 import json
@@ -41,21 +41,19 @@ TOP = {"params", "cli"}  # what only stages and commands import
 
 
 def expanded() -> dict[str, dict]:
-    """Every stage that DVC makes of ``dvc.yaml``, the matrices with their default names and pix2pix."""
+    """Every stage that DVC makes of ``dvc.yaml`` and its default params, and that of pix2pix."""
     found = {}
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
-            for key, item in PARAMS["vocoders"].items():
+            for key, item in (PARAMS["vocoders"] if name == "vocoder" else {"pix2pix": "pix2pix"}).items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
-        elif "matrix" in stage:
-            found[f"{name}@pix2pix"] = substituted(stage, {"${item.system}": "pix2pix"})
         else:
             found[name] = stage
     return found
 
 
 def substituted(stage: dict, names: dict[str, str]) -> dict:
-    text = json.dumps({key: value for key, value in stage.items() if key != "matrix"})
+    text = json.dumps(stage)
     for name, value in names.items():
         text = text.replace(name, value)
     return json.loads(text)
@@ -108,27 +106,22 @@ def test_code_is_listed_by_folders_that_exist(name: str) -> None:
 def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_draws(name: str) -> None:
     """Every module that the training runs lies in a listed folder, but for those that change no result."""
     listed = [ROOT / path for path in code_of(STAGES[name])]
-    own = LIBRARY / ("systems/cyclegan" if "pix2pix" in name else "vocoders")  # see below
     loose = {
         LIBRARY / "__init__.py",
         LIBRARY / "systems/__init__.py",
         LIBRARY / "vocoders/__init__.py",
         LIBRARY / "nn/__init__.py",
     }
-    loose |= {
-        LIBRARY / "systems/base.py",
-        LIBRARY / "nn/convnext.py",
-        LIBRARY / "nn/weights.py",
-        LIBRARY / "datasets/__init__.py",
-    }
+    loose |= {LIBRARY / "systems/base.py", LIBRARY / "nn/weights.py", LIBRARY / "datasets/__init__.py"}
     for file in provenance.sources(TRAININGS[name]):
         room = file.relative_to(LIBRARY).parts[0]
         assert room not in ("metrics", "evaluation", "listening"), f"{name} runs {file.relative_to(LIBRARY)}"
         if file in loose or any(folder in file.parents for folder in (*listed, LIBRARY / "nn/generation")):
             continue  # what only saves, holds a contract, or samples from what is trained
-        # pix2pix builds on the CycleGAN's folder, a vocoder on the one that it starts from and on its
-        # contract.
-        assert own in file.parents, f"{name}: {file.relative_to(ROOT)} is in no listed folder"
+        # A vocoder builds on the one that it starts from, and on its contract.
+        assert LIBRARY / "vocoders" in file.parents, (
+            f"{name}: {file.relative_to(ROOT)} is in no listed folder"
+        )
     for path in code_of(STAGES[name]):
         assert not path.startswith(
             ("src/retimbre/metrics", "src/retimbre/evaluation", "src/retimbre/listening")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import get_args
@@ -21,7 +22,7 @@ def transfer(args: argparse.Namespace) -> None:
             "guitar."
         )
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
-    if output.resolve() == args.input.resolve():
+    if os.path.realpath(output) == os.path.realpath(args.input):
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
     from retimbre.systems import catalogue, streaming
 

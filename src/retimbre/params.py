@@ -30,7 +30,7 @@ class Params(Section):
     """The whole file, without the sections of systems, which :func:`parse` adds."""
 
     seed: Natural
-    systems: list[Name]
+    systems: dict[Name, Name]
     vocoders: Annotated[dict[Name, str], Field(min_length=1)]
     machine: Machine
     dataset: Dataset
@@ -76,6 +76,12 @@ def vocoders_are_known(p: Params) -> None:
             raise ValueError(
                 f"vocoders names {name} without {below}, which it starts from: add `{below}: "
                 f"{STARTS_FROM[below]}`"
+            )
+    for name in p.evaluate.vocoders:
+        if not hasattr(p, catalogue.section_name(name)):
+            known = ", ".join((*catalogue.DEFAULTS, *p.systems))
+            raise ValueError(
+                f"evaluate.vocoders names {name!r}, which is no system here: use some of {known}"
             )
     for key, kinds in (("rendering.vocoder", [p.rendering.vocoder]), *(
         (f"evaluate.vocoders.{system}", kinds) for system, kinds in p.evaluate.vocoders.items()
@@ -146,19 +152,20 @@ def classifier_window_fits(p: Params) -> None:
 
 
 def systems_are_known(p: Params) -> None:
-    """Every name of ``systems`` is a system that is not trained anyway, and has its section."""
-    for name in p.systems:
-        if p.systems.count(name) > 1:
-            raise ValueError(f"systems names {name} twice: give each once")
+    """Every name of ``systems`` is free and has its section, and there is code for it."""
+    for name, kind in p.systems.items():
+        if kind not in catalogue.names():
+            raise ValueError(f"systems.{name} is {kind!r}: use some of {', '.join(catalogue.names())}")
+        if name in (*Params.model_fields, *catalogue.NOT_SYSTEMS) or (
+            name in catalogue.names() and name != kind
+        ):
+            raise ValueError(f"systems.{name} is {kind}, and {name} is something else: give it another name")
         if name in catalogue.DEFAULTS:
             raise ValueError(
                 f"systems names {name}, which has a stage of its own and is always trained: remove it"
             )
         if not hasattr(p, catalogue.section_name(name)):
-            known = ", ".join(n for n in catalogue.names() if n not in catalogue.DEFAULTS)
-            raise ValueError(
-                f"systems names {name}, which has no section here: add one, or use some of {known}"
-            )
+            raise ValueError(f"systems names {name}, which has no section here: add one, with its values")
 
 
 def systems_fit_the_data(p: Params) -> None:
@@ -228,9 +235,7 @@ def parse(values: Any, origin: str = "params.yaml") -> Any:
     """
     if not isinstance(values, dict):
         raise RetimbreError(f"{origin} must be a mapping of sections: seed, dataset, audio, ...")
-    sections = catalogue.sections(
-        {name: value for name, value in values.items() if name not in Params.model_fields}
-    )
+    sections = catalogue.sections(values.get("systems"), Params.model_fields)
     required = {catalogue.section_name(name) for name in catalogue.DEFAULTS}
     fields = {
         name: (section, ...) for name, section in sections.items() if name in values or name in required
@@ -281,6 +286,7 @@ def flatten(section: str, values: Section) -> dict[str, Any]:
 
 
 WHOLE = {
+    "systems",
     "vocoders",
     "dataset.source",
     "dataset.folders",

@@ -86,10 +86,10 @@ def test_a_transfer_imports_no_training(tmp_path, kind):
     assert done.returncode == 0 and "(by cyclegan, " in done.stdout, done.stderr
 
 
-def with_other(**changes: Any) -> dict[str, Any]:
+def with_other(kind: str = "cyclegan", **changes: Any) -> dict[str, Any]:
     """Params in which ``other`` is a CycleGAN of other values."""
     values = smoke()
-    return values | {"other": values["model"] | {"kind": "cyclegan"} | changes, "systems": ["other"]}
+    return values | {"other": values["model"] | changes, "systems": {"other": kind}}
 
 
 def test_a_section_may_be_a_configuration_of_a_system():
@@ -99,7 +99,7 @@ def test_a_section_may_be_a_configuration_of_a_system():
     assert catalogue.trainer("other", p.other) == catalogue.trainer("cyclegan", p.model)
     assert params.flatten("other", p.other)["other.lambda_cycle"] == 7
     values = smoke(dataset={"paired_training": True})
-    values |= {"other": values["pix2pix"] | {"kind": "pix2pix"}, "systems": ["other", "pix2pix"]}
+    values |= {"other": values["pix2pix"], "systems": {"other": "pix2pix", "pix2pix": "pix2pix"}}
     assert catalogue.needs_pairs("other", params.parse(values).other)
 
 
@@ -114,18 +114,23 @@ def test_a_section_may_be_a_configuration_of_a_system():
         ),
         (with_other(representation="mel"), "vocoder.representation must be the same as other.representation"),
         (with_other(kind="cyclegun"), "other is not a parameter"),
+        (smoke() | {"systems": {"other": "cyclegun"}}, "systems.other is 'cyclegun': use some of cyclegan, "),
+        (smoke() | {"systems": {"vocoder": "cyclegan"}}, "vocoder is something else: give it another name"),
+        (smoke() | {"systems": {"pix2pix": "cyclegan"}}, "pix2pix is something else: give it another name"),
         (
             with_other(kind="pix2pix"),
             r"other.(lambda_cycle|lambda_identity|identity_until|pool_size) is not a parameter",
         ),
         (
-            with_other() | {"systems": ["another"]},
-            "systems names another, which has no section here: add one, or use",
+            smoke() | {"systems": {"another": "cyclegan"}},
+            "systems names another, which has no section here: add one",
         ),
-        (with_other() | {"systems": ["other", "other"]}, "systems names other twice"),
-        (with_other() | {"systems": ["cyclegan"]}, "systems names cyclegan, .* always trained: remove it"),
         (
-            smoke() | {"systems": ["pix2pix"]},
+            smoke() | {"systems": {"cyclegan": "cyclegan"}},
+            "systems names cyclegan, .* always trained: remove it",
+        ),
+        (
+            smoke() | {"systems": {"pix2pix": "pix2pix"}},
             "pix2pix, which learns from pairs: set dataset.paired_training to true",
         ),
     ],

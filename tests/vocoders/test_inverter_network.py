@@ -1,7 +1,7 @@
 import torch
 
 from retimbre.audio.spectral import mel_filters
-from retimbre.nn.convnext import FLOOR_DB, BandDistance
+from retimbre.vocoders.inverter.convnext import FLOOR_DB, BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 
 

@@ -34,13 +34,14 @@ from retimbre.listening import clips, questions, webmushra
 from retimbre.listening.params import Listening
 from retimbre.listening.responses import ANSWERS
 from retimbre.listening.study import ANCHOR, Study, draw, fingerprint, read_outputs
-from retimbre.paths import write_atomically
+from retimbre.paths import part_beside, write_atomically
 from retimbre.progress import track
 
 HERE = Path(__file__).parent
 KEY_COLUMNS = ["token", "system", "item", "direction", "stratum", "sha256", "lufs"]
 IGNORED = ("/secret", "/key.csv", "/site/audio/", "/responses/")
 TONES_HZ = 44100
+SECRET_BYTES = 32
 
 
 def token(secret: bytes, system: str, item: str) -> str:
@@ -96,9 +97,16 @@ def _secret(folder: Path) -> bytes:
     path = folder / "secret"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32) + "\n")
-    return bytes.fromhex(path.read_text().strip())
+        with part_beside(path) as part:
+            part.touch(mode=0o600)
+            part.write_text(secrets.token_hex(SECRET_BYTES) + "\n")
+    try:
+        found = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        found = b""
+    if len(found) < SECRET_BYTES:
+        raise RetimbreError(f"{path} is damaged: restore it, or build the study under another name.")
+    return found
 
 
 def _practice(study: Study) -> list[tuple[str, str, str]]:

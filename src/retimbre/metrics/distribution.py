@@ -9,7 +9,7 @@ Conventions
 * Windows of a clip are alike, so intervals resample *clips*. A distance says little alone: read it beside
   that of real windows of the same number (``_real``), and beside the oracle's row.
 * The kernel distance is unbiased at every n; the Fréchet distance of n windows from the same distribution is
-  not 0 but about d^2 / n, so it is taken on at most 32 principal axes of the real set, and refused at n <= d.
+  not 0 but about d^2 / n, so it is taken on at most 16 principal axes of the real set, and refused at n <= d.
 """
 
 from dataclasses import dataclass

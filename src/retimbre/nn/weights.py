@@ -11,14 +11,8 @@ from torch import nn
 from retimbre.errors import RetimbreError
 from retimbre.paths import part_beside
 
-DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    SafetensorError,
-)  # what reading a broken model can raise
+# What reading a broken model can raise.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
 def save_weights(path: Path, network: nn.Module) -> None:

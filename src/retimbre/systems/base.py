@@ -1,7 +1,6 @@
 """The contract of a transfer system: a recording in, the same music on another instrument out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,17 +46,6 @@ class Streams(Protocol):
         gone on from.
         """
         ...
-
-
-class Model(Protocol):
-    """What a training makes and ``data/models/<name>/`` holds: safetensors and a ``config.json`` that is
-    enough.
-    """
-
-    def save(self, folder: Path) -> None: ...
-
-    @classmethod
-    def load(cls, folder: Path) -> "Model": ...
 
 
 @runtime_checkable
@@ -150,12 +138,3 @@ class Spectral:
         window_s = max(LONGEST_WINDOW_S, f.longest_window_s)
         context = self.change.context(to) * f.hop_length + round(window_s / 2 * f.sample_rate)
         return context, self.change.stride(to) * f.hop_length
-
-
-@runtime_checkable
-class Coded(Protocol):
-    """A system with a content code, which the control ``scrambled`` replaces by another piece's."""
-
-    def encode(self, audio: np.ndarray) -> Any: ...
-
-    def decode(self, code: Any, to: str, seed: int = 0) -> np.ndarray: ...

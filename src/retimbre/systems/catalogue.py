@@ -1,4 +1,4 @@
-"""Systems by name: every folder of this room that has a ``params.py`` is one, and nothing else need be
+"""Systems by name: every folder beside this file that has a ``params.py`` is one, and nothing else need be
 edited.
 
 A system's folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (its
@@ -6,19 +6,19 @@ section of the params, ``Params``), ``train.py`` (``fit(data, p, run) -> (model,
 ``system.py`` (what is stored and used: ``Change`` of spectra, or ``System`` of audio; neither imports a
 training).
 
-A section of ``params.yaml`` with ``kind: NAME`` is a system of its own under the section's name: the same
-code, other values.
+``systems`` of ``params.yaml`` maps each name that is trained to the folder of its code: another name with a
+section of its own is the same code with other values.
 """
 
 import importlib
 import importlib.util
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import retimbre.systems
 from retimbre.errors import RetimbreError
@@ -70,22 +70,22 @@ def section_name(name: str) -> str:
     return getattr(_part(name, "params").Params, "section", name) if name in names() else name
 
 
-def sections(given: Mapping[str, Any]) -> dict[str, type["Section"]]:
-    """Classes of the sections of all systems, by the sections' names; ``given``: sections that may be
-    configurations.
+def sections(systems: Any, taken: Collection[str]) -> dict[str, type["Section"]]:
+    """Classes of the sections of all systems, by the sections' names; ``systems``: the section of the
+    params, not validated yet; ``taken``: names of other sections.
     """
     found = {section_name(name): _part(name, "params").Params for name in names()}
-    for section, values in given.items():
-        if isinstance(values, Mapping) and (kind := values.get("kind")) in names() and section not in found:
-            annotations = {"kind": Literal[kind], "section": ClassVar[str]}
-            members = {"__annotations__": annotations, "section": section, "__module__": __name__}
-            found[section] = type(section, (_part(kind, "params").Params,), members)
+    for name, kind in systems.items() if isinstance(systems, Mapping) else ():
+        if kind in names() and name not in (*names(), *found, *taken):
+            annotations = {"kind": ClassVar[str], "section": ClassVar[str]}
+            members = {"__annotations__": annotations, "kind": kind, "section": name, "__module__": __name__}
+            found[name] = type(name, (_part(kind, "params").Params,), members)
     return found
 
 
 def kind_of(name: str, p: Any) -> str:
-    """The system whose code a name runs: what its section's ``kind`` says, else itself."""
-    return getattr(p, "kind", name)
+    """The system whose code a name runs: what ``systems`` says of a configuration, else itself."""
+    return getattr(type(p), "kind", name)
 
 
 def needs_pairs(name: str, p: Any) -> bool:

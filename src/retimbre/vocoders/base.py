@@ -17,8 +17,6 @@ from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.weights import reading, save_weights
 from retimbre.vocoders.params import Rendering
 
-GAIN_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
-
 
 @dataclass(frozen=True)
 class Request:
@@ -128,7 +126,7 @@ class Renderer(ABC):
             network = cls.build(config)
             if network is not None:
                 network.load_state_dict(load_file(folder / f"{cls.name}.safetensors"))
-        return cls(network, config, below, rendering)
+            return cls(network, config, below, rendering)
 
 
 def base_config(audio: PackedAudio, features: PackedFeatures, representation: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -124,7 +124,7 @@ class Row:
     """
 
     name: str
-    maker: Any
+    maker: Maker
     vocoder: str = ""
     slow: bool = False
     tried: bool = False

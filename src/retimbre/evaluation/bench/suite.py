@@ -136,7 +136,7 @@ def _in_processes(
 ) -> Iterator[tuple[Item, list[Job], list[Result]]]:
     """Tasks as they are finished."""
     with worker_pool(
-        processes, "lower evaluate.jobs; what was finished is kept", _start, pickle.dumps(bench)
+        processes, "lower machine.jobs; what was finished is kept", _start, pickle.dumps(bench)
     ) as pool:
         waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
         for done in as_completed(waiting):

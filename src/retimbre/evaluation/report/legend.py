@@ -4,8 +4,7 @@ import math
 
 
 def number(value: float, digits: int = 3) -> str:
-    """About three significant digits without exponents and never more than four decimals: 0.853, 12.3, "
-    "1240."""
+    """About three significant digits, no exponent, at most four decimals: 0.853, 12.3, 1240."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "–"
     rounded = float(f"{value:.{digits - 1}e}")  # 0.9999 is 1.00, not 1.000

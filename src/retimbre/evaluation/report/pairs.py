@@ -35,8 +35,7 @@ UNSEEN = ("copy",)  # sounds like the source
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a recording: PNG, or rectangles of a piano roll; ``ticks`` (share of the height, "
-    "label)."""
+    """PNG of a recording, or rectangles of its piano roll; ``ticks``: (share of the height, label)."""
 
     kind: str
     alt: str

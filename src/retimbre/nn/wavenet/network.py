@@ -10,6 +10,7 @@ Generation with cached states is in ``retimbre.nn.generation``.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as nnf
@@ -20,6 +21,9 @@ from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet import mixture, upsampling
 from retimbre.nn.wavenet.context_stack import ContextStack
 from retimbre.nn.wavenet.options import CODES, CONTEXT_FRAMES, SEGMENTS_PER_FRAME, SILENCE, WaveNetConfig
+
+if TYPE_CHECKING:
+    from retimbre.datasets.packed.format import PackedFeatures
 
 
 class WaveNet(nn.Module):
@@ -189,6 +193,13 @@ class WaveNet(nn.Module):
             skip = skip + sample_skip.reshape(-1, S)
         h = self.head_hidden(nnf.relu(skip * self.skip_scale))
         return self.head_output(nnf.relu(h)).view(B, rows, -1)
+
+
+def mean_and_std(features: "PackedFeatures", representation: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the levels in dB, (F,) each: means over the domains."""
+    of_domains = (features.statistics[representation][name] for name in ("mean_db", "std_db"))
+    mean, std = (torch.tensor([values[d] for d in features.domains]).mean(0) for values in of_domains)
+    return mean, std
 
 
 def shift_right(codes: Tensor, first: int = SILENCE) -> Tensor:

@@ -3,7 +3,7 @@
 Foote, Yang and Rohaninejad's baseline of 2016 (report and code): the unknowns are magnitude and phase,
 started from the content's STFT; the loss is 10 times the squared error of the magnitude to the content plus
 10 times the squared error of the Gram matrix S S^T of the magnitudes (F, T) to the style's, both as half
-means over elements. The loss does not see the phase, so it stays the source's; ``gram_phase: griffin_lim``
+means over elements. The loss does not see the phase, so it stays the source's; ``phase: griffin_lim``
 finds one for the new magnitudes instead. They took 50,000 steps of Adam; here it is L-BFGS, which gets lower
 on the same loss in a hundred.
 """

@@ -9,7 +9,7 @@ Lim's algorithm from random ones.
 Theirs are 4096 filters, alpha 1e-2 and 300 iterations at 22,050 Hz. A CPU has no time for 4096: with K
 filters, content is multiplied by 4096 / K and style by (4096 / K)^2, which estimates the same two losses.
 Fewer filters than frequency bins leave most of an image of noise as it was, so the default starts from the
-source's image (``texture_start: source``, ours).
+source's image (``start: source``, ours).
 """
 
 import math

@@ -10,6 +10,7 @@ from torch import Tensor
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.nn.wavenet.network import mean_and_std
 from retimbre.progress import Progress
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
@@ -20,13 +21,13 @@ from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 from retimbre.vocoders.excited.params import Params
 from retimbre.vocoders.excited.vocoder import ExcitedVocoder, align
-from retimbre.vocoders.wavenet.train import GRADIENT_NORM, mean_and_std
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 FFT_SIZES = (512, 1024, 2048)
 FLOOR = 2e-6  # of full scale times n_fft: log spectra ignore what lies below, about -100 dB
+GRADIENT_NORM = 1.0  # the loss is in nats
 ALONE_WEIGHT = 0.25  # of the likelihood of crops that are heard without their own past
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from retimbre.nn.convnext import FLOOR_DB, ConvNeXtBlock
+from retimbre.vocoders.inverter.convnext import FLOOR_DB, ConvNeXtBlock
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from retimbre.audio.features import normalise
 from retimbre.audio.spectral import mel_filters
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.data import Data
-from retimbre.nn.convnext import BandDistance
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import GAIN_DB, Renderer, base_config
+from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.inverter.convnext import BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 from retimbre.vocoders.inverter.params import Params
 from retimbre.vocoders.inverter.vocoder import Inverter
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 GRADIENT_NORM = 10.0  # the loss is in dB
+GAIN_DB = (-12.0, 3.0)  # random gain of training crops: transferred music is not levelled
 
 
 class InverterTrainer(CosineTrainer):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from retimbre.audio.features import magnitude
 from retimbre.audio.spectral import istft, spsi_phase, stft
-from retimbre.nn.convnext import ConvNeXtBlock
+from retimbre.vocoders.inverter.convnext import ConvNeXtBlock
 from retimbre.vocoders.inverter.network import SpectralInverter
 
 MID_DB, SPAN_DB = -35.0, 17.0  # as the inverter's, whose weights these may be

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
-from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.nn.wavenet.network import CODES, WaveNet, likelihoods, shift_right
+from retimbre.nn.wavenet.network import CODES, WaveNet, likelihoods, mean_and_std, shift_right
 from retimbre.training.averages import Ema
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
@@ -53,13 +52,6 @@ def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dic
             for name, x in batch.items()
         }
     return batch
-
-
-def mean_and_std(features: PackedFeatures, representation: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the levels in dB, (F,) each: means over the domains."""
-    of_domains = (features.statistics[representation][name] for name in ("mean_db", "std_db"))
-    mean, std = (torch.tensor([values[d] for d in features.domains]).mean(0) for values in of_domains)
-    return mean, std
 
 
 class WaveNetTrainer(CosineTrainer):
