@@ -61,3 +61,18 @@ def test_summary_without_metrics_says_what_to_do(tmp_path, capsys, content, word
         main(["summary", "--metrics", str(tmp_path)])
     assert stop.value.code == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("transfer", "a.wav", "--to", "guitar", "--seed", "-1"),
+        ("listen", "simulate", "--seed", "-1"),
+        ("listen", "simulate", "--listeners", "0"),
+        ("listen", "analyse", "--draws", "²"),
+    ],
+)
+def test_counts_are_whole_numbers(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    assert stop.value.code == 2 and "is not a whole number from" in capsys.readouterr().err

@@ -36,7 +36,7 @@ ROOMS = [
     "listening",
 ]
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}}  # of one floor: neither imports the other
-LEAVES = {"section", "paths", "provenance", "errors", "progress", "tracking"}  # for everybody
+LEAVES = {"arguments", "section", "paths", "provenance", "errors", "progress", "tracking"}  # for everybody
 TOP = {"params", "cli"}  # what only stages and commands import
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from retimbre import __version__, errors
+from retimbre.arguments import natural, positive
 from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 from retimbre.paths import shown
 from retimbre.vocoders.params import Kind, Rendering
@@ -147,20 +148,6 @@ def data_inspect(args: argparse.Namespace) -> None:
     print(json.dumps(found.to_dict(), indent=1) if args.json else inspection.as_text(found))
 
 
-def natural(text: str) -> int:
-    """An argument that counts from 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """An argument that counts from 1."""
-    if natural(text) == 0:
-        raise argparse.ArgumentTypeError("0 is not a whole number from 1 up")
-    return int(text)
-
-
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="retimbre", description="The same music on another instrument.")
     top.add_argument("--version", action="version", version=f"retimbre {__version__}")
@@ -280,9 +267,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="print JSON in place of the table")
     p.set_defaults(run=data_inspect)
 
-    from retimbre.listening.cli import (
-        add_parser,
-    )  # reads params' types only; a study's modules are imported when a verb runs
+    # Reads params' types only; a study's modules are imported when a verb runs.
+    from retimbre.listening.cli import add_parser
 
     add_parser(commands)
     return top

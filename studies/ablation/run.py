@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import study
 
 from retimbre import errors
-from retimbre.cli import positive
+from retimbre.arguments import positive
 from retimbre.errors import RetimbreError
 
 LOGS = study.ROOT / ".scratch/ablation/logs"

@@ -90,6 +90,13 @@ def test_rebuilding_changes_nothing(built: Path, evaluation: Path, settings: Set
     assert {p: p.read_bytes() for p in built.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.parametrize("left", ["", "abc", "zz" * 32])
+def test_a_damaged_secret_is_no_secret(built: Path, evaluation: Path, settings: Settings, left: str) -> None:
+    (built / "secret").write_text(left)
+    with pytest.raises(RetimbreError, match="secret is damaged: restore it, or build the study under"):
+        bundle.build(evaluation, settings(), 16000, built.parent)
+
+
 def test_another_secret_gives_other_names_and_the_same_order(
     built: Path, evaluation: Path, settings: Settings, tmp_path: Path
 ) -> None:

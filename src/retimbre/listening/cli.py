@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from retimbre.arguments import natural, positive
 from retimbre.errors import RetimbreError
 
 PLACE = Path("reports/listening")
@@ -96,8 +97,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         p.set_defaults(run=run)
         return p
 
-    def number(p: argparse.ArgumentParser, name: str, default: Any, text: str) -> None:
-        p.add_argument(name, type=type(default), default=default, help=f"{text} (default: {default})")
+    def number(
+        p: argparse.ArgumentParser, name: str, default: Any, text: str, kind: Callable[[str], Any] = natural
+    ) -> None:
+        p.add_argument(name, type=kind, default=default, help=f"{text} (default: {default})")
 
     verb(build, "freeze the study that params describe and write its page")
     p = verb(serve, "serve the page and keep the answers")
@@ -107,11 +110,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     number(p, "--port", 8080, "port; 0 takes any free one")
     verb(export, "print all answers as CSV")
     p = verb(analyse, "screen the answers, estimate, test, and write analysis.json and analysis.html")
-    number(p, "--draws", 2000, "bootstrap draws")
+    number(p, "--draws", 2000, "bootstrap draws", positive)
     number(p, "--seed", 0, "of the bootstrap")
     p = verb(simulate, "fill the study with answers of known effects, to try the analysis")
-    number(p, "--listeners", 24, "how many")
-    number(p, "--effect", 0.8, "advantage of each system over the baselines in scale points")
+    number(p, "--listeners", 24, "how many", positive)
+    number(p, "--effect", 0.8, "advantage of each system over the baselines in scale points", float)
     number(p, "--seed", 0, "of the answers")
     verb(delete, "delete a listener's answers").add_argument(
         "session", help="the code that the listener was shown"

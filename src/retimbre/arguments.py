@@ -1,0 +1,17 @@
+"""Types of command-line arguments."""
+
+import argparse
+
+
+def natural(text: str) -> int:
+    """An argument that counts from 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """An argument that counts from 1."""
+    if natural(text) == 0:
+        raise argparse.ArgumentTypeError("0 is not a whole number from 1 up")
+    return int(text)
