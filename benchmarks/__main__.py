@@ -1,7 +1,7 @@
 """Speed beside the peers, as one table (Markdown, JSON): ``python -m benchmarks [--quick]``.
 
-``python -m benchmarks memory`` measures the features stage on ten hours; ``python -m benchmarks readme``
-puts rows into README.md.
+``python -m benchmarks memory`` measures the features stage on ten hours; ``python -m benchmarks quote``
+puts rows into docs/performance.md.
 """
 
 import argparse
@@ -13,16 +13,16 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # one thread per route unless a case says otherwise; before torch starts
+# One thread per route unless a case says otherwise; before torch starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-from benchmarks import generation, inversion, memory, readme, training, transforms  # noqa: E402
+from benchmarks import generation, inversion, memory, quote, training, transforms  # noqa: E402
 from benchmarks.timing import SLOW_ROUNDS, SLOW_SECONDS, measure  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
 
 GROUPS = {
     "cqt": transforms.cqt_cases,
@@ -58,16 +58,15 @@ def markdown(result: dict) -> str:
     """The table as people read it."""
     e = result["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
+    first, last = result["load"]
+    head = ("what", "route", "threads", "rate (median)", "ratio to the peer: min – median – max")
     lines = [
         f"{e['cpu']}, {e['cores']} cores; Python {e['python']}; {versions}.",
-        f"{result['rounds']} interleaved rounds "
-        f"({SLOW_ROUNDS} where a call takes more than {SLOW_SECONDS:g} s); "
-        "one-thread rows count CPU seconds, others wall time. Load average "
-        f"{result['load'][0]:.1f} at the start, {result['load'][1]:.1f} at the end; "
-        f"{result['minutes']} minutes.",
+        f"{result['rounds']} interleaved rounds ({SLOW_ROUNDS} where a call takes more than "
+        f"{SLOW_SECONDS:g} s); one-thread rows count CPU seconds, others wall time. Load average {first:.1f} "
+        f"at the start, {last:.1f} at the end; {result['minutes']} minutes.",
         "",
-        "| what | route | threads | rate (median) | ratio to the peer: min – median – max | "
-        "share of the limit |",
+        f"| {' | '.join(head)} | share of the limit |",
         "|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
@@ -81,44 +80,28 @@ def markdown(result: dict) -> str:
         rate = f"{row['rate']['median']:,.{0 if row['rate']['median'] >= 100 else 1}f} {row['unit']}"
         cells = (f"{row['group']}: {row['case']}", row["route"], str(row["threads"]), rate, ratio, share)
         lines.append(f"| {' | '.join(cells)} |")
-    notes = sorted(
-        {f"{row['group']}: {row['case']}: {row['note']}." for row in result["rows"] if row["note"]}
-    )
+    noted = [row for row in result["rows"] if row["note"]]
+    notes = sorted({f"{row['group']}: {row['case']}: {row['note']}." for row in noted})
     return "\n".join(lines + [""] + [f"- {note}" for note in notes]) + "\n"
 
 
 def main() -> None:
     if sys.argv[1:2] == ["memory"]:
         return memory.main(sys.argv[2:])
-    if sys.argv[1:2] == ["readme"]:
-        return readme.main()
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="the main cases only, not how cost grows with length, bins, layers, streams",
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
-    parser.add_argument(
-        "--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {', '.join(GROUPS)}"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(__file__).with_name("results"),
-        help="path of the table without its ending",
-    )
+    if sys.argv[1:2] == ["quote"]:
+        return quote.main()
+    raw, known = argparse.RawDescriptionHelpFormatter, ", ".join(GROUPS)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=raw)
+    quick = "the main cases only, not how cost grows with length, bins, layers, streams"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--rounds", type=positive, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--only", default=",".join(GROUPS), help=f"groups, comma-separated, of {known}")
+    out = Path(__file__).with_name("results")
+    parser.add_argument("--out", type=Path, default=out, help="path of the table without its ending")
     arguments = parser.parse_args()
     groups = arguments.only.split(",")
-    unknown = sorted(set(groups) - set(GROUPS))
-    if unknown or arguments.rounds < 1:
-        parser.error(
-            f"--only takes {', '.join(GROUPS)}, not {unknown[0]}"
-            if unknown
-            else "--rounds must be at least 1"
-        )
+    if unknown := sorted(set(groups) - set(GROUPS)):
+        parser.error(f"--only takes {known}, not {unknown[0]}")
     torch.set_num_threads(1)
     load, rows, began = os.getloadavg()[0], [], time.perf_counter()
     with torch.no_grad():

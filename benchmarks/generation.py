@@ -22,16 +22,8 @@ from retimbre.nn.wavenet.network import WaveNet, shift_right
 from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 
 HOP, FEATURES = 256, 80
-PUBLISHED = WaveNetConfig(
-    FEATURES,
-    HOP,
-    1,
-    layers=20,
-    layers_per_stack=10,
-    residual_channels=64,
-    skip_channels=64,
-    conditioning_channels=80,
-)
+WIDE = {"residual_channels": 64, "skip_channels": 64, "conditioning_channels": 80}
+PUBLISHED = WaveNetConfig(FEATURES, HOP, 1, layers=20, layers_per_stack=10, **WIDE)
 DEFAULT = WaveNetConfig(84, HOP, 2)
 
 
@@ -80,10 +72,8 @@ def same_network(peer, config: WaveNetConfig) -> WaveNet:
         model.output_bias[layer, :R].copy_(block.conv1x1_out.bias)
         model.output_bias[layer, R:].copy_(block.conv1x1_skip.bias / model.skip_scale)
     model.conditioning_projection.bias.copy_(torch.cat(gate_bias))
-    for ours, theirs in (
-        (model.head_hidden, peer.last_conv_layers[1]),
-        (model.head_output, peer.last_conv_layers[3]),
-    ):
+    head = (model.head_hidden, peer.last_conv_layers[1]), (model.head_output, peer.last_conv_layers[3])
+    for ours, theirs in head:
         ours.weight.copy_(theirs.weight[:, :, 0])
         ours.bias.copy_(theirs.bias)
     return model.eval()
@@ -92,9 +82,8 @@ def same_network(peer, config: WaveNetConfig) -> WaveNet:
 @torch.no_grad()
 def largest_difference(peer, model: WaveNet) -> float:
     """Largest difference of the peer's logits from ours on random codes, conditioning silenced."""
-    codes = torch.randint(
-        0, CODES, (1, 2 * model.config.receptive_field()), generator=torch.Generator().manual_seed(0)
-    )
+    generator, length = torch.Generator().manual_seed(0), 2 * model.config.receptive_field()
+    codes = torch.randint(0, CODES, (1, length), generator=generator)
     previous = shift_right(codes)
     one_hot = torch.nn.functional.one_hot(previous, CODES).float().transpose(1, 2)
     theirs = peer(one_hot, torch.zeros(1, model.config.feature_bins, codes.shape[1])).transpose(1, 2)
@@ -122,9 +111,8 @@ def generation_cases(quick: bool) -> Iterator[Case]:
     peers = [_peer_route(peer, 60)] if peer else []
     against = "wavenet_vocoder" if peer else None
     sizes, counts = "20 layers, 64/128/64", {"eager": 300, "numba": 2000, "cpp": 8000}
-    case = Case(
-        "WaveNet", f"{sizes}, 1 stream", "samples/s", _routes(model, counts) + peers, against, note=note
-    )
+    routes = _routes(model, counts) + peers
+    case = Case("WaveNet", f"{sizes}, 1 stream", "samples/s", routes, against, note=note)
     if cpp_kernel.available():
         case.limits, case.limit_for = _limits(model), "cpp"
     yield case
@@ -147,7 +135,7 @@ def generation_cases(quick: bool) -> Iterator[Case]:
 
 
 def _growth(model: WaveNet, sizes: str) -> Iterator[Case]:
-    """How speed changes with layers, threads and streams."""
+    """Speed by layers, threads and streams."""
     for layers in (10, 20, 40):
         wide = {"residual_channels": 64, "conditioning_channels": 80}
         config = WaveNetConfig(FEATURES, HOP, 1, layers=layers, **wide)
@@ -199,9 +187,8 @@ def _limits(model: WaveNet) -> dict:
     folder = tempfile.TemporaryDirectory()
     library_path = Path(folder.name) / "limits.so"
     source = Path(__file__).with_name("limits.cpp")
-    subprocess.run(
-        ["g++", *cpp_kernel.FLAGS, "-o", str(library_path), str(source)], check=True, capture_output=True
-    )
+    command = ["g++", *cpp_kernel.FLAGS, "-o", str(library_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
     library = ctypes.CDLL(str(library_path))
     library.stream_weights.restype = ctypes.c_float
 

@@ -52,9 +52,8 @@ def inversion_cases(quick: bool) -> Iterator[Case]:
     for bins, per_octave, hop in shapes:
         yield _least_squares(y, bins, per_octave, hop)
     # librosa needs seconds per call: few iterations of it, few cases.
-    for bins, per_octave, hop, iterations in [(84, 12, 256, 32), (84, 12, 128, 32), (336, 48, 256, 16)][
-        : 1 if quick else 3
-    ]:
+    slow = [(84, 12, 256, 32), (84, 12, 128, 32), (336, 48, 256, 16)]
+    for bins, per_octave, hop, iterations in slow[: 1 if quick else 3]:
         yield _from_magnitude(y, bins, per_octave, hop, iterations)
     yield _phase_starts(y)
 
@@ -69,9 +68,8 @@ def _least_squares(y: np.ndarray, bins: int, per_octave: int, hop: int) -> Case:
         "retimbre least squares, 4 iterations": lambda: inverse(C, len(y), 4)[0].numpy(),
         "librosa.icqt": lambda: librosa.icqt(C_theirs, length=len(y), **common),
     }
-    note = "signal-to-noise ratio " + ", ".join(
-        f"{name} {_snr(y, call()):.1f} dB" for name, call in calls.items()
-    )
+    ratios = (f"{name} {_snr(y, call()):.1f} dB" for name, call in calls.items())
+    note = f"signal-to-noise ratio {', '.join(ratios)}"
     routes = [Route(name, call, SECONDS) for name, call in calls.items()]
     return Case("inverse CQT", f"{bins} bins, hop {hop}", "x realtime", routes, "librosa.icqt", note=note)
 
@@ -82,10 +80,8 @@ def _from_magnitude(y: np.ndarray, bins: int, per_octave: int, hop: int, iterati
     inverse = InverseConstantQ(ConstantQ(RATE, hop, C1_HZ, bins, per_octave))
 
     def ours(count: int) -> np.ndarray:
-        generator = torch.Generator().manual_seed(0)
-        return inverse.griffin_lim(torch.from_numpy(magnitude)[None], len(y), count, generator=generator)[
-            0
-        ].numpy()
+        wanted, generator = torch.from_numpy(magnitude)[None], torch.Generator().manual_seed(0)
+        return inverse.griffin_lim(wanted, len(y), count, generator=generator)[0].numpy()
 
     def theirs() -> np.ndarray:
         return librosa.griffinlim_cqt(magnitude, n_iter=iterations, length=len(y), random_state=0, **common)
@@ -99,9 +95,8 @@ def _from_magnitude(y: np.ndarray, bins: int, per_octave: int, hop: int, iterati
     same = f"retimbre fast Griffin-Lim, {iterations} iterations"
     peer = f"librosa.griffinlim_cqt, {iterations} iterations"
     routes = [Route(equal, lambda: ours(enough), SECONDS), Route(peer, theirs, SECONDS)]
-    note = (
-        f"spectral convergence ({enough} iterations) {convergence(ours(enough)):.3f}, librosa {reached:.3f}"
-    )
+    own = convergence(ours(enough))
+    note = f"spectral convergence ({enough} iterations) {own:.3f}, librosa {reached:.3f}"
     if enough != iterations:
         routes.insert(1, Route(same, lambda: ours(iterations), SECONDS))
         note += f", as many iterations as librosa {convergence(ours(iterations)):.3f}"
@@ -122,22 +117,18 @@ def _phase_starts(y: np.ndarray) -> Case:
         return _distance(stft(torch.from_numpy(audio)[None], 1024, HOP).abs()[0].numpy(), m)
 
     def theirs(count: int) -> np.ndarray:
-        return librosa.griffinlim(
-            m, n_iter=count, hop_length=HOP, length=len(y), random_state=0, pad_mode="constant"
-        )
+        settings = {"hop_length": HOP, "length": len(y), "random_state": 0, "pad_mode": "constant"}
+        return librosa.griffinlim(m, n_iter=count, **settings)
 
-    enough = next(
-        (count for count in ENOUGH if convergence(theirs(count)) <= convergence(one_pass(pghi_phase))),
-        ENOUGH[-1],
-    )
+    wanted = convergence(one_pass(pghi_phase))
+    enough = next((count for count in ENOUGH if convergence(theirs(count)) <= wanted), ENOUGH[-1])
     peer = f"librosa.griffinlim, {enough} iterations"
     calls = {
         "retimbre PGHI": lambda: one_pass(pghi_phase),
         "retimbre SPSI": lambda: one_pass(spsi_phase),
         peer: lambda: theirs(enough),
     }
-    note = "spectral convergence " + ", ".join(
-        f"{name} {convergence(call()):.3f}" for name, call in calls.items()
-    )
+    reached = (f"{name} {convergence(call()):.3f}" for name, call in calls.items())
+    note = f"spectral convergence {', '.join(reached)}"
     routes = [Route(name, call, SECONDS) for name, call in calls.items()]
     return Case("STFT magnitude to audio", "1024/256", "x realtime", routes, peer, note=note)

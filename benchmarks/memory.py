@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retimbre.arguments import positive
 from retimbre.datasets.packed.format import AudioWriter
 
 RATE, EXCERPT_S, SHARD_MB = 16000, 10, 256
@@ -45,9 +46,8 @@ def write_audio(folder: Path, hours: float) -> None:
     for start in np.arange(0, 60, 0.5):
         f0, on = 440 * 2 ** (random.integers(-24, 13) / 12), np.maximum(t - start, 0)
         part = slice(int(start * RATE), int((start + 2) * RATE))
-        minute[part] += (
-            0.1 * sum(np.sin(2 * np.pi * k * f0 * on[part]) / k for k in range(1, 6)) * np.exp(-3 * on[part])
-        )
+        tone = 0.1 * sum(np.sin(2 * np.pi * k * f0 * on[part]) / k for k in range(1, 6))
+        minute[part] += tone * np.exp(-3 * on[part])
     excerpts = (np.clip(minute, -1, 1) * 32767).astype(np.int16).reshape(-1, EXCERPT_S * RATE)
     count = max(4, round(hours * 3600 / EXCERPT_S / 2))
     with AudioWriter(folder, RATE, 0.05, SHARD_MB) as writer:
@@ -110,23 +110,19 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks memory", description="Peak memory of the features stage."
-    )
-    parser.add_argument(
-        "--hours", type=float, default=10.0, help="hours of audio (default 10; 1 is the quick form)"
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (default 2)")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).with_name("memory.json"), help="where the figures go"
-    )
+    program, about = "python -m benchmarks memory", "Peak memory of the features stage."
+    parser = argparse.ArgumentParser(prog=program, description=about)
+    hours = "hours of audio (default 10; 1 is the quick form)"
+    parser.add_argument("--hours", type=float, default=10.0, help=hours)
+    parser.add_argument("--jobs", type=positive, default=2, help="worker processes (default 2)")
+    out = Path(__file__).with_name("memory.json")
+    parser.add_argument("--out", type=Path, default=out, help="where the figures go")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         figures = run(given.hours, given.jobs, Path(folder))
     given.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(
-        f"{figures['hours']:.1f} h of audio, {given.jobs} processes: "
-        f"peak {figures['peak_mb']} MB of {LIMIT_MB} "
-        f"({figures['peak_private_mb']} MB without pages of files), "
+        f"{figures['hours']:.1f} h of audio, {given.jobs} processes: peak {figures['peak_mb']} MB of "
+        f"{LIMIT_MB} ({figures['peak_private_mb']} MB without pages of files), "
         f"{figures['x_realtime']:.0f} x realtime, {figures['megabytes']:.0f} MB of features"
     )

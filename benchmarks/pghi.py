@@ -48,9 +48,8 @@ def phase_gradients(
     along_bins = np.gradient(level, axis=0)
     along_frames = np.gradient(level, axis=1) if level.shape[1] > 1 else np.zeros_like(level)
     carrier = (2 * np.pi * hop / n_fft) * np.arange(len(level), dtype=np.float32)[:, None]
-    return carrier + np.float32(hop * n_fft / gamma) * along_bins, np.float32(np.pi) - np.float32(
-        gamma / (hop * n_fft)
-    ) * along_frames
+    in_time = carrier + np.float32(hop * n_fft / gamma) * along_bins
+    return in_time, np.float32(np.pi) - np.float32(gamma / (hop * n_fft)) * along_frames
 
 
 def _checked(magnitude: np.ndarray, n_fft: int) -> np.ndarray:

@@ -71,29 +71,17 @@ def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _row(case: Case, route: Route, by_name: dict[str, Route], limits: list[str]) -> dict:
-    row = {
-        "group": case.group,
-        "case": case.name,
-        "route": route.name,
-        "unit": case.unit,
-        "threads": case.threads,
-    }
-    row |= {
-        "rounds": len(route.rates),
-        "rate": _spread(route.rates),
-        "against": case.against,
-        "ratio": None,
-        "share_of_limit": None,
-        "note": case.note,
-    }
+    def beside(other: str) -> dict[str, float]:
+        return _spread([a / b for a, b in zip(route.rates, by_name[other].rates, strict=True)])
+
+    what = {"group": case.group, "case": case.name, "route": route.name, "unit": case.unit}
+    measured = {"threads": case.threads, "rounds": len(route.rates), "rate": _spread(route.rates)}
+    compared = {"against": case.against, "ratio": None, "share_of_limit": None}
     if case.against and route.name not in limits:
-        row["ratio"] = _spread([a / b for a, b in zip(route.rates, by_name[case.against].rates, strict=True)])
+        compared["ratio"] = beside(case.against)
     if limits and route.name == case.limit_for:
-        row["share_of_limit"] = {
-            limit: _spread([a / b for a, b in zip(route.rates, by_name[limit].rates, strict=True)])["median"]
-            for limit in limits
-        }
-    return row
+        compared["share_of_limit"] = {limit: beside(limit)["median"] for limit in limits}
+    return {**what, **measured, **compared, "note": case.note}
 
 
 def _spread(values: list[float]) -> dict[str, float]:

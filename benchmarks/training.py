@@ -28,10 +28,8 @@ PROFILED_STEPS = 5
 def training_cases(quick: bool) -> Iterator[Case]:
     p = params.read(PARAMS)
     factors = {"default sizes": (1, 1), "batch x 2": (2, 1), "length x 2": (1, 2)}
-    for network, section, build in (
-        ("CycleGAN", p.model, _cyclegan_step),
-        ("WaveNet", p.vocoder.wavenet, _wavenet_step),
-    ):
+    wavenet = ("WaveNet", p.vocoder.wavenet, _wavenet_step)
+    for network, section, build in (("CycleGAN", p.model, _cyclegan_step), wavenet):
         for name, (batch, length) in list(factors.items())[: 1 if quick else None]:
             sizes = {"batch_size": section.batch_size * batch, "crop_frames": section.crop_frames * length}
             step = build(p, section.model_copy(update=sizes))
@@ -41,7 +39,7 @@ def training_cases(quick: bool) -> Iterator[Case]:
 
 
 def _cyclegan_step(p: Any, m: Any) -> Callable[[], object]:
-    """Of the whole params and the section ``model``."""
+    """A CycleGAN's step, of the whole params and the section ``model``."""
     bins = p.features.cqt_bins
     torch.manual_seed(0)
     shape = GeneratorConfig(bins, m.generator, m.generator_channels, m.generator_blocks, m.change_limit)
@@ -59,7 +57,7 @@ def _cyclegan_step(p: Any, m: Any) -> Callable[[], object]:
 
 
 def _wavenet_step(p: Any, v: Any) -> Callable[[], object]:
-    """Of the whole params and the section ``vocoder.wavenet``."""
+    """A WaveNet's step, of the whole params and the section ``vocoder.wavenet``."""
     f = p.features
     torch.manual_seed(0)
     sizes = {field.name: getattr(v, field.name) for field in fields(WaveNetConfig) if hasattr(v, field.name)}

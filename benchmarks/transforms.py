@@ -38,12 +38,8 @@ def _audio(batch: int, seconds: float) -> torch.Tensor:
         for start in np.arange(0, seconds, 0.5):
             f0 = 440 * 2 ** (random.integers(-24, 12) / 12)
             on = np.maximum(t - start, 0)
-            x[b] += (
-                0.1
-                * sum(np.sin(2 * np.pi * k * f0 * on) / k for k in range(1, 6) if k * f0 < 7500)
-                * np.exp(-4 * on)
-                * (t > start)
-            )
+            tone = 0.1 * sum(np.sin(2 * np.pi * k * f0 * on) / k for k in range(1, 6) if k * f0 < 7500)
+            x[b] += tone * np.exp(-4 * on) * (t > start)
     return torch.from_numpy(x.astype(np.float32))
 
 
@@ -92,7 +88,7 @@ def _vqt_case(their_class) -> Case:
 
 
 def _growth(their_class) -> Iterator[Case]:
-    """How the cost of 84 bins grows with length, batch and threads.
+    """Cost of 84 bins by length, batch and threads.
 
     An hour would take nnAudio minutes a call: it stops at a minute.
     """
@@ -129,12 +125,8 @@ def _growth(their_class) -> Iterator[Case]:
             torch.set_num_threads(1)
 
     routes = [
-        Route(
-            f"retimbre ConstantQ, {threads} thread{'s' * (threads > 1)}",
-            lambda n=threads: threaded(ours.magnitude, n),
-            64,
-        )
-        for threads in (1, 2)
+        Route(f"retimbre ConstantQ, {name}", lambda n=threads: threaded(ours.magnitude, n), 64)
+        for threads, name in ((1, "1 thread"), (2, "2 threads"))
     ]
     routes.append(Route("nnAudio CQT2010v2, 2 threads", lambda: threaded(theirs, 2), 64))
     routes.append(Route("librosa.cqt", lambda: np.abs(librosa.cqt(x.numpy(), **common)), 64))
@@ -168,83 +160,56 @@ def _mel_case(x: torch.Tensor, torchaudio) -> Case:
 
     config = FeatureConfig(RATE, HOP, "retimbre", C1_HZ, 84, 12, stft_n_fft=1024, mel_bins=80, range_db=80.0)
     ours, bins, y = FeatureExtractor(config), config.mel_bins, x.numpy()
-    theirs = MelSpectrogram(sr=RATE, n_fft=1024, hop_length=HOP, n_mels=bins, power=1.0, verbose=False)
+    same = {"sr": RATE, "hop_length": HOP, "n_fft": 1024, "n_mels": bins}
+    theirs = MelSpectrogram(**same, power=1.0, verbose=False)
     routes = [
         Route("retimbre mel", lambda: ours(x, "mel"), 16),
-        Route(
-            "librosa melspectrogram",
-            lambda: librosa.feature.melspectrogram(y=y, sr=RATE, hop_length=HOP, n_fft=1024, n_mels=bins),
-            16,
-        ),
+        Route("librosa melspectrogram", lambda: librosa.feature.melspectrogram(y=y, **same), 16),
         Route("nnAudio MelSpectrogram", lambda: theirs(x), 16),
     ]
     if torchaudio:
         mel = torchaudio.transforms.MelSpectrogram(RATE, 1024, hop_length=HOP, n_mels=bins, power=1.0)
         routes.append(Route("torchaudio MelSpectrogram", lambda: mel(x), 16))
-    return Case(
-        "mel",
-        f"{bins} bins, 4 x 4 s",
-        "x realtime",
-        routes,
-        "librosa melspectrogram",
-        note="" if torchaudio else NO_TORCHAUDIO,
-    )
+    note = "" if torchaudio else NO_TORCHAUDIO
+    return Case("mel", f"{bins} bins, 4 x 4 s", "x realtime", routes, "librosa melspectrogram", note=note)
 
 
 def _griffin_lim_case(x: torch.Tensor, torchaudio) -> Case:
     """The same number of iterations with the same momentum."""
     magnitude, n = stft(x[:1], 1024, HOP).abs(), x.shape[1]
     m = magnitude[0].numpy()
+    same = {"n_iter": 32, "hop_length": HOP, "length": n, "pad_mode": "constant"}
     routes = [
         Route("retimbre griffin_lim", lambda: griffin_lim(magnitude, 1024, HOP, n, 32), 4),
-        Route(
-            "librosa.griffinlim",
-            lambda: librosa.griffinlim(m, n_iter=32, hop_length=HOP, length=n, pad_mode="constant"),
-            4,
-        ),
+        Route("librosa.griffinlim", lambda: librosa.griffinlim(m, **same), 4),
     ]
     if torchaudio:
         theirs = torchaudio.transforms.GriffinLim(1024, n_iter=32, hop_length=HOP, power=1.0)
         routes.append(Route("torchaudio GriffinLim", lambda: theirs(magnitude), 4))
-    return Case(
-        "Griffin-Lim",
-        "1024/256, 32 iterations",
-        "x realtime",
-        routes,
-        "librosa.griffinlim",
-        note="" if torchaudio else NO_TORCHAUDIO,
-    )
+    name, note = "1024/256, 32 iterations", "" if torchaudio else NO_TORCHAUDIO
+    return Case("Griffin-Lim", name, "x realtime", routes, "librosa.griffinlim", note=note)
 
 
 def _mu_law_case(x: torch.Tensor, torchaudio) -> Case:
-    y = x.numpy()
+    y, peer = x.numpy(), "librosa mu_compress, mu_expand"
     routes = [
         Route("retimbre mu_law_encode, decode", lambda: mu_law_decode(mu_law_encode(x)), 16),
-        Route(
-            "librosa mu_compress, mu_expand",
-            lambda: librosa.mu_expand(librosa.mu_compress(np.clip(y, -1, 1))),
-            16,
-        ),
+        Route(peer, lambda: librosa.mu_expand(librosa.mu_compress(np.clip(y, -1, 1))), 16),
     ]
     if torchaudio:
         encode, decode = torchaudio.transforms.MuLawEncoding(), torchaudio.transforms.MuLawDecoding()
         routes.append(Route("torchaudio MuLawEncoding, Decoding", lambda: decode(encode(x)), 16))
     note = "" if torchaudio else NO_TORCHAUDIO
-    return Case(
-        "mu-law", "there and back, 4 x 4 s", "x realtime", routes, "librosa mu_compress, mu_expand", note=note
-    )
+    return Case("mu-law", "there and back, 4 x 4 s", "x realtime", routes, peer, note=note)
 
 
 def resample_cases(quick: bool) -> Iterator[Case]:
     x = np.random.default_rng(0).standard_normal(44100 * 10).astype(np.float32)
+    rates = {"orig_sr": 44100, "target_sr": RATE}
     routes = [
         Route("retimbre (soxr HQ)", lambda: soxr.resample(x, 44100, RATE, quality="HQ"), 10),
-        Route("librosa soxr_hq", lambda: librosa.resample(x, orig_sr=44100, target_sr=RATE), 10),
-        Route(
-            "librosa polyphase",
-            lambda: librosa.resample(x, orig_sr=44100, target_sr=RATE, res_type="polyphase"),
-            10,
-        ),
+        Route("librosa soxr_hq", lambda: librosa.resample(x, **rates), 10),
+        Route("librosa polyphase", lambda: librosa.resample(x, **rates, res_type="polyphase"), 10),
     ]
     torchaudio = _torchaudio()
     if torchaudio:
@@ -275,11 +240,8 @@ def _torchaudio():
             del sys.modules[name]
         folder = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        shutil.copytree(
-            spec.submodule_search_locations[0],
-            Path(folder) / "torchaudio",
-            ignore=shutil.ignore_patterns("lib", "*.so"),
-        )
+        whole, without = spec.submodule_search_locations[0], shutil.ignore_patterns("lib", "*.so")
+        shutil.copytree(whole, Path(folder) / "torchaudio", ignore=without)
         sys.path.insert(0, folder)
         try:
             return importlib.import_module("torchaudio.transforms") and importlib.import_module("torchaudio")

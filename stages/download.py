@@ -17,15 +17,12 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     recordings = source.prepare(OUT)
-    recordings.sort(
-        key=lambda r: p.dataset.domains.index(r.domain)
-    )  # A, B ...: the manifest keeps this order
+    # A, B ...: the manifest keeps this order.
+    recordings.sort(key=lambda r: p.dataset.domains.index(r.domain))
     write_manifest(OUT, recordings)
     for domain in p.dataset.domains:
-        minutes = {
-            split: sum(r.duration_s for r in recordings if (r.domain, r.split) == (domain, split)) / 60
-            for split in SPLITS
-        }
+        own = [r for r in recordings if r.domain == domain]
+        minutes = {split: sum(r.duration_s for r in own if r.split == split) / 60 for split in SPLITS}
         print(f"{domain}: " + ", ".join(f"{split} {m:.1f} min" for split, m in minutes.items()))
 
 

@@ -45,23 +45,17 @@ def main() -> None:
     write_metrics(VOCODERS, bench.vocoder_figures())
 
     # Report.
-    values = {
-        name: getattr(value, "model_dump", lambda value=value: value)() for name, value in vars(p).items()
-    }
+    values = {name: getattr(value, "model_dump", lambda v=value: v)() for name, value in vars(p).items()}
     features, scorer = bench.data.features, make_scorer()
-    shown = write_gallery(
-        OUT, METRICS / "plots", scores, metrics, results, scorer, features, values, calibrated
-    )
+    plots = METRICS / "plots"
+    shown = write_gallery(OUT, plots, scores, metrics, results, scorer, features, values, calibrated)
 
     # MLflow's view of it all.
     files = [FIGURES, VOCODERS, *sorted(STAGES.glob("*.json"))]
     everything = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
     firsts = list({item.direction: item for item in reversed(items)}.values())  # the first of each direction
-    clips = [
-        OUT / "audio" / file_name(item, row)
-        for item in firsts
-        for row in ("source", bench.names[0], "target")
-    ]
+    heard = ("source", bench.names[0], "target")
+    clips = [OUT / "audio" / file_name(item, row) for item in firsts for row in heard]
     tracking.log_to_parent(values, everything, [*shown, *(clip for clip in clips if clip.exists())])
 
     bench.cache.trim()

@@ -1,4 +1,4 @@
-"""What TimbreTron's two tricks of sampling gain: reverse generation and beam search, with and without each.
+"""TimbreTron's two tricks of sampling: reverse generation and beam search, with and without each.
 
 ``python -m studies.wavenet_tricks``, in the repository's root, trains the WaveNet of params.yaml twice from
 the same seed, forwards and backwards, hears both with several widths of beam search on validation pieces,
@@ -28,6 +28,7 @@ from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 
 BEAMS = ((1, 1024), (8, 512))  # width, step in samples
 SECONDS, PER_DIRECTION = 3.0, 3  # of each piece that is heard, and pieces
+MEASURED = ("feature_lsd", "lsd", "mrstft", "onset_f1", "s_per_s")
 Row = dict[str, str | int | float]
 
 
@@ -49,8 +50,7 @@ def trick_rows(
     seconds: float = SECONDS,
     per_direction: int = PER_DIRECTION,
 ) -> list[Row]:
-    """One row per network and (width, step): means over the first paired pieces of both directions, real
-    spectra.
+    """One row per network and (width, step): means over the first paired pieces of both directions.
 
     ``feature_lsd`` (dB, what the beams are chosen by, or close to it), ``lsd``, ``mrstft``, ``onset_f1``
     (detected within 50 ms of the recording's), ``s_per_s`` (processor seconds per second of audio) and, of
@@ -64,25 +64,21 @@ def trick_rows(
         raise RetimbreError(
             f"the {split} split has no paired pieces to hear the tricks on: set dataset.source to soundfont."
         )
-    by_direction = {
-        d: [i for i in items if i.direction == d] for d in dict.fromkeys(i.direction for i in items)
-    }
+    by_direction: dict[str, list[Item]] = {}
+    for item in items:
+        by_direction.setdefault(item.direction, []).append(item)
     heard = [item for pieces in by_direction.values() for item in pieces[:per_direction]]
     rows: list[Row] = []
     for name, vocoder in vocoders.items():
         clips = [_beginning(vocoder, item, seconds) for item in heard]
         likelihood = network_figures(vocoder, clips)
-        vocoder.wavenet(
-            clips[0][1][:, :9], clips[0][2], 8 * vocoder.features.hop_length
-        )  # compiled before it is timed
+        _, spectrum_db, domain = clips[0]
+        vocoder.wavenet(spectrum_db[:, :9], domain, 8 * vocoder.features.hop_length)  # compiles; not timed
         for width, step in beams:
             scores = np.mean([_scores(vocoder, *clip, width, step, seed) for clip in clips], 0)
-            measured = dict(
-                zip(("feature_lsd", "lsd", "mrstft", "onset_f1", "s_per_s"), scores.tolist(), strict=True)
-            )
-            rows.append(
-                {"network": name, "beams": width, "step": step, "seed": seed, **measured, **likelihood}
-            )
+            measured = dict(zip(MEASURED, scores.tolist(), strict=True))
+            given = {"network": name, "beams": width, "step": step, "seed": seed}
+            rows.append(given | measured | likelihood)
     return rows
 
 
@@ -102,6 +98,7 @@ def _scores(
     step: int,
     seed: int,
 ) -> tuple[float, ...]:
+    """The values of :data:`MEASURED`."""
     config, rate = vocoder.features, vocoder.features.sample_rate
     began = time.process_time()
     made = vocoder.wavenet(spectrum_db, domain, len(true), seed, beams=width, beam_step=step)
@@ -109,7 +106,7 @@ def _scores(
     own_db = spectrum_of(made, config, vocoder.representation)
     distance = feature_lsd(own_db, spectrum_db, vocoder.top_db, config.range_db)
     onsets = content_onset_f1(made, true, rate)
-    return distance, paired_lsd(made, true, rate), paired_mrstft(made, true, rate), onsets, took
+    return distance, paired_lsd(made, true, rate), paired_mrstft(made, true), onsets, took
 
 
 def main() -> None:

@@ -1,13 +1,11 @@
-"""What all tests share: one thread, no inherited experiment or tracking server, the slow file first."""
+"""Common ground of all tests: one thread, no inherited experiment or tracking server, the slow file first."""
 
 import os
 
-# Before NumPy and torch are imported: two test processes share two cores, and bit-equal results need one
-# thread count.
+# Before NumPy and torch are imported: processes share cores, and bit-equal results need one thread count.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-# The suite itself may run inside a stage or beside somebody's tracking server: neither may be seen by what
-# is tested.
+# The suite may run inside a stage or beside somebody's tracking server: what is tested may see neither.
 for _name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_"))]:
     del os.environ[_name]
 

@@ -42,17 +42,19 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
     assert "feature LSD dB -" in said and "9.54" in said and "0.53" in said
     assert "report.html" in said and said.count("a_to_b.tune.") == 2
     header = said.splitlines()[0]
-    assert (
-        "unchanged -" in header and "RTF -" in header and "muted" not in header and "note F1" not in header
-    ), "no empty columns"
+    assert "unchanged -" in header and "RTF -" in header
+    assert "muted" not in header and "note F1" not in header, "no empty columns"
     assert "0.012" in said and "CALIBRATION FAILED" in said
-    assert "target rate: a 1.00" in said and "beyond EQ: a 0.87" in said, (
-        "the classifiers' own rates stand beside theirs"
-    )
+    rates = ("target rate: a 1.00", "beyond EQ: a 0.87")
+    assert all(rate in said for rate in rates), "the classifiers' own rates stand beside theirs"
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "run `dvc repro`"), ("{broken", "not valid JSON"), ("[]", "not valid JSON")]
+    ("content", "words"),
+    [
+        (None, "run `dvc repro`"),
+        *((broken, "not valid JSON") for broken in ("{broken", "[]", '{"copy": 3}', '{"calibration": 1}')),
+    ],
 )
 def test_summary_without_metrics_says_what_to_do(tmp_path, capsys, content, words):
     if content:

@@ -21,9 +21,8 @@ NOISE = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
 
 def table(title: str) -> dict[str, str]:
     """Case to words, of the table below a heading."""
-    section = (
-        (ROOT / "docs/inputs.md").read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
-    )
+    page = (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
+    section = page.split(f"\n## {title}\n")[1].split("\n## ")[0]
     rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     return {case.strip(): words.strip() for case, words in rows[1:]}
 
@@ -32,7 +31,7 @@ SAID, REFUSED = table("What is said about what was used"), table("What is refuse
 
 
 def has(text: str, words: str) -> bool:
-    """Whether a text has every `quoted` piece, in order."""
+    """True for a text that has every `quoted` piece, in order."""
     return re.search(".*".join(map(re.escape, re.findall("`([^`]*)`", words))), text) is not None
 
 

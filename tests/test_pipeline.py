@@ -28,7 +28,7 @@ import yaml
 from retimbre.evaluation.bench.rows import Row
 from retimbre.tracking import flatten
 from tests.toys import ROOT
-from tests.toys.project import smoke
+from tests.toys.project import copy_checkout, smoke
 
 STAGES = [
     "download",
@@ -142,18 +142,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     folder = tmp_path_factory.mktemp("pipeline") / "repository"
     folder.mkdir()
-    listing = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    results = re.compile(r"dvc\.lock|metrics/.*\.json")
-    for name in filter(None, listing.stdout.split("\0")):
-        if (ROOT / name).is_file() and not results.fullmatch(name):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_checkout(folder, lambda name: not re.fullmatch(r"dvc\.lock|metrics/.*\.json", name))
     (folder / "params.yaml").write_text(yaml.safe_dump(smoke(), sort_keys=False))
     repository = Repository(folder)
     repository.git("init", "-q", "-b", "main")
@@ -195,19 +184,11 @@ def test_first_repro_makes_everything(repo: Repository, first: str) -> None:
         text = (repo.folder / f"metrics/{name}.json").read_text()
         values = json.loads(text)
         assert values and "NaN" not in text and "Infinity" not in text
-        assert all(
-            not isinstance(inner, dict)
-            for value in values.values()
-            if isinstance(value, dict)
-            for inner in value.values()
-        )
-    for path in (
-        "data/raw/manifest.csv",
-        "data/resampled/index.csv",
-        "data/features/statistics.json",
-        "data/evaluation/report.html",
-    ):
-        assert (repo.folder / path).stat().st_size > 0
+        inner = [v for value in values.values() if isinstance(value, dict) for v in value.values()]
+        assert not any(isinstance(value, dict) for value in inner)
+    made = "raw/manifest.csv resampled/index.csv features/statistics.json evaluation/report.html"
+    for path in made.split():
+        assert (repo.folder / "data" / path).stat().st_size > 0
     for name in ("classifier", "cyclegan", "vocoder/inverter", "vocoder/istft"):
         folder = repo.folder / "data/models" / name
         assert (folder / "config.json").is_file() and list(folder.rglob("*.safetensors"))
@@ -239,10 +220,8 @@ def test_mlflow_has_one_parent_with_the_trainings_below_it(repo: Repository) -> 
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in nested)
     assert {run.info.status for run in (parent, *nested)} == {"FINISHED"}
     params = yaml.safe_load((repo.folder / "params.yaml").read_text())
-    del (
-        params["listening"],
-        params["pix2pix"],
-    )  # of studies with people; of a system that is not trained: no stage read them
+    # Of studies with people; of a system that is not trained: no stage reads them.
+    del params["listening"], params["pix2pix"]
     logged = set(parent.data.params)
     wanted = {name for name, value in flatten(params, ".").items() if value not in ({}, [])}
     assert wanted <= logged, sorted(wanted - logged)
@@ -382,17 +361,8 @@ def test_a_system_is_added_by_its_folder_and_its_name(repo: Repository) -> None:
     )
     assert "toy: {gain: 0.5" not in text and (repo.folder / "metrics/stages/toy.json").is_file()
     source = next((repo.folder / "data/raw/test/piano").glob("*.1.flac"))
-    command = (
-        sys.executable,
-        "-m",
-        "retimbre.cli",
-        "transfer",
-        str(source),
-        "--to",
-        "guitar",
-        "-o",
-        "toy.wav",
-    )
+    options = (str(source), "--to", "guitar", "-o", "toy.wav")
+    command = (sys.executable, "-m", "retimbre.cli", "transfer", *options)
     said = repo.run(*command, "--system", "toy", PYTHONPATH=str(repo.folder / "src"))
     assert "by toy" in said
     said = repo.run(*command, "--system", "hurdygurdy", status=1, PYTHONPATH=str(repo.folder / "src"))
@@ -462,15 +432,8 @@ def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
         # Workers inherit the output: a pipe would stay open until they end.
         with (repo.folder.parent / "queue.log").open("w") as log:
             words = ["dvc", "queue", "start", "-j", "2"]
-            subprocess.run(
-                words,
-                cwd=repo.folder,
-                env=repo.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=True,
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            subprocess.run(words, cwd=repo.folder, env=repo.environment, **streams, check=True)
             repo.done.add(shape(words))
 
         def ended() -> bool:
@@ -535,15 +498,8 @@ def test_killed_training_continues_and_ends_with_the_same_weights(
     before = repo.lock()[stage]
     words = ["dvc", "repro", "--force", "--single-item", stage]
     with (repo.folder.parent / f"{stage}.log").open("w") as log:
-        process = subprocess.Popen(
-            words,
-            cwd=repo.folder,
-            env=repo.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+        process = subprocess.Popen(words, cwd=repo.folder, env=repo.environment, **streams)
     scratch = repo.folder / ".scratch" / TRAININGS[stage]
     checkpoint = wait_for(
         lambda: list(scratch.glob("*/checkpoint.pt")) or process.poll() is not None, "a checkpoint"
@@ -576,8 +532,8 @@ def test_training_survives_a_tracking_server_that_is_away(repo: Repository) -> N
 
 
 def readme_commands() -> list[str]:
-    """Every command in a shell block of the README, without its comment."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Every command in a shell block of the README and of its page on experiments, without its comment."""
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/experiments.md"))
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     lines = [
         line.split(" #")[0].strip()

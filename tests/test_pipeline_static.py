@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from retimbre import params, provenance
+from retimbre.errors import RetimbreError
+from stages import train, vocoder
 from tests.toys import ROOT
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -23,18 +25,7 @@ TRAININGS = {  # stage -> module of its training
     "system@pix2pix": "retimbre.systems.pix2pix.train",
     **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in PARAMS["vocoders"]},
 }
-ROOMS = [
-    "audio",
-    "metrics",
-    "datasets",
-    "nn",
-    "training",
-    "vocoders",
-    "classifiers",
-    "systems",
-    "evaluation",
-    "listening",
-]
+ROOMS = "audio metrics datasets nn training vocoders classifiers systems evaluation listening".split()
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}}  # of one floor: neither imports the other
 LEAVES = {"arguments", "section", "paths", "provenance", "errors", "progress", "tracking"}  # for everybody
 TOP = {"params", "cli"}  # what only stages and commands import
@@ -45,7 +36,8 @@ def expanded() -> dict[str, dict]:
     found = {}
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
-            for key, item in (PARAMS["vocoders"] if name == "vocoder" else {"pix2pix": "pix2pix"}).items():
+            items = PARAMS["vocoders"] if name == "vocoder" else {"pix2pix": "pix2pix"}
+            for key, item in items.items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
         else:
             found[name] = stage
@@ -106,13 +98,8 @@ def test_code_is_listed_by_folders_that_exist(name: str) -> None:
 def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_draws(name: str) -> None:
     """Every module that the training runs lies in a listed folder, but for those that change no result."""
     listed = [ROOT / path for path in code_of(STAGES[name])]
-    loose = {
-        LIBRARY / "__init__.py",
-        LIBRARY / "systems/__init__.py",
-        LIBRARY / "vocoders/__init__.py",
-        LIBRARY / "nn/__init__.py",
-    }
-    loose |= {LIBRARY / "systems/base.py", LIBRARY / "nn/weights.py", LIBRARY / "datasets/__init__.py"}
+    loose = {LIBRARY / f"{room}__init__.py" for room in ("", "systems/", "vocoders/", "nn/", "datasets/")}
+    loose |= {LIBRARY / "systems/base.py", LIBRARY / "nn/weights.py"}
     for file in provenance.sources(TRAININGS[name]):
         room = file.relative_to(LIBRARY).parts[0]
         assert room not in ("metrics", "evaluation", "listening"), f"{name} runs {file.relative_to(LIBRARY)}"
@@ -123,12 +110,9 @@ def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_
             f"{name}: {file.relative_to(ROOT)} is in no listed folder"
         )
     for path in code_of(STAGES[name]):
-        assert not path.startswith(
-            ("src/retimbre/metrics", "src/retimbre/evaluation", "src/retimbre/listening")
-        ), path
-        assert path not in ("src/retimbre/systems", "src/retimbre/vocoders"), (
-            "its own folder, not everybody's"
-        )
+        room = path.removeprefix("src/retimbre/")
+        assert not room.startswith(("metrics", "evaluation", "listening")), path
+        assert room not in ("systems", "vocoders"), "its own folder, not everybody's"
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -187,12 +171,8 @@ def test_data_flows_as_designed() -> None:
     assert reads["resample"] == {"download"}
     assert reads["features"] == {"resample"}
     assert reads["classifier"] == reads["cyclegan"] == {"features"}
-    assert (
-        reads["vocoder@inverter"]
-        == {"resample", "features"}
-        == reads["vocoder@wavenet"]
-        == reads["system@pix2pix"]
-    )
+    for name in ("vocoder@inverter", "vocoder@wavenet", "system@pix2pix"):
+        assert reads[name] == {"resample", "features"}
     assert reads["vocoder@istft"] == reads["vocoder@excited"] == {"resample", "features", "vocoder@inverter"}
     assert set(STAGES) - reads["evaluate"] == {"evaluate"}
 
@@ -217,14 +197,7 @@ def test_outputs_are_ignored_up_front_and_metrics_are_not() -> None:
             ((path, options),) = item.items()
             assert options == {"cache": False}
             assert not ignored(path), f"{path} must be in Git"
-    for path in (
-        "mlflow.db",
-        "mlartifacts/x",
-        ".scratch/x",
-        ".mlflow.lock",
-        ".venv/x",
-        "src/retimbre.egg-info/x",
-    ):
+    for path in "mlflow.db mlartifacts/x .scratch/x .mlflow.lock .venv/x src/retimbre.egg-info/x".split():
         assert ignored(path), f"{path} is not ignored"
 
 
@@ -289,17 +262,12 @@ def test_only_tracking_imports_mlflow() -> None:
         assert ("mlflow" in names) == (file == LIBRARY / "tracking.py"), file
 
 
-@pytest.mark.parametrize(
-    "script", ["download", "resample", "features", "classifier", "train", "vocoder", "evaluate"]
-)
+@pytest.mark.parametrize("script", sorted({"train", *SEVEN} - {"cyclegan"}))
 def test_stages_start_light(script: str) -> None:
     """MLflow is imported when a run is opened, and the first two stages start without torch."""
-    code = (
-        f"import sys, stages.{script}\nprint([n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    named = "[n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules]"
+    words = [sys.executable, "-c", f"import sys, stages.{script}\nprint({named})"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = ast.literal_eval(result.stdout.splitlines()[-1])
     assert "mlflow" not in heavy
     if script in ("download", "resample"):
@@ -312,26 +280,31 @@ def test_nothing_unpickles() -> None:
         # The suite hands its own objects to its own worker processes; nothing of it touches a disk.
         known = {"pickle"} if file == LIBRARY / "evaluation/bench/suite.py" else set()
         assert not {"pickle", "dill", "cloudpickle"} & imported_modules(file) - known, file
-        for call in (
-            node
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call)
-        ):
-            name, options = (
-                ast.unparse(call.func),
-                {word.arg: ast.unparse(word.value) for word in call.keywords},
-            )
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
+            options = {word.arg: ast.unparse(word.value) for word in call.keywords}
             if name == "torch.load":
                 assert options.get("weights_only") == "True", file
-            if name in ("joblib.load", "pickle.load") or (
-                name == "np.load" and options.get("allow_pickle") == "True"
-            ):
-                raise AssertionError(f"{file}: {ast.unparse(call)}")
+            assert name not in ("joblib.load", "pickle.load"), f"{file}: {ast.unparse(call)}"
+            assert name != "np.load" or options.get("allow_pickle") != "True", f"{file}: {ast.unparse(call)}"
 
 
 def test_lines_end_before_column_110() -> None:
-    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(r"^line-length = 110$", settings, re.MULTILINE)
+    """Of all Python files, without what is said to the tools at their ends."""
+    for folder in ("src", "stages", "tests", "studies", "benchmarks", "tools"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+                code = re.sub(r"  # (noqa|type:|pragma).*", "", line)
+                assert len(code) <= 110, f"{file.relative_to(ROOT)}:{number}"
+
+
+@pytest.mark.parametrize("name", ["", "nobody", "classifier"])
+def test_a_training_of_an_unknown_name_says_the_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(ROOT)
+    for stage, known in ((train, "cyclegan"), (vocoder, "inverter, ")):
+        with pytest.raises(RetimbreError, match=f"{name!r}: run .* NAME` with one of {known}"):
+            stage.main(name)
 
 
 def test_the_params_of_every_stage_can_be_loaded() -> None:

@@ -1,6 +1,4 @@
-"""The set-up: pins, the Makefile's stamp, refusals. That it installs everything is shown by running this
-suite after it.
-"""
+"""The set-up: pins, the Makefile's stamp, refusals. That it installs all is shown by running this suite."""
 
 import os
 import re
@@ -24,12 +22,8 @@ def normal(name: str) -> str:
 
 def pins(*names: str) -> dict[str, str]:
     """Version by package, of the lines that hold on every Python."""
-    lines = [
-        line
-        for name in names
-        for line in (ROOT / name).read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
+    lines = [line for name in names for line in (ROOT / name).read_text().splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
     for line in lines:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+(; .+)?", line), f"{line} is not an exact pin"
     return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if ";" not in line}
@@ -63,10 +57,9 @@ def test_what_the_project_declares_is_pinned() -> None:
 
 
 def test_no_place_to_install_from_is_named() -> None:
+    places = r"https?://(?!127\.0\.0\.1)|--(extra-)?index-url|--find-links"
     for name in (*FILES, ".ci/run"):
-        assert not re.search(
-            r"https?://(?!127\.0\.0\.1)|--(extra-)?index-url|--find-links", (ROOT / name).read_text()
-        ), name
+        assert not re.search(places, (ROOT / name).read_text()), name
 
 
 def test_set_up_runs_again_only_when_something_changed(checkout: Path) -> None:
@@ -87,9 +80,8 @@ def test_an_old_python_is_refused_in_one_sentence(checkout: Path) -> None:
     old.chmod(0o755)
     result = make(checkout, "setup", f"PYTHON={old}")
     assert result.returncode != 0
-    assert result.stderr.splitlines()[0].startswith(
-        "error: Retimbre needs Python 3.11 or newer (found: Python 3.9.2)"
-    )
+    refusal = "error: Retimbre needs Python 3.11 or newer (found: Python 3.9.2)"
+    assert result.stderr.startswith(refusal)
     assert not (checkout / ".venv").exists()
 
 

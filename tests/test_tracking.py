@@ -109,11 +109,8 @@ def test_a_cell_of_a_study_is_a_run_of_its_own_in_the_studys_experiment(place: P
     store = tracking._Store()
     store.open("ablation")
     (found,) = store.find()
-    assert (found.info.run_name, found.info.status, found.data.tags["role"]) == (
-        "patch-1",
-        "FINISHED",
-        "cell",
-    )
+    about = (found.info.run_name, found.info.status, found.data.tags["role"])
+    assert about == ("patch-1", "FINISHED", "cell")
     assert "mlflow.parentRunId" not in found.data.tags
     assert found.data.params["model.lambda_cycle"] == "4" and found.data.params["variant"] == "patch"
     assert found.data.metrics == {"loss/cycle": 0.25, "skill": 0.5}
@@ -203,10 +200,8 @@ def test_unreachable_server(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: nobody listens
     said = survives(capsys)
-    assert (
-        said.startswith("warning: nothing more is logged to MLflow, the stage goes on (")
-        and said.count("\n") == 1
-    )
+    assert said.startswith("warning: nothing more is logged to MLflow, the stage goes on (")
+    assert said.count("\n") == 1
 
 
 def test_broken_database(place: Path, capsys: pytest.CaptureFixture) -> None:
@@ -224,9 +219,8 @@ def test_full_disk_in_the_middle(
     def start_then_fill(self: tracking.StageRun, params: dict) -> str:
         name = opened(self, params)
         size = (place / "mlflow.db").stat().st_size
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (size, old[1])
-        )  # the kernel refuses a longer file, as a full disk does
+        # The kernel refuses a longer file, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
         return name
 
     monkeypatch.setattr(tracking.StageRun, "_start", start_then_fill)
@@ -234,9 +228,8 @@ def test_full_disk_in_the_middle(
         said = survives(capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    (warning,) = (
-        line for line in said.splitlines() if line.startswith("warning")
-    )  # MLflow may log the database's error beside it
+    # MLflow may log the database's error beside it.
+    (warning,) = (line for line in said.splitlines() if line.startswith("warning"))
     assert warning.startswith("warning: nothing more is logged")
 
 
@@ -249,12 +242,7 @@ def test_users_may_turn_telemetry_on(place: Path, monkeypatch: pytest.MonkeyPatc
 def test_processes_that_start_together_on_a_fresh_store(tmp_path: Path) -> None:
     code = "import sys; from retimbre import tracking\n"
     code += "with tracking.stage_run(sys.argv[1], {'seed': 7}) as run: run.metrics({'a': 1})"
-    environment = {
-        **os.environ,
-        "DVC_ROOT": str(tmp_path),
-        "DVC_EXP_NAME": "three",
-        "PYTHONPATH": str(SOURCE),
-    }
+    environment = os.environ | {"DVC_ROOT": str(tmp_path), "DVC_EXP_NAME": "three", "PYTHONPATH": str(SOURCE)}
     environment.pop("MLFLOW_TRACKING_URI", None)
     words = [sys.executable, "-c", code]
     processes = [
@@ -274,7 +262,4 @@ def test_processes_that_start_together_on_a_fresh_store(tmp_path: Path) -> None:
 
 def test_only_tracking_imports_mlflow_and_lazily() -> None:
     code = "import sys; from retimbre import tracking; sys.exit('mlflow' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SOURCE)}).returncode
-        == 0
-    )
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(SOURCE)}, check=True)

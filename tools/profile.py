@@ -1,6 +1,4 @@
-"""Lay a profile over ``params.yaml``: ``python tools/profile.py gpu``. Comments stay; ``git checkout
-params.yaml`` goes back.
-"""
+"""Lay a profile over ``params.yaml``: ``python tools/profile.py gpu``; comments stay."""
 
 import sys
 from pathlib import Path
@@ -27,10 +25,8 @@ def main() -> None:
     with (ROOT / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     params.read(ROOT / "params.yaml")
-    print(
-        f"params.yaml is as before with {profile.relative_to(ROOT)} laid over it; `git checkout "
-        "params.yaml` goes back."
-    )
+    laid = f"params.yaml is as before with {profile.relative_to(ROOT)} laid over it"
+    print(f"{laid}; `git checkout params.yaml` goes back.")
 
 
 if __name__ == "__main__":

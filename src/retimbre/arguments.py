@@ -1,6 +1,7 @@
-"""Types of command-line arguments."""
+"""Arguments of commands: types, and options that several have."""
 
 import argparse
+from pathlib import Path
 
 
 def natural(text: str) -> int:
@@ -15,3 +16,9 @@ def positive(text: str) -> int:
     if natural(text) == 0:
         raise argparse.ArgumentTypeError("0 is not a whole number from 1 up")
     return int(text)
+
+
+def add_folder(parser: argparse.ArgumentParser, name: str, default: Path, what: str) -> None:
+    """Add an option that names a folder."""
+    help = f"{what} (default: {default})"
+    parser.add_argument(name, type=Path, default=default, metavar="FOLDER", help=help)

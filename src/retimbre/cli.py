@@ -5,13 +5,28 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter
 
 from retimbre import __version__, errors
-from retimbre.arguments import natural, positive
+from retimbre.arguments import add_folder, natural, positive
 from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 from retimbre.paths import shown
 from retimbre.vocoders.params import Kind, Rendering
+
+
+class Evaluation(BaseModel, extra="allow"):
+    """``metrics/evaluation.json``: the calibration, and the metrics of each system."""
+
+    calibration: dict[str, int | str] = {}
+    __pydantic_extra__: dict[str, dict[str, float]]
+
+
+class Classifier(BaseModel):
+    """``metrics/stages/classifier.json``, as far as it is shown."""
+
+    on_recordings: dict[str, float] = {}
 
 
 def transfer(args: argparse.Namespace) -> None:
@@ -32,18 +47,16 @@ def transfer(args: argparse.Namespace) -> None:
     found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
     for note in found.notes:
         print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
-    quieter = (
-        f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
-        if outcome.quieter_db > 0.5
-        else ""
-    )
+    quieter = ""
+    if outcome.quieter_db > 0.5:
+        quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
     channels, rate = found.info.channels, found.info.sample_rate
     mixed = f", {channels} channels mixed down to one" if channels > 1 else ""
     print(shown(f"{output}  (by {name}, {found.duration_s:.1f} s, {rate} Hz{mixed}{quieter})"))
 
 
 def rendering() -> Rendering:
-    """How spectra become audio: as the project's params say, or by default where there is no project."""
+    """The params' way from spectra to audio, or the default one where there is no project."""
     if not Path("params.yaml").is_file():
         return Rendering()
     from retimbre import params
@@ -51,11 +64,11 @@ def rendering() -> Rendering:
     return params.load("rendering").rendering
 
 
-def table(metrics: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
-    """The headline columns of ``metrics/evaluation.json`` as text, one row per system; failures only where
-    some are seen, ``speed`` (real-time factors) last. Columns without a value are left out.
+def table(systems: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
+    """The headline columns of the systems' metrics as text, one row each; ``speed``: real-time factors.
+
+    Failures are shown only where some are seen; columns without a value are left out.
     """
-    systems = {name: dict(values) for name, values in metrics.items() if name != "calibration"}
     for name in speed.keys() & systems.keys():
         systems[name]["rtf"] = speed[name]
     shown = [name for name in HEADLINE if any(name in values for values in systems.values())]
@@ -69,16 +82,12 @@ def table(metrics: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
     return "\n".join("  ".join(line) for line in lines)
 
 
-def on_recordings(classifier: dict) -> str:
-    """Rates of the classifiers on recordings, from ``metrics/stages/classifier.json``: without them their
-    columns cannot be read.
-    """
-    found, lines = classifier.get("on_recordings", {}), []
+def on_recordings(found: dict[str, float]) -> str:
+    """Rates of the classifiers on recordings (``metrics/stages/classifier.json``), to read columns by."""
+    lines = []
     for kind, column in (("style", "style_target_rate"), ("hard", "style_beyond_eq")):
         names = [key for key in found if key.startswith(f"{kind}_") and key.endswith("_real")]
-        said = ", ".join(
-            f"{key.removeprefix(f'{kind}_').removesuffix('_real')} {found[key]:.2f}" for key in names
-        )
+        said = ", ".join(f"{key[len(kind) + 1 : -len('_real')]} {found[key]:.2f}" for key in names)
         lines += [f"real test recordings have {metric(column).label}: {said}"] if said else []
     return "\n".join(lines)
 
@@ -95,30 +104,28 @@ def listen(folder: Path) -> list[Path]:
     return [path for path in found if path.exists()]
 
 
-def read_json(path: Path, advice: str | None) -> dict:
-    """A metrics file; one that is not there is empty unless there is ``advice`` what to do."""
+def read_json(path: Path, shape: Any, advice: str | None) -> Any:
+    """A metrics file of a shape; one that is not there is empty unless there is ``advice`` what to do."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
-        return found
+        return TypeAdapter(shape).validate_json(path.read_bytes())
     except FileNotFoundError:
         if advice is None:
-            return {}
+            return TypeAdapter(shape).validate_python({})
         raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
-    except ValueError:  # no JSON, no UTF-8 or no object
+    except ValueError:  # no JSON, no UTF-8 or another shape
         raise errors.RetimbreError(
             f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`."
         ) from None
 
 
 def summary(args: argparse.Namespace) -> None:
-    metrics = read_json(args.metrics / "evaluation.json", "run `dvc repro` first")
-    print(table(metrics, read_json(args.evaluation / "speed.json", None)))
+    metrics = read_json(args.metrics / "evaluation.json", Evaluation, "run `dvc repro` first")
+    print(table(metrics.model_extra, read_json(args.evaluation / "speed.json", dict[str, float], None)))
     print("(means over the test set, both directions; - lower is better, + higher is better)")
-    if said := on_recordings(read_json(args.metrics / "stages" / "classifier.json", None)):
+    classifier = read_json(args.metrics / "stages" / "classifier.json", Classifier, None)
+    if said := on_recordings(classifier.on_recordings):
         print(said)
-    if verdict := metrics.get("calibration", {}).get("verdict"):
+    if verdict := metrics.calibration.get("verdict"):
         print(verdict)
     report = args.evaluation / "report.html"
     if report.exists():
@@ -161,19 +168,10 @@ def parser() -> argparse.ArgumentParser:
         "16-bit WAV of the same rate, length and loudness.",
     )
     p.add_argument("input", type=Path, metavar="INPUT", help="the recording")
-    p.add_argument(
-        "--to",
-        required=True,
-        metavar="DOMAIN",
-        help="the instrument, a domain of the trained models, such as guitar",
-    )
-    p.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="OUT.wav",
-        help="where to write (default: INPUT-DOMAIN.wav beside the input)",
-    )
+    help = "the instrument, a domain of the trained models, such as guitar"
+    p.add_argument("--to", required=True, metavar="DOMAIN", help=help)
+    help = "where to write (default: INPUT-DOMAIN.wav beside the input)"
+    p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help=help)
     p.add_argument(
         "--system",
         metavar="NAME",
@@ -187,13 +185,7 @@ def parser() -> argparse.ArgumentParser:
         "with an inverse STFT, sampled by a WaveNet (slow), or by a WaveNet that hears what Griffin-Lim "
         "makes; it must be trained (default: rendering.vocoder in params.yaml)",
     )
-    p.add_argument(
-        "--models",
-        type=Path,
-        default=Path("data/models"),
-        metavar="FOLDER",
-        help="trained models (default: data/models)",
-    )
+    add_folder(p, "--models", Path("data/models"), "trained models")
     p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")
     p.set_defaults(run=transfer)
 
@@ -203,48 +195,26 @@ def parser() -> argparse.ArgumentParser:
         description="Print metrics/evaluation.json as a table and the paths of the report and of a few "
         "audio files.",
     )
-    p.add_argument(
-        "--metrics",
-        type=Path,
-        default=Path("metrics"),
-        metavar="FOLDER",
-        help="metrics of the pipeline (default: metrics)",
-    )
-    p.add_argument(
-        "--evaluation",
-        type=Path,
-        default=Path("data/evaluation"),
-        metavar="FOLDER",
-        help="outputs of evaluate (default: data/evaluation)",
-    )
+    add_folder(p, "--metrics", Path("metrics"), "metrics of the pipeline")
+    add_folder(p, "--evaluation", Path("data/evaluation"), "outputs of evaluate")
     p.set_defaults(run=summary)
 
     p = commands.add_parser(
         "compare",
         help="which differences between two runs are real",
-        description="Compare the measured test items of two runs: means, the difference B - A with its 95 "
-        "% interval, a permutation test, Holm's correction over the headline metrics, and a verdict in "
+        description="Compare the measured test items of two runs: means, the difference B - A with its "
+        "95 % interval, a permutation test, Holm's correction over the headline metrics, and a verdict in "
         "words. A run is a Git revision, tag or branch, a DVC experiment, `workspace`, or a folder with a "
         "per_item.parquet; several trainings of one side (seeds) are separated by commas.",
     )
-    p.add_argument(
-        "run_a", metavar="RUN_A", help="the run to start from, such as HEAD, main or an experiment's name"
-    )
-    p.add_argument(
-        "run_b", metavar="RUN_B", help="the run that is said to be better or worse, such as workspace"
-    )
-    p.add_argument(
-        "--metric",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="only this one; may be given again (default: the headline)",
-    )
-    p.add_argument(
-        "--system",
-        metavar="NAME",
-        help="row of the table that is compared (default: the first of the default systems)",
-    )
+    help = "the run to start from, such as HEAD, main or an experiment's name"
+    p.add_argument("run_a", metavar="RUN_A", help=help)
+    help = "the run that is said to be better or worse, such as workspace"
+    p.add_argument("run_b", metavar="RUN_B", help=help)
+    help = "only this one; may be given again (default: the headline)"
+    p.add_argument("--metric", action="append", default=[], metavar="NAME", help=help)
+    help = "row of the table that is compared (default: the first of the default systems)"
+    p.add_argument("--system", metavar="NAME", help=help)
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     p.set_defaults(run=compare)
 
@@ -256,13 +226,7 @@ def parser() -> argparse.ArgumentParser:
         "domains whose levels or pitch ranges hardly overlap, the same audio in two splits, silence, too "
         "little of it.",
     )
-    p.add_argument(
-        "--raw",
-        type=Path,
-        default=Path("data/raw"),
-        metavar="FOLDER",
-        help="recordings and their manifest (default: data/raw)",
-    )
+    add_folder(p, "--raw", Path("data/raw"), "recordings and their manifest")
     p.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
     p.add_argument("--json", action="store_true", help="print JSON in place of the table")
     p.set_defaults(run=data_inspect)

@@ -67,9 +67,6 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if type(error).__name__ not in FILE_ERRORS:
             raise
-        reason = str(error).rstrip(".")
-        print(
-            f"error: a file could not be written or read ({reason}): check the disk's free space.",
-            file=sys.stderr,
-        )
+        problem = f"a file could not be written or read ({str(error).rstrip('.')})"
+        print(f"error: {problem}: check the disk's free space.", file=sys.stderr)
         sys.exit(1)

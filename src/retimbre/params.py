@@ -22,7 +22,7 @@ from retimbre.section import Machine, Name, Natural, Section
 from retimbre.systems import catalogue
 from retimbre.systems.baselines.params import Baselines
 from retimbre.tracking import flatten as joined
-from retimbre.vocoders.kinds import KINDS, STARTS_FROM
+from retimbre.vocoders.kinds import KINDS, STARTS_FROM, below
 from retimbre.vocoders.params import Rendering, Vocoder
 
 
@@ -62,9 +62,7 @@ def constant_q_fits(p: Params) -> None:
 
 
 def vocoders_are_known(p: Params) -> None:
-    """Every network of ``vocoders`` exists, starts from what it needs, and the default audio has its
-    networks.
-    """
+    """Every network of ``vocoders`` exists and starts from what it needs; the default audio has its own."""
     for name, start in p.vocoders.items():
         if name not in STARTS_FROM:
             raise ValueError(f"vocoders names {name!r}: use some of {', '.join(STARTS_FROM)}")
@@ -72,20 +70,18 @@ def vocoders_are_known(p: Params) -> None:
             raise ValueError(
                 f"vocoders.{name} is {start!r}: the network starts from {STARTS_FROM[name]}, write that"
             )
-        if start != "features" and (below := start.rpartition("/")[2]) not in p.vocoders:
-            raise ValueError(
-                f"vocoders names {name} without {below}, which it starts from: add `{below}: "
-                f"{STARTS_FROM[below]}`"
-            )
+        if (needed := below(name)) and needed not in p.vocoders:
+            add = f"add `{needed}: {STARTS_FROM[needed]}`"
+            raise ValueError(f"vocoders names {name} without {needed}, which it starts from: {add}")
     for name in p.evaluate.vocoders:
         if not hasattr(p, catalogue.section_name(name)):
             known = ", ".join((*catalogue.DEFAULTS, *p.systems))
             raise ValueError(
                 f"evaluate.vocoders names {name!r}, which is no system here: use some of {known}"
             )
-    for key, kinds in (("rendering.vocoder", [p.rendering.vocoder]), *(
-        (f"evaluate.vocoders.{system}", kinds) for system, kinds in p.evaluate.vocoders.items()
-    )):  # fmt: skip
+    asked = {"rendering.vocoder": [p.rendering.vocoder]}
+    asked |= {f"evaluate.vocoders.{system}": kinds for system, kinds in p.evaluate.vocoders.items()}
+    for key, kinds in asked.items():
         for kind in kinds:
             if missing := [name for name in KINDS[kind].networks if name not in p.vocoders]:
                 raise ValueError(
@@ -97,16 +93,15 @@ def vocoders_are_known(p: Params) -> None:
 def wavenet_crops_are_long_enough(p: Params) -> None:
     """A crop holds the receptive field, so that all of it learns."""
     hop = p.features.hop_length
-    for name in {"wavenet", "excited"} & set(p.vocoders):
+    for name in (name for name in ("wavenet", "excited") if name in p.vocoders):
         v = getattr(p.vocoder, name)
         context = {"context_layers": v.context_layers} if name == "wavenet" else {}
         field = v.network(p.features.cqt_bins, hop, len(p.dataset.domains), **context).receptive_field()
         if v.crop_frames * hop < field:
             raise ValueError(
-                f"vocoder.{name}.crop_frames: a crop of {v.crop_frames * hop} samples is shorter than "
-                "the WaveNet's receptive "
-                f"field of {field}, a part of which would never learn: use {-(-field // hop)} or more, "
-                "or fewer layers"
+                f"vocoder.{name}.crop_frames: a crop of {v.crop_frames * hop} samples is shorter than the "
+                f"WaveNet's receptive field of {field}, a part of which would never learn: use "
+                f"{-(-field // hop)} or more, or fewer layers"
             )
 
 
@@ -156,9 +151,8 @@ def systems_are_known(p: Params) -> None:
     for name, kind in p.systems.items():
         if kind not in catalogue.names():
             raise ValueError(f"systems.{name} is {kind!r}: use some of {', '.join(catalogue.names())}")
-        if name in (*Params.model_fields, *catalogue.NOT_SYSTEMS) or (
-            name in catalogue.names() and name != kind
-        ):
+        another = name in catalogue.names() and name != kind
+        if another or name in (*Params.model_fields, *catalogue.NOT_SYSTEMS):
             raise ValueError(f"systems.{name} is {kind}, and {name} is something else: give it another name")
         if name in catalogue.DEFAULTS:
             raise ValueError(
@@ -169,7 +163,7 @@ def systems_are_known(p: Params) -> None:
 
 
 def systems_fit_the_data(p: Params) -> None:
-    """What generators write, the vocoders read; pairs are there for what learns from pairs."""
+    """Generators write what the vocoders read; pairs are there for what learns from pairs."""
     for name in (*catalogue.DEFAULTS, *p.systems):
         section = catalogue.section_name(name)
         values = getattr(p, section)
@@ -184,7 +178,7 @@ def systems_fit_the_data(p: Params) -> None:
                 f"{section}.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: "
                 "set it to 0"
             )
-        if catalogue.needs_pairs(name, values) and not p.dataset.paired_training:
+        if getattr(values, "needs_pairs", False) and not p.dataset.paired_training:
             raise ValueError(
                 f"systems names {name}, which learns from pairs: set dataset.paired_training to true"
             )
@@ -237,10 +231,8 @@ def parse(values: Any, origin: str = "params.yaml") -> Any:
         raise RetimbreError(f"{origin} must be a mapping of sections: seed, dataset, audio, ...")
     sections = catalogue.sections(values.get("systems"), Params.model_fields)
     required = {catalogue.section_name(name) for name in catalogue.DEFAULTS}
-    fields = {
-        name: (section, ...) for name, section in sections.items() if name in values or name in required
-    }
-    whole = create_model("Params", __base__=Params, **fields)
+    there = {name: section for name, section in sections.items() if name in values or name in required}
+    whole = create_model("Params", __base__=Params, **{name: (kind, ...) for name, kind in there.items()})
     try:
         found = whole.model_validate(values)
     except ValidationError as error:
@@ -285,19 +277,12 @@ def flatten(section: str, values: Section) -> dict[str, Any]:
     return joined({section: values.model_dump()}, ".")
 
 
-WHOLE = {
-    "systems",
-    "vocoders",
-    "dataset.source",
-    "dataset.folders",
-    "dataset.youtube",
-    "evaluate.vocoders",
-}  # replaced, not joined
+# Replaced, not joined.
+WHOLE = "systems vocoders dataset.source dataset.folders dataset.youtube evaluate.vocoders".split()
 
 
 def overlay(values: Any, changes: Any, place: str = "") -> Any:
-    """The mapping ``values`` with those of ``changes`` laid over it, section by section; it is changed in
-    place.
+    """``values`` with those of ``changes`` laid over it, section by section, in place.
 
     Profiles are such changes. Mappings whose keys the user makes up (``vocoders`` ...) are replaced as a
     whole.

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from retimbre.errors import RetimbreError
 
@@ -36,14 +36,12 @@ def shown(text: str) -> str:
 
 @contextmanager
 def part_beside(path: Path) -> Iterator[Path]:
-    """The name of a new file beside ``path`` that takes its place when the block ends well, and is removed
-    otherwise.
+    """The name of a new file beside ``path`` that takes its place when the block ends well, else is removed.
 
     It is a name of its own, so that two processes may write the same file: the last one to finish counts.
     """
-    part = path.with_name(
-        f".{path.name[:40]}.{uuid.uuid4().hex[:8]}.part"
-    )  # a long name has room for no more
+    # A long name has room for no more.
+    part = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield part
         os.replace(part, path)
@@ -53,10 +51,10 @@ def part_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def write_atomically(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
-    """A file that is written whole or not at all (see :func:`part_beside`); missing folders are made."""
+def write_atomically(path: Path) -> Iterator[IO[str]]:
+    """A text file that is written whole or not at all (see :func:`part_beside`); missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with part_beside(path) as part:
-        with open(part, "wb") if binary else open(part, "w", encoding="utf-8", newline="") as file:
+        with open(part, "w", encoding="utf-8", newline="") as file:
             yield file

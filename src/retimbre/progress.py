@@ -22,12 +22,9 @@ class Progress:
         self.total, self.title, self.unit, self.done, self.start = total, title, unit, start, start
         self.began = self.last_line = time.monotonic()
         self.note = ""
-        on_terminal = sys.stderr.isatty()
-        self.bar = (
-            tqdm(total=total, initial=start, desc=title, unit=unit, dynamic_ncols=True)
-            if on_terminal
-            else None
-        )
+        self.bar: tqdm | None = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=start, desc=title, unit=unit, dynamic_ncols=True)
 
     def update(self, n: int = 1, note: str | None = None) -> None:
         """``n`` more units are done; ``note`` (short) is shown beside the count."""
@@ -52,11 +49,10 @@ class Progress:
         rate = (self.done - self.start) / max(now - self.began, 1e-9)
         left = (self.total - self.done) / rate if rate > 0 else float("inf")
         note = f"  {self.note}" if self.note else ""
-        print(
-            f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g}/s, {left:.0f} s left{note}",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._say(f", {rate:.3g}/s, {left:.0f} s left{note}")
+
+    def _say(self, more: str) -> None:
+        print(f"{self.title}: {self.done}/{self.total} {self.unit}{more}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> "Progress":
         return self
@@ -67,12 +63,7 @@ class Progress:
             self.bar.leave = not refused
             self.bar.close()
         elif not refused:
-            seconds = time.monotonic() - self.began
-            print(
-                f"{self.title}: {self.done}/{self.total} {self.unit} in {seconds:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._say(f" in {time.monotonic() - self.began:.1f} s")
 
 
 def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "it") -> Iterator[T]:

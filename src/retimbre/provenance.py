@@ -1,5 +1,4 @@
-"""Digests of values, files, code and library versions: the only module that knows how a result is traced to
-its causes.
+"""Digests of values, files, code and library versions: the one place that traces results to causes.
 
 A checkpoint, an output that evaluation keeps and a cell of a study are each keyed by what they depend on.
 Code counts by what it does: comments, docstrings and layout change no digest.
@@ -67,11 +66,9 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
     ):
         classes.add(type(value))
         into.update(f"object {type(value).__module__}.{kind};".encode())
-        names = (
-            [field.name for field in dataclasses.fields(value)]
-            if dataclasses.is_dataclass(value)
-            else vars(value)
-        )
+        names = vars(value)
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
         kept = {name for name in names if not isinstance(getattr(type(value), name, None), cached_property)}
         _feed(into, {name: getattr(value, name) for name in kept}, classes)
     else:
@@ -149,34 +146,27 @@ def _imports(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> str:
-    """What a syntax tree does, as text: neither comments, layout nor docstrings."""
+    """A syntax tree's meaning as text: neither comments, layout nor docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = body[1:]
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
     return ast.dump(tree)
 
 
 @cache
 def _read(path: Path, package: str) -> tuple[frozenset[str], frozenset[str], str]:
-    """What a file imports, the texts that it contains, and what it does. Each file is parsed once."""
+    """A file's imports, the texts that it contains, and its meaning. Each file is parsed once."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    words = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    words = {value for value in values if isinstance(value, str)}
     imports = _imports(tree, package, in_functions=path.name != "__init__.py")
     return frozenset(imports), frozenset(words), _without_docstrings(tree)
 
 
 @cache
 def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
-    """The files of this package that importing ``module`` runs, and files beside them that they name (C++),
-    sorted.
+    """The files of this package that importing ``module`` runs, and those that they name (C++), sorted.
 
     Imports inside functions count, except in packages' ``__init__.py`` (conveniences for users). Modules of
     ``WITHOUT_EFFECT`` do not.
@@ -191,11 +181,8 @@ def sources(module: str, root: Path = PACKAGE) -> tuple[Path, ...]:
         waiting.append(name.rpartition(".")[0])
         imports, words, _ = _read(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
         waiting += imports
-        found |= {
-            file
-            for file in path.parent.iterdir()
-            if file.suffix != ".py" and file.name in words and file.is_file()
-        }
+        beside = (file for file in path.parent.iterdir() if file.suffix != ".py" and file.name in words)
+        found |= {file for file in beside if file.is_file()}
     return tuple(sorted(found))
 
 
@@ -210,10 +197,9 @@ def code_of(*modules: str, root: Path = PACKAGE) -> str:
         raise ValueError(f"{missing[0]} is not a module of retimbre")
 
     def text(file: Path) -> str:
-        parts = ("retimbre", *file.relative_to(root).with_suffix("").parts)
-        return (
-            _read(file, ".".join(parts[:-1]))[2] if file.suffix == ".py" else file.read_text(encoding="utf-8")
-        )
+        if file.suffix != ".py":
+            return file.read_text(encoding="utf-8")
+        return _read(file, ".".join(("retimbre", *file.relative_to(root).parts[:-1])))[2]
 
     return digest({str(file.relative_to(root)): text(file) for file in files})
 

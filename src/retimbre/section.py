@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 
 class Machine(Section):
-    """How the machine is used: changes speed and what is shown, never a result. No stage depends on it.
+    """The use of the machine: changes speed and what is shown, never a result. No stage depends on it.
 
     The defaults are those of ``params.yaml``; code that runs outside a project uses them.
     """

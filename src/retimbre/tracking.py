@@ -29,15 +29,11 @@ from typing import Any
 from urllib.parse import quote
 
 from retimbre.errors import RetimbreError
+from retimbre.paths import project_root
 
 EXPERIMENT = "retimbre"
 FLUSH_SECONDS, FLUSH_VALUES = 10.0, 200  # one logged value costs 25 ms alone and 0.5 ms in a batch of 200
 LOCK_SECONDS = 60.0  # creating the database takes about ten
-
-
-def root() -> Path:
-    """The original checkout, where the store lies."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
 def flatten(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
@@ -53,21 +49,14 @@ def flatten(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers of a nested mapping, under slash names; a database does not take NaN everywhere."""
-    flat = flatten(values, "/")
-    return {
-        key: float(value)
-        for key, value in flat.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+    flat = {key: value for key, value in flatten(values, "/").items() if isinstance(value, int | float)}
+    return {key: float(value) for key, value in flat.items() if math.isfinite(value)}
 
 
 def _text(value: Any) -> str:
     """A param as people write it: a weight of ``4`` stays ``4`` though validation made it a float."""
-    return (
-        str(int(value))
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-        else str(value)
-    )
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return str(int(value) if whole else value)
 
 
 def _head() -> str:
@@ -81,18 +70,14 @@ def _key(head: str) -> str:
     if name := os.environ.get("DVC_EXP_NAME"):
         return name
     params = Path("params.yaml")
-    return (
-        "ws-"
-        + hashlib.sha1(head.encode() + (params.read_bytes() if params.exists() else b"")).hexdigest()[:8]
-    )
+    content = params.read_bytes() if params.exists() else b""
+    return f"ws-{hashlib.sha1(head.encode() + content).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One process at a time: two that create the database, or an experiment's parent run, at once both
-    fail.
-    """
-    with (root() / ".mlflow.lock").open("a") as lock:
+    """One process at a time: two that create the database or a parent run at once both fail."""
+    with (project_root() / ".mlflow.lock").open("a") as lock:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
@@ -100,15 +85,13 @@ def _locked() -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{root() / '.mlflow.lock'} is held by another process") from None
+                    raise TimeoutError(f"{lock.name} is held by another process") from None
                 time.sleep(0.1)
         yield
 
 
 class _Store:
-    """The connection to MLflow, and the fuse: after the first failure in a process nothing is tried
-    again.
-    """
+    """The connection to MLflow, and the fuse: after a process's first failure nothing is tried again."""
 
     works = True  # of the whole process: a server that is away must not stall it twice
 
@@ -128,28 +111,23 @@ class _Store:
             short = reason if len(reason) <= 160 else reason[:160] + "..."
             own = isinstance(error, RetimbreError)  # a whole sentence that says what to do
             problem = reason.rstrip(".") if own else f"{type(error).__name__}: {short}"
-            print(
-                f"warning: nothing more is logged to MLflow, the stage goes on ({problem})",
-                file=sys.stderr,
-                flush=True,
-            )
+            said = f"warning: nothing more is logged to MLflow, the stage goes on ({problem})"
+            print(said, file=sys.stderr, flush=True)
             return None
 
     def connect(self) -> None:
         """Connect to the store; a database that does not exist is created. Call it under the lock."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault(
-            "MLFLOW_CONFIGURE_LOGGING", "false"
-        )  # the library's own chatter about migrations
-        os.environ.setdefault(
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"
-        )  # a server that is away stalls us 15 s at most
+        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # its own chatter about migrations
+        # A server that is away stalls us 15 s at most.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
-            _check_database(root() / "mlflow.db")
+            database = project_root() / "mlflow.db"
+            _check_database(database)
             # With the driver's name: of sqlite: alone MLflow would make the folder of the quoted path.
-            uri = f"sqlite+pysqlite:///{quote(str(root() / 'mlflow.db'))}"
+            uri = f"sqlite+pysqlite:///{quote(str(database))}"
         elif uri.startswith("file:") or "://" not in uri and uri != "databricks":
             raise RetimbreError(
                 f"MLFLOW_TRACKING_URI is the folder {uri}, and MLflow writes to folders no more: set it to "
@@ -173,10 +151,9 @@ class _Store:
         else:
             # Artifacts beside the database too: MLflow's default is the current directory, which a temporary
             # experiment deletes.
-            served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(
-                ("http", "databricks")
-            )  # a server decides itself
-            place = None if served else (root() / "mlartifacts").as_uri()
+            # A server decides itself.
+            served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http", "databricks"))
+            place = None if served else (project_root() / "mlartifacts").as_uri()
             self.experiment = self.client.create_experiment(name, artifact_location=place)
 
     def find(self, *conditions: str) -> list[Any]:
@@ -268,10 +245,8 @@ class StageRun:
 
     def _start(self, params: Mapping[str, Any]) -> str:
         client = self._store.client
-        parent = f"tags.`mlflow.parentRunId` = '{self._parent}'"
-        for run in self._store.find(
-            parent, f"tags.`mlflow.runName` = '{self._stage}'", "attributes.status = 'RUNNING'"
-        ):
+        own = f"tags.`mlflow.parentRunId` = '{self._parent}'", f"tags.`mlflow.runName` = '{self._stage}'"
+        for run in self._store.find(*own, "attributes.status = 'RUNNING'"):
             client.set_terminated(run.info.run_id, "KILLED")  # its process could not say so itself
         more = {"mlflow.parentRunId": self._parent, "mlflow.source.name": f"stages.{self._stage}"}
         tags = _tags(_head(), role="stage", DVC_STAGE=self._stage, **more)
@@ -296,9 +271,7 @@ class StageRun:
         self._flushed = time.monotonic()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """The stage's final numbers (nested names are joined by slashes), at the end of its curves; on the
-        parent as ``stage/metric``.
-        """
+        """The stage's final numbers, at the end of its curves; on the parent as ``stage/metric``."""
         numbers = _numbers(values)
         for_parent = {f"{self._stage}/{key}": value for key, value in numbers.items()}
         self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers, self._step)))
@@ -360,9 +333,7 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
 
 @contextlib.contextmanager
 def study_run(study: str, cell: str, params: Mapping[str, Any]) -> Iterator[StudyRun]:
-    """A run for one cell (variant and seed) of a study, in the MLflow experiment named ``study``; otherwise
-    as ``stage_run``.
-    """
+    """A run for one cell (variant and seed) of a study, in the experiment ``study``; as ``stage_run``."""
     with _ending(StudyRun(_Store(), study, cell, flatten(params, "."))) as run:
         yield run
 

@@ -4,7 +4,7 @@ A training that ends in an error of its own (it diverged, or a guard stopped it)
 ``finished`` is 0 and ``reason`` says why.
 """
 
-import sys
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,21 +12,20 @@ import study
 from scoring import CellScorer, records, tabulate
 
 from retimbre import errors, params
+from retimbre.arguments import natural
 from retimbre.classifiers.panel import Classifiers
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.evaluation.bench.testset import Item, load_items
 from retimbre.systems import catalogue
 from retimbre.systems.base import Change
-from retimbre.systems.controls import EqualiserChange
+from retimbre.systems.controls import EQUALISERS, EqualiserChange
 from retimbre.tracking import StageRun, study_run
 from retimbre.training.stage import training
 from retimbre.vocoders.catalogue import Vocoders
 
-OWN_END = (
-    "has diverged",
-    "guard_action",
-)  # of the messages with which training.fit and training.guards end one
+# Of the messages with which training.fit and training.guards end one.
+OWN_END = ("has diverged", "guard_action")
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def opened(cell: str, v: study.Variant, data: Data, seed: int) -> Iterator[tuple
         values |= params.flatten(section, getattr(v.params, section))
     if v.system in study.CONTROLS:
         with study_run("ablation", cell, values) as tracker:
-            yield EqualiserChange(data.features, v.own.representation, v.system == "eq_affine"), tracker
+            yield EqualiserChange(data.features, v.own.representation, EQUALISERS[v.system]), tracker
         return
     fit, module = catalogue.trainer(v.system, v.own)
     inputs, machine = [study.folders_of(v.data)[1]], v.params.machine
@@ -70,10 +69,8 @@ def make_scorer(features: PackedFeatures, v: study.Variant) -> CellScorer:
     classifiers = Classifiers.load(study.MODELS / "classifier")
     vocoder = Vocoders.load(study.MODELS / "vocoder", v.params.rendering).by()
     config, representation, domains = features.config, v.own.representation, set(features.domains)
-    mel = [
-        (c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db)
-        for c in (config, classifiers.features)
-    ]
+    both = (config, classifiers.features)
+    mel = [(c.sample_rate, c.hop_length, c.stft_n_fft, c.mel_bins, c.range_db) for c in both]
     rebuilt = (vocoder.features, vocoder.representation) == (config, representation)
     return CellScorer(
         config,
@@ -85,8 +82,13 @@ def make_scorer(features: PackedFeatures, v: study.Variant) -> CellScorer:
 
 
 def main() -> None:
-    group, name, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    v, cell = study.variant(group, name, study.read_variants()), f"{name}-{seed}"
+    given, parser = study.read_variants(), argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", choices=study.groups(given))
+    parser.add_argument("variant")
+    parser.add_argument("seed", type=natural)
+    asked = parser.parse_args()
+    seed, cell = asked.seed, f"{asked.variant}-{asked.seed}"
+    v = study.variant(asked.group, asked.variant, given)
     path, data = study.RESULTS / f"{cell}.json", Data(*study.folders_of(v.data))
     items, scorer = paired_items(data, v.own.representation), make_scorer(data.features, v)
     try:
@@ -100,10 +102,8 @@ def main() -> None:
             raise
         study.write_json(path, {"finished": 0, "reason": str(error)})
         return
-    print(
-        f"{cell}: "
-        + ", ".join(f"{metric} {means[metric]:.3g}" for metric in ("skill", "feature_lsd", "change_db"))
-    )
+    shown = (f"{metric} {means[metric]:.3g}" for metric in ("skill", "feature_lsd", "change_db"))
+    print(f"{cell}: {', '.join(shown)}")
 
 
 if __name__ == "__main__":

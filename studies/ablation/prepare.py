@@ -4,8 +4,8 @@ Where only ``features`` changes, the pipeline's audio is used; otherwise recordi
 removed again.
 """
 
+import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ def render(p: Any, out: Path) -> None:
 
 
 def main() -> None:
-    (name,) = sys.argv[1:]
-    changes = study.read_variants()["data"][name]
+    sets, parser = study.read_variants()["data"], argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=sets)
+    name = parser.parse_args().name
+    changes = sets[name]
     p = study.params_with(changes, name)
     folder = study.DATA / name
     shutil.rmtree(folder, ignore_errors=True)

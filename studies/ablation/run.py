@@ -18,27 +18,25 @@ import study
 from retimbre import errors
 from retimbre.arguments import positive
 from retimbre.errors import RetimbreError
+from retimbre.evaluation.bench.processes import THREADS
 
 LOGS = study.ROOT / ".scratch/ablation/logs"
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 
 
 def dvc(*words: str, threads: bool = True, **options: object) -> subprocess.CompletedProcess:
-    here = os.pathsep.join(
-        [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
-    )  # `python` in dvc.yaml is this one
+    # `python` in dvc.yaml is this one.
+    here = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     environment = {**os.environ, "PATH": here, **({} if threads else dict.fromkeys(THREADS, "1"))}
     return subprocess.run([*DVC, *words], cwd=study.HERE, env=environment, text=True, check=False, **options)
 
 
 def out_of_date(names: list[str]) -> list[str]:
-    """Which stages DVC would run."""
+    """The stages that DVC would run."""
     said = dvc("status", "--json", capture_output=True)
     if said.returncode:
-        raise RetimbreError(
-            f"dvc status fails in {study.HERE}: {' '.join(said.stderr.split()).removesuffix('.')}."
-        )
+        reason = " ".join(said.stderr.split()).removesuffix(".")
+        raise RetimbreError(f"dvc status fails in {study.HERE}: {reason}.")
     changed = json.loads(said.stdout)
     return [name for name in names if name in changed]
 
@@ -53,18 +51,15 @@ def run_cell(stage: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--jobs", type=positive, default=2, help="cells at the same time, one thread each (2)"
-    )
+    jobs = "cells at the same time, one thread each (2)"
+    parser.add_argument("--jobs", type=positive, default=2, help=jobs)
     parser.add_argument("--only", default="", help="stages whose names begin so, such as claims@patch")
     parser.add_argument("--accept", action="store_true", help="run no cell: take the results as up to date")
     given = parser.parse_args()
     stages = [f"{group}@{variant}-{seed}" for group, variant, seed in study.cells(study.read_variants())]
     wanted = [stage for stage in stages if stage.startswith(given.only)]
     if not wanted:
-        raise RetimbreError(
-            f"--only {given.only}: no cell's name begins so; they are named like {stages[0]}."
-        )
+        raise RetimbreError(f"--only {given.only}: no cell's name begins so; they are like {stages[0]}.")
     LOGS.mkdir(parents=True, exist_ok=True)
     if dvc("repro", "code", "data").returncode:
         raise RetimbreError("the study's data could not be made: see above, and run `make repro` first.")
@@ -77,20 +72,16 @@ def main() -> None:
     began, failed = time.monotonic(), []
     pool = ThreadPoolExecutor(given.jobs)
     try:
-        for count, (stage, problem) in enumerate(
-            zip(waiting, pool.map(run_cell, waiting), strict=True), start=1
-        ):
+        done = zip(waiting, pool.map(run_cell, waiting), strict=True)
+        for count, (stage, problem) in enumerate(done, start=1):
             failed += [problem] if problem else []
-            print(
-                f"{count}/{len(waiting)} {problem or stage}, {(time.monotonic() - began) / 60:.1f} min",
-                flush=True,
-            )
+            minutes = (time.monotonic() - began) / 60
+            print(f"{count}/{len(waiting)} {problem or stage}, {minutes:.1f} min", flush=True)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C: cells that run save their state, no other begins
     if failed:
-        raise RetimbreError(
-            f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}; what was finished is kept."
-        )
+        said = f"{len(failed)} of {len(waiting)} cells failed: {'; '.join(failed)}"
+        raise RetimbreError(f"{said}; what was finished is kept.")
     if old := out_of_date(stages):
         said = f"{len(old)} cells are out of date, {old[0]} first; the tables show what they said before"
         print(f"warning: {said}", file=sys.stderr, flush=True)

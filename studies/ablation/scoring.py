@@ -1,4 +1,4 @@
-"""What is measured on a cell's outputs: spectra first, then two ways to audio.
+"""Metrics of a cell's outputs: spectra first, then two ways to audio.
 
 The default vocoder hears what it was trained for: the pipeline's features and instruments. ``filter_``
 metrics are of audio made without training, the same way for every representation: the source's STFT, each
@@ -83,7 +83,7 @@ class CellScorer:
         audio = m.match_length(audio, len(item.target.audio))
         values = {
             "paired_lsd": m.paired_lsd(audio, item.target.audio, rate),
-            "paired_mrstft": m.paired_mrstft(audio, item.target.audio, rate),
+            "paired_mrstft": m.paired_mrstft(audio, item.target.audio),
         }
         if self.classifiers is not None:
             mel_db = spectrum_of(audio, self.config, "mel")
@@ -99,9 +99,8 @@ class CellScorer:
         out = change.transfer(source.level_db, item.target_domain)
         values = self.spectra(item, out)
         frames = min(out.shape[1], source.level_db.shape[1])
-        gain = out[:, :frames] - source.level_db[:, :frames].clip(
-            self.top_db - self.config.range_db, self.top_db
-        )
+        low = self.top_db - self.config.range_db
+        gain = out[:, :frames] - source.level_db[:, :frames].clip(low, self.top_db)
         values |= self.heard(item, filtered(source.audio, gain, self.config, self.representation), "filter_")
         if self.vocoder is not None:
             row = Row("cell", Transferred(Spectral("cell", change, self.vocoder)))

@@ -1,4 +1,4 @@
-"""What the scripts of this study share: where things lie, and what a variant is.
+"""Paths and variants of the study, for its scripts.
 
 A variant is the project's ``params.yaml`` with a few values changed, written as after ``dvc exp run -S``
 (``model.lambda_cycle: 1``). This folder is a DVC repository of its own inside the project (``dvc init
@@ -23,18 +23,15 @@ os.environ["DVC_ROOT"] = str(ROOT)  # unfinished trainings and MLflow's store li
 from retimbre import params  # noqa: E402  (after the path is set)
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
+from retimbre.systems.controls import EQUALISERS  # noqa: E402
 
-VARIANTS, RESULTS, DATA, MODELS = (
-    HERE / "variants.yaml",
-    HERE / "results",
-    HERE / "data",
-    ROOT / "data/models",
-)
+VARIANTS, RESULTS, DATA = HERE / "variants.yaml", HERE / "results", HERE / "data"
+MODELS = ROOT / "data/models"
 ORIGIN = "studies/ablation/variants.yaml"  # in messages
 DEFAULT_DATA = "default"  # the data that `make repro` made
 DEFAULT_SYSTEM = catalogue.DEFAULTS[0]
 SYSTEM = "system"  # a variant may name another system, or a control, of which nothing is trained
-CONTROLS = ("eq_match", "eq_affine")
+CONTROLS = tuple(EQUALISERS)
 AGAINST = "against"  # and the variant that it is compared with
 
 
@@ -63,9 +60,8 @@ def read_variants() -> dict[str, Any]:
     try:
         return yaml.safe_load(VARIANTS.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise RetimbreError(
-            f"{VARIANTS} cannot be read: restore it with `git checkout` ({type(error).__name__})."
-        ) from None
+        said = f"{VARIANTS} cannot be read ({type(error).__name__})"
+        raise RetimbreError(f"{said}: restore it with `git checkout`.") from None
 
 
 def data_of(group: str, given: dict[str, Any]) -> str:
@@ -75,10 +71,8 @@ def data_of(group: str, given: dict[str, Any]) -> str:
 
 def groups(given: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Group -> variant -> its changes, in the file's order."""
-    return {
-        group: {name: values or {} for name, values in named.items()}
-        for group, named in given["groups"].items()
-    }
+    every = given["groups"].items()
+    return {group: {name: values or {} for name, values in named.items()} for group, named in every}
 
 
 def reference_of(group: str, name: str, given: dict[str, Any]) -> str:
@@ -124,7 +118,9 @@ def params_with(changes: dict[str, Any], name: str) -> Any:
 
 def variant(group: str, name: str, given: dict[str, Any]) -> Variant:
     """A variant, with what all cells share, its data set's changes and its own. Raises RetimbreError."""
-    data, values = data_of(group, given), groups(given)[group][name]
+    data, named = data_of(group, given), groups(given)[group]
+    if (values := named.get(name)) is None:
+        raise RetimbreError(f"{ORIGIN}: {group} has no variant {name!r}: it has {', '.join(named)}.")
     own = {key: value for key, value in values.items() if key not in (SYSTEM, AGAINST)}
     changes = {**given["all"], **given["data"].get(data, {}), **own}
     return Variant(name, data, system_of(group, name, given), params_with(changes, name))

@@ -4,7 +4,8 @@ Means are over pieces, directions and seeds. Intervals (95 %) are drawn over pie
 several, over seeds (:func:`retimbre.evaluation.results.statistics.hierarchical_difference`); with three
 seeds they are still too narrow. Differences are to the variant ``default`` (or the group's own, see
 ``study.reference_of``), on the same pieces; none where the pieces are others. ``python tables.py --insert``
-puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of the README.
+puts the tables between the markers of ``docs/ablation.md``, and the brief one between those of
+``docs/findings.md``.
 """
 
 import csv
@@ -18,10 +19,10 @@ import numpy as np
 import study
 
 from retimbre import errors
-from retimbre.evaluation.results.statistics import Difference, hierarchical_difference
+from retimbre.evaluation.results.statistics import Interval, hierarchical_difference
 from retimbre.evaluation.results.table import compare, intervals, read_table
 
-DOCUMENTS = {study.ROOT / "docs/ablation.md": "tables.md", study.ROOT / "README.md": "brief.md"}
+DOCUMENTS = {study.ROOT / "docs/ablation.md": "tables.md", study.ROOT / "docs/findings.md": "brief.md"}
 BEGIN, END = "<!-- made by studies/ablation/tables.py: do not edit -->", "<!-- end of what tables.py made -->"
 METRICS = {  # name in results -> heading and decimals
     "skill": ("skill", 2),
@@ -38,14 +39,8 @@ METRICS = {  # name in results -> heading and decimals
     "filter_target_rate": ("filtered: target rate", 2),
     "filter_beyond_eq": ("filtered: beyond EQ", 2),
 }
-BRIEF = (
-    "skill",
-    "feature_lsd",
-    "change_db",
-    "chroma_ratio",
-    "peak_ratio",
-    "beyond_eq",
-)  # of the README's table
+# Of the brief table.
+BRIEF = ("skill", "feature_lsd", "change_db", "chroma_ratio", "peak_ratio", "beyond_eq")
 HIDDEN = {"target_rate", "filter_paired_mrstft", "filter_target_rate"}  # in the CSV only
 FEWEST_PIECES = 5  # that an interval is drawn from
 OF_VOCODERS = {  # metric of the evaluation -> heading and decimals
@@ -91,21 +86,16 @@ def read_results(variant: str, seeds: list[int], folder: Path) -> Results | None
     failed = tuple(result["reason"] for result in found.values() if not result["finished"])
     if not done:
         return Results((), (), {}, (), failed) if found else None
-    if any(
-        result["items"] != done[0]["items"] or result["values"].keys() != done[0]["values"].keys()
-        for result in done
-    ):
+    first = done[0]
+    if any((r["items"], r["values"].keys()) != (first["items"], first["values"].keys()) for r in done):
         raise errors.RetimbreError(f"the results of {variant} are not of one study: run `make study`.")
-    values = {
-        name: np.array([result["values"][name] for result in done], float)
-        for name in METRICS
-        if name in done[0]["values"]
-    }
+    known = [name for name in METRICS if name in first["values"]]
+    values = {name: np.array([result["values"][name] for result in done], float) for name in known}
     defined = {name: x for name, x in values.items() if np.isfinite(x).all()}
-    return Results(tuple(done[0]["items"]), tuple(done[0]["strata"]), defined, finished, failed)
+    return Results(tuple(first["items"]), tuple(first["strata"]), defined, finished, failed)
 
 
-def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Difference:
+def _drawn(results: Results, values: np.ndarray, against: np.ndarray) -> Interval:
     pieces = [item.split("/")[1] for item in results.items]  # both directions of a piece are drawn together
     return hierarchical_difference(values, against, pieces, results.strata)
 
@@ -161,10 +151,10 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def brief(given: dict[str, Any], summaries: dict[str, dict], results: dict[str, Results | None]) -> str:
-    """One table of the variants under ``readme``, in few columns."""
+    """One table of the variants under ``brief``, in few columns."""
     rows = [["variant", "changes", "trainings", *(METRICS[name][0] for name in BRIEF)]]
     group_of = groups_of(given)
-    for variant in given["readme"]:
+    for variant in given["brief"]:
         result, summary = results.get(variant), summaries.get(variant, {})
         figures = [f"{summary[n]['mean']:.{METRICS[n][1]}f}" if n in summary else "–" for n in BRIEF]
         if "skill" in summary:
@@ -214,11 +204,10 @@ def markdown(
 ) -> str:
     """All tables; a row per variant, a note below for what did not finish."""
     group_of = groups_of(given)
-    named = [*given["tables"].values(), given["by_seed"], given["directions"], given["readme"]]
+    named = [*given["tables"].values(), given["by_seed"], given["directions"], given["brief"]]
     if unknown := [variant for variants in named for variant in variants if variant not in group_of]:
-        raise errors.RetimbreError(
-            f"{study.ORIGIN}: tables name {unknown[0]}, which no group has: correct its name."
-        )
+        said = f"{study.ORIGIN}: tables name {unknown[0]}, which no group has"
+        raise errors.RetimbreError(f"{said}: correct its name.")
     parts, notes = [], []
     for heading, variants in given["tables"].items():
         present = [v for v in variants if results.get(v) is not None]
@@ -289,9 +278,8 @@ def make(given: dict[str, Any], folder: Path, evaluation: Path) -> tuple[str, st
 def insert(document: str, tables: str, name: str) -> str:
     """The document ``name`` with ``tables`` between its markers. Raises RetimbreError when it has none."""
     if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise errors.RetimbreError(
-            f"{name} must hold {BEGIN} and {END} once: restore it with `git checkout`."
-        )
+        said = f"{name} must hold {BEGIN} and {END} once"
+        raise errors.RetimbreError(f"{said}: restore it with `git checkout`.")
     before, after = document.split(BEGIN)[0], document.split(END)[1]
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 

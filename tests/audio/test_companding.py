@@ -1,6 +1,4 @@
-"""Mu-law against its own definition as a table, and pre-emphasis against its inverse and its frequency
-response.
-"""
+"""Mu-law against its definition as a table, pre-emphasis against its inverse and its frequency response."""
 
 import subprocess
 import sys

@@ -123,9 +123,7 @@ def test_is_nearer_to_the_definition_than_librosa(bins, fmin):
     ],
 )
 def test_agrees_with_librosa_at_other_settings(bins, per_octave, hop, fmin, samples):
-    """Octaves that are not whole, hops and lengths that are no powers of two, low bins that start below the
-    full rate.
-    """
+    """Octaves that are not whole, odd hops and lengths, low bins that start below the full rate."""
     y = signal("notes", samples, fade=samples // 4)
     ours = ConstantQ(RATE, hop, fmin, bins, per_octave)(torch.from_numpy(y)[None])[0].numpy()
     theirs = reference(y, bins, per_octave, hop, fmin, sparsity=0)
@@ -211,9 +209,7 @@ def test_variable_q_agrees_with_nnaudio(bins, per_octave, gamma):
 
 @pytest.mark.parametrize("gamma", [20.0, 60.0, 200.0])
 def test_wide_low_bins_stay_at_a_rate_that_holds_them(gamma):
-    """librosa halves the rate for every octave, so that bins wider than the lowest rates lose what lies
-    above half of these.
-    """
+    """librosa halves the rate for every octave: bins wider than the lowest rates lose what lies above."""
     y = signal("notes", 16000, fade=4000)
     kernels = octave_kernels(C1 * 2 ** (np.arange(84) / 12), quality_factor(12), RATE, RATE, gamma)
     half = len(kernels) // 2
@@ -238,9 +234,7 @@ def test_audio_shorter_than_a_kernel(samples):
 
 
 def test_level_of_a_sinusoid_on_a_bin_is_the_same_in_every_octave():
-    """Amplitude a gives a / 2 * sqrt(L) with L = Q * rate / frequency: the half-band filters take nothing
-    away.
-    """
+    """Amplitude a gives a / 2 * sqrt(L), L = Q * rate / frequency: half-band filters take nothing away."""
     module, time = ConstantQ(RATE, HOP, C1, 84, 12, dtype=torch.float64), np.arange(65536) / RATE
     for f in [0, 11, 12, 23, 35, 47, 59, 71, 72, 83]:
         frequency = C1 * 2 ** (f / 12)

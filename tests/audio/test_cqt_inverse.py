@@ -1,6 +1,4 @@
-"""The inverse constant-Q transform: its adjoint, true-phase signal-to-noise ratio and magnitude-only
-convergence, beside librosa's.
-"""
+"""The inverse constant-Q transform: adjoint, signal-to-noise ratio, and Griffin-Lim beside librosa's."""
 
 import librosa
 import numpy as np
@@ -72,9 +70,7 @@ def test_adjoint_is_autograds(settings, samples):
     "settings", [*SETTINGS[:3], (RATE, 64, C1, 84, 12), (RATE, 256, C1, 336, 48), *WIDER]
 )
 def test_weighted_gain_is_about_one_at_most(settings):
-    """The largest eigenvalue by the power method: below 1 a Griffin-Lim step descends, much below 1 it would
-    be slow.
-    """
+    """The largest eigenvalue, by the power method: below 1 Griffin-Lim descends, much below it is slow."""
     transform = ConstantQ(*settings)
     inverse = InverseConstantQ(transform)
     x = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
@@ -85,9 +81,7 @@ def test_weighted_gain_is_about_one_at_most(settings):
 
 
 def test_weights_of_long_and_short_windows():
-    """Long windows: a gain of 0.75 L / hop, almost flat in time. Windows shorter than the hop: 2, at the
-    frames' centres.
-    """
+    """Long windows: a gain of 0.75 L / hop, almost flat in time. Shorter than the hop: 2, at the centres."""
     weights = bin_weights(np.array([8000.0, 1000.0, 200.0, 10.0]), 256)
     np.testing.assert_allclose(weights, [256 / 6000, 256 / 750, 0.5, 0.5], rtol=2e-3)
 
@@ -115,16 +109,13 @@ def test_inverts_better_than_librosa(bins, per_octave, hop, least):
 
 
 def test_inverse_of_what_the_band_holds_is_exact():
-    """Audio without anything outside the band, with a redundant transform; at any length, for every signal
-    of a batch.
-    """
+    """Audio within the band, with a redundant transform; at any length, for every signal of a batch."""
     transform = ConstantQ(RATE, 64, 110.0, 144, 24, dtype=torch.float64)
     inverse = InverseConstantQ(transform)
     for samples in (8000, 8191):
         random = torch.randn(2, samples, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        x = inverse.adjoint(
-            inverse.weights * transform(random), samples
-        )  # filtered by the transform's own response
+        # Filtered by the transform's own response.
+        x = inverse.adjoint(inverse.weights * transform(random), samples)
         y = inverse(transform(x), samples, iterations=200, tolerance=1e-6)
         assert y.shape == x.shape and min(snr(a, b) for a, b in zip(x, y, strict=True)) > 60
         torch.testing.assert_close(

@@ -16,18 +16,7 @@ from retimbre.audio.features import (
     normalise,
 )
 from retimbre.errors import RetimbreError
-
-CONFIG = FeatureConfig(
-    sample_rate=16000,
-    hop_length=256,
-    cqt_backend="retimbre",
-    cqt_fmin_hz=32.7031956626,
-    cqt_bins=84,
-    cqt_bins_per_octave=12,
-    stft_n_fft=1024,
-    mel_bins=80,
-    range_db=60,
-)
+from tests.toys.models import FEATURES as CONFIG
 
 
 def audio(samples: int) -> torch.Tensor:

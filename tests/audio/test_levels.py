@@ -44,9 +44,8 @@ def test_trim_bounds():
 
 
 def test_loudness():
-    assert levels.loudness_lufs(sine(1.0, 3, 997.0), RATE) == pytest.approx(
-        -3.01, abs=0.1
-    )  # BS.1770's calibration tone
+    calibration = sine(1.0, 3, 997.0)  # BS.1770's
+    assert levels.loudness_lufs(calibration, RATE) == pytest.approx(-3.01, abs=0.1)
     assert levels.loudness_lufs(sine(0.1, 3, 997.0), RATE) == pytest.approx(-23.01, abs=0.1)
     short = levels.loudness_lufs(sine(0.1, 0.3, 997.0), RATE)
     assert short == pytest.approx(-23.7, abs=0.1)  # without the K-weighting's 0.7 dB at 1 kHz

@@ -1,6 +1,4 @@
-"""The low notes of log-CQT levels as a signal, against known sinusoids: frequency, level, notes a tone
-apart, silence, seams.
-"""
+"""The low notes of log-CQT levels as a signal, against sinusoids: frequency, level, chords, seams."""
 
 from dataclasses import replace
 

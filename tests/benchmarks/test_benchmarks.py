@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from benchmarks import __main__ as program
-from benchmarks import generation, memory, readme, timing, training, transforms
+from benchmarks import generation, memory, quote, timing, training, transforms
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from tests.toys import ROOT
@@ -29,9 +29,8 @@ def test_ratios_are_taken_within_rounds(monkeypatch):
 
     monkeypatch.setattr(timing.time, "process_time", lambda: now["t"])
     routes = [timing.Route("ours", work(0.25), 10), timing.Route("peer", work(1.0), 10)]
-    case = timing.Case(
-        "g", "c", "x", routes, "peer", limits={"l": lambda: (work(0.125), 10)}, limit_for="ours"
-    )
+    limits = {"l": lambda: (work(0.125), 10)}
+    case = timing.Case("g", "c", "x", routes, "peer", limits=limits, limit_for="ours")
     ours, peer, limit = timing.measure(case, rounds=3)
     assert ours["ratio"] == pytest.approx({"min": 4, "median": 4, "max": 4})
     assert ours["rate"]["max"] > ours["rate"]["min"]
@@ -41,14 +40,12 @@ def test_ratios_are_taken_within_rounds(monkeypatch):
 
 
 def test_one_command_writes_the_table_twice(tmp_path, monkeypatch, capsys):
-    case = timing.Case(
-        "group", "case", "samples/s", [timing.Route("a", lambda: sum(range(1000)), 1)], None, note="a note"
-    )
+    routes = [timing.Route("a", lambda: sum(range(1000)), 1)]
+    case = timing.Case("group", "case", "samples/s", routes, None, note="a note")
     monkeypatch.setattr(program, "GROUPS", {"one": lambda quick: [case]})
     monkeypatch.setattr(timing, "MIN_SECONDS", 1e-4)
-    monkeypatch.setattr(
-        sys, "argv", ["benchmarks", "--only", "one", "--rounds", "2", "--out", str(tmp_path / "results")]
-    )
+    words = ["--only", "one", "--rounds", "2", "--out", str(tmp_path / "results")]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
     program.main()
     result = json.loads((tmp_path / "results.json").read_text())
     assert [row["route"] for row in result["rows"]] == ["a"]
@@ -67,16 +64,8 @@ def test_refuses_an_unknown_group(monkeypatch, capsys):
 
 def test_the_peer_does_the_same_work():
     pytest.importorskip("wavenet_vocoder", reason="benchmarks/requirements.txt is not installed")
-    config = WaveNetConfig(
-        8,
-        16,
-        1,
-        layers=6,
-        layers_per_stack=3,
-        residual_channels=12,
-        skip_channels=12,
-        conditioning_channels=8,
-    )
+    channels = {"residual_channels": 12, "skip_channels": 12, "conditioning_channels": 8}
+    config = WaveNetConfig(8, 16, 1, layers=6, layers_per_stack=3, **channels)
     peer = generation.peer_network(config)
     model = generation.same_network(peer, config)
     assert isinstance(model, WaveNet)
@@ -140,7 +129,7 @@ def result_of(rows: list[tuple]) -> dict:
     return {"environment": {"cpu": "a processor"}, "rounds": 5, "rows": rows}
 
 
-def test_readme_table_comes_from_the_results():
+def test_the_quoted_table_comes_from_the_results():
     result = result_of(
         [
             ("CQT", "84 bins, 4 x 4 s", "retimbre ConstantQ", 1, "librosa.cqt"),
@@ -148,23 +137,21 @@ def test_readme_table_comes_from_the_results():
         ]
     )
     result["rows"][0]["share_of_limit"] = {"limit: 2.03 MB of weights streamed": 0.85, "limit: other": 0.4}
-    text = readme.filled(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", result)
-    assert text.startswith("before\n") and text.endswith(f"{readme.END}\nafter\n") and "old" not in text
+    text = quote.filled(f"before\n{quote.BEGIN}\nold\n{quote.END}\nafter\n", result)
+    assert text.startswith("before\n") and text.endswith(f"{quote.END}\nafter\n") and "old" not in text
     assert (
         "| 10.2 x realtime | 10.2 (9 – 12); 0.85 of the limit of reading its weights | librosa.cqt |" in text
     )
     assert text.count("\n| CQT") == 1
-    assert readme.filled(text, result) == text
+    assert quote.filled(text, result) == text
     with pytest.raises(ValueError, match="needs the lines"):
-        readme.filled(f"{readme.END} {readme.BEGIN}", result)
+        quote.filled(f"{quote.END} {quote.BEGIN}", result)
 
 
-def test_readme_quotes_the_measured_results():
+def test_the_page_quotes_the_measured_results():
     """Both are written by the commands; this holds them together."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if readme.BEGIN not in text:
-        pytest.skip("README.md has no benchmark markers yet")
-    assert readme.filled(text, json.loads((ROOT / "benchmarks" / "results.json").read_text())) == text
+    text = (ROOT / quote.PAGE).read_text(encoding="utf-8")
+    assert quote.filled(text, json.loads((ROOT / "benchmarks" / "results.json").read_text())) == text
 
 
 def test_committed_table_is_the_committed_results():

@@ -17,9 +17,8 @@ def transform(x: np.ndarray, window: str) -> torch.Tensor:
     if window == "hann":
         return stft(x, N_FFT, HOP)[0]
     gaussian = torch.from_numpy(gaussian_window(N_FFT, NARROW))
-    return torch.stft(x, N_FFT, HOP, window=gaussian, center=True, pad_mode="constant", return_complex=True)[
-        0
-    ]
+    settings = {"center": True, "pad_mode": "constant", "return_complex": True}
+    return torch.stft(x, N_FFT, HOP, window=gaussian, **settings)[0]
 
 
 def signal(kind: str) -> np.ndarray:
@@ -95,11 +94,8 @@ def test_the_sinusoid_comes_back():
     """Frequency and level of what is resynthesised from the magnitude alone."""
     X = transform(signal("sinusoid"), "hann")
     phase = torch.from_numpy(pghi_phase(X.abs().numpy(), N_FFT, HOP))[None]
-    y = (
-        griffin_lim(X.abs()[None], N_FFT, HOP, SAMPLES, 0, initial_phase=phase)[0, 2000:-2000]
-        .double()
-        .numpy()
-    )
+    y = griffin_lim(X.abs()[None], N_FFT, HOP, SAMPLES, 0, initial_phase=phase)[0, 2000:-2000]
+    y = y.double().numpy()
     spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y)), 8 * len(y)))
     assert np.argmax(spectrum) * RATE / (8 * len(y)) == pytest.approx(2011.3, abs=1.0)
     assert np.sqrt(np.mean(y**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
@@ -112,10 +108,8 @@ def harmonic_notes() -> torch.Tensor:
     for _ in range(12):
         f0, onset = 55 * 2 ** (random.integers(0, 48) / 12), random.uniform(0, 2.4)
         envelope = np.where(time > onset, np.exp(-(time - onset) * 3), 0)
-        y += envelope * sum(
-            np.sin(2 * np.pi * f0 * h * time + random.uniform(0, 6)) / h * (f0 * h < 4000)
-            for h in range(1, 9)
-        )
+        every = [(h, 2 * np.pi * f0 * h * time + random.uniform(0, 6)) for h in range(1, 9)]
+        y += envelope * sum(np.sin(angle) / h * (f0 * h < 4000) for h, angle in every)
     return torch.from_numpy(0.2 * y).float()[None]
 
 

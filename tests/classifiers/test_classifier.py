@@ -12,6 +12,7 @@ from retimbre.classifiers.network import (
     probabilities,
     save_networks,
 )
+from retimbre.classifiers.panel import Classifiers
 from retimbre.errors import RetimbreError
 
 
@@ -77,12 +78,14 @@ def test_saved_networks_come_back(tmp_path):
 
 def test_missing_or_broken_folder_is_named(tmp_path):
     with pytest.raises(RetimbreError, match="dvc repro classifier"):
-        load_networks(tmp_path / "nothing")
+        Classifiers.load(tmp_path / "nothing")
     (tmp_path / "config.json").write_text(json.dumps({"networks": {"style": make().config.to_dict()}}))
-    with pytest.raises(
-        RetimbreError, match="has no trained classifier: train it with `dvc repro classifier`"
-    ):
-        load_networks(tmp_path)
+    no_weights = "has no trained classifier: train it with `dvc repro classifier`"
+    with pytest.raises(RetimbreError, match=no_weights):
+        Classifiers.load(tmp_path)
     (tmp_path / "style.safetensors").write_bytes(b"not weights")
     with pytest.raises(RetimbreError, match="is damaged"):
-        load_networks(tmp_path)
+        Classifiers.load(tmp_path)
+    save_networks(tmp_path, {"style": make()}, {"window_frames": 62})
+    with pytest.raises(RetimbreError, match=r"is damaged or of another version \(KeyError\)"):
+        Classifiers.load(tmp_path)

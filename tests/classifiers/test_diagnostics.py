@@ -7,9 +7,7 @@ from retimbre.classifiers.diagnostics import Question, project
 
 
 def test_reliability_and_its_error_of_known_answers():
-    """Of 100 windows at 0.25 as many as 40 are so, of 300 at 0.75 as many as 225: a mean gap of 0.15 x 100 /
-    400.
-    """
+    """40 of 100 windows at 0.25 are so, 225 of 300 at 0.75: a mean gap of 0.15 x 100 / 400."""
     probability = np.repeat([0.25, 0.75], [100, 300])
     truth = np.concatenate([np.arange(100) < 40, np.arange(300) < 225])
     asked = Question("is it?", probability, truth)

@@ -1,6 +1,4 @@
-"""Training of the classifiers and what they say, on made-up instruments that differ in spectrum *and* in
-decay.
-"""
+"""Training and answers of the classifiers on made-up instruments that differ in spectrum *and* decay."""
 
 import numpy as np
 import pytest
@@ -26,9 +24,7 @@ CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, BINS, 12, 1024, BINS, RANGE
 
 
 def play(domain, frames, seed):
-    """Spectrum (T, F) in dB: a note every 16 frames; the harp decays and is dark, the organ holds and is
-    bright.
-    """
+    """Spectrum (T, F) in dB: a note every 16 frames; the harp decays and is dark, the organ neither."""
     rng = np.random.default_rng(seed)
     decay, tilt = {"harp": (2.5, -1.0), "organ": (0.1, 0.5)}[domain]
     db = np.full((frames, BINS), -60.0)

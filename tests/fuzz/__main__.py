@@ -45,10 +45,8 @@ def main(count: int) -> int:
                 try:
                     number, end = queue.get(timeout=PATIENCE_S if process.is_alive() else 1)
                 except Exception:
-                    number, end = (
-                        number + 1,
-                        f"WRONG the process hangs or died (exit code {process.exitcode})",
-                    )
+                    number += 1
+                    end = f"WRONG the process hangs or died (exit code {process.exitcode})"
                     process.kill()
                 progress.update()
                 ended[end.split(" (")[0].split(":")[0]] += 1

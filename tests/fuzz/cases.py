@@ -1,4 +1,4 @@
-"""What must hold for a damaged recording: used, or refused in one sentence, and nothing else happens."""
+"""Damaged recordings: used, or refused in one sentence, and nothing else happens."""
 
 from pathlib import Path
 

@@ -20,7 +20,6 @@ RATE = 16000  # Hz
 SECONDS = 4.4
 DOMAINS = ("piano", "guitar")
 PIECES = ("bach-1", "bach-2", "bach-3", "ryansMammoth-A", "ryansMammoth-B", "ryansMammoth-C")
-SYSTEMS = ("copy", "eq_match", "oracle", "unrelated", "cyclegan", "knn")
 
 
 def tune(piece: str) -> list[int]:
@@ -36,9 +35,8 @@ def render(notes: list[int], domain: str, hiss: float = 0.0) -> np.ndarray:
     t = np.arange(RATE) / RATE
     for n, note in enumerate(notes):
         f = 440 * 2 ** ((note - 69) / 12)
-        tone = sum(
-            np.sin(2 * np.pi * f * k * t) / k for k in range(1, 9, 2 if odd else 1) if f * k < RATE / 2
-        )
+        partials = [k for k in range(1, 9, 2 if odd else 1) if f * k < RATE / 2]
+        tone = sum(np.sin(2 * np.pi * f * k * t) / k for k in partials)
         start = n * RATE // 2
         tone = (tone * np.exp(-decay * t))[: len(x) - start]
         x[start : start + len(tone)] += 0.2 * tone
@@ -77,9 +75,8 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 soundfile.write(path, 0.5 * x / np.abs(x).max(), RATE, subtype="PCM_16")
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 name = str(path.relative_to(folder))
-                rows.append(
-                    [direction, source, target, piece, stratum, "in", system, name, digest, f"{SECONDS:.3f}"]
-                )
+                heard = [stratum, "in", system, name, digest, f"{SECONDS:.3f}"]
+                rows.append([direction, source, target, piece, *heard])
                 if system in quality:
                     value = quality[system] + 0.02 * rng.normal()
                     about = {"system": system, "direction": direction, "item": piece, "stratum": stratum}
@@ -87,9 +84,8 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         measured.append(about | {"metric": metric, "value": value})
     with (folder / "outputs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            [*"direction source_domain target_domain item stratum range system path sha256 seconds".split()]
-        )
+        header = "direction source_domain target_domain item stratum range system path sha256 seconds"
+        writer.writerow(header.split())
         writer.writerows(rows)
     write_table(folder / "per_item.parquet", make_table(measured))
     return folder

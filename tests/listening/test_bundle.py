@@ -107,9 +107,8 @@ def test_another_secret_gives_other_names_and_the_same_order(
 
 
 def test_frozen_means_frozen(built: Path, evaluation: Path, settings: Settings) -> None:
-    with pytest.raises(
-        RetimbreError, match="^listening.clip_s differs from .* give listening.study a new name.$"
-    ):
+    refusal = "^listening.clip_s differs from .* give listening.study a new name.$"
+    with pytest.raises(RetimbreError, match=refusal):
         bundle.build(evaluation, settings(clip_s=4.2), 16000, built.parent)
     Store(built, Plan.load(built)).database.close()
     with pytest.raises(RetimbreError, match="holds answers and is not built again"):
@@ -133,12 +132,8 @@ def test_the_protocol_says_everything_that_is_fixed(built_once: Path) -> None:
     text = (built_once / "protocol.md").read_text()
     frozen = bundle.read_frozen(built_once)
     assert study.fingerprint(frozen) in text
-    for part in (
-        *questions.EXCLUSION,
-        *study.HYPOTHESES,
-        *study.TESTS,
-        *(i["name"] for i in frozen["items"]),
-    ):
+    names = (item["name"] for item in frozen["items"])
+    for part in (*questions.EXCLUSION, *study.HYPOTHESES, *study.TESTS, *names):
         assert part in text
     for block in frozen["blocks"]:
         assert all(q["text"] in text for q in block["questions"])
@@ -153,9 +148,8 @@ def test_vendored_files_are_the_recorded_ones(built_once: Path) -> None:
         if p.name.startswith("jspsych") or p.parent.name == "plugins"
     }
     for row in listed:
-        assert (
-            hashlib.sha256((built_once / "site" / row["file"]).read_bytes()).hexdigest() == row["sha256"]
-        ), row["file"]
+        digest = hashlib.sha256((built_once / "site" / row["file"]).read_bytes()).hexdigest()
+        assert digest == row["sha256"], row["file"]
         assert row["version"] and row["licence"] == "MIT"
     licences = (built_once / "site/LICENSES.txt").read_text()
     assert "Joshua R. de Leeuw" in licences and "David Bau" in licences

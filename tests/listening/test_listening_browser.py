@@ -18,12 +18,8 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="the Python driver of playwright is not installed"
 )
 
-BROWSER = (
-    os.environ.get("RETIMBRE_BROWSER")
-    or shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = os.environ.get("RETIMBRE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium found: install one or name it in RETIMBRE_BROWSER"
 )
@@ -39,17 +35,8 @@ expect.set_options(timeout=HANGS_MS)
 @contextmanager
 def serving(folder: Path, port: str = "0") -> Iterator[str]:
     """The study served by the real command; yields its address."""
-    command = [
-        sys.executable,
-        "-m",
-        "retimbre.cli",
-        "listen",
-        "serve",
-        "--study",
-        str(folder),
-        "--port",
-        port,
-    ]
+    options = ["--study", str(folder), "--port", port]
+    command = [sys.executable, "-m", "retimbre.cli", "listen", "serve", *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -251,9 +238,7 @@ def test_the_keyboard_is_enough(page: "playwright.Page", short: Path) -> None:
         expect(page.locator("main h1")).to_have_text("About you")
         focused = page.evaluate("document.activeElement.tagName")
         assert focused == "H1", "the new page's heading has the focus"
-        page.keyboard.press(
-            "Tab"
-        )  # Stop stands before the page; from the heading the first answer comes next
+        page.keyboard.press("Tab")  # from the heading to the first answer: Stop stands before the page
         page.keyboard.press("Space")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Tab")

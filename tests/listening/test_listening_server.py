@@ -77,15 +77,8 @@ def client(tmp_path_factory: pytest.TempPathFactory, built_once: Path) -> Iterat
 
 
 def test_page_and_clips_are_served_with_a_policy(client: Client) -> None:
-    for path in (
-        "/",
-        "/index.html",
-        "/app.js",
-        "/study.json",
-        "/jspsych.js",
-        "/plugins/preload.js",
-        "/style.css",
-    ):
+    names = ("index.html", "app.js", "study.json", "jspsych.js", "plugins/preload.js", "style.css")
+    for path in (f"/{name}" for name in ("", *names)):
         status, body, headers = client.ask("GET", path)
         assert status == 200 and body, path
         policy = headers["content-security-policy"]

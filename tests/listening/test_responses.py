@@ -106,6 +106,13 @@ def test_a_damaged_file_is_said(built: Path) -> None:
         Store(built, Plan.load(built))
 
 
+def test_a_record_of_another_version_is_said(built: Path) -> None:
+    with opened(built) as store:
+        store.database.execute("INSERT INTO pages VALUES (?, 1, '{}')", (SESSION,))
+        with pytest.raises(RetimbreError, match=r"answers.sqlite cannot be used .*: restore it from a copy"):
+            store.records()
+
+
 def test_delete_takes_one_listener_away_for_good(built: Path) -> None:
     plan, other = Plan.load(built), "f" * 32
     theirs = Record(**answers_of(plan, 1, order=1) | {"session": other})

@@ -23,22 +23,15 @@ def test_kad_is_the_unbiased_mmd():
     def kernel(a, b):
         return np.exp(-(cdist(a, b) ** 2) / (2 * width**2))
 
-    by_hand = (
-        (kernel(x, x).sum() - 20) / (20 * 19)
-        + (kernel(y, y).sum() - 30) / (30 * 29)
-        - 2 * kernel(x, y).mean()
-    )
-    assert dist.kad(x, y) == pytest.approx(100 * by_hand)
+    within = (kernel(x, x).sum() - 20) / (20 * 19) + (kernel(y, y).sum() - 30) / (30 * 29)
+    assert dist.kad(x, y) == pytest.approx(100 * (within - 2 * kernel(x, y).mean()))
 
 
 def test_kad_is_unbiased_at_any_size_and_the_frechet_distance_is_not():
-    """At 60 windows in 16 dimensions the latter is mostly bias; the expected values are those of equal
-    distributions.
-    """
+    """At 60 windows in 16 dimensions the latter is mostly bias."""
     sizes = {n: [(gaussian(n, 16, [n, i]), gaussian(n, 16, [n, i, 1])) for i in range(10)] for n in (60, 400)}
-    kad, fad = (
-        {n: np.mean([f(*pair) for pair in pairs]) for n, pairs in sizes.items()} for f in (dist.kad, dist.fad)
-    )
+    both = (dist.kad, dist.fad)
+    kad, fad = ({n: np.mean([f(*p) for p in pairs]) for n, pairs in sizes.items()} for f in both)
     assert abs(kad[60]) < 0.4 and abs(kad[400]) < 0.1
     assert fad[60] > 5 * fad[400] > 0
 
@@ -68,9 +61,8 @@ class Flat(torch.nn.Module):
 
 def test_frechet_distance_equals_torchmetrics():
     x, y = gaussian(100, 6, 0, 0.2), gaussian(150, 6, 1)
-    theirs = FrechetInceptionDistance(feature=Flat(), input_img_size=(1, 1, 6), normalize=True).set_dtype(
-        torch.float64
-    )
+    theirs = FrechetInceptionDistance(feature=Flat(), input_img_size=(1, 1, 6), normalize=True)
+    theirs = theirs.set_dtype(torch.float64)
     for values, real in ((y, True), (x, False)):
         theirs.update(torch.from_numpy(values)[:, None, None, :], real=real)
     assert dist.fad(x, y, axes=6) == pytest.approx(float(theirs.compute()), rel=1e-4)  # all axes: only turned
@@ -92,9 +84,8 @@ def test_frechet_distance_refuses():
 def clips(count, seed, shift=0.0):
     """Windows of clips that each have a colour of their own: (windows, clip numbers)."""
     rng = np.random.default_rng(seed)
-    return np.concatenate(
-        [rng.normal(size=6) * 0.5 + shift + rng.normal(size=(10, 6)) for _ in range(count)]
-    ), np.repeat(np.arange(count), 10)
+    windows = [rng.normal(size=6) * 0.5 + shift + rng.normal(size=(10, 6)) for _ in range(count)]
+    return np.concatenate(windows), np.repeat(np.arange(count), 10)
 
 
 def test_interval_covers_equal_sets_of_clips_and_excludes_different_ones():
@@ -120,29 +111,19 @@ def test_windows_of_a_clip_are_not_independent():
 
 def test_prdc_sees_what_is_missing():
     real = np.concatenate([gaussian(100, 4, 0), gaussian(100, 4, 1, 8.0)])  # two modes
-    same, collapsed, far = (
-        np.concatenate([gaussian(100, 4, 2), gaussian(100, 4, 3, 8.0)]),
-        gaussian(200, 4, 4),
-        gaussian(200, 4, 5, 30.0),
-    )
-    values = {
-        name: dist.prdc(x, real) for name, x in (("same", same), ("collapsed", collapsed), ("far", far))
-    }
-    assert min(values["same"].values()) > 0.8
-    assert (
-        values["collapsed"]["precision"] > 0.8
-        and values["collapsed"]["recall"] < 0.6
-        and values["collapsed"]["coverage"] < 0.6
-    )
-    assert set(values["far"].values()) == {0.0}
+    like = np.concatenate([gaussian(100, 4, 2), gaussian(100, 4, 3, 8.0)])
+    sets = (like, gaussian(200, 4, 4), gaussian(200, 4, 5, 30.0))
+    same, collapsed, far = (dist.prdc(x, real) for x in sets)
+    assert min(same.values()) > 0.8
+    assert collapsed["precision"] > 0.8 and collapsed["recall"] < 0.6 and collapsed["coverage"] < 0.6
+    assert set(far.values()) == {0.0}
     assert all(np.isnan(v) for v in dist.prdc(real[:5], real).values())
 
 
 def test_prdc_of_a_set_with_itself():
     x = gaussian(60, 3, 0)
-    assert dist.prdc(x, x) == pytest.approx(
-        {"precision": 1, "recall": 1, "density": 1, "coverage": 1}, abs=0.1
-    )
+    ones = dict.fromkeys(("precision", "recall", "density", "coverage"), 1)
+    assert dist.prdc(x, x) == pytest.approx(ones, abs=0.1)
 
 
 def test_ndb_counts_bins_that_are_visited_otherwise():
@@ -183,9 +164,8 @@ def test_thinned_frames():
 def test_nearest_timbre():
     bank = np.concatenate([np.tile([1.0, 0.0], (5, 1)), np.tile([0.0, 1.0], (20, 1))])
     assert dist.nearest_timbre(np.array([3.0, 0.0]), bank) == pytest.approx(0, abs=1e-9)
-    assert dist.nearest_timbre(np.array([-1.0, 0.0]), bank) == pytest.approx(
-        1
-    )  # the five nearest are at right angles
+    # The five nearest are at right angles.
+    assert dist.nearest_timbre(np.array([-1.0, 0.0]), bank) == pytest.approx(1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -193,7 +173,6 @@ def test_nearest_timbre():
 def test_any_sets_have_finite_distances_in_range(n, m, d, seed):
     x, y = np.round(gaussian(n, d, seed)), np.round(gaussian(m, d, seed + 1))  # rounded: many ties
     found = dist.prdc(x, y)
-    assert (
-        all(0 <= found[name] <= 1 for name in ("precision", "recall", "coverage")) and found["density"] >= 0
-    )
+    assert all(0 <= found[name] <= 1 for name in ("precision", "recall", "coverage"))
+    assert found["density"] >= 0
     assert -200 <= dist.kad(x, y) <= 200

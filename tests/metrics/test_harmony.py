@@ -28,9 +28,8 @@ def test_chroma_warping_forgives_timing_and_nothing_else():
     assert harmony.content_chroma_dtw(tune, tune) == 0
     late = np.concatenate([tune[:, :1].repeat(5, axis=1), tune[:, :-5]], axis=1)
     assert harmony.content_chroma_dtw(late, tune) == pytest.approx(0, abs=1e-12)
-    assert harmony.content_chroma_dtw(3 * tune, tune) == pytest.approx(
-        0, abs=1e-12
-    )  # the level does not matter
+    # The level does not matter.
+    assert harmony.content_chroma_dtw(3 * tune, tune) == pytest.approx(0, abs=1e-12)
     assert harmony.content_chroma_dtw(chroma([1, 5, 8, 1]), tune) == 1
 
 

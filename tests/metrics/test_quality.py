@@ -11,9 +11,8 @@ RATE = 16000
 
 def tones(seconds=2.0):
     t = np.arange(round(seconds * RATE)) / RATE
-    return (
-        0.2 * np.exp(-2 * (t % 0.5)) * sum(np.sin(2 * np.pi * 220 * k * t) / k for k in (1, 2, 3, 4))
-    ).astype(np.float32)
+    wave = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in (1, 2, 3, 4))
+    return (0.2 * np.exp(-2 * (t % 0.5)) * wave).astype(np.float32)
 
 
 def damaged(magnitude, what):
@@ -34,9 +33,8 @@ def test_projection_error_grows_with_damage(what):
 
 def test_projection_error_agrees_with_librosas_phase_retrieval():
     magnitude = damaged(quality.stft_magnitude(tones(), 1024, 256), "noise")
-    audio = librosa.griffinlim(
-        magnitude, n_iter=64, hop_length=256, n_fft=1024, random_state=0, pad_mode="constant"
-    )
+    settings = {"hop_length": 256, "n_fft": 1024, "random_state": 0, "pad_mode": "constant"}
+    audio = librosa.griffinlim(magnitude, n_iter=64, **settings)
     again = quality.stft_magnitude(audio, 1024, 256)
     theirs = 20 * np.log10(np.linalg.norm(magnitude - again) / np.linalg.norm(magnitude))
     assert quality.projection_error_db(magnitude, 256, 64) == pytest.approx(theirs, abs=1.0)
@@ -49,9 +47,8 @@ def test_odd_windows_are_projected_like_even_ones():
 
 def test_more_iterations_find_more():
     magnitude = quality.stft_magnitude(tones(), 1024, 256)
-    assert (
-        quality.projection_error_db(magnitude, 256, 32) < quality.projection_error_db(magnitude, 256, 1) - 3
-    )
+    few, many = (quality.projection_error_db(magnitude, 256, count) for count in (1, 32))
+    assert many < few - 3
 
 
 def test_projection_error_of_what_cannot_be_projected():
@@ -61,18 +58,12 @@ def test_projection_error_of_what_cannot_be_projected():
 
 
 def test_consistency_differs_between_music_and_noise_and_not_with_level():
-    music, noise = (
-        quality.consistency(m)
-        for m in (quality.stft_magnitude(tones(), 1024, 256), damaged(np.ones((513, 4)), "white"))
-    )
+    magnitude = quality.stft_magnitude(tones(), 1024, 256)
+    music, noise = (quality.consistency(m) for m in (magnitude, damaged(np.ones((513, 4)), "white")))
     assert noise > music  # more is not better
-    assert quality.consistency(0.1 * quality.stft_magnitude(tones(), 1024, 256)) == pytest.approx(
-        music, abs=1e-4
-    )
-    assert np.isnan(quality.consistency(np.zeros((513, 20)))) and np.isnan(
-        quality.consistency(np.ones((513, 2)))
-    )
-    assert np.isnan(quality.consistency(np.ones((513, 20))))
+    assert quality.consistency(0.1 * magnitude) == pytest.approx(music, abs=1e-4)
+    for flat in (np.zeros((513, 20)), np.ones((513, 2)), np.ones((513, 20))):
+        assert np.isnan(quality.consistency(flat))
 
 
 def test_scores_of_very_short_audio_are_undefined():
@@ -95,9 +86,8 @@ def test_hygiene():
 
 def test_high_band():
     assert quality.quality_hf_ratio(tones(), RATE) < 0.01
-    assert quality.quality_hf_ratio(np.random.default_rng(0).normal(size=RATE), RATE) == pytest.approx(
-        0.5, abs=0.03
-    )
+    noise = np.random.default_rng(0).normal(size=RATE)
+    assert quality.quality_hf_ratio(noise, RATE) == pytest.approx(0.5, abs=0.03)
     t = np.arange(RATE) / RATE
     assert quality.quality_hf_ratio(np.sin(2 * np.pi * 5000 * t), RATE) == pytest.approx(1)
     assert np.isnan(quality.quality_hf_ratio(np.zeros(RATE), RATE))

@@ -17,12 +17,12 @@ import pandas
 import pytest
 import yaml
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import loudness_lufs
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.results.table import make_table, write_table
 from tests.toys import ROOT
-from tests.toys.project import smoke
+from tests.toys.models import FEATURES
+from tests.toys.project import copy_checkout, smoke
 
 STUDY = ROOT / "studies/ablation"
 Scripts, Given = dict[str, ModuleType], dict[str, Any]
@@ -60,20 +60,18 @@ def test_every_variant_is_valid_and_says_what_it_changes(scripts: Scripts, given
 
 def test_a_variant_that_is_wrong_is_refused_in_a_sentence(scripts: Scripts, given: Given) -> None:
     study = scripts["study"]
-    claims = {
-        "typo": {"model.lambda_cylce": 1},
-        "value": {"model.gan_loss": "wgan"},
-        "control": {"system": "eq_mach"},
-    }
+    claims = {"typo": {"model.lambda_cylce": 1}, "value": {"model.gan_loss": "wgan"}}
+    claims["control"] = {"system": "eq_mach"}
     wrong = given | {"groups": {"claims": claims}}
     with pytest.raises(RetimbreError, match="variants.yaml, typo: model.lambda_cylce is not a parameter"):
         study.variant("claims", "typo", wrong)
     with pytest.raises(RetimbreError, match="variants.yaml, value: model.gan_loss is 'wgan'"):
         study.variant("claims", "value", wrong)
-    with pytest.raises(
-        RetimbreError, match="variants.yaml, control: system is 'eq_mach': use one of .*eq_match, eq_affine"
-    ):
+    said = "variants.yaml, control: system is 'eq_mach': use one of .*eq_match, eq_affine"
+    with pytest.raises(RetimbreError, match=said):
         study.variant("claims", "control", wrong)
+    with pytest.raises(RetimbreError, match="claims has no variant 'ptach': it has typo, value, control"):
+        study.variant("claims", "ptach", wrong)
     with pytest.raises(RetimbreError, match="tables name defualt, which no group has"):
         scripts["tables"].markdown(given | {"tables": {"All": ["defualt"]}}, {}, {}, {})
 
@@ -97,16 +95,9 @@ def test_stages_are_the_cells_and_write_their_results(scripts: Scripts, given: G
         several = study.seeds_of(group, given) != [1]
         assert stage["matrix"] == {"variant": f"${{groups.{group}}}", "seed": "${seeds}" if several else [1]}
         assert stage["cmd"] == f"python cell.py {group} ${{item.variant}} ${{item.seed}}"
-        assert stage["metrics"] == [{"results/${item.variant}-${item.seed}.json": {"cache": False}}], (
-            "committed, listed by dvc metrics show"
-        )
-        read = {
-            name
-            for entry in stage["params"]
-            for file, names in entry.items()
-            if file == "variants.yaml"
-            for name in names
-        }
+        # Committed, listed by dvc metrics show.
+        assert stage["metrics"] == [{"results/${item.variant}-${item.seed}.json": {"cache": False}}]
+        read = {name for entry in stage["params"] for name in entry.get("variants.yaml", ())}
         assert {"all", f"groups.{group}.${{item.variant}}"} <= read
         data = study.data_of(group, given)
         assert ("../../data/features" in stage["deps"]) == (data == "default")
@@ -146,7 +137,7 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(
         "tables": {"All": ["default", "worse", "broken", "absent", "equalised"], "Again": ["broken"]},
         "by_seed": ["worse", "broken", "absent"],
         "directions": ["worse", "absent"],
-        "readme": ["worse", "absent", "equalised"],
+        "brief": ["worse", "absent", "equalised"],
     }
     rng = np.random.default_rng(0)
     pieces = rng.normal(0.5, 0.2, 12)  # pieces differ much, variants little: only pairing shows it
@@ -155,9 +146,8 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(
         (tmp_path / f"default-{seed}.json").write_text(json.dumps(result(list(pieces + noise[0]))))
         (tmp_path / f"worse-{seed}.json").write_text(json.dumps(result(list(pieces - 0.05 + noise[1]))))
     (tmp_path / "equalised-1.json").write_text(json.dumps(result(list(pieces))))
-    (tmp_path / "broken-1.json").write_text(
-        json.dumps({"finished": 0, "reason": "cyclegan: it has diverged"})
-    )
+    diverged = {"finished": 0, "reason": "cyclegan: it has diverged"}
+    (tmp_path / "broken-1.json").write_text(json.dumps(diverged))
     text, short, summaries = tables.make(small, tmp_path, tmp_path / "none.parquet")
     worse = summaries["worse"]["skill"]
     assert worse["mean"] == pytest.approx(pieces.mean() - 0.05, abs=0.002)
@@ -172,19 +162,12 @@ def test_tables_hold_the_results_means_intervals_and_paired_differences(
     assert "| equalised | `system=eq_match` | none | 0." in text, "nothing was trained"
     assert [line.split(" | ")[0] for line in short.splitlines()[2:]] == ["| worse", "| absent", "| equalised"]
     assert f"| 2 | {worse['mean']:.2f} [" in short and "| absent | nothing | not run | – |" in short
-    each = [
-        np.mean(json.loads((tmp_path / f"worse-{s}.json").read_text())["values"]["skill"]) for s in (1, 2)
-    ]
+    skills = [json.loads((tmp_path / f"worse-{s}.json").read_text())["values"]["skill"] for s in (1, 2)]
     rows = text.split("### Seed by seed")[1].split("###")[0].strip().splitlines()[2:]
     assert [row.split(" | ")[:3] for row in rows] == [
-        ["| worse", str(s), f"{skill:.2f}"] for s, skill in enumerate(each, 1)
+        ["| worse", str(s), f"{np.mean(skill):.2f}"] for s, skill in enumerate(skills, 1)
     ]
-    halves = [
-        np.mean(
-            [json.loads((tmp_path / f"worse-{s}.json").read_text())["values"]["skill"][half] for s in (1, 2)]
-        )
-        for half in HALVES
-    ]
+    halves = [np.mean([skill[half] for skill in skills]) for half in HALVES]
     rows = [line for line in text.split("### By direction")[1].splitlines() if line.startswith("| worse")]
     assert [row.split(" | ")[1] for row in rows] == ["a to b", "b to a"]
     assert [row.split(" | ")[3].split()[0] for row in rows] == [f"{half:.2f}" for half in halves]
@@ -210,7 +193,7 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: Scripts
         "tables": {"All": ["default", "coarse", "other", "last"]},
         "by_seed": [],
         "directions": [],
-        "readme": [],
+        "brief": [],
     }
     for variant, skill in (("default", 0.5), ("coarse", 0.6), ("other", 0.4), ("last", 0.45)):
         (tmp_path / f"{variant}-1.json").write_text(json.dumps(result([skill] * 6)))
@@ -224,7 +207,8 @@ def test_a_group_with_its_own_data_is_compared_with_its_own_row(scripts: Scripts
 
 def test_the_documents_tables_are_what_the_results_say(scripts: Scripts, given: Given) -> None:
     tables = scripts["tables"]
-    documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/ablation.md", "README.md")]
+    pages = ("docs/ablation.md", "docs/findings.md")
+    documents = [(ROOT / page).read_text(encoding="utf-8") for page in pages]
     made, short, summaries = tables.make(given, STUDY / "results", ROOT / "data/evaluation/per_item.parquet")
     if not summaries:
         pytest.skip("the study has not been run")
@@ -240,28 +224,21 @@ def test_vocoders_are_compared_on_the_pieces_that_both_have(scripts: Scripts, tm
     path = tmp_path / "per_item.parquet"
     assert scripts["tables"].of_vocoders(path) == ""
     write_table(path, of_an_evaluation())
-    head, _, default, other = (
-        line.strip("| ").split(" | ") for line in scripts["tables"].of_vocoders(path).splitlines()
-    )
+    lines = scripts["tables"].of_vocoders(path).splitlines()
+    head, _, default, other = (line.strip("| ").split(" | ") for line in lines)
     assert head[:3] == ["row", "pieces", "LSD dB"]
-    assert (
-        default[:2] == ["cyclegan", "10"] and default[2].startswith("4.45 [4.") and default[3:] == ["–"] * 4
-    )
-    assert other == ["cyclegan_istft", "2", "4.35", "–", "–", "–", "cyclegan: -0.500"], (
-        "two pieces have a range, no interval"
-    )
+    assert default[:2] == ["cyclegan", "10"] and default[3:] == ["–"] * 4
+    assert default[2].startswith("4.45 [4.")
+    # Two pieces have a range, no interval.
+    assert other == ["cyclegan_istft", "2", "4.35", "–", "–", "–", "cyclegan: -0.500"]
 
 
 def test_tables_are_put_between_the_markers_only(scripts: Scripts) -> None:
     tables = scripts["tables"]
     document = f"by hand\n{tables.BEGIN}\nold\n{tables.END}\nmore by hand\n"
     once = tables.insert(document, "new", "ablation.md")
-    assert (
-        once.startswith("by hand\n")
-        and once.endswith("\nmore by hand\n")
-        and "old" not in once
-        and "new" in once
-    )
+    assert once.startswith("by hand\n") and once.endswith("\nmore by hand\n")
+    assert "old" not in once and "new" in once
     assert tables.insert(once, "new", "ablation.md") == once
     with pytest.raises(RetimbreError, match="ablation.md must hold"):
         tables.insert("no markers", "new", "ablation.md")
@@ -272,11 +249,10 @@ def test_tables_are_put_between_the_markers_only(scripts: Scripts) -> None:
 
 @pytest.mark.parametrize("representation", ["cqt", "mel", "stft"])
 def test_the_filter_changes_what_the_gain_says(scripts: Scripts, representation: str) -> None:
-    scoring, config = scripts["scoring"], FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, 80, 60.0)
+    scoring, config = scripts["scoring"], FEATURES
     rate, n = config.sample_rate, config.sample_rate
-    low, high = (
-        np.sin(2 * np.pi * f * np.arange(n) / rate).astype(np.float32) * 0.3 for f in (220.0, 1760.0)
-    )
+    turns = 2 * np.pi * np.arange(n) / rate
+    low, high = (np.sin(f * turns).astype(np.float32) * 0.3 for f in (220.0, 1760.0))
     centres = config.frequencies_hz(representation)
     gain = np.where(centres < 700, 0.0, -40.0)[:, None].repeat(config.frames(n), axis=1)
     same = scoring.filtered(low + high, np.zeros_like(gain), config, representation)
@@ -293,7 +269,7 @@ def test_the_filter_changes_what_the_gain_says(scripts: Scripts, representation:
 
 # ------------------------------------------------------------------------------------- smoke scale
 
-NEEDED = r"src/|stages/|studies/|params|README|docs/ablation|\.dvc|dvc\.yaml"  # of the working tree
+NEEDED = r"src/|stages/|studies/|params|README|docs/|\.dvc|dvc\.yaml"  # of the working tree
 SMALL = {
     "seeds": [1, 2],
     "one_seed": [],
@@ -303,24 +279,17 @@ SMALL = {
     "tables": {"All": ["default", "cycle_1"]},
     "by_seed": ["cycle_1"],
     "directions": [],
-    "readme": ["cycle_1"],
+    "brief": ["cycle_1"],
 }
 
 
 def of_an_evaluation() -> pandas.DataFrame:
     """Ten pieces; the other vocoder, heard on the two worst of them, is better by 0.5 dB there."""
-    lsd = {("cyclegan", piece): 4 + piece / 10 for piece in range(10)} | {
-        ("cyclegan_istft", piece): 3.5 + piece / 10 for piece in (8, 9)
-    }
+    lsd = {("cyclegan", piece): 4 + piece / 10 for piece in range(10)}
+    lsd |= {("cyclegan_istft", piece): 3.5 + piece / 10 for piece in (8, 9)}
+    common = {"vocoder": "griffin_lim", "metric": "paired_lsd"}
     return make_table(
-        {
-            "system": system,
-            "vocoder": "griffin_lim",
-            "direction": direction,
-            "item": str(piece),
-            "metric": "paired_lsd",
-            "value": value,
-        }
+        {**common, "system": system, "direction": direction, "item": str(piece), "value": value}
         for (system, piece), value in lsd.items()
         for direction in ("a_to_b", "b_to_a")
     )
@@ -330,17 +299,7 @@ def of_an_evaluation() -> pandas.DataFrame:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree with smoke params, the data that the study needs, and a study of two variants."""
     folder = tmp_path_factory.mktemp("study") / "repository"
-    listing = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
-        if re.match(NEEDED, name) and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_checkout(folder, lambda name: re.match(NEEDED, name))
     values = smoke(rendering={"vocoder": "source_phase"})
     values["vocoders"], values["evaluate"]["vocoders"] = {"inverter": "features"}, {}
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -348,52 +307,31 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(study / "results", ignore_errors=True)
     (study / "dvc.lock").unlink(missing_ok=True)
     stages = yaml.safe_load((study / "dvc.yaml").read_text(encoding="utf-8"))
-    kept = {
-        name: stage
-        for name, stage in stages["stages"].items()
-        if name in ("code", "data", "claims", "tables")
-    }
-    (study / "dvc.yaml").write_text(
-        yaml.safe_dump(stages | {"stages": kept}, sort_keys=False), encoding="utf-8"
-    )
+    kept = {name: stages["stages"][name] for name in ("code", "data", "claims", "tables")}
+    text = yaml.safe_dump(stages | {"stages": kept}, sort_keys=False)
+    (study / "dvc.yaml").write_text(text, encoding="utf-8")
     (study / "variants.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
     write_table(folder / "data/evaluation/per_item.parquet", of_an_evaluation())
     (folder / "metrics").mkdir(exist_ok=True)
     (folder / "metrics/evaluation.json").write_text("{}")
     run(folder, "git", "init", "-q")
-    made = ["import stages.vocoder"]
-    made += [
-        f"import stages.{name}; stages.{name}.main()"
-        for name in ("download", "resample", "features", "classifier")
-    ]
+    before = ("download", "resample", "features", "classifier")
+    made = [f"import stages.{name}; stages.{name}.main()" for name in before]
+    made.append("import stages.vocoder; stages.vocoder.main('inverter')")
     store = f"sqlite:///{folder / 'mlflow.db'}"
-    run(
-        folder,
-        sys.executable,
-        "-c",
-        "; ".join([*made, "stages.vocoder.main('inverter')"]),
-        MLFLOW_TRACKING_URI=store,
-    )
+    run(folder, sys.executable, "-c", "; ".join(made), MLFLOW_TRACKING_URI=store)
     return folder
 
 
 def run(folder: Path, *words: str, status: int = 0, **environment: str) -> str:
     """Run a command; what it printed. Fails when the exit status is another one."""
-    here = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH"))
-    }
+    others = ("DVC_", "MLFLOW_", "GIT_", "PYTHONPATH")
+    here = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     path = os.pathsep.join([str(Path(sys.executable).parent), here["PATH"]])
-    cache = {
-        "DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PATH": path,
-    }
-    options = dict(
-        cwd=folder, env=here | cache | environment, capture_output=True, text=True, timeout=SECONDS
-    )
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, **options)
+    cache = {"DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"), "PATH": path}
+    here |= cache | {"MLFLOW_DISABLE_TELEMETRY": "true"} | environment
+    options = dict(capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    done = subprocess.run(words, cwd=folder, env=here, **options)
     assert done.returncode == status, f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -406,36 +344,26 @@ def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: Scripts
     assert {path.name for path in (study / "results").iterdir()} == names
     found = {name: json.loads((study / "results" / name).read_text()) for name in names}
     for cell in found.values():
-        assert cell["finished"] == 1 and {
-            "skill",
-            "change_db",
-            "chroma_ratio",
-            "beyond_eq",
-            "paired_lsd",
-            "filter_paired_lsd",
-        } <= set(cell)
+        assert cell["finished"] == 1
+        assert {"skill", "change_db", "chroma_ratio", "beyond_eq", "paired_lsd"} <= set(cell)
+        assert "filter_paired_lsd" in cell
         assert cell["skill"] == pytest.approx(np.mean(cell["values"]["skill"]), rel=1e-3)
         assert len(cell["items"]) == 4 == len(set(cell["items"])), "two pieces in both directions"
-    assert len({json.dumps(cell["values"]) for cell in found.values()}) == 4, (
-        "every cell is a training of its own"
-    )
-    assert str(checkout) not in (study / "dvc.lock").read_text(), (
-        "results can be committed: no machine's paths"
-    )
+    # Every cell is a training of its own; results can be committed: no machine's paths.
+    assert len({json.dumps(cell["values"]) for cell in found.values()}) == 4
+    assert str(checkout) not in (study / "dvc.lock").read_text()
     lock = yaml.safe_load((study / "dvc.lock").read_text())["stages"]
-    assert {name for name in lock if name.startswith("claims@")} == {
-        f"claims@{name.removesuffix('.json')}" for name in names
-    }
+    cells = {f"claims@{name.removesuffix('.json')}" for name in names}
+    assert {name for name in lock if name.startswith("claims@")} == cells
 
     summary = json.loads((study / "summary.json").read_text())
-    assert summary["cycle_1"]["skill"] == pytest.approx(
-        np.mean([found[f"cycle_1-{s}.json"]["skill"] for s in (1, 2)]), rel=2e-3
-    )
+    mean = np.mean([found[f"cycle_1-{s}.json"]["skill"] for s in (1, 2)])
+    assert summary["cycle_1"]["skill"] == pytest.approx(mean, rel=2e-3)
     tables = scripts["tables"]
     shown = (checkout / "docs/ablation.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
     assert "| cyclegan_istft | 2 | 4.35" in shown
     assert "`model.lambda_cycle=1`" in shown and shown.strip() == (study / "tables.md").read_text().strip()
-    quoted = (checkout / "README.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
+    quoted = (checkout / "docs/findings.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
     assert "`model.lambda_cycle=1`" in quoted and quoted.strip() == (study / "brief.md").read_text().strip()
 
     from mlflow import MlflowClient
@@ -451,11 +379,8 @@ def test_two_variants_and_two_seeds_through_dvc(checkout: Path, scripts: Scripts
 
     # Nothing changed: nothing is trained. A variant changed: its cells, and no others, are out of date.
     assert json.loads(run(study, sys.executable, "-m", "dvc", "status", "--json", "claims", "tables")) == {}
-    (study / "variants.yaml").write_text(
-        yaml.safe_dump(
-            SMALL | {"groups": {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 2}}}}
-        )
-    )
+    groups = {"claims": {"default": None, "cycle_1": {"model.lambda_cycle": 2}}}
+    (study / "variants.yaml").write_text(yaml.safe_dump(SMALL | {"groups": groups}))
     changed = json.loads(run(study, sys.executable, "-m", "dvc", "status", "--json", "claims"))
     assert set(changed) == {"claims@cycle_1-1", "claims@cycle_1-2"}
     # Accepted: up to date without a training.

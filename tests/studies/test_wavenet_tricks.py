@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retimbre.audio.features import FeatureConfig, spectrum_of
+from retimbre.audio.features import spectrum_of
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import AudioWriter, FeatureWriter
 from retimbre.errors import RetimbreError
@@ -13,10 +13,8 @@ from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
 from retimbre.vocoders.wavenet.params import Params
 from studies import wavenet_tricks
+from tests.toys.models import FEATURES, RATE
 from tests.toys.project import smoke
-
-RATE = 16000
-FEATURES = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 20, 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +47,11 @@ def test_a_row_for_every_network_and_width(data: Data) -> None:
     for row in rows:
         assert all(np.isfinite(value) for name, value in row.items() if name not in ("network", "onset_f1"))
         assert 0 < row["nll_bits"] < 9
-    assert (
-        rows[0]["nll_bits"] == rows[1]["nll_bits"] != rows[2]["nll_bits"]
-    )  # of the network, not of the beams
+    # Of the network, not of the beams.
+    assert rows[0]["nll_bits"] == rows[1]["nll_bits"] != rows[2]["nll_bits"]
     assert rows[0]["feature_lsd"] != rows[1]["feature_lsd"]
-    with pytest.raises(
-        RetimbreError, match="^the test split has no paired pieces .*: set dataset.source to soundfont"
-    ):
+    said = "^the test split has no paired pieces .*: set dataset.source to soundfont"
+    with pytest.raises(RetimbreError, match=said):
         wavenet_tricks.trick_rows(vocoders, data, "test")
 
 

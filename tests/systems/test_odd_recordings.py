@@ -23,7 +23,7 @@ RATE = 16000
 
 
 class Echo:
-    """What it hears, and what it made of it: ``audio``."""
+    """System that returns what it hears."""
 
     name, rms, targets, sources, slow = "echo", 0.1, ["guitar"], None, False
     sample_rate = RATE

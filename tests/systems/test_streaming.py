@@ -42,9 +42,7 @@ def test_same_length_and_loudness_by_every_vocoder(models, kind, rate, seconds):
     y = transfer(x, rate, "guitar", vocoder=kind, models=models)
     assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all()
     assert np.abs(y).max() <= 1
-    if (
-        seconds >= 0.5 and np.abs(y).max() < 0.95
-    ):  # the meter needs a gating block, and peaks may limit the level
+    if seconds >= 0.5 and np.abs(y).max() < 0.95:  # a gating block, and no peak that limits the level
         assert abs(loudness(y, rate) - loudness(x, rate)) < 1.0
 
 
@@ -291,7 +289,7 @@ def test_wavenet_chunks_continue_each_other(models):
     assert y.shape == x.shape and np.isfinite(y).all()
 
 
-@pytest.mark.parametrize("damage", [b"{", b"{}", b""])
+@pytest.mark.parametrize("damage", [b"{", b"{}", b"[]", b""])
 def test_damaged_models_are_refused_in_one_sentence(tmp_path, damage):
     write_models(tmp_path)
     config = tmp_path / "cyclegan/config.json"

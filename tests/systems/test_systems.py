@@ -100,7 +100,7 @@ def test_a_section_may_be_a_configuration_of_a_system():
     assert params.flatten("other", p.other)["other.lambda_cycle"] == 7
     values = smoke(dataset={"paired_training": True})
     values |= {"other": values["pix2pix"], "systems": {"other": "pix2pix", "pix2pix": "pix2pix"}}
-    assert catalogue.needs_pairs("other", params.parse(values).other)
+    assert params.parse(values).other.needs_pairs
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,6 @@ def test_chunks_of_any_size_give_the_same_samples(tmp_path, kind, blocks, upsamp
     write_cyclegan(tmp_path, 0.3, kind=kind, channels=2, blocks=blocks, upsampling=upsampling)
     x, system = melody(9.7), catalogue.load("cyclegan", tmp_path, "source_phase")
     whole = streaming.transfer(system, x, RATE, "guitar", chunking=Chunking(body_s=100))
-    for body, context in (
-        (1.3, 2.0),
-        (2.9, 0.1),
-    ):  # neither is a multiple of the grid, nor enough for all of them
+    for body, context in ((1.3, 2.0), (2.9, 0.1)):  # no multiples of the grid, nor enough for all of them
         chunked = streaming.transfer(system, x, RATE, "guitar", chunking=Chunking(body, context))
         assert np.abs(chunked - whole).max() < 1e-5

@@ -17,18 +17,18 @@ from retimbre.training.devices import make_fabric
 from retimbre.training.fit import History, Run
 from tests.toys.project import smoke
 
-BINS, TOP_DB = 16, 0.0
+BINS, FRAMES, TOP_DB = 16, 96, 0.0
 CONFIG = FeatureConfig(16000, 256, "retimbre", 32.7, 84, 12, 1024, BINS, 60.0)
 
 
-def spectrum(domain: str, seed: int, frames: int = 96) -> np.ndarray:
+def spectrum(domain: str, seed: int) -> np.ndarray:
     """Random notes, (T, F) in dB: ``flat`` ones last, ``steep`` ones decay and are darker."""
     rng = np.random.default_rng(seed)
-    db = np.full((frames, BINS), -55.0)
+    db = np.full((FRAMES, BINS), -55.0)
     start = 0
-    while start < frames:
+    while start < FRAMES:
         length, bin_ = int(rng.integers(6, 16)), int(rng.integers(2, BINS - 4))
-        time = np.arange(min(length, frames - start))[:, None]
+        time = np.arange(min(length, FRAMES - start))[:, None]
         height = np.exp(-0.5 * (np.arange(BINS) - bin_) ** 2)[None] * 50
         fall, slope = (0.0, 0.0) if domain == "flat" else (1.5, 1.0)
         db[start : start + length] = -55 + np.maximum(height - fall * time - slope * np.arange(BINS), 0)
@@ -57,7 +57,7 @@ def write_features(folder: Path, paired: bool = True) -> PackedFeatures:
 
 
 def data_of(features: PackedFeatures) -> Data:
-    """What a training is handed that reads nothing but features."""
+    """The data of a training that reads nothing but features."""
     data = Data()
     data.features = features
     return data

@@ -1,5 +1,4 @@
-"""Small copies of published data sets in their true layout: the publishers' archive names, folders, tables,
-formats and rates.
+"""Small copies of published data sets in their true layout: archives, folders, tables, formats, rates.
 
 ``build(name, folder)`` writes a set's archives into ``folder`` and says what their recordings are. Where
 mirdata knows a set, its index is written in mirdata's form; names of tracks are real ones.
@@ -25,7 +24,7 @@ TRAIN, VALIDATION, TEST = 12, 3, 3  # recordings per domain of the sets with an 
 
 @dataclass
 class Layout:
-    """What an adapter must find: path -> (domain, piece, official split or "")."""
+    """The findings that an adapter must have: path -> (domain, piece, official split or "")."""
 
     domains: tuple[str, ...]
     rows: dict[str, tuple[str, str, str]] = field(default_factory=dict)
@@ -78,24 +77,11 @@ def table(rows: Iterable[dict[str, object]], delimiter: str = ",", quoting: int 
     return out.getvalue().encode()
 
 
-MIRDATA = (
-    "good_sounds",
-    "guitarset",
-    "guitarset_mix",
-    "irmas",
-    "irmas_testing",
-    "medley_solos_db",
-    "tinysol",
-)
-OWN = (
-    "fma", "fma_medium", "maestro", "maestro_v2", "magnatagatune", "musicnet", "nsynth", "nsynth_gansynth",
-    "urmp", "vctk", "vctk_mic2",
-)  # fmt: skip
+MIRDATA = "good_sounds guitarset guitarset_mix irmas irmas_testing medley_solos_db tinysol".split()
 
 
 def build(name: str, folder: Path) -> Layout:
     """Write the archives of the source ``name`` into ``folder``, which exists."""
-    module = importlib.import_module(
-        "tests.toys.layouts_mirdata" if name in MIRDATA else "tests.toys.layouts_own"
-    )
+    kind = "mirdata" if name in MIRDATA else "own"
+    module = importlib.import_module(f"tests.toys.layouts_{kind}")
     return getattr(module, name)(folder)

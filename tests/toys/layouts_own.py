@@ -11,10 +11,8 @@ from tests.toys.layouts import SECONDS, TEST, TRAIN, VALIDATION, Layout, clip, t
 
 def maestro(folder: Path, version: str = "v3.0.0") -> Layout:
     layout = Layout(("piano",))
-    members, rows = (
-        {f"maestro-{version}/LICENSE": b"CC BY-NC-SA 4.0", f"maestro-{version}/README": b"MAESTRO"},
-        [],
-    )
+    members = {f"maestro-{version}/LICENSE": b"CC BY-NC-SA 4.0", f"maestro-{version}/README": b"MAESTRO"}
+    rows = []
     for split, count in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
         for number in range(count):
             name = f"2018/MIDI-Unprocessed_Chamber{number}_MID--AUDIO_10_R3_2018_wav--{split}"
@@ -142,11 +140,8 @@ def fma(folder: Path, size: str = "small") -> Layout:
         if subset in {"small": ("small",), "medium": ("small", "medium")}[size]:
             members[path] = clip(44100, 2, "MP3", "MPEG_LAYER_III")
         if inside:
-            layout.rows[path] = (
-                genre.lower().replace("-", "_"),
-                f"fma-artist-{artist}",
-                {"training": "train"}.get(split, split),
-            )
+            domain, part = genre.lower().replace("-", "_"), {"training": "train"}.get(split, split)
+            layout.rows[path] = (domain, f"fma-artist-{artist}", part)
         else:
             layout.left_out.add(path)
 
@@ -163,10 +158,8 @@ def fma(folder: Path, size: str = "small") -> Layout:
     add("Folk", "training", 9, "small", inside=False)
     out = io.StringIO()
     csv.writer(out).writerows(header + rows)
-    write_zip(
-        folder / "fma_metadata.zip",
-        {"fma_metadata/tracks.csv": out.getvalue().encode(), "fma_metadata/genres.csv": b"genre_id\n"},
-    )
+    tables = {"fma_metadata/tracks.csv": out.getvalue().encode(), "fma_metadata/genres.csv": b"genre_id\n"}
+    write_zip(folder / "fma_metadata.zip", tables)
     write_zip(folder / f"fma_{size}.zip", members)
     return layout
 
@@ -184,12 +177,8 @@ def vctk(folder: Path, microphone: str = "mic1") -> Layout:
                 path = f"wav48_silence_trimmed/{speaker}/{speaker}_{number:03d}_{place}.flac"
                 members[path] = clip(48000, file_format="FLAC")
                 if place == microphone and speaker != "p227":
-                    common = number <= 24
-                    layout.rows[path] = (
-                        speaker,
-                        f"vctk-sentence-{number:03d}" if common else f"vctk-{speaker}-{number:03d}",
-                        "",
-                    )
+                    text = "sentence" if number <= 24 else speaker
+                    layout.rows[path] = (speaker, f"vctk-{text}-{number:03d}", "")
                 else:
                     layout.left_out.add(path)
             members[f"txt/{speaker}/{speaker}_{number:03d}.txt"] = b"Please call Stella.\n"
@@ -263,15 +252,10 @@ def magnatagatune(folder: Path) -> Layout:
 
     for domain in layout.domains:
         for number in range(TRAIN):
-            names = (
-                (domain, "slow") if number % 2 else ("guitars" if domain == "guitar" else domain, "not rock")
-            )
-            add(
-                "0123456789ab"[number],
-                f"artist-{domain}_album-{number // 2:02d}-song-{29 * number}-{29 * number + 29}",
-                names,
-                domain,
-            )
+            tag = "guitars" if domain == "guitar" else domain
+            names = (domain, "slow") if number % 2 else (tag, "not rock")
+            title = f"artist-{domain}_album-{number // 2:02d}-song-{29 * number}-{29 * number + 29}"
+            add("0123456789ab"[number], title, names, domain)
         for number in range(VALIDATION):
             add("c", f"artist-{domain}_album-{50 + number}-song-0-29", (domain,), domain)
         for number in range(TEST):

@@ -65,9 +65,9 @@ def write_models(folder: Path, **wavenet: Any) -> Path:
     return folder
 
 
-def melody(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+def melody(seconds: float, rate: int = RATE) -> np.ndarray:
     """(N,) float32: a decaying note of three partials every quarter of a second."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     t = np.arange(round(seconds * rate)) / rate
     x = np.zeros(len(t))
     for onset in np.arange(0, seconds, 0.25):

@@ -1,5 +1,8 @@
 """Project folders with the smoke profile's parameters."""
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,16 @@ def smoke(**sections: dict[str, Any]) -> dict[str, Any]:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params.overlay(values, yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8")))
     return params.overlay(values, sections)
+
+
+def copy_checkout(folder: Path, wanted: Callable[[str], object]) -> None:
+    """The working tree's files, new ones too, that are ``wanted`` by their names."""
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listing.stdout.split("\0")):
+        if wanted(name) and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
 
 
 def write_params(folder: Path, **dataset: object) -> None:

@@ -2,8 +2,7 @@
 
     with serve(folder) as url: ...                       # a good server: ranges, entity tags, lengths
     with serve(folder, break_after=1000) as url: ...     # every answer ends after 1000 bytes
-    write_sums(folder)                                   # a SHA256SUMS, so that `dataset.archives` accepts
-    small archives
+    write_sums(folder)                      # a SHA256SUMS, so that `dataset.archives` accepts small archives
 
 ``url`` is a str with three attributes: ``asked``, the list of ``(method, path, Range header)`` so far,
 ``sent``, the bytes of bodies by path, and ``manners``, which may be changed while it serves.
@@ -27,7 +26,7 @@ BLOCK = 4096
 
 @dataclass
 class Manners:
-    """How a server behaves."""
+    """The behaviour of a server."""
 
     ranges: bool = True  # answers Range with 206
     length: bool = True  # states Content-Length
@@ -45,9 +44,8 @@ class Manners:
     long_ranges: bool = False  # a 206 goes on to the end of the file, whatever was asked for
     version: str = "1"  # part of the entity tag
     silence_s: float = 5.0
-    before: Callable[[int, str], None] | None = (
-        None  # called with the number of questions before this one, and its path
-    )
+    # called with the number of questions before this one, and its path
+    before: Callable[[int, str], None] | None = None
 
 
 class Served(str):
@@ -134,11 +132,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The first byte asked for, None for the whole file, and the end of the answer."""
         asked = self.headers.get("Range", "")
         condition = self.headers.get("If-Range")
-        fits = (
-            condition is None
-            or condition == tag
-            or (self.manners.modified and condition.startswith("Mon, 02 Jan 2023"))
-        )
+        dated = self.manners.modified and condition and condition.startswith("Mon, 02 Jan 2023")
+        fits = condition in (None, tag) or dated
         if not (self.manners.ranges and asked.startswith("bytes=") and fits):
             return None, size
         first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -168,23 +163,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path, **manners: object) -> Iterator[Served]:
     """Serve the files below ``folder``; ``manners`` are fields of Manners."""
-    attributes = {
-        "folder": Path(folder),
-        "manners": Manners(**manners),
-        "asked": [],
-        "sent": {},
-        "lock": threading.Lock(),
-    }
+    attributes = {"folder": Path(folder), "manners": Manners(**manners), "asked": [], "sent": {}}
+    attributes["lock"] = threading.Lock()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), attributes))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     address = Served(f"http://127.0.0.1:{server.server_port}")
-    address.manners, address.asked, address.sent = (
-        attributes["manners"],
-        attributes["asked"],
-        attributes["sent"],
-    )
+    for name in ("manners", "asked", "sent"):
+        setattr(address, name, attributes[name])
     try:
         yield address
     finally:

@@ -1,5 +1,4 @@
-"""A made-up published set in a made-up layout: an index, a zip and a tar of recordings by artist, and a
-single file.
+"""A made-up published set: an index, a zip and a tar of recordings by artist, and a single file.
 
 ``make_site(folder)`` writes what its publisher would serve; ``Toy`` is its adapter. ``python -m
 tests.toys.source download`` runs a stage that knows it.
@@ -33,9 +32,8 @@ def sound(kind: str, seed: int) -> np.ndarray:
     t = np.arange(int(RATE * SECONDS)) / RATE
     f = 220 * 2 ** (rng.integers(0, 24) / 12)
     partials = ((1, 2.76, 5.4) if kind == "bell" else (1, 3, 5))[: 1 + int(RATE / 2 / f / 6)]
-    return 0.3 * sum(np.sin(2 * np.pi * f * r * t) / r for r in partials) / len(partials) + rng.normal(
-        0, 1e-3, len(t)
-    )
+    tone = 0.3 * sum(np.sin(2 * np.pi * f * r * t) / r for r in partials) / len(partials)
+    return tone + rng.normal(0, 1e-3, len(t))
 
 
 def recording(kind: str, artist: int, take: int) -> bytes:
@@ -98,11 +96,8 @@ class Toy(Adapter):
     def tracks(self, root, domains):
         with open(root / "meta/index.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
-            Track(f"audio/{row['path']}", row["kind"], row["artist"])
-            for row in rows
-            if row["kind"] in domains
-        ]
+        rows = [row for row in rows if row["kind"] in domains]
+        return [Track(f"audio/{row['path']}", row["kind"], row["artist"]) for row in rows]
 
 
 if __name__ == "__main__":

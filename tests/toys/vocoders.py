@@ -21,7 +21,7 @@ from retimbre.training.fit import Run
 from retimbre.vocoders.base import Renderer
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.inverter.train import InverterTrainer
-from retimbre.vocoders.kinds import STARTS_FROM
+from retimbre.vocoders.kinds import STARTS_FROM, below
 from retimbre.vocoders.params import Vocoder
 from retimbre.vocoders.wavenet.train import WaveNetTrainer
 from tests.toys.project import smoke
@@ -72,17 +72,14 @@ def train_networks(
     data: Data,
     names: Iterable[str] = tuple(STARTS_FROM),
     representation: str = "cqt",
-    seed: int = 1,
     **changes: Mapping[str, Any],
 ) -> dict[str, Renderer]:
     """Networks by name, each trained for a moment as its stage does."""
-    p, run, made = vocoder_params(**changes), Run(seed, make_fabric("cpu")), {}
+    p, run, made = vocoder_params(**changes), Run(1, make_fabric("cpu")), {}
     for name in names:
-        below = {
-            start: made[start] for start in [STARTS_FROM[name].rpartition("/")[2]] if start in STARTS_FROM
-        }
+        lower = {start: made[start]} if (start := below(name)) else {}
         train = importlib.import_module(f"retimbre.vocoders.{name}.train")
-        made[name], _ = train.fit(data, getattr(p, name), representation, run, below)
+        made[name], _ = train.fit(data, getattr(p, name), representation, run, lower)
     return made
 
 
@@ -91,9 +88,8 @@ BATCH, BINS, FFT, HOP, FRAMES = 4, 8, 32, 16, 9
 
 def train_on_noise(fabric: Fabric, steps: int = 10) -> dict[str, Tensor]:
     """The weights of an inverter and of a WaveNet after so many steps on the same batches."""
-    p = vocoder_params(
-        **dict.fromkeys(("inverter", "wavenet"), {"steps": max(1, steps), "learning_rate": 2e-2})
-    )
+    changes = {"steps": max(1, steps), "learning_rate": 2e-2}
+    p = vocoder_params(inverter=changes, wavenet=changes)
     torch.manual_seed(5)
     inverter = SpectralInverter(InverterConfig(BINS, FFT, channels=8, blocks=1))
     wavenet = WaveNet(WaveNetConfig(BINS, HOP, 2, layers=3, layers_per_stack=3, residual_channels=8))

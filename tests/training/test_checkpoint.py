@@ -236,9 +236,8 @@ def test_full_disk_keeps_the_last_state(
         scratch.save({"step": 1})
         old = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (4096, old[1])
-        )  # the kernel refuses longer files, as a full disk does
+        # The kernel refuses longer files, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
         try:
             scratch.save({"step": 2, "weights": torch.zeros(100_000)})
             scratch.save({"step": 3, "weights": torch.zeros(100_000)})

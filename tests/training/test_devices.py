@@ -1,4 +1,4 @@
-"""Where and how a training computes."""
+"""Devices, compilation and processes of a training."""
 
 import pytest
 import torch

@@ -144,9 +144,8 @@ def test_penalty_changes_the_weights_gradient_as_finite_differences_say(kinds, o
         return gradient_penalty(d, real, fake, share, source if options.get("conditional") else None)
 
     weights = [p for p in d.parameters()]
-    gradients = torch.autograd.grad(
-        penalty(), weights, allow_unused=True
-    )  # an output's bias does not change a gradient
+    # An output's bias does not change a gradient.
+    gradients = torch.autograd.grad(penalty(), weights, allow_unused=True)
     directions = [torch.randn_like(p) for p in weights]
     derivative = sum((g * v).sum() for g, v in zip(gradients, directions, strict=True) if g is not None)
     e, values = 1e-6, []

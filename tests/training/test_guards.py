@@ -128,9 +128,8 @@ def test_mean_correlation_against_numpy():
 
 def test_wins_are_the_area_under_the_roc_curve():
     assert wins(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == 1
-    assert wins(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 3.0])) == pytest.approx(
-        3 / 8
-    )  # one pair right, one tie
+    one_right_one_tie = wins(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 3.0]))
+    assert one_right_one_tie == pytest.approx(3 / 8)
     maps = [[torch.zeros(2, 5), torch.tensor([[1.0, 3.0], [0.0, 0.0]])], [torch.tensor([[[4.0]], [[2.0]]])]]
     assert example_scores(maps).tolist() == [3.0, 1.0]
 
@@ -205,9 +204,8 @@ def test_balance_reaches_the_optimiser(features, monkeypatch):
         return losses
 
     monkeypatch.setattr(CycleGanTrainer, "step", watched)
-    monkeypatch.setattr(
-        "retimbre.training.guards.BALANCE_AT", 0.0
-    )  # every discriminator wins too often for it
+    # Every discriminator wins too often for it.
+    monkeypatch.setattr("retimbre.training.guards.BALANCE_AT", 0.0)
     fit(features, steps=6, decay_from=1.0, guard_balance=True)
     rate = model_params().learning_rate_discriminator
     assert rates[:2] == [rate] * 2

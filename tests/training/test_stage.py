@@ -1,6 +1,7 @@
 """The ritual of a training stage: what it writes, what it leaves behind, what a crash costs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,6 @@ from retimbre.training.fit import Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.stage import Outputs, final_losses, train, write_metrics
 from tests.training.test_fit import Sum
-
-
-class Model:
-    def __init__(self, total: float):
-        self.total = total
-
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"total": self.total}))
 
 
 @pytest.fixture
@@ -44,14 +36,15 @@ def run_stage(steps: list[int], fails_at: int | None = None, **changes: Any) -> 
             steps.append(number)
             return super().step(batch, number)
 
-    def fit(run: Run) -> tuple[Model, dict[str, Any], dict[str, Any]]:
+    def fit(run: Run) -> tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]:
         trainer = Failing()
         history = fit_network("toy", 6, trainer, lambda number: (number,), run)
-        return (
-            Model(sum(trainer.drawn)),
-            {"history": history},
-            {"good": 1 / 3, "none": float("nan"), "steps": 6},
-        )
+
+        def save(folder: Path) -> None:
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text(json.dumps({"total": sum(trainer.drawn)}))
+
+        return save, {"history": history}, {"good": 1 / 3, "none": float("nan"), "steps": 6}
 
     values = {"seed": 7, "toy.steps": 6} | changes.pop("values", {})
     outputs = Outputs(Path("models/toy"), Path("plots/toy"), Path("metrics/toy.json"))

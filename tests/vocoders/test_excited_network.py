@@ -159,9 +159,7 @@ def test_temperature_0_is_computed_side_by_side(monkeypatch):
     _, excitation, features, _ = signals()
     excitation = excitation[:, MARGIN:-MARGIN].numpy()[0]
     one_by_one = generate(model, features[0], 1, excitation, 0)
-    monkeypatch.setattr(
-        "retimbre.vocoders.excited.generation.BLOCK_FRAMES", 3
-    )  # so that several blocks are joined
+    monkeypatch.setattr("retimbre.vocoders.excited.generation.BLOCK_FRAMES", 3)  # several blocks are joined
     assert np.abs(expected(model, features[0], 1, excitation) - one_by_one).max() < 1e-6
 
 
@@ -174,9 +172,8 @@ def test_draws_follow_the_mixture():
     excitation = np.full(length, 0.1, np.float32)
     features = torch.zeros(6, length // 16 + 1)
     drawn = generate(model, features, 0, excitation, 1.0, seed=3)[MARGIN:-MARGIN]
-    parameters = model(torch.zeros(1, length), padded(excitation), features[None], torch.tensor([0]))[
-        0, length // 2
-    ].detach()
+    of_all = model(torch.zeros(1, length), padded(excitation), features[None], torch.tensor([0]))
+    parameters = of_all[0, length // 2].detach()
     weights, means, log_scales = mixture.split(parameters)
     variance = float(
         (weights.exp() * (means**2 + (math.pi * log_scales.exp()) ** 2 / 3)).sum()
@@ -186,9 +183,8 @@ def test_draws_follow_the_mixture():
     assert abs(drawn.mean() - float(mean(parameters[None])[0])) < 4 * error
     assert drawn.std() == pytest.approx(math.sqrt(variance), rel=0.1)
     half = generate(model, features, 0, excitation, 0.5, seed=3)[MARGIN:-MARGIN]
-    assert half.std() == pytest.approx(
-        0.5 * drawn.std(), rel=1e-3
-    )  # this network does not listen, so the draws are the same
+    # This network does not listen, so the draws are the same.
+    assert half.std() == pytest.approx(0.5 * drawn.std(), rel=1e-3)
 
 
 def test_code_bits_add_up_to_one_whatever_the_excitation():
@@ -197,9 +193,8 @@ def test_code_bits_add_up_to_one_whatever_the_excitation():
     near = excitation[:, MARGIN:-MARGIN]
     with torch.no_grad():
         parameters = model(previous(residuals), excitation, features, domain)[:, :4]
-    every = torch.from_numpy(
-        np.stack([mixture.mu_law_edges()[1:-1].numpy() + 1e-6] * 4, 1)
-    )  # a value in every cell but the first
+    # A value in every cell but the first.
+    every = torch.from_numpy(np.stack([mixture.mu_law_edges()[1:-1].numpy() + 1e-6] * 4, 1))
     every = torch.cat([torch.full((1, 4), -1.0), every])
     mass = torch.stack([2 ** -code_bits(parameters, values[None], near[:, :4])[0] for values in every])
     assert torch.allclose(mass.sum(0), torch.ones(4), atol=1e-4)

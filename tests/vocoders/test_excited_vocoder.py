@@ -64,9 +64,8 @@ def test_the_target_is_the_recording_in_phase_with_the_excitation():
     recording, excitation = tones(0.0), tones(2.5)
     target = align(recording, excitation, FEATURES, 8)
     middle = slice(1024, -1024)
-    assert (
-        abs(np.corrcoef(recording[middle], excitation[middle])[0, 1]) < 0.9
-    )  # or there would be nothing to do
+    # Or there would be nothing to do.
+    assert abs(np.corrcoef(recording[middle], excitation[middle])[0, 1]) < 0.9
     assert np.corrcoef(target[middle], excitation[middle])[0, 1] > 0.99
     assert paired_lsd(target, recording, RATE) < 2  # and it sounds like the recording
 
@@ -166,9 +165,8 @@ def test_training_learns_to_sample_and_to_be_right_without(batch_size, steps):
         np.array(history[f"excited/{name}"])
         for name in ("nll_bits", "spectral_db", "spectral_db_of_excitation")
     )
-    assert (
-        len(bits) == len(distance) == (steps if batch_size == 2 else steps // 2)
-    )  # one crop at a time learns both in turns
+    # One crop at a time learns both in turns.
+    assert len(bits) == len(distance) == (steps if batch_size == 2 else steps // 2)
     assert distance[0] == pytest.approx(before[0], rel=1e-3)  # it begins as the excitation
     if steps > 100:
         assert bits[-5:].mean() < bits[:5].mean() - 1
@@ -179,6 +177,5 @@ def test_log_spectra_ignore_phase_and_know_loudness():
     a = 0.1 * torch.randn(1, 8192, generator=torch.Generator().manual_seed(0))
     assert float(log_spectral_distance(a, -a)) == 0
     assert float(log_spectral_distance(a, 0.5 * a)) == pytest.approx(6.02, abs=0.05)
-    assert float(log_spectral_distance(a[:, :100], 0.5 * a[:, :100])) == pytest.approx(
-        6.02, abs=0.05
-    )  # shorter than every window
+    short = a[:, :100]  # shorter than every window
+    assert float(log_spectral_distance(short, 0.5 * short)) == pytest.approx(6.02, abs=0.05)

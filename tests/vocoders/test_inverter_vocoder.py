@@ -51,9 +51,8 @@ def test_the_low_notes_are_there_whatever_the_network_says():
     x = chord()
     y = vocoder(iterations=8).griffin_lim(spectrum(x), len(x))
     found, wanted = (np.abs(np.fft.rfft(low(z)[RATE : 3 * RATE] * np.hanning(2 * RATE))) for z in (y, x))
-    loudest = np.flatnonzero(
-        (wanted > 0.3 * wanted.max()) & (wanted == maximum_filter1d(wanted, 15))
-    )  # half-hertz bins
+    peaks = wanted == maximum_filter1d(wanted, 15)  # of half-hertz bins
+    loudest = np.flatnonzero((wanted > 0.3 * wanted.max()) & peaks)
     assert len(loudest) == 3
     for k in loudest:
         assert abs(np.argmax(found[k - 10 : k + 11]) - 10) <= 2
@@ -92,10 +91,8 @@ def test_chunks_continue_each_other():
     x = chord()
     inverter = vocoder(iterations=8)
     whole = inverter.griffin_lim(spectrum(x), len(x))
-    begin, made = (
-        1 * RATE // HOP * HOP,
-        3 * RATE,
-    )  # the second chunk begins at `begin`; of it, everything up to `made` exists
+    # The second chunk begins at `begin`; of it, everything up to `made` exists.
+    begin, made = 1 * RATE // HOP * HOP, 3 * RATE
     rest_db = spectrum(x)[:, begin // HOP :]
     on, off = (
         inverter.griffin_lim(rest_db, len(x) - begin, before=before) for before in (whole[begin:made], None)

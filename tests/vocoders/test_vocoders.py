@@ -151,8 +151,8 @@ def test_refusals(folder, vocoders, tmp_path):
 def test_what_an_output_depends_on(folder, tmp_path):
     """Its own network, those below it and how they are used; nothing of the others."""
 
-    def digests(where: Path = folder, rendering: Rendering = Rendering()) -> dict[str, str]:  # noqa: B008 (frozen)
-        found = Vocoders.load(where, rendering)
+    def digests(where: Path = folder, rendering: Rendering | None = None) -> dict[str, str]:
+        found = Vocoders.load(where, rendering or Rendering())
         return {kind: digest(found.by(kind)) for kind in KINDS}
 
     first = digests()

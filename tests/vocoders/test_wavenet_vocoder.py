@@ -141,12 +141,10 @@ def test_backwards_chunks_are_joined_where_they_are_alike():
     same_as_alone = N - int(np.argmin((joined == alone)[::-1]))
     assert len(before) // 2 <= same_as_before < same_as_alone <= same_as_before + 128 + 1
     assert same_as_alone <= len(before) - 16  # the end of `before` was its warm-up: it is not heard
-    assert np.abs(np.diff(joined)).max() <= 1.2 * max(
-        np.abs(np.diff(alone)).max(), np.abs(np.diff(before)).max()
-    )
-    np.testing.assert_array_equal(
-        part.wavenet(level_db, "piano", N, seed=2, before=before[:100]), alone
-    )  # too short to join
+    steps = [np.abs(np.diff(x)).max() for x in (joined, alone, before)]
+    assert steps[0] <= 1.2 * max(steps[1:])
+    too_short_to_join = part.wavenet(level_db, "piano", N, seed=2, before=before[:100])
+    np.testing.assert_array_equal(too_short_to_join, alone)
 
 
 def test_forwards_goes_on_from_what_was_made():
@@ -331,9 +329,8 @@ def test_silent_crops_are_drawn_again(data):
             assert level_db.max() > -30  # audio, levels and instrument are of one crop
             period = np.abs(np.fft.rfft(x.numpy())).argmax() * RATE / len(x)
             assert abs(period - (220, 330)[domain]) < 40
-    everything_silent = wavenet_train.audible_batch(
-        crops, 0, 0
-    )  # nothing is that loud: training goes on with what there is
+    # Nothing is that loud: training goes on with what there is.
+    everything_silent = wavenet_train.audible_batch(crops, 0, 0)
     assert everything_silent["audio"].shape == as_drawn["audio"].shape
 
 

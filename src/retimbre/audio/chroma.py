@@ -26,16 +26,13 @@ def chroma(spectrum_db: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def sounding(spectrum_db: np.ndarray) -> np.ndarray:
-    """Frames (T,) of a spectrum (F, T) in dB whose loudest bin is within ``ACTIVE_RANGE_DB`` of the loudest
-    of all.
-    """
+    """Frames (T,) of a spectrum (F, T) in dB that sound: within ``ACTIVE_RANGE_DB`` of the loudest."""
     peak = spectrum_db.max(axis=0)
     return peak > max(peak.max() - ACTIVE_RANGE_DB, LEAST_DB)
 
 
 def chroma_correlation(output_db: np.ndarray, source_db: np.ndarray, fold: np.ndarray) -> float:
-    """Correlation over the 12 pitch classes of two spectra (F, T), mean over the frames in which the source
-    sounds.
+    """Correlation over the pitch classes of two spectra (F, T), mean over the frames where the source sounds.
 
     1: same pitch classes in the same proportions. A silent frame of the output counts 0. NaN when the source
     is silent throughout.

@@ -1,5 +1,4 @@
-"""Companding of audio to 8-bit codes (mu-law, the formula of ITU-T G.711 without its segments) and
-pre-emphasis.
+"""Companding to 8-bit codes (mu-law, the formula of ITU-T G.711 without segments), and pre-emphasis.
 
 Functions that take both numpy arrays and torch tensors call methods only, so torch is not imported here.
 """
@@ -15,8 +14,7 @@ def _is_tensor(x: Any) -> bool:
 
 
 def mu_law_encode(x: Any, mu: int = 255) -> Any:
-    """Audio in [-1, 1] -> codes 0..mu (int64, same kind and shape): -1 is 0, silence is (mu + 1) / 2 = 128,
-    +1 is mu.
+    """Audio in [-1, 1] -> codes 0..mu (int64, same kind and shape): silence is (mu + 1) / 2 = 128.
 
     Samples beyond full scale are clipped first, so no code is out of range; NaN counts as silence.
     """
@@ -40,14 +38,12 @@ def mu_law_decode(codes: Any, mu: int = 255) -> Any:
         f = codes.float() * (2.0 / mu) - 1.0
         return f.sign() * ((f.abs() * float(np.log1p(mu))).expm1() / mu).clamp(0.0, 1.0)
     f = np.asarray(codes, dtype=np.float32) * np.float32(2.0 / mu) - np.float32(1.0)
-    return (
-        np.sign(f) * np.minimum(np.expm1(np.abs(f) * np.float32(np.log1p(mu))) / np.float32(mu), 1.0)
-    ).astype(np.float32)
+    magnitude = np.minimum(np.expm1(np.abs(f) * np.float32(np.log1p(mu))) / np.float32(mu), 1.0)
+    return (np.sign(f) * magnitude).astype(np.float32)
 
 
 def pcm_encode(x: Any) -> Any:
-    """Audio in [-1, 1] -> unsigned 16-bit codes 0..65535 (int64, same kind and shape), evenly spaced;
-    silence is 32768.
+    """Audio in [-1, 1] -> unsigned 16-bit codes (int64, same kind and shape); silence is 32768.
 
     Samples beyond full scale are clipped first; NaN counts as silence.
     """
@@ -65,20 +61,16 @@ def pcm_decode(codes: Any) -> Any:
     return ((np.asarray(codes, np.float32) - np.float32(32768)) / np.float32(32768)).astype(np.float32)
 
 
-def _filter(
-    numerator: list[float], denominator: list[float], x: np.ndarray, coefficient: float
-) -> np.ndarray:
+def _filter(b: list[float], a: list[float], x: np.ndarray, coefficient: float) -> np.ndarray:
     if not 0.0 <= coefficient < 1.0:
         raise ValueError(f"the pre-emphasis coefficient is {coefficient}: it must be at least 0 and below 1")
     x = np.asarray(x)
     dtype = x.dtype if x.dtype.kind == "f" else np.float64
-    return lfilter(numerator, denominator, x.astype(np.float64), axis=-1).astype(dtype)
+    return lfilter(b, a, x.astype(np.float64), axis=-1).astype(dtype)
 
 
 def preemphasis(x: np.ndarray, coefficient: float) -> np.ndarray:
-    """y[n] = x[n] - coefficient * x[n - 1] along the last axis, silence before the first sample; 0 <=
-    coefficient < 1.
-    """
+    """y[n] = x[n] - coefficient * x[n - 1] along the last axis, from silence; 0 <= coefficient < 1."""
     return _filter([1.0, -coefficient], [1.0], x, coefficient)
 
 

@@ -1,4 +1,4 @@
-"""Where the audio lies in a file, when its headers do not tell.
+"""Places of the audio in a file whose headers do not tell them.
 
 A recorder that was cut off or wrote into a pipe leaves sizes of 0 or of all ones; ``cat`` and radio streams
 put several streams into one file, of which a decoder reads the first; an MP3 without a table of contents has
@@ -138,7 +138,7 @@ def _finished(data: mmap.mmap, start: int, stop: int, order: str) -> Part | None
 
 
 def _chain(data: mmap.mmap, at: int, stop: int, order: str) -> bool:
-    """Whether further chunks, and nothing else, lie from ``at`` to ``stop``."""
+    """True when further chunks, and nothing else, lie from ``at`` to ``stop``."""
     while at + 8 <= stop:
         name, size = data[at : at + 4], struct.unpack_from(order + "I", data, at + 4)[0]
         if not all(32 <= byte < 127 for byte in name):
@@ -148,9 +148,7 @@ def _chain(data: mmap.mmap, at: int, stop: int, order: str) -> bool:
 
 
 def _caf(data: mmap.mmap) -> list[Part]:
-    """A Core Audio file that was cut off or streamed: libsndfile refuses a data chunk of another size than
-    it has.
-    """
+    """A Core Audio file that was cut off or streamed: libsndfile refuses data of another size than stated."""
     at = 8
     while at + 12 <= len(data):
         name, size = data[at : at + 4], struct.unpack_from(">q", data, at + 4)[0]
@@ -173,9 +171,7 @@ def _flac(data: mmap.mmap) -> list[Part]:
 
 
 def _ogg(data: mmap.mmap) -> list[Part]:
-    """Links of a chain begin at a first page (BOS) that does not follow another one (streams side by
-    side).
-    """
+    """Links of a chain begin at a first page (BOS) that follows no other (those are streams side by side)."""
     first, starts, after = b"OggS\x00\x02", [], 0
     at = data.find(first)
     while at >= 0:

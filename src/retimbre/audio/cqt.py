@@ -30,13 +30,11 @@ from retimbre.errors import RetimbreError
 
 STOP_BAND_DB = 80.0  # attenuation of the half-band filter where an alias would fall into a main lobe
 MAX_TAPS = 511  # of the half-band filter, when the top bin is close to half the sample rate
-HANN_BANDWIDTH = (
-    1.5  # equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth)
-)
+# Equivalent noise bandwidth of the Hann window, in DFT bins (librosa.filters.window_bandwidth).
+HANN_BANDWIDTH = 1.5
 BLOCK = 32  # samples that one row of the decimation product yields
-WIDEST_EDGE = (
-    0.42  # cycles per sample: an octave that gamma makes wider than this is not taken to the next half-rate
-)
+# Cycles per sample: an octave that gamma makes wider than this is not taken to the next half-rate.
+WIDEST_EDGE = 0.42
 ERB_SLOPE, ERB_HZ = 0.108, 24.7  # bandwidth of hearing: 0.108 f + 24.7 Hz (Glasberg and Moore 1990)
 
 
@@ -59,8 +57,7 @@ def kernel_lengths(frequencies_hz: np.ndarray, q: float, rate: float, gamma: flo
 def octave_kernels(
     frequencies_hz: np.ndarray, q: float, rate: float, full_rate: float, gamma: float = 0.0
 ) -> np.ndarray:
-    """Kernels of some bins at ``rate`` Hz: complex (n, F), n even, row i belongs to the sample i - n / 2
-    from the frame's centre.
+    """Kernels of some bins at ``rate`` Hz: complex (n, F), n even; row n / 2 is the frame's centre.
 
     Lengths are fractional; as in librosa.filters.wavelet the window has floor(L / 2) + ceil(L / 2) samples,
     which puts its centre half a sample (of this rate) beside the frame's centre.
@@ -135,13 +132,8 @@ class ConstantQ(nn.Module):
                 "The constant-Q transform's sample rate, hop, lowest frequency, numbers of bins and "
                 "filter scale must be above 0."
             )
-        self.sample_rate, self.hop_length, self.n_bins, self.bins_per_octave = (
-            sample_rate,
-            hop_length,
-            n_bins,
-            bins_per_octave,
-        )
-        self.fmin_hz = fmin_hz
+        self.sample_rate, self.hop_length, self.fmin_hz = sample_rate, hop_length, fmin_hz
+        self.n_bins, self.bins_per_octave = n_bins, bins_per_octave
         if gamma is not None and not 0 <= gamma < math.inf:
             raise RetimbreError(f"gamma of the variable-Q transform must be at least 0 Hz, not {gamma}.")
         octaves = -(-n_bins // bins_per_octave)
@@ -150,14 +142,10 @@ class ConstantQ(nn.Module):
             near = sorted({hop_length // step * step, (hop_length // step + 1) * step} - {0})
             raise RetimbreError(
                 f"hop_length {hop_length} is not a multiple of {step}, which {octaves} octaves at "
-                "half-rates need: "
-                f"use {' or '.join(map(str, near))}."
+                f"half-rates need: use {' or '.join(map(str, near))}."
             )
-        frequencies, q = (
-            cqt_frequencies(fmin_hz, n_bins, bins_per_octave),
-            filter_scale * quality_factor(bins_per_octave),
-        )
-        self.quality_factor = q
+        frequencies = cqt_frequencies(fmin_hz, n_bins, bins_per_octave)
+        self.quality_factor = q = filter_scale * quality_factor(bins_per_octave)
         self.gamma = gamma = ERB_HZ / (ERB_SLOPE * q) if gamma is None else float(gamma)
         top = frequencies[-1] * (1 + 0.5 * HANN_BANDWIDTH / q) + 0.5 * gamma
         if top > sample_rate / 2:
@@ -172,9 +160,7 @@ class ConstantQ(nn.Module):
         self.halvings_first = max(h for h in range(spare + 1) if hop_length % (step * 2**h) == 0)
 
         def edge(octave: int, level: int) -> float:
-            """Where the main lobe of an octave's highest bin ends, in cycles per sample at sample_rate /
-            2^level.
-            """
+            """The main lobe's end of an octave's top bin, in cycles per sample at sample_rate / 2^level."""
             return (frequencies[-1] * (1 + 2 / q) / 2**octave + 2 * gamma) / sample_rate * 2**level
 
         # Octave o below the top is computed at sample_rate / 2^levels[o]. With a constant Q the edge is the
@@ -184,24 +170,19 @@ class ConstantQ(nn.Module):
         for octave in range(1, octaves):
             widest = max(WIDEST_EDGE, edge(0, self.halvings_first))
             self.levels.append(self.levels[-1] + int(edge(octave, self.levels[-1] + 1) <= widest))
-        # Before each halving, first ones included, the band that is used later ends at half of the widest
-        # edge.
+        # Before each halving, first ones included, the band used later ends at half of the widest edge.
         taps = half_band(max(edge(octave, level) for octave, level in enumerate(self.levels)) / 2)
         self.reach = len(taps) // 2
-        self.register_buffer(
-            "decimation", torch.from_numpy(_decimation_matrix(taps)).to(dtype), persistent=False
-        )
+        decimation = torch.from_numpy(_decimation_matrix(taps)).to(dtype)
+        self.register_buffer("decimation", decimation, persistent=False)
 
         self.octaves = octaves
         for octave in range(octaves):  # 0 is the top
             low, high = max(0, n_bins - (octave + 1) * bins_per_octave), n_bins - octave * bins_per_octave
             rate = sample_rate / 2 ** self.levels[octave]
-            kernels = octave_kernels(
-                frequencies[low:high], q, rate, sample_rate, gamma
-            )  # (n, F of the octave)
-            pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(
-                len(kernels), -1
-            )  # columns re, im, re, im, ...
+            kernels = octave_kernels(frequencies[low:high], q, rate, sample_rate, gamma)  # (n, F of octave)
+            # Columns re, im, re, im, ...
+            pairs = np.stack([kernels.real, kernels.imag], axis=-1).reshape(len(kernels), -1)
             self.register_buffer(f"kernels_{octave}", torch.from_numpy(pairs).to(dtype), persistent=False)
 
     def extra_repr(self) -> str:
@@ -216,9 +197,7 @@ class ConstantQ(nn.Module):
         the filter's ringing before and after the audio is kept, or audio with a hard start or end would lose
         some of it in every octave.
         """
-        after = (
-            x.shape[-1] - lead - 1 + self.reach
-        )  # time of the last sample that is not silent after filtering
+        after = x.shape[-1] - lead - 1 + self.reach  # time of the last sample that sounds after filtering
         new_lead = (lead + self.reach + 1) // 2
         samples = new_lead + after // 2 + 1
         blocks, width = -(-samples // BLOCK), self.decimation.shape[0]
@@ -254,6 +233,5 @@ class ConstantQ(nn.Module):
     def magnitude(self, x: Tensor) -> Tensor:
         """Audio (B, N) -> magnitude (B, F, T). Its gradient is 0, not NaN, where the audio is silent."""
         with torch.autocast(x.device.type, enabled=False):
-            return (
-                torch.cat([octave.abs() for octave in self._octaves(x)], dim=-1).transpose(1, 2).contiguous()
-            )
+            magnitudes = torch.cat([octave.abs() for octave in self._octaves(x)], dim=-1)  # (B, T, F)
+            return magnitudes.transpose(1, 2).contiguous()

@@ -1,5 +1,4 @@
-"""Audio from a constant-Q transform: from complex coefficients by least squares, from magnitudes by fast
-Griffin-Lim.
+"""Audio from constant-Q coefficients by least squares, from magnitudes by fast Griffin-Lim.
 
 The adjoint of :class:`retimbre.audio.cqt.ConstantQ` is its pyramid run backwards: one matrix product and one
 overlap-add per octave, from the lowest octave up, with a doubling of the rate between octaves. Both
@@ -20,11 +19,11 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths
+from retimbre.audio.spectral import random_phase
 
 
 def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
-    """Frames rows @ kernels.T, laid ``hop`` samples apart and summed: (B, T, C), (n, C) -> (B, (T - 1) * hop
-    + n).
+    """Frames rows @ kernels.T (B, T, C), (n, C), summed ``hop`` samples apart: (B, (T - 1) * hop + n).
 
     Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened
     rows do at once; then parts are summed. This is faster than torch's fold, and sums in the same order on
@@ -32,14 +31,10 @@ def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
     """
     (_, frames, _), size = rows.shape, kernels.shape[0]
     parts = -(-size // hop)
-    blocks = (
-        (rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T)
-        .unflatten(-1, (parts, hop))
-        .transpose(1, 2)
-    )
-    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)[
-        :, : parts * (frames + parts - 1)
-    ]  # (B, parts * ..., hop)
+    product = rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T
+    blocks = product.unflatten(-1, (parts, hop)).transpose(1, 2)
+    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)
+    skewed = skewed[:, : parts * (frames + parts - 1)]  # (B, parts * ..., hop)
     return skewed.unflatten(1, (parts, frames + parts - 1)).sum(1).flatten(1)[:, : (frames - 1) * hop + size]
 
 
@@ -48,11 +43,9 @@ def bin_weights(lengths: np.ndarray, hop: int) -> np.ndarray:
     weights = np.empty(len(lengths))
     for f, length in enumerate(lengths):
         reach = int(length / 2 / hop) + 1
-        # Largest with a frame's centre at t, or between two frames when the windows are a little longer than
-        # two hops.
-        gains = [
-            np.sum(_hann((np.arange(-reach, reach + 1) + shift) * hop / length) ** 2) for shift in (0.0, 0.5)
-        ]
+        # Largest with a frame's centre at t, or between two when windows are a little longer than two hops.
+        frames = np.arange(-reach, reach + 1)
+        gains = [np.sum(_hann((frames + shift) * hop / length) ** 2) for shift in (0.0, 0.5)]
         weights[f] = 1 / (2 * max(gains))
     return weights
 
@@ -113,8 +106,7 @@ class InverseConstantQ(nn.Module):
         return functional.pad(summed, (-before, length + before - summed.shape[-1]))
 
     def adjoint(self, C: Tensor, length: int) -> Tensor:
-        """Complex (B, F, T) -> (B, length): the sum over coefficients of the real part of each times its
-        kernel (not its conjugate).
+        """Complex (B, F, T) -> (B, length): the sum of the real part of each times its kernel.
 
         For all audio x: (x * adjoint(C)).sum() = (transform(x).conj() * C).sum().real.
         """
@@ -143,8 +135,7 @@ class InverseConstantQ(nn.Module):
 
     @torch.no_grad()
     def forward(self, C: Tensor, length: int, iterations: int = 60, tolerance: float = 1e-4) -> Tensor:
-        """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C (weighted
-        squares).
+        """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C.
 
         Conjugate gradients on the normal equations, from silence; it stops when the residual of these has
         fallen to ``tolerance`` of its start for every signal of the batch, or after ``iterations``. Few
@@ -161,9 +152,8 @@ class InverseConstantQ(nn.Module):
                 if bool((energy <= enough).all()):
                     break
                 image = self.transform(direction)
-                step = energy / (self.weights * (image.real**2 + image.imag**2)).sum((1, 2))[:, None].clamp(
-                    min=tiny
-                )
+                power = (self.weights * (image.real**2 + image.imag**2)).sum((1, 2))[:, None]
+                step = energy / power.clamp(min=tiny)
                 x += step * direction
                 residual -= step * self.adjoint(self.weights * image, length)
                 before, energy = energy, residual.square().sum(-1, keepdim=True)
@@ -180,8 +170,7 @@ class InverseConstantQ(nn.Module):
         initial_phase: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Audio (B, length) whose constant-Q magnitude is about the given one (B, F, T), by the fast
-        Griffin-Lim algorithm.
+        """Audio (B, length) of about the given magnitude (B, F, T), by the fast Griffin-Lim algorithm.
 
         Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013. The inverse within an
         iteration is one gradient step from the iteration before instead of a full least-squares solution:
@@ -193,9 +182,7 @@ class InverseConstantQ(nn.Module):
         with torch.autocast(magnitude.device.type, enabled=False):
             magnitude = magnitude.to(self.weights.dtype)
             if initial_phase is None:
-                device = generator.device if generator is not None else magnitude.device
-                noise = torch.rand(magnitude.shape, dtype=magnitude.dtype, device=device, generator=generator)
-                initial_phase = 2 * torch.pi * noise.to(magnitude.device)
+                initial_phase = random_phase(magnitude, generator)
             target = self.weights * magnitude
             x = ahead = self.adjoint(torch.polar(target, initial_phase.to(magnitude)), length)
             tiny = torch.finfo(magnitude.dtype).tiny

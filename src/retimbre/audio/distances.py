@@ -12,8 +12,7 @@ def log_spectral_distance(output_db: np.ndarray, true_db: np.ndarray) -> float:
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of the normal distributions fitted to the rows of (n, d)
-    and (m, d).
+    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) of normal distributions fitted to rows (n, d) and (m, d).
 
     Two rows at least each. Dowson and Landau 1982; as FID, Heusel et al. 2017.
     """

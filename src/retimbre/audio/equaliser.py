@@ -38,6 +38,5 @@ class Equaliser:
     def affine(self, db: Tensor) -> Tensor:
         """``eq_affine``: every bin given the target's mean and standard deviation."""
         scale = self.std_db[1] / self.std_db[0].clamp(min=0.1)
-        return self._clip(
-            (self._clip(db) - self.mean_db[0][:, None]) * scale[:, None] + self.mean_db[1][:, None]
-        )
+        centred = self._clip(db) - self.mean_db[0][:, None]
+        return self._clip(centred * scale[:, None] + self.mean_db[1][:, None])

@@ -36,9 +36,8 @@ class FeatureConfig:
 
     def bins(self, representation: str) -> int:
         """F of a representation."""
-        return {"cqt": self.cqt_bins, "mel": self.mel_bins, "stft": self.stft_n_fft // 2 + 1}[
-            _known(representation)
-        ]
+        counts = {"cqt": self.cqt_bins, "mel": self.mel_bins, "stft": self.stft_n_fft // 2 + 1}
+        return counts[_known(representation)]
 
     def frequencies_hz(self, representation: str) -> np.ndarray:
         """Centre frequency of every bin in Hz, shape (F,)."""
@@ -99,6 +98,11 @@ def normalise(db: Any, top_db: float, range_db: float) -> Any:
     return (2.0 * (db - top_db) / range_db + 1.0).clip(-1.0, 1.0)
 
 
+def network_input(db: np.ndarray, top_db: float, range_db: float) -> Tensor:
+    """Spectrum (F, T) in dB to the float32 in -1..1 that networks take (:func:`normalise`)."""
+    return normalise(torch.from_numpy(np.ascontiguousarray(db, np.float32)), top_db, range_db)
+
+
 def denormalise(z: Any, top_db: float, range_db: float) -> Any:
     """z -> dB, the inverse of :func:`normalise` within the range."""
     return (z - 1.0) * (0.5 * range_db) + top_db
@@ -129,9 +133,8 @@ class FeatureExtractor(nn.Module):
             self.cqt = CQT2010v2(
                 sr=config.sample_rate, fmin=config.cqt_fmin_hz, pad_mode="constant", verbose=False, **size
             )
-        self.register_buffer(
-            "mel", mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins), persistent=False
-        )
+        mel = mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins)
+        self.register_buffer("mel", mel, persistent=False)
 
     def _cqt(self, x: Tensor) -> Tensor:
         c = self.config
@@ -144,13 +147,8 @@ class FeatureExtractor(nn.Module):
             return self.cqt(x)[..., :frames]
         import librosa
 
-        size = dict(
-            hop_length=c.hop_length,
-            fmin=c.cqt_fmin_hz,
-            n_bins=c.cqt_bins,
-            bins_per_octave=c.cqt_bins_per_octave,
-        )
-        result = np.abs(librosa.cqt(x.detach().cpu().numpy(), sr=c.sample_rate, **size))
+        size = dict(hop_length=c.hop_length, n_bins=c.cqt_bins, bins_per_octave=c.cqt_bins_per_octave)
+        result = np.abs(librosa.cqt(x.detach().cpu().numpy(), sr=c.sample_rate, fmin=c.cqt_fmin_hz, **size))
         return torch.from_numpy(np.ascontiguousarray(result)).to(x)
 
     def forward(self, audio: Tensor, representation: str) -> Tensor:
@@ -168,9 +166,7 @@ _extractors: dict[FeatureConfig, FeatureExtractor] = {}
 
 @torch.no_grad()
 def spectrum_of(audio: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
-    """Spectrum in dB (F, T) of audio (N,). One extractor per process: building its filters takes as long as
-    using them.
-    """
+    """Spectrum in dB (F, T) of audio (N,), by one extractor per process: building it takes as long as use."""
     if config not in _extractors:
         _extractors[config] = FeatureExtractor(config)
     x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]

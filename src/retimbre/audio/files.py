@@ -1,5 +1,4 @@
-"""Reading and writing audio files: what libsndfile reads (WAV, FLAC, OGG, MP3, AIFF ...), mono, at the rate
-that is asked for.
+"""Reading and writing audio files: whatever libsndfile reads, mono, at the rate that is asked for.
 
 Nothing here trusts a file's header, neither for an amount of memory nor for a length: files are decoded
 block by block until they end (:mod:`.containers` finds the streams in them), and mixed down so that nothing
@@ -39,7 +38,7 @@ LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file's header says; ``frames``: samples per channel, None where it says nothing."""
+    """A file's header; ``frames``: samples per channel, None where it says nothing."""
 
     sample_rate: int  # Hz
     channels: int
@@ -63,7 +62,7 @@ class Survey:
 
     @property
     def notes(self) -> list[str]:
-        """What a listener to the mixdown should know of it, a clause each."""
+        """Notes for a listener to the mixdown, a clause each."""
         said = []
         if self.broken:
             said.append(f"breaks off after {self.duration_s:.1f} s ({self.broken}): what follows is not used")
@@ -216,9 +215,7 @@ def _opened(path: str | Path) -> Iterator[_File]:
 
 
 def probe(path: str | Path) -> FileInfo:
-    """What a file's header says. Raises RetimbreError: missing, a folder, a pipe, empty, not audio, no
-    samples.
-    """
+    """A file's header. Raises RetimbreError: missing, a folder, a pipe, empty, not audio, no samples."""
     with _opened(path) as file:
         if file.info.frames == 0:
             raise _no_audio(path)
@@ -262,8 +259,7 @@ def read_mono(path: str | Path, sample_rate: int, start: int = 0, stop: int | No
         raise ValueError(f"slice {start}:{stop} of {path}: it must not be empty")
     with _opened(path) as file:
         rate = file.info.sample_rate
-        # Both rates meet at every `unit` source frames = `step` samples: starting there keeps the slice
-        # aligned.
+        # Both rates meet at every `unit` source frames = `step` samples: from there a slice is aligned.
         common = math.gcd(rate, sample_rate)
         unit, step = rate // common, sample_rate // common
         margin_s = SEEK_S if file.info.subtype.startswith("MPEG_LAYER") else MARGIN_S
@@ -325,11 +321,7 @@ def wav_writer(path: Path, sample_rate: int, subtype: str) -> Iterator[soundfile
                 # Float files would get a chunk with the time of day (SFC_SET_ADD_PEAK_CHUNK).
                 soundfile._snd.sf_command(file._file, 0x1050, soundfile._ffi.NULL, 0)
                 yield file
-    except (
-        OSError,
-        soundfile.SoundFileError,
-        AssertionError,
-    ) as error:  # the last: a disk that takes no more
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # the last: of a full disk
         reason = getattr(error, "strerror", None) or _reason(error) or "is the disk full?"
         raise RetimbreError(
             f"{path} cannot be written ({reason}): choose another place or make room."
@@ -337,8 +329,7 @@ def wav_writer(path: Path, sample_rate: int, subtype: str) -> Iterator[soundfile
 
 
 def write_wav(path: str | Path, x: np.ndarray, sample_rate: int, subtype: str = "PCM_16") -> None:
-    """Write mono audio (N,), full scale 1, as WAV; PCM subtypes clip what is beyond full scale, FLOAT keeps
-    it.
+    """Write mono audio (N,), full scale 1, as WAV; PCM subtypes clip what is beyond, FLOAT keeps it.
 
     The file appears whole or not at all, folders on the way are made, and equal audio gives equal bytes.
     Raises RetimbreError: not finite, no samples, the path is a folder or cannot be written.

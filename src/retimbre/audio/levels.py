@@ -6,6 +6,7 @@ MIN_LOUDNESS_LUFS = -70.0  # the absolute gate of ITU-R BS.1770: what is quieter
 LOUDNESS_BLOCK_S = 0.4  # BS.1770's block: shorter audio has no gated loudness
 GATE_BLOCK_S = 0.1
 GATE_DB = -30.0  # below the mean: blocks that are quieter do not sound
+PEAK = 0.99  # full scale 1
 PAUSES_DB = 0.5  # by which pauses may lower a level before they are left out of it
 
 
@@ -45,8 +46,8 @@ class SoundingLevel:
         return float(np.sqrt(gated if gated > plain * 10 ** (PAUSES_DB / 10) else plain))
 
 
-def scale_to_rms(x: np.ndarray, rms: float, sample_rate: int, peak: float = 0.99) -> tuple[np.ndarray, float]:
-    """Scale audio (N,) so that what sounds in it has a root mean square, but never above ``peak``.
+def scale_to_rms(x: np.ndarray, rms: float, sample_rate: int) -> tuple[np.ndarray, float]:
+    """Scale audio (N,) so that what sounds in it has a root mean square, but never above ``PEAK``.
 
     Returns the scaled audio (float32) and the gain in dB. Silence comes back as it is, with 0 dB.
     """
@@ -55,9 +56,9 @@ def scale_to_rms(x: np.ndarray, rms: float, sample_rate: int, peak: float = 0.99
     level.update(x)
     if level.rms == 0.0:
         return x.copy(), 0.0
-    gain = min(rms / level.rms, peak / float(np.abs(x).max()))
+    gain = min(rms / level.rms, PEAK / float(np.abs(x).max()))
     gain_db = 20.0 * float(np.log10(gain))
-    return np.clip(x * np.float32(gain), -peak, peak), gain_db  # the clip takes off rounding only
+    return np.clip(x * np.float32(gain), -PEAK, PEAK), gain_db  # the clip takes off rounding only
 
 
 def trim_bounds(x: np.ndarray, sample_rate: int, trim_db: float) -> tuple[int, int]:

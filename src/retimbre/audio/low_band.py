@@ -83,8 +83,7 @@ def peak_phase(
     known: np.ndarray | None = None,
     counts: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Phase in radians, float32 (F, T), for constant-Q levels in dB (F, T) whose frames lie ``hop_s``
-    seconds apart.
+    """Phase in radians, float32 (F, T), for constant-Q levels in dB (F, T), frames ``hop_s`` seconds apart.
 
     Every peak advances by the frequency of the parabola through it and its two neighbours, and the bins up
     to the valleys have its phase, as they do around a sinusoid: a frame's phase is that at its centre
@@ -97,11 +96,8 @@ def peak_phase(
     level = np.ascontiguousarray(level_db, dtype=np.float32)
     if level.ndim != 2:
         raise ValueError(f"expected levels of shape (F, T), got {level.shape}")
-    known = (
-        np.zeros((len(level), 0), np.float32)
-        if known is None
-        else np.ascontiguousarray(known[:, : level.shape[1]], np.float32)
-    )
+    known = np.zeros((len(level), 0)) if known is None else known[:, : level.shape[1]]
+    known = np.ascontiguousarray(known, np.float32)
     counts = np.full(len(level), known.shape[1]) if counts is None else np.minimum(counts, known.shape[1])
     return _peak_phase(level, fmin_hz, bins_per_octave, hop_s, known, np.ascontiguousarray(counts, np.int64))
 
@@ -125,24 +121,15 @@ class LowBand(nn.Module):
         self.lengths = kernel_lengths(frequencies, q, config.sample_rate)
         count = int((self.lengths >= hops * config.hop_length).sum())
         self.crossover_hz = float(frequencies[count - 1]) if count else 0.0
-        self.bins = (
-            min(len(frequencies), count + math.ceil(BEYOND_OCTAVES * config.cqt_bins_per_octave))
-            if count
-            else 0
-        )
-        if count == len(frequencies):  # all of them are low: nothing is missing below the highest
-            self.bins = count
+        beyond = math.ceil(BEYOND_OCTAVES * config.cqt_bins_per_octave) if count else 0
+        self.bins = min(len(frequencies), count + beyond)
         self.inverse = None
         if self.bins:
-            size = dict(n_bins=self.bins, bins_per_octave=config.cqt_bins_per_octave)
-            self.inverse = InverseConstantQ(
-                ConstantQ(config.sample_rate, config.hop_length, config.cqt_fmin_hz, **size)
-            )
+            at = (config.sample_rate, config.hop_length, config.cqt_fmin_hz)
+            self.inverse = InverseConstantQ(ConstantQ(*at, self.bins, config.cqt_bins_per_octave))
 
     def _known(self, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Phases (F, M) of audio (N,) and for each bin (F,) how many frames lie within it with their whole
-        windows.
-        """
+        """Phases (F, M) of audio (N,), and by bin (F,) how many frames lie within it with whole windows."""
         x = torch.from_numpy(np.ascontiguousarray(before, np.float32))[None].to(self.inverse.weights.device)
         counts = (len(before) - self.lengths[: self.bins] / 2) // self.config.hop_length + 1
         return torch.angle(self.inverse.transform(x))[0].cpu().numpy(), np.maximum(counts, 0).astype(np.int64)
@@ -167,14 +154,8 @@ class LowBand(nn.Module):
         # Levels end at the floor: taken as they are, all empty bins together would hum.
         above = np.maximum(magnitude(level) - magnitude(floor_db), FLOOR).astype(np.float32)
         known, counts = self._known(before) if before is not None and len(before) else (None, None)
-        phase = peak_phase(
-            20 * np.log10(above),
-            c.cqt_fmin_hz,
-            c.cqt_bins_per_octave,
-            c.hop_length / c.sample_rate,
-            known,
-            counts,
-        )
+        hop_s = c.hop_length / c.sample_rate
+        phase = peak_phase(20 * np.log10(above), c.cqt_fmin_hz, c.cqt_bins_per_octave, hop_s, known, counts)
         target, start = (torch.from_numpy(x)[None].to(self.inverse.weights.device) for x in (above, phase))
         return self.inverse.griffin_lim(target, length, iterations, initial_phase=start)
 
@@ -196,9 +177,7 @@ def splice(
     """
     frequencies = torch.arange(spectrum.shape[1], device=spectrum.device) * spacing_hz
     share = ((crossover_hz + FADE_HZ / 2 - frequencies) / FADE_HZ).clamp(0, 1)[:, None]
-    mean = (
-        low.abs()
-        if weight == 1
-        else low.abs().clamp(min=TINY) ** weight * spectrum.clamp(min=TINY) ** (1 - weight)
-    )
+    mean = low.abs()
+    if weight != 1:
+        mean = mean.clamp(min=TINY) ** weight * spectrum.clamp(min=TINY) ** (1 - weight)
     return share * mean + (1 - share) * spectrum, torch.where(share > 0, torch.angle(low), phase)

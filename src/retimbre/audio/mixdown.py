@@ -1,5 +1,4 @@
-"""One channel that can be heard, out of what a recording has: mixed so that nothing vanishes, without what
-lies below hearing.
+"""One channel that can be heard, out of a recording's: nothing vanishes, and what lies below hearing goes.
 
 An offset or rumble would otherwise set the gain and pass for sound at the ends; channels in opposite phase
 would cancel in their mean. Audio that has neither comes out as it is, sample by sample.
@@ -20,7 +19,7 @@ CANCEL_DB = 1.0  # below the mean of channels that have nothing in common (of tw
 
 @dataclass(frozen=True)
 class Mixdown:
-    """How blocks (n, C) at ``sample_rate`` become mono; ``weights`` (C,), or None for the mean.
+    """The way from blocks (n, C) at ``sample_rate`` to mono; ``weights`` (C,), or None for the mean.
 
     ``quieter_db``: by how much the mix is quieter than the channels are to a listener (two loudspeakers,
     each with the mix, against all channels); ``level_db`` and ``low_db``: levels of what can be heard in the

@@ -25,16 +25,13 @@ def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
     """Audio (B, N) -> complex (B, F, T)."""
     window = _hann(n_fft, x.dtype, x.device)
     if n_fft % 2:
-        x = torch.nn.functional.pad(
-            x, (0, 1)
-        )  # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre
+        # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre.
+        x = torch.nn.functional.pad(x, (0, 1))
     return torch.stft(x, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
 def istft(X: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
-    """Complex (B, F, T) -> audio (B, length): the least-squares inverse, exact for an STFT of ``length``
-    samples.
-    """
+    """Complex (B, F, T) -> audio (B, length): the least-squares inverse, exact for an STFT of such audio."""
     _check_frames(X, hop, length)
     window = _hann(n_fft, X.real.dtype, X.device)
     return torch.istft(X, n_fft, hop, window=window, center=True, length=length)
@@ -53,12 +50,18 @@ def _mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
-    """Slaney's mel bands from 0 Hz to half the sample rate, each of area 1 (librosa.filters.mel): (M, F)
-    float32.
+    """Slaney's mel bands up to half the sample rate, each of area 1 (librosa.filters.mel): (M, F) float32.
 
     They are meant for magnitudes: mel = mel_filters(...) @ stft(...).abs().
     """
     return torch.from_numpy(_mel_filters(sample_rate, n_fft, n_mels).copy())
+
+
+def random_phase(magnitude: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform noise in radians, of a magnitude's shape and on its device, drawn on the generator's."""
+    device = generator.device if generator is not None else magnitude.device
+    noise = torch.rand(magnitude.shape, dtype=magnitude.dtype, device=device, generator=generator)
+    return 2 * torch.pi * noise.to(magnitude.device)
 
 
 def griffin_lim(
@@ -71,8 +74,7 @@ def griffin_lim(
     initial_phase: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Audio (B, length) whose STFT has about the given magnitude (B, F, T), by the fast Griffin-Lim
-    algorithm.
+    """Audio (B, length) of about the given STFT magnitude (B, F, T), by the fast Griffin-Lim algorithm.
 
     Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", 2013, with the momentum as in
     librosa.griffinlim; momentum 0 is Griffin and Lim's own. It starts from ``initial_phase`` (radians, (B,
@@ -81,9 +83,7 @@ def griffin_lim(
     """
     _check_frames(magnitude, hop, length)
     if initial_phase is None:
-        device = generator.device if generator is not None else magnitude.device
-        noise = torch.rand(magnitude.shape, dtype=magnitude.dtype, device=device, generator=generator)
-        initial_phase = 2 * torch.pi * noise.to(magnitude.device)
+        initial_phase = random_phase(magnitude, generator)
     X = torch.polar(magnitude, initial_phase.to(magnitude))
     keep = momentum / (1 + momentum)
     tiny = torch.finfo(magnitude.dtype).tiny
@@ -152,9 +152,5 @@ def spsi_phase(magnitude: np.ndarray, n_fft: int, hop: int, known: np.ndarray | 
     magnitude = np.asarray(magnitude, dtype=np.float32)
     if magnitude.ndim != 2 or magnitude.shape[0] != n_fft // 2 + 1:
         raise ValueError(f"expected a magnitude of shape ({n_fft // 2 + 1}, T), got {magnitude.shape}")
-    known = (
-        np.zeros((magnitude.shape[0], 0), np.float32)
-        if known is None
-        else np.asarray(known, np.float32)[:, : magnitude.shape[1]]
-    )
-    return _spsi(magnitude, n_fft, hop, known)
+    known = np.zeros((len(magnitude), 0)) if known is None else known
+    return _spsi(magnitude, n_fft, hop, np.asarray(known, np.float32)[:, : magnitude.shape[1]])

@@ -37,7 +37,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to every training window, against brittle cues.
+    """Changes of every training window, against brittle cues.
 
     ``gain_db`` and ``noise_db`` are standard deviations of a random gain per bin and of noise per cell.
     ``decoded``: the classifiers are asked about audio that went through a vocoder, whose magnitudes are
@@ -52,13 +52,10 @@ class Augmentation:
     decoded: bool = False
 
     def __call__(self, db: Tensor, rng: np.random.Generator) -> Tensor:
-        batch, bins, frames = db.shape
         if self.decoded:
             db = _as_if_decoded(db, rng)
-        gain = rng.normal(0, self.gain_db, (batch, bins, 1)) if self.gain_db else 0.0
-        noise = (
-            rng.standard_normal((batch, bins, frames), np.float32) * self.noise_db if self.noise_db else 0.0
-        )
+        gain = rng.normal(0, self.gain_db, (*db.shape[:2], 1)) if self.gain_db else 0.0
+        noise = rng.standard_normal(db.shape, np.float32) * self.noise_db if self.noise_db else 0.0
         return db + torch.from_numpy(np.asarray(gain + noise, np.float32))
 
 
@@ -79,10 +76,8 @@ def _as_if_decoded(db: Tensor, rng: np.random.Generator) -> Tensor:
         pad = (1, 1, 0, 0) if axis == 2 else (0, 0, 1, 1)
         x = functional.pad(db[:, None], pad, mode="replicate")[:, 0]
         db = weight * (x.narrow(axis, 0, size) + x.narrow(axis, 2, size)) + (1 - 2 * weight) * db
-    floor = db.amin(dim=(1, 2), keepdim=True) + column(
-        rng.uniform(0, FLOOR_DB, batch) * (rng.random(batch) < 0.5)
-    )
-    db = torch.maximum(db, floor)
+    above = column(rng.uniform(0, FLOOR_DB, batch) * (rng.random(batch) < 0.5))
+    db = torch.maximum(db, db.amin(dim=(1, 2), keepdim=True) + above)
     knots = torch.from_numpy(rng.normal(0, FILTER_DB, (batch, 1, FILTER_KNOTS)).astype(np.float32))
     db = db + functional.interpolate(knots, bins, mode="linear", align_corners=True).transpose(1, 2)
     kept = column(np.where(rng.random(batch) < 0.25, rng.uniform(0.6, 1.0, batch), 1.0) * bins)
@@ -118,8 +113,8 @@ class BeyondEqBatches:
     """Half real windows of ``target`` (label 1), half equalised windows of the other domains (label 0).
 
     Half of *either* class is decoded: changed as constant-Q levels (the real ones not at all) and taken to
-    ``representation`` by a :class:`LevelMap`, because judged audio went that way: a vocoder gives every
-    equalised source something of the target, and that must not pass for a transfer.
+    ``representation`` by a :class:`LevelMap`, because what is asked about went that way: a vocoder gives
+    every equalised source something of the target, and that must not pass for a transfer.
     """
 
     def __init__(
@@ -148,10 +143,7 @@ class BeyondEqBatches:
             )
 
         def both(domain: str, count: int, stream: int) -> list[FeatureCrops]:
-            return [
-                crops(representation, domain, count, stream),
-                crops(DECODED_FROM, domain, count, stream + 1),
-            ]
+            return [crops(r, domain, count, stream + i) for i, r in enumerate((representation, DECODED_FROM))]
 
         self.equalisers = [
             [Equaliser.between(statistics[r], d, target, range_db) for r in (representation, DECODED_FROM)]
@@ -161,8 +153,9 @@ class BeyondEqBatches:
         self.target = both(target, share * len(others), 2 * len(others))
 
     def _equalised(self, x: Tensor, equaliser: Equaliser, step: int, stream: int) -> Tensor:
-        """By turns as eq_match and as eq_affine, some by half only: else the judge learns the exact filter,
-        not the instrument.
+        """Spectra equalised by turns as eq_match and eq_affine, some by half only.
+
+        Else the exact filter would be learnt, not the instrument.
         """
         x = x.clamp(equaliser.top_db - equaliser.range_db, equaliser.top_db)
         half = (len(x) + step % 2) // 2  # the odd one out alternates
@@ -184,7 +177,4 @@ class BeyondEqBatches:
         )
         positive += [plain, self.decode(coded)]
         false, true = torch.cat(negative), torch.cat(positive)
-        labels = torch.cat(
-            [torch.zeros(len(false), dtype=torch.long), torch.ones(len(true), dtype=torch.long)]
-        )
-        return torch.cat([false, true]), labels
+        return torch.cat([false, true]), torch.cat([torch.zeros(len(false)), torch.ones(len(true))]).long()

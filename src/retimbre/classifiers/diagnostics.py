@@ -6,6 +6,7 @@ about a second.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -50,16 +51,13 @@ class Question:
         """Mean probability, share of yes, and number of windows of each bin that has any."""
         observed, predicted = calibration_curve(self.truth, self.probability, n_bins=BINS)
         inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
-        windows = np.bincount(
-            np.searchsorted(inner_edges, self.probability), minlength=BINS
-        )  # as scikit-learn counts
+        bins = np.searchsorted(inner_edges, self.probability)  # as scikit-learn counts
+        windows = np.bincount(bins, minlength=BINS)
         return predicted, observed, windows[windows > 0]
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: mean gap of the reliability curve, weighted by windows (Guo et al.
-        2017).
-        """
+        """Mean gap of the reliability curve, weighted by windows (Guo et al. 2017)."""
         answers = torch.from_numpy(self.probability), torch.from_numpy(self.truth.astype(int))
         return float(binary_calibration_error(*answers, n_bins=BINS))
 
@@ -85,7 +83,7 @@ def questions(classifiers: Classifiers, features: PackedFeatures) -> list[Questi
         for d in domains if len(domains) > 2 else domains[:1]:  # with two the other question is the same one
             others = torch.cat([x for other, x in windows.items() if other != d])
             ask(f"{name} classifier: {d}?", name, d, windows[d], others)
-    for target, source in (domains[:2], domains[1::-1]):
+    for target, source in permutations(domains[:2]):
         equaliser = Equaliser.between(
             features.statistics[REPRESENTATION], source, target, features.config.range_db
         )

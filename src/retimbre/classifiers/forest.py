@@ -39,16 +39,13 @@ def training_clips(
         raise RetimbreError(f"no training recording of {domain} is {shortest} frames long: {advice}.")
     for i in np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)):
         number, excerpt, start, stop = places[i]
-        yield (
-            number,
-            np.asarray(features.read(excerpt, start, stop, representation=REPRESENTATION), np.float32).T,
-        )
+        db = features.read(excerpt, start, stop, representation=REPRESENTATION)
+        yield number, np.asarray(db, np.float32).T
 
 
 @dataclass(frozen=True)
 class ForestClassifier:
-    """MFCC statistics of real windows ``examples`` (n, 24), their ``labels`` (n,) in ``domains``, and a
-    forest grown on them.
+    """Random forest on MFCC statistics of real windows, ``examples`` (n, 24) with ``labels`` (n,).
 
     The forest is grown when it is first asked, the same from the same fields; a copy in another process grows
     its own.
@@ -76,13 +73,10 @@ class ForestClassifier:
         return RandomForestClassifier(TREES, **options).fit(self.examples, self.labels)
 
     def style_target_rate(self, mfcc: np.ndarray, target: str, silent: bool = False) -> float:
-        """Share of windows (W, 24) of :func:`mfcc_windows` that the forest calls ``target``; 0 for a silent
-        clip.
-        """
+        """Share of MFCC windows (W, 24) that the forest calls ``target``; 0 for a silent clip."""
         if target not in self.domains:
-            raise RetimbreError(
-                f"The forest does not know {target!r}; its domains are {', '.join(self.domains)}."
-            )
+            known = ", ".join(self.domains)
+            raise RetimbreError(f"The forest does not know {target!r}; its domains are {known}.")
         return 0.0 if silent else float((self.forest.predict(mfcc) == self.domains.index(target)).mean())
 
     def __getstate__(self) -> dict:

@@ -3,7 +3,6 @@
 Shapes: B batch, F frequency bins, T frames. Input in dB, output logits.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from retimbre.nn.weights import reading, save_weights
+from retimbre.nn.weights import read_config, save_weights, write_config
 
 DB_PER_UNIT = 15.0  # about one standard deviation of levelled music in dB
+LEVEL_MAP_CHANNELS = 128
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ class LevelMap(nn.Module):
     structure, the highest band) from what recordings are like, and blurs what it cannot know.
     """
 
-    def __init__(self, bins: int, bins_out: int, channels: int = 128):
+    def __init__(self, bins: int, bins_out: int):
         super().__init__()
+        c = LEVEL_MAP_CHANNELS
         self.body = nn.Sequential(
-            nn.Conv1d(bins, channels, 5, padding=2, padding_mode="replicate"), nn.GELU(),
-            nn.Conv1d(channels, channels, 5, padding=2, padding_mode="replicate"), nn.GELU(),
-            nn.Conv1d(channels, bins_out, 1),
+            nn.Conv1d(bins, c, 5, padding=2, padding_mode="replicate"), nn.GELU(),
+            nn.Conv1d(c, c, 5, padding=2, padding_mode="replicate"), nn.GELU(),
+            nn.Conv1d(c, bins_out, 1),
         )  # fmt: skip
 
     def forward(self, db: Tensor) -> Tensor:
@@ -85,9 +86,7 @@ class LevelMap(nn.Module):
 
 @torch.no_grad()
 def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int = 256) -> Tensor:
-    """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; the network is left in
-    evaluation mode.
-    """
+    """Class probabilities (B, classes) of windows (B, F, T) in dB, on the CPU; leaves evaluation mode on."""
     network.eval()
     device = next(network.parameters()).device
     parts = [network(part.float().to(device)).softmax(dim=1).cpu() for part in windows.split(batch_size)]
@@ -95,28 +94,19 @@ def probabilities(network: SpectrumClassifier, windows: Tensor, batch_size: int 
 
 
 def save_networks(folder: Path, networks: dict[str, SpectrumClassifier], description: dict) -> None:
-    """Write ``<name>.safetensors`` for each network, and ``config.json``: ``description`` with the networks'
-    configurations.
-    """
+    """Write ``<name>.safetensors`` of each network, and ``description`` with the networks' configurations."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
         save_weights(folder / f"{name}.safetensors", network)
-    config = description | {
-        "networks": {name: network.config.to_dict() for name, network in networks.items()}
-    }
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    shapes = {name: network.config.to_dict() for name, network in networks.items()}
+    write_config(folder, description | {"networks": shapes})
 
 
 def load_networks(folder: Path) -> tuple[dict[str, SpectrumClassifier], dict]:
-    """The networks (evaluation mode, CPU) and the description that :func:`save_networks` wrote.
-
-    Raises RetimbreError when the folder holds no trained classifier.
-    """
-    with reading(folder, "classifier", "classifier"):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        networks = {}
-        for name, values in config["networks"].items():
-            networks[name] = SpectrumClassifier(ClassifierConfig.from_dict(values))
-            networks[name].load_state_dict(load_file(folder / f"{name}.safetensors"))
-            networks[name].eval()
+    """The networks (evaluation mode, CPU) and the description that :func:`save_networks` wrote."""
+    config, networks = read_config(folder), {}
+    for name, values in config["networks"].items():
+        networks[name] = SpectrumClassifier(ClassifierConfig.from_dict(values))
+        networks[name].load_state_dict(load_file(folder / f"{name}.safetensors"))
+        networks[name].eval()
     return networks, config

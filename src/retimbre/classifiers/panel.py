@@ -31,6 +31,7 @@ from retimbre.classifiers.network import (
 from retimbre.classifiers.windows import called, rate, split_windows, windows
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
+from retimbre.nn.weights import reading
 
 REPRESENTATION = "mel"
 HARD_SURE = 0.9  # a window is beyond EQ when the hard classifier is at least so sure; see style_beyond_eq
@@ -51,16 +52,15 @@ class Classifiers:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Classifiers":
-        """Read a trained classifier's folder. Raises RetimbreError when it is not there."""
-        return cls(*load_networks(Path(folder)))
+        """Read a trained classifier's folder. Raises RetimbreError when it is missing or damaged."""
+        with reading(Path(folder), "classifier"):
+            return cls(*load_networks(Path(folder)))
 
     def save(self, folder: Path) -> None:
         save_networks(folder, self.networks, self.description)
 
     def _windows(self, db: np.ndarray) -> Tensor:
-        """Windows (B, F, frames) of a spectrum (F, T) with 50 % overlap; a clip under a second is heard over
-        and over.
-        """
+        """Windows (B, F, frames) of a spectrum (F, T) with 50 % overlap; a shorter clip is repeated."""
         if db.shape[1] < self.window_frames:
             db = np.tile(db, (1, -(-self.window_frames // max(1, db.shape[1]))))
         return windows(db.T, self.window_frames, max(1, self.window_frames // 2))
@@ -92,19 +92,16 @@ class Classifiers:
         return self._probability("style", mel_db, domain)
 
     def style_beyond_eq(self, mel_db: np.ndarray, target: str) -> float:
-        """Share of windows of a log-mel spectrum (F, T) that the hard classifier takes for real ``target``
-        rather than equalised source.
+        """Share of windows of a log-mel spectrum (F, T) that are real ``target``, not equalised source.
 
-        It must be 90 % sure: a vocoder that learnt from recordings gives every equalised source something of
-        the target, so that doubtful windows are no evidence of a transfer.
+        The hard classifier must be 90 % sure: a vocoder that learnt from recordings gives every equalised
+        source something of the target, so that doubtful windows are no evidence of a transfer.
         """
         return self._rate(f"hard_{target}", mel_db, target, HARD_SURE)
 
     @torch.no_grad()
     def embed_windows(self, mel_db: np.ndarray) -> np.ndarray:
-        """The style classifier's embedding of every window of a log-mel spectrum (F, T): (W, D) float32, for
-        distances between sets.
-        """
+        """The style classifier's embeddings (W, D) of the windows of a log-mel spectrum (F, T), float32."""
         return self.networks["style"].embed(self._windows(mel_db)).numpy()
 
     def embed(self, mel_db: np.ndarray) -> np.ndarray:
@@ -118,8 +115,7 @@ class Classifiers:
 def window_scores(
     network: SpectrumClassifier, features: PackedFeatures, representation: str, frames: int
 ) -> tuple[dict[str, float], pandas.DataFrame]:
-    """Scores by window on the test split, whose tunes are in no other split, and the windows as a table
-    (actual, predicted).
+    """Scores by window of the test split, and the windows as a table (actual, predicted).
 
     ``auc``: area under the ROC curve, one class against the rest, mean over classes; ``ece``: expected
     calibration error, 15 equal bins.
@@ -149,11 +145,11 @@ def window_scores(
 def recording_scores(
     networks: dict[str, SpectrumClassifier], features: PackedFeatures, frames: int, decode: LevelMap
 ) -> dict[str, float]:
-    """Rates of the style and hard classifiers on test recordings: the target itself (``real``), the source
-    untouched (``copy``) and equalised.
+    """Rates of the style and hard classifiers on test recordings.
 
-    ``_decoded``: after the stand-in for a vocoder. For the hard classifiers ``real`` should be at least 0.85,
-    the others at most 0.1.
+    ``real``: the target itself; ``copy``: the source untouched; ``eq_*``: the source equalised;
+    ``_decoded``: after the stand-in for a vocoder. For the hard classifiers ``real`` should be at least
+    0.85, the others at most 0.1.
     """
     domains, range_db, scores = features.domains, features.config.range_db, {}
 

@@ -1,6 +1,4 @@
-"""Training of the instrument classifiers: the one of the stage, and those that evaluation asks what an
-output sounds like.
-"""
+"""Training of the instrument classifiers, and of those that evaluation asks what an output sounds like."""
 
 import numpy as np
 import torch
@@ -19,8 +17,7 @@ from retimbre.training.fit import fit as fit_network
 from retimbre.training.timing import part
 from retimbre.training.trainer import OneNetwork
 
-# The hard classifiers have much the hardest question and learn twice as long; the style classifier is soon
-# sure.
+# The hard classifiers' question is the hardest: they learn twice as long. The style classifier is soon sure.
 STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
 LEVEL_MAP_RATE = 2e-3
 
@@ -33,9 +30,8 @@ class AdamTrainer(OneNetwork):
         self.steps, self.learning_rate, self.run = steps, learning_rate, run
 
     def descend(self, loss: Tensor, step: int) -> None:
-        self.optimiser.param_groups[0]["lr"] = self.learning_rate * min(
-            1.0, 2 * (self.steps - step) / self.steps
-        )
+        factor = min(1.0, 2 * (self.steps - step) / self.steps)
+        self.optimiser.param_groups[0]["lr"] = self.learning_rate * factor
         with part("backward"):
             self.optimiser.zero_grad()
             self.run.fabric.backward(loss)
@@ -55,9 +51,7 @@ class LevelMapTrainer(AdamTrainer):
 
 
 class ClassifierTrainer(AdamTrainer):
-    """Cross-entropy; dropout draws from torch's global state, seeded by the step: a resumed training drops
-    the same.
-    """
+    """Cross-entropy; dropout is drawn from torch's global state, seeded by the step: resumable."""
 
     def __init__(self, name: str, network: SpectrumClassifier, steps: int, learning_rate: float, run: Run):
         super().__init__(network, steps, learning_rate, run)
@@ -79,9 +73,7 @@ class ClassifierTrainer(AdamTrainer):
 
 
 def fit_level_map(features: PackedFeatures, representation: str, steps: int, run: Run) -> LevelMap:
-    """Train the stand-in for a vocoder on recordings, on the CPU: constant-Q spectra to those of
-    ``representation``.
-    """
+    """Train the stand-in for a vocoder, on the CPU: constant-Q spectra to those of ``representation``."""
     torch.manual_seed(run.seed)
     network = LevelMap(features.config.bins(DECODED_FROM), features.config.bins(representation))
     trainer = LevelMapTrainer(network, steps, LEVEL_MAP_RATE, run)
@@ -117,9 +109,7 @@ def fit_classifier(
     augmentation: Augmentation,
     run: Run,
 ) -> tuple[SpectrumClassifier, History]:
-    """Train one network; returns it (evaluation mode, CPU) and its history. Raises RetimbreError when the
-    loss is no longer finite.
-    """
+    """Train one network; returns it (evaluation mode, CPU) and its history."""
     torch.manual_seed(run.seed)
     network = SpectrumClassifier(ClassifierConfig(batches.classes, p.channels, top_db, range_db))
     network = network.to(run.fabric.device, memory_format=torch.channels_last)  # a quarter faster on a CPU
@@ -135,9 +125,7 @@ def fit_classifier(
 
 
 def fit(data: Data, p: Classifier, run: Run) -> tuple[Classifiers, LevelMap, History]:
-    """Train all classifiers; returns them, the stand-in for a vocoder, and the instrument classifier's
-    history.
-    """
+    """Train all; returns the classifiers, the stand-in for a vocoder, the instrument classifier's history."""
     features, domains = data.features, data.features.domains
     decode = fit_level_map(features, REPRESENTATION, p.steps, run)
     size = (p.window_frames, p.batch_size)

@@ -32,7 +32,7 @@ def split_windows(
 
 
 def called(network: SpectrumClassifier, x: Tensor, label: str, sure: float = 0.5) -> Tensor:
-    """Which windows (B,) of (B, F, T) the network gives ``label`` a probability of at least ``sure``.
+    """Mask (B,) of the windows (B, F, T) to which the network gives ``label`` at least probability ``sure``.
 
     With more than two classes ``label`` must also be the likeliest.
     """

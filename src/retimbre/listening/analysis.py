@@ -46,10 +46,8 @@ def ratings(
             values = own.value[own.system == name]
             low, high = measures.interval(drawn[name])
             histogram = [int((values == v).sum()) for v in range(1, 6)] if question != "multi" else []
-            rows.append(
-                dict(zip(MEAN, (name, means[name], low, high, len(values)), strict=True))
-                | {"histogram": histogram}
-            )
+            row = dict(zip(MEAN, (name, means[name], low, high, len(values)), strict=True))
+            rows.append(row | {"histogram": histogram})
         found[question] = {"systems": rows, "contrasts": []}
         baselines = means.index.intersection(params["baselines"])
         if baselines.empty or not models:
@@ -60,13 +58,8 @@ def ratings(
         ordinal = measures.ordinal_contrasts(compared, best) if question != "multi" else {}
         for name in means.index.intersection(params["systems"]):
             low, high = measures.interval(drawn[name] - drawn[best])
-            row = {
-                "system": name,
-                "baseline": best,
-                "difference": means[name] - means[best],
-                "low": low,
-                "high": high,
-            }
+            row = {"system": name, "baseline": best, "difference": means[name] - means[best]}
+            row |= {"low": low, "high": high}
             row["model_difference"], row["p"] = mixed.get(name, (math.nan, math.nan))
             found[question]["contrasts"].append(row | {"ordinal_log_odds": ordinal.get(name, math.nan)})
     contrasts = [contrast for result in found.values() for contrast in result["contrasts"]]
@@ -97,9 +90,8 @@ def identification(table: pandas.DataFrame, params: dict[str, Any], answers: lis
         right = int((mine.value == mine.wanted).sum())
         rows.append({"system": system} | measures.proportion(right, len(mine), 1 / len(answers)))
         for target, part in mine.groupby("wanted"):
-            heard.append(
-                {"system": system, "wanted": target} | {a: int((part.value == a).sum()) for a in answers}
-            )
+            counts = {a: int((part.value == a).sum()) for a in answers}
+            heard.append({"system": system, "wanted": target} | counts)
     return {"systems": rows, "answers": answers, "heard": heard}
 
 
@@ -122,9 +114,8 @@ def preference(table: pandas.DataFrame, params: dict[str, Any], seed: int) -> di
     strengths = []
     if len(systems) > 2:
         picked = np.random.default_rng(seed).integers(0, len(wins), (STRENGTH_DRAWS, len(wins)))
-        drawn = pandas.DataFrame(
-            [measures.bradley_terry(wins[p].sum(axis=0)) for p in picked], columns=systems
-        )
+        strength_of = [measures.bradley_terry(wins[p].sum(axis=0)) for p in picked]
+        drawn = pandas.DataFrame(strength_of, columns=systems)
         for system, strength in zip(systems, measures.bradley_terry(total), strict=True):
             low, high = measures.interval(drawn[system])
             strengths.append({"system": system, "strength": strength, "low": low, "high": high})
@@ -143,18 +134,15 @@ def reliability(table: pandas.DataFrame) -> dict[str, Any]:
     twice = screening.repeats(table)[["first", "second"]].astype(float)
     correlation, n = measures.spearman(twice)
     difference = (twice["first"] - twice["second"]).abs().mean()
-    return {
-        "agreement": agreement,
-        "repeats": {"n": n, "spearman": correlation, "mean_difference": difference},
-    }
+    again = {"n": n, "spearman": correlation, "mean_difference": difference}
+    return {"agreement": agreement, "repeats": again}
 
 
 def validity(table: pandas.DataFrame, measured: pandas.DataFrame | None) -> list[dict[str, Any]]:
-    """Rank correlation of each objective metric with the human means, per clip (system and item) and per
-    system.
+    """Rank correlation of each objective metric with the human means, per clip and per system.
 
-    ``measured``: the long table of the evaluation. Instrument answers count as 1 where the wanted one was
-    named.
+    ``measured``: the long table of the evaluation; a clip is a system and an item. Instrument answers count
+    as 1 where the wanted one was named.
     """
     if measured is None:
         return []
@@ -163,20 +151,19 @@ def validity(table: pandas.DataFrame, measured: pandas.DataFrame | None) -> list
     humans = table.assign(score=score)[table.question.isin(RATINGS) | named].astype({"score": float})
     means = humans.groupby(["question", "system", "item"]).score.mean().reset_index()
     metrics = measured[measured.metric != "rtf"]  # computing time is heard by nobody
-    metrics = metrics.assign(item=metrics.direction + "." + metrics["item"])[
-        ["system", "item", "metric", "value"]
-    ]
+    metrics = metrics.assign(item=metrics.direction + "." + metrics["item"])
+    both = means.merge(metrics[["system", "item", "metric", "value"]], on=["system", "item"])
     rows = []
-    for (question, metric), own in means.merge(metrics, on=["system", "item"]).groupby(
-        ["question", "metric"]
-    ):
+    for (question, metric), own in both.groupby(["question", "metric"]):
         per_clip, clips = measures.spearman(own[["score", "value"]])
         per_system, count = measures.spearman(own.groupby("system")[["score", "value"]].mean())
         row = {"question": question, "metric": metric, "per_clip": per_clip, "clips": clips}
         rows.append(row | {"per_system": per_system, "systems": count})
-    return sorted(
-        rows, key=lambda r: (r["question"], -np.nan_to_num(abs(r["per_clip"]), nan=-1), r["metric"])
-    )
+
+    def order(row: dict[str, Any]) -> tuple:
+        return row["question"], -np.nan_to_num(abs(row["per_clip"]), nan=-1), row["metric"]
+
+    return sorted(rows, key=order)
 
 
 def subgroups(
@@ -251,6 +238,7 @@ def evaluate(
     screened = table[table.session.isin(kept)] if kept else table
     first = screened[screened.repeat_of.isna()]
     counted = {reason: sum(reason in why for why in reasons.values()) for reason in screening.REASONS}
+    strict = everybody if len(kept) == len(reasons) else results(screened) if kept else None
     return _finite(
         {
             "study": frozen["name"],
@@ -259,9 +247,7 @@ def evaluate(
             "preset": params["preset"],
             "planned_listeners": params["listeners"],
             "listeners": {"all": len(reasons), "kept": len(kept), "excluded": counted},
-            "with_exclusions": (everybody if len(kept) == len(reasons) else results(screened))
-            if kept
-            else None,
+            "with_exclusions": strict,
             "without_exclusions": everybody,
             "reliability": reliability(screened),
             "validity": validity(first, measured),
@@ -305,16 +291,14 @@ def as_text(result: dict[str, Any]) -> str:
         return "-" if None in values else "{:.2f} [{:.2f}, {:.2f}]".format(*values)
 
     for question, found in part["ratings"].items():
-        lines.append(
-            f"{question}: " + ", ".join(f"{r['system']} {show(r, 'mean')}" for r in found["systems"])
-        )
+        means = ", ".join(f"{r['system']} {show(r, 'mean')}" for r in found["systems"])
+        lines.append(f"{question}: {means}")
         for c in found["contrasts"]:
             p = "p -" if c["p_holm"] is None else f"p {c['p_holm']:.3g} (Holm)"
             lines.append(f"  {c['system']} - {c['baseline']}: {show(c, 'difference')}, {p}")
     if named := part["identification"].get("systems"):
-        lines.append(
-            "instrument named right: " + ", ".join(f"{r['system']} {show(r, 'share')}" for r in named)
-        )
+        shares = ", ".join(f"{r['system']} {show(r, 'share')}" for r in named)
+        lines.append(f"instrument named right: {shares}")
     for r in part["preference"].get("pairs", []):
         wins = f"{r['k']} of {r['n']}, {show(r, 'share')}, exact p {r['p']:.3g}"
         lines.append(f"preferred: {r['system']} over {r['rival']} {wins}")

@@ -1,5 +1,4 @@
-"""Writes a study: the frozen plan, the key, and a site that tells nothing about which system made which
-clip.
+"""Writes a study: the frozen plan, the key, and a site that tells nothing about who made which clip.
 
 ::
 
@@ -33,7 +32,7 @@ from retimbre.errors import RetimbreError
 from retimbre.listening import clips, questions, webmushra
 from retimbre.listening.params import Listening
 from retimbre.listening.responses import ANSWERS
-from retimbre.listening.study import ANCHOR, Study, draw, fingerprint, read_outputs
+from retimbre.listening.study import ANCHOR, Page, Study, draw, fingerprint, read_outputs
 from retimbre.paths import part_beside, write_atomically
 from retimbre.progress import track
 
@@ -50,7 +49,7 @@ def token(secret: bytes, system: str, item: str) -> str:
 
 
 def read_key(folder: Path) -> pandas.DataFrame:
-    """What each token plays, by token. Raises RetimbreError when the key is not there."""
+    """Clips by token. Raises RetimbreError when the key is not there."""
     path = folder / "key.csv"
     try:
         return pandas.read_csv(path, dtype=str, keep_default_na=False)[KEY_COLUMNS].set_index("token")
@@ -179,19 +178,17 @@ def _headphone_trials(study: Study, secret: bytes, site: Path) -> list[dict[str,
 def served(study: Study, secret: bytes, headphones: list[dict[str, Any]]) -> dict[str, Any]:
     """What the browser gets: words, opaque tokens, orders. No system, no item."""
     shown = ("title", "intro", "labels", "questions")
+
+    def clips_of(page: Page) -> list[list[str]]:
+        return [[s.slot, token(secret, s.system, s.item)] for s in page.slots]
+
     return {
         "study": study.name,
         "study_hash": study.hash,
         "contact": study.params["contact"],
         "minutes": round(study.minutes),
         "blocks": {b.name: {name: asdict(b)[name] for name in shown} for b in study.blocks},
-        "pages": {
-            page.page: {
-                "block": page.block,
-                "clips": [[s.slot, token(secret, s.system, s.item)] for s in page.slots],
-            }
-            for page in study.pages
-        },
+        "pages": {page.page: {"block": page.block, "clips": clips_of(page)} for page in study.pages},
         "orders": study.orders,
         "level": token(secret, "source", study.practice),
         "practice": [{"label": label, "token": token(secret, *clip)} for label, *clip in _practice(study)],
@@ -209,9 +206,8 @@ def _protocol(study: Study) -> str:
     for order in study.orders:
         for name, _ in order:
             counts[pages[name].block][pages[name].condition] += 1
-    environment = Environment(
-        loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **blocks)
     template = environment.get_template("protocol.md.j2")
     return template.render(study=study, plan=study.frozen(), counts=counts, hash=study.hash)
 

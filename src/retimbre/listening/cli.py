@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from retimbre.arguments import natural, positive
+from retimbre.arguments import add_folder, natural, positive
 from retimbre.errors import RetimbreError
 
 PLACE = Path("reports/listening")
@@ -86,14 +86,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         p.add_argument(
             "--params", type=Path, default="params.yaml", metavar="FILE", help="default: params.yaml"
         )
-        help = f"folder of all studies (default: {PLACE})"
-        p.add_argument("--place", type=Path, default=PLACE, metavar="FOLDER", help=help)
+        add_folder(p, "--place", PLACE, "folder of all studies")
         if run is not build:
             help = "a study's folder (default: the one that params name)"
             p.add_argument("--study", type=Path, metavar="FOLDER", help=help)
         if run in (build, analyse):
-            help = f"outputs of evaluate (default: {EVALUATION})"
-            p.add_argument("--evaluation", type=Path, default=EVALUATION, metavar="FOLDER", help=help)
+            add_folder(p, "--evaluation", EVALUATION, "outputs of evaluate")
         p.set_defaults(run=run)
         return p
 

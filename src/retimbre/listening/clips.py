@@ -1,5 +1,4 @@
-"""Audio of a listening test: clips of one length, loudness and format; the quality anchor; the headphone
-check.
+"""Audio of a listening test: clips of one length, loudness and format; the anchor; the headphone check.
 
 Loudness is integrated loudness of ITU-R BS.1770-4. Within an item all clips have the same length, and when
 one would peak above the limit, all of its clips are made quieter together, so that level never tells them
@@ -20,6 +19,7 @@ AUDIBLE_DB = -40.0  # below the loudest 20 ms: where a clip is taken to begin
 LEAD_S = 0.1  # kept before it
 ANCHOR_HZ, ANCHOR_SNR_DB = 3500.0, 20.0
 TONE_HZ, TONE_S, GAP_S, QUIETER_DB = 200.0, 1.0, 0.5, 6.0  # Woods et al. (2017)
+TONE_PEAK = 0.25
 
 
 def onset(x: np.ndarray, sample_rate: int) -> int:
@@ -86,15 +86,13 @@ def anchor(x: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:
     return low + np.random.default_rng(seed).normal(0, rms(low) * 10 ** (-ANCHOR_SNR_DB / 20), len(x))
 
 
-def headphone_tones(sample_rate: int, quiet: int, antiphase: int, peak: float = 0.25) -> np.ndarray:
-    """Three tones in stereo, (N, 2): ``quiet`` is 6 dB softer, ``antiphase`` has opposite signs in the
-    channels.
+def headphone_tones(sample_rate: int, quiet: int, antiphase: int) -> np.ndarray:
+    """Three tones in stereo, (N, 2): ``quiet`` is 6 dB softer, ``antiphase`` of opposite signs.
 
-    Over loudspeakers the antiphase tone cancels in the air and is heard as the quietest; over headphones it
-    does not.
+    Over loudspeakers the antiphase tone cancels in the air and is the quietest; over headphones it does not.
     """
     n = round(TONE_S * sample_rate)
-    tone = fade(np.sin(2 * np.pi * TONE_HZ * np.arange(n) / sample_rate), sample_rate, 100.0) * peak
+    tone = fade(np.sin(2 * np.pi * TONE_HZ * np.arange(n) / sample_rate), sample_rate, 100.0) * TONE_PEAK
     gap = np.zeros((round(GAP_S * sample_rate), 2))
     parts = []
     for number in range(3):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 
 LEVEL = 0.95
+RIDGE = 0.01
 
 
 def proportion(k: int, n: int, chance: float) -> dict[str, float]:
@@ -26,8 +27,7 @@ def proportion(k: int, n: int, chance: float) -> dict[str, float]:
 
 
 def cluster_means(table: pandas.DataFrame, draws: int, seed: int) -> pandas.DataFrame:
-    """Means of the systems in two-way cluster bootstrap draws, (draws, systems); NaN where a draw has no
-    answer.
+    """Means of the systems in two-way cluster bootstrap draws, (draws, systems); NaN without an answer.
 
     Listeners and items are resampled independently and an answer counts as often as both were drawn
     together (the pigeonhole bootstrap of Owen, 2007). All systems share the draws, so differences of
@@ -50,8 +50,7 @@ def interval(drawn: pandas.Series) -> tuple[float, float]:
 
 
 def mixed_contrasts(table: pandas.DataFrame, reference: str) -> dict[str, tuple[float, float]]:
-    """system -> (difference to ``reference``, p) of a linear mixed model with crossed listener and item
-    effects.
+    """system -> (difference to ``reference``, p) of a mixed model, listener and item effects crossed.
 
     Empty when the model cannot be fitted.
     """
@@ -65,9 +64,8 @@ def mixed_contrasts(table: pandas.DataFrame, reference: str) -> dict[str, tuple[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a variance component at zero is no failure here
         try:
-            fit = MixedLM.from_formula(
-                formula, data, groups="everything", re_formula="0", vc_formula=effects
-            ).fit()
+            groups = {"groups": "everything", "re_formula": "0", "vc_formula": effects}
+            fit = MixedLM.from_formula(formula, data, **groups).fit()
         except (np.linalg.LinAlgError, ValueError):
             return {}
     found = {}
@@ -78,8 +76,7 @@ def mixed_contrasts(table: pandas.DataFrame, reference: str) -> dict[str, tuple[
 
 
 def ordinal_contrasts(table: pandas.DataFrame, reference: str) -> dict[str, float]:
-    """system -> log-odds difference to ``reference`` of a proportional-odds model; a check of the mixed
-    model.
+    """system -> log-odds difference to ``reference`` of a proportional-odds model, to check the mixed one.
 
     It knows nothing of listeners and items, so it decides nothing. Empty when it cannot be fitted.
     """
@@ -98,15 +95,15 @@ def ordinal_contrasts(table: pandas.DataFrame, reference: str) -> dict[str, floa
     return {str(system): float(fit.params[system]) for system in systems}
 
 
-def bradley_terry(wins: np.ndarray, ridge: float = 0.01) -> np.ndarray:
+def bradley_terry(wins: np.ndarray) -> np.ndarray:
     """Strengths (S,) in log-odds with mean 0 from ``wins`` (S, S), how often row was preferred to column.
 
-    ``ridge``: a little regularisation, so that a version that always won has a finite strength (Bradley &
+    A little regularised (``RIDGE``), so that a version that always won has a finite strength (Bradley &
     Terry 1952; choix).
     """
     import choix
 
-    return choix.ilsr_pairwise_dense(wins.astype(float), alpha=ridge) if wins.any() else np.zeros(len(wins))
+    return choix.ilsr_pairwise_dense(wins.astype(float), alpha=RIDGE) if wins.any() else np.zeros(len(wins))
 
 
 def agreement(table: pandas.DataFrame) -> float:

@@ -55,17 +55,15 @@ def mean_bars(
 
 def answer_histograms(rows: list[dict[str, Any]]) -> Figure:
     """Share of each answer 1 to 5, one stacked bar per system; ``rows``: system, histogram (5)."""
-    figure, axis = _bars(
-        [row["system"] for row in rows], 0, 1, "share of answers 1 (red) to 5 (blue), with counts"
-    )
+    label = "share of answers 1 (red) to 5 (blue), with counts"
+    figure, axis = _bars([row["system"] for row in rows], 0, 1, label)
     counts = np.array([row["histogram"] for row in rows])
     shares = counts / counts.sum(axis=1, keepdims=True)
     left = np.cumsum(shares, axis=1) - shares
     for n, colour in enumerate(STEPS):
         bars = axis.barh(range(len(rows)), shares[:, n], left=left[:, n], height=0.66, color=colour)
-        labels = [
-            str(c) if share >= 0.06 else "" for c, share in zip(counts[:, n], shares[:, n], strict=True)
-        ]
+        shown = zip(counts[:, n], shares[:, n], strict=True)
+        labels = [str(count) if share >= 0.06 else "" for count, share in shown]
         axis.bar_label(bars, labels, label_type="center", color="white" if n in (0, 4) else "black")
     return figure
 
@@ -115,13 +113,9 @@ def write_page(path: Path, result: dict[str, Any], frozen: dict[str, Any]) -> No
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blocks)
     environment.filters |= {"number": number, "cell": cell}
     part = result["with_exclusions"] or result["without_exclusions"]
+    pictures = page_pictures(part, frozen["params"])
     page = environment.get_template("analysis.html.j2").render(
-        r=result,
-        part=part,
-        pictures=page_pictures(part, frozen["params"]),
-        plan=frozen,
-        titles=TITLES,
-        headline=HEADLINE,
+        r=result, part=part, pictures=pictures, plan=frozen, titles=TITLES, headline=HEADLINE
     )
     with write_atomically(path) as file:
         file.write(page)

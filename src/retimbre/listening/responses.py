@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from retimbre.errors import RetimbreError
 from retimbre.listening.questions import EXAMPLE, ORIGINAL, RATING_MAX, RATING_MIN, SLIDER_MAX, SLIDER_MIN
@@ -140,7 +140,7 @@ class Plan:
 
 
 def _fits(question: dict[str, Any], answer: Answer) -> bool:
-    """Whether the answer is one that the question offers."""
+    """True for an answer that the question offers."""
     match question["kind"]:
         case "rating":
             return answer.value in range(RATING_MIN, RATING_MAX + 1)
@@ -166,7 +166,11 @@ class Store:
             self.database.executescript(TABLES)
         except sqlite3.DatabaseError as error:
             self.database.close()
-            raise RetimbreError(f"{self.path} cannot be used ({error}): restore it from a copy.") from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> RetimbreError:
+        reason = str(error).splitlines()[0]
+        return RetimbreError(f"{self.path} cannot be used ({reason}): restore it from a copy.")
 
     def __enter__(self) -> "Store":
         return self
@@ -222,9 +226,12 @@ class Store:
             return self.database.execute("DELETE FROM pages WHERE session = ?", (session,)).rowcount
 
     def records(self) -> list[tuple[int, Record]]:
-        """Stored records, each with its session's order."""
+        """Stored records, each with its session's order. Raises RetimbreError: damaged, another version."""
         query = "SELECT place, record FROM pages JOIN sessions USING (session) ORDER BY pages.rowid"
-        return [(order, Record.model_validate_json(text)) for order, text in self.database.execute(query)]
+        try:
+            return [(order, Record.model_validate_json(text)) for order, text in self.database.execute(query)]
+        except (sqlite3.DatabaseError, ValidationError) as error:
+            raise self._unusable(error) from None
 
     def table(self) -> pandas.DataFrame:
         """Table with a row per answer and the columns ``EXPORT_COLUMNS``.
@@ -241,17 +248,9 @@ class Store:
                 ) from None
             page, block, repeats = self.plan.place(order, record.trial)
             rated, common = self.plan.rated(page), record.model_dump(exclude={"answers"})
-            common |= {
-                "study": self.plan.study,
-                "order": order,
-                "page": page,
-                "block": block,
-                "repeat_of": repeats,
-            }
-            common["plays"] = json.dumps(record.plays, sort_keys=True)
-            rows += [
-                common | answer.model_dump() | {"token": rated[answer.slot]} for answer in record.answers
-            ]
+            common |= {"study": self.plan.study, "order": order, "page": page, "block": block}
+            common |= {"repeat_of": repeats, "plays": json.dumps(record.plays, sort_keys=True)}
+            rows += [common | a.model_dump() | {"token": rated[a.slot]} for a in record.answers]
         return pandas.DataFrame(rows, columns=list(EXPORT_COLUMNS)).astype({"repeat_of": "Int64"})
 
 

@@ -21,8 +21,7 @@ REASONS = ("control pages", "repeated pages", "too fast", "all the same")
 
 
 def with_clips(answers: pandas.DataFrame, key: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
-    """Answers on clips (Store.table) with what each clip was: system, item, direction, stratum,
-    rival.
+    """Answers on clips (Store.table) with each clip's system, item, direction, stratum, rival.
 
     ``rival``: the other version of a preference page, else "".
     """
@@ -36,7 +35,7 @@ def with_clips(answers: pandas.DataFrame, key: pandas.DataFrame, plan: Plan) -> 
 
 
 def listeners(answers: pandas.DataFrame) -> pandas.DataFrame:
-    """What listeners said about themselves, by session: musician, device, headphones_pass, simulated."""
+    """Listeners' words about themselves, by session: musician, device, headphones_pass, simulated."""
     about = answers[answers.trial == 0].pivot(index="session", columns="question", values="value")
     people = answers.groupby("session")[["headphones_pass", "simulated"]].first()
     return people.join(about.reindex(columns=["musician", "device"]))

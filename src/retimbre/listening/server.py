@@ -1,5 +1,4 @@
-"""Server of a listening test: static files of ``site/``, sessions, answers. On 127.0.0.1 unless told
-otherwise.
+"""Server of a listening test: static files of ``site/``, sessions, answers. On 127.0.0.1 by default.
 
 An answer is acknowledged only when it is on the disk. Nothing about the sender is kept: no address, no
 headers. Answers take ``application/json`` alone, which another site's page cannot send without being asked
@@ -108,9 +107,8 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serve a built study until it is stopped. Raises RetimbreError: not built, or the port is taken."""
     plan = Plan.load(folder)
     try:  # listening before the address is printed, so that nobody who reads it is refused
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such port"
         raise RetimbreError(
@@ -120,7 +118,6 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
         shown = f"[{host}]" if ":" in host else host
         print(f"listening test {plan.study}: http://{shown}:{listener.getsockname()[1]}/", flush=True)
         print(f"answers: {store.path}  (Ctrl-C ends; `retimbre listen export` prints them)", flush=True)
-        config = uvicorn.Config(
-            create_app(folder, store), log_level="warning", access_log=False, server_header=False
-        )
+        quiet = {"log_level": "warning", "access_log": False, "server_header": False}
+        config = uvicorn.Config(create_app(folder, store), **quiet)
         uvicorn.Server(config).run(sockets=[listener])

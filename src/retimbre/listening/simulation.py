@@ -89,13 +89,8 @@ def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int =
         raise RetimbreError(f"--effect {effect} must be -4 to 4 scale points.")
     frozen, plan, rng = read_frozen(folder), Plan.load(folder), np.random.default_rng(seed)
     world = World(frozen, read_key(folder), effect, rng)
-    common = {
-        "study_hash": plan.hash,
-        "utc": UTC,
-        "agent": "simulated",
-        "headphones_pass": None,
-        "simulated": True,
-    }
+    common = {"study_hash": plan.hash, "utc": UTC, "agent": "simulated"}
+    common |= {"headphones_pass": None, "simulated": True}
     pages = 0
     with Store(folder, plan) as store:
         if not store.table().simulated.all():
@@ -114,11 +109,7 @@ def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int =
                     rated, asked, clips = plan.rated(page), plan.asked(block).values(), plan.clips(page)
                     answers = [a for question in asked for a in world.answers(question, rated, listener)]
                     seconds = len(clips) * frozen["params"]["clip_s"] + rng.lognormal(1.0, 0.5)
-                    given = {
-                        "answers": answers,
-                        "rt_ms": int(1000 * seconds),
-                        "plays": dict.fromkeys(clips, 1),
-                    }
-                    store.add(Record(**common, **given, session=session, trial=trial))
+                    common |= {"rt_ms": int(1000 * seconds), "plays": dict.fromkeys(clips, 1)}
+                    store.add(Record(**common, answers=answers, session=session, trial=trial))
                 pages += 1 + len(plan.orders[order])
     return listeners, pages

@@ -272,8 +272,7 @@ def _order(
 
 
 def draw(outputs: pandas.DataFrame, params: Listening) -> Study:
-    """The study that ``params`` describe on the items of ``outputs``; the same params and table give the
-    same.
+    """The study that ``params`` describe on the items of ``outputs``; the same give the same.
 
     Raises RetimbreError: a system or too many items missing, or a session longer than ``max_minutes``.
     """

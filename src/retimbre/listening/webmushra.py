@@ -42,24 +42,13 @@ def configuration(study: "Study", served: dict[str, Any]) -> str:
         if block in LIKERT_BLOCKS:
             response = [{"value": value, "label": words} for value, words in asked["options"]]
             rules = {"mustRate": True, "mustPlayback": True, "response": response}
-            sections.setdefault(block, []).append(
-                _page(
-                    "likert_single_stimulus",
-                    f"{block}_{name}",
-                    asked["text"],
-                    asked["text"],
-                    [clips["B"]],
-                    **rules,
-                )
-            )
+            words = (f"{block}_{name}", asked["text"], asked["text"])
+            page = _page("likert_single_stimulus", *words, [clips["B"]], **rules)
+            sections.setdefault(block, []).append(page)
         if block == "preference" and (pair := frozenset((clips["1"], clips["2"]))) not in pairs:
             pairs.add(pair)
-            rules = {
-                "unforced": None,
-                "showWaveform": False,
-                "enableLooping": False,
-                "reference": _clip(clips["A"]),
-            }
+            rules = {"unforced": None, "showWaveform": False, "enableLooping": False}
+            rules["reference"] = _clip(clips["A"])
             text = f"{blocks[block]['intro']} {asked['text']}"
             stimuli = [clips["1"], clips["2"]]
             sections.setdefault(block, []).append(
@@ -73,17 +62,9 @@ def configuration(study: "Study", served: dict[str, Any]) -> str:
     rng = random.Random(f"{study.params['seed']} webmushra")
     for n, (reference, found) in enumerate(sorted(versions.items()), 1):
         stimuli = rng.sample(sorted(found), len(found))
-        sections.setdefault("versions", []).append(
-            _page(
-                "mushra",
-                f"versions_{n:02d}",
-                "Several versions",
-                text,
-                stimuli,
-                reference=_clip(reference),
-                **rules,
-            )
-        )
+        words = (f"versions_{n:02d}", "Several versions", text)
+        page = _page("mushra", *words, stimuli, reference=_clip(reference), **rules)
+        sections.setdefault("versions", []).append(page)
     welcome = "You will hear short clips of music. You may stop at any time."
     level = {"type": "volume", "id": "level", "name": "Level", "stimulus": _clip(served["level"])}
     level |= {"content": "Set a comfortable level and leave it there.", "defaultVolume": 0.5}

@@ -1,5 +1,4 @@
-"""One entry for every metric of the table: how it is shown, which way is better, what it means, where it is
-from.
+"""The metrics of the table, an entry each: how it is shown, which way is better, what it means, its source.
 
 The headline table, the report's legend, ``retimbre compare`` and docs/metrics.md are made of these entries.
 To add a metric, write its function, let :mod:`retimbre.evaluation.bench.scoring` call it, and add its entry
@@ -20,7 +19,7 @@ class Metric(NamedTuple):
     """A column of the table.
 
     ``name``: as in the table; ``family``: key of :data:`FAMILIES`; ``better``: the direction; ``interval``:
-    whether the table holds the ends of a 95 % interval of it, too.
+    True where the table holds the ends of a 95 % interval of it, too.
     """
 
     name: str
@@ -250,12 +249,8 @@ def to_markdown() -> str:
     """The catalogue as tables, one for each family."""
     lines = []
     for family, title in FAMILIES.items():
-        lines += [
-            f"### {title}",
-            "",
-            "| name | unit | direction | shown as | meaning | source |",
-            "|" + "---|" * 6,
-        ]
+        head = "| name | unit | direction | shown as | meaning | source |"
+        lines += [f"### {title}", "", head, "|" + "---|" * 6]
         for m in (m for m in CATALOGUE.values() if m.family == family):
             names = ", ".join(f"`{name}`" for name in m.names)
             meaning = m.meaning.replace("|", "\\|")

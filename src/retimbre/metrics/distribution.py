@@ -24,19 +24,16 @@ from retimbre.audio.distances import frechet_distance
 MFCC = 12  # coefficients 1 to 12; 0 is the level
 MFCC_RANGE_DB = 60.0  # levels further under the clip's peak are noise floors
 FAD_AXES = 16
+THINNED = 16  # one frame in so many is kept
 NDB_BINS, NDB_FRAMES_PER_BIN, NDB_LEVEL_Z = 50, 10, 1.959964  # z of a two-sided 5 % test
 NEIGHBOURS = 5  # of the k-NN balls
 
 
 def validate(x: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets as float64. Raises ValueError unless they are finite, (n, d) with one d and at least two rows
-    each.
-    """
+    """Both sets as float64. Raises ValueError unless finite, (n, d) with one d and at least two rows each."""
     for name, array in (("the set", x), ("the real set", real)):
         if array.ndim != 2 or len(array) < 2 or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} must be a finite array of shape (n, d) with n >= 2, not of shape {array.shape}"
-            )
+            raise ValueError(f"{name} must be a finite array (n, d) with n >= 2, not of shape {array.shape}")
     if x.shape[1] != real.shape[1]:
         raise ValueError(f"the set has {x.shape[1]} columns, the real set {real.shape[1]}")
     return x.astype(np.float64), real.astype(np.float64)
@@ -46,32 +43,26 @@ def validate(x: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mfcc(mel_db: np.ndarray) -> np.ndarray:
-    """Cepstral coefficients 1 to 12, (12, T), of a log-mel spectrum (F, T) in dB, cut 60 dB under its peak
-    (DCT-II, as librosa).
-    """
+    """Cepstral coefficients 1 to 12, (12, T), of a log-mel spectrum (F, T) in dB cut 60 dB under its peak."""
     cut = np.maximum(mel_db, mel_db.max() - MFCC_RANGE_DB).astype(np.float64)
     return scipy.fft.dct(cut, axis=0, norm="ortho")[1 : MFCC + 1]
 
 
 def mfcc_windows(mel_db: np.ndarray, frames: int) -> np.ndarray:
-    """Mean and standard deviation of the MFCC in windows of ``frames`` frames with 50 % overlap: (F, T) ->
-    (W, 24).
+    """Mean and deviation of the MFCC in windows of ``frames`` with 50 % overlap: (F, T) -> (W, 24).
 
     A clip shorter than a window is one window.
     """
     coefficients = mfcc(mel_db)
     starts = range(0, max(1, coefficients.shape[1] - frames + 1), max(1, frames // 2))
     parts = [coefficients[:, s : s + frames] for s in starts]
-    return np.stack([np.concatenate([part.mean(axis=1), part.std(axis=1)]) for part in parts]).astype(
-        np.float32
-    )
+    statistics = [np.concatenate([part.mean(axis=1), part.std(axis=1)]) for part in parts]
+    return np.stack(statistics).astype(np.float32)
 
 
-def thinned_frames(mel_db: np.ndarray, every: int = 16) -> np.ndarray:
-    """Every 16th frame of a log-mel spectrum (F, T) without its mean: (S, F). Neighbours are too alike to
-    count twice.
-    """
-    frames = np.maximum(mel_db, mel_db.max() - MFCC_RANGE_DB)[:, every // 2 :: every].T
+def thinned_frames(mel_db: np.ndarray) -> np.ndarray:
+    """Every 16th frame of a log-mel spectrum (F, T) without its mean: (S, F). Neighbours are too alike."""
+    frames = np.maximum(mel_db, mel_db.max() - MFCC_RANGE_DB)[:, THINNED // 2 :: THINNED].T
     return (frames - frames.mean(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -80,9 +71,7 @@ def thinned_frames(mel_db: np.ndarray, every: int = 16) -> np.ndarray:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """100 x the squared maximum mean discrepancy, and its 95 % interval over clips (``low``, ``high``; NaN
-    without draws).
-    """
+    """100 x the squared maximum mean discrepancy and its 95 % interval over clips (NaN without draws)."""
 
     value: float
     low: float
@@ -128,21 +117,17 @@ def kernel_distance(
     sizes_x, sizes_real = member_x.sum(axis=0), member_real.sum(axis=0)
 
     def mean(times: np.ndarray, sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """Mean kernel of the pairs of different windows when every clip is there so many ``times`` (draws,
-        clips).
-        """
+        """Mean kernel of pairs of different windows when clips are there so many ``times`` (draws, clips)."""
         own = sums.diagonal()
         total = ((times @ (sums - np.diag(own))) * times).sum(axis=1) + times @ own
         count = (times @ sizes) ** 2 - (times**2) @ sizes**2 + times @ (sizes * (sizes - 1))
         return total / np.maximum(count, 1)
 
     def discrepancy(times_x: np.ndarray, times_real: np.ndarray) -> np.ndarray:
-        both = ((times_x @ across) * times_real).sum(axis=1) / (
-            (times_x @ sizes_x) * (times_real @ sizes_real)
-        )
-        return 100.0 * (
-            mean(times_x, within_x, sizes_x) + mean(times_real, within_real, sizes_real) - 2 * both
-        )
+        pairs = (times_x @ sizes_x) * (times_real @ sizes_real)
+        both = ((times_x @ across) * times_real).sum(axis=1) / pairs
+        alone = mean(times_x, within_x, sizes_x) + mean(times_real, within_real, sizes_real)
+        return 100.0 * (alone - 2 * both)
 
     value = float(discrepancy(np.ones((1, len(sizes_x))), np.ones((1, len(sizes_real))))[0])
     if not draws:
@@ -165,9 +150,8 @@ def _one_hot(count: int, groups: np.ndarray | None) -> np.ndarray:
 def principal_axes(real: np.ndarray, axes: int = FAD_AXES) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and the first principal axes (d, k) of a real set, k = min(axes, d, n - 1)."""
     mean = real.astype(np.float64).mean(axis=0)
-    _, directions = np.linalg.eigh(
-        (real - mean).T @ (real - mean)
-    )  # ascending; quicker than the SVD of all windows
+    # Ascending; quicker than the SVD of all windows.
+    _, directions = np.linalg.eigh((real - mean).T @ (real - mean))
     return mean, directions[:, ::-1][:, : min(axes, real.shape[1], len(real) - 1)]
 
 
@@ -206,8 +190,7 @@ class Modes:
 
 
 def ndb(frames: np.ndarray, modes: Modes) -> tuple[float, float]:
-    """Share of modes that the frames (S, F) visit significantly more or less often than real ones, and the
-    Jensen-Shannon divergence.
+    """Share of modes that frames (S, F) visit more or less often than real ones, and their divergence.
 
     Richardson & Weiss 2018: two-proportion z-test per mode at 5 %, so about 0.05 for independent real frames
     (frames of a few pieces are not: see the oracle); the divergence of the two histograms in bits, 0 to 1.
@@ -221,34 +204,31 @@ def ndb(frames: np.ndarray, modes: Modes) -> tuple[float, float]:
     return float((z > NDB_LEVEL_Z).mean()), float(jensenshannon(p, q, base=2) ** 2)
 
 
-def prdc(x: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS) -> dict[str, float]:
-    """Precision, recall (Kynkäänniemi et al. 2019), density, coverage (Naeem et al. 2020) by balls to the 5th
-    neighbour.
+def prdc(x: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Precision, recall, density and coverage of a set (n, d) by balls to the 5th neighbour.
 
     ``precision``: share of outputs inside a ball of a real window; ``recall``: share of real windows inside a
-    ball of an output (low: few modes); ``density``: mean number of real balls round an output over 5, may
-    exceed 1; ``coverage``: share of real balls with an output inside. NaN with no more windows than
-    neighbours.
+    ball of an output (low: few modes; Kynkäänniemi et al. 2019); ``density``: mean number of real balls round
+    an output over 5, may exceed 1; ``coverage``: share of real balls with an output inside (Naeem et al.
+    2020). NaN with no more windows than neighbours.
     """
     x, real = validate(x, real)
     names = ("precision", "recall", "density", "coverage")
-    if min(len(x), len(real)) <= neighbours:
+    if min(len(x), len(real)) <= NEIGHBOURS:
         return dict.fromkeys(names, float("nan"))
-    radius_x, radius_real = (np.partition(cdist(s, s), neighbours, axis=1)[:, neighbours] for s in (x, real))
+    radius_x, radius_real = (np.partition(cdist(s, s), NEIGHBOURS, axis=1)[:, NEIGHBOURS] for s in (x, real))
     distance = cdist(real, x)  # (m, n)
     inside = distance < radius_real[:, None]
     values = (
         inside.any(axis=0).mean(),
         (distance < radius_x[None]).any(axis=1).mean(),
-        inside.sum(axis=0).mean() / neighbours,
+        inside.sum(axis=0).mean() / NEIGHBOURS,
         (distance.min(axis=1) < radius_real).mean(),
     )
     return dict(zip(names, map(float, values), strict=True))
 
 
-def nearest_timbre(timbre: np.ndarray, bank: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
-    """Mean of 1 - cosine from a clip's mean MFCC (12,) to its 5 nearest among those of real clips (n, 12):
-    the D of ``style_shift``.
-    """
+def nearest_timbre(timbre: np.ndarray, bank: np.ndarray) -> float:
+    """D of ``style_shift``: mean of 1 - cosine from a mean MFCC (12,) to its 5 nearest in a bank (n, 12)."""
     distances = cdist(timbre[None], bank, "cosine")[0]
-    return float(np.sort(distances)[:neighbours].mean())
+    return float(np.sort(distances)[:NEIGHBOURS].mean())

@@ -34,8 +34,7 @@ def peak_agreement(output_db: np.ndarray, source_db: np.ndarray, fold: np.ndarra
 def content_chroma_ratio(
     output_db: np.ndarray, source_db: np.ndarray, target_db: np.ndarray, fold: np.ndarray
 ) -> float:
-    """Correlation of pitch classes with the source's (:func:`retimbre.audio.chroma.chroma_correlation`),
-    divided by that of the true target.
+    """:func:`chroma_correlation` of the output with the source, divided by that of the true target.
 
     1: as like the source as the target instrument is when it plays these notes; above 1: closer than that.
     All three are constant-Q spectra (F, T) in dB.
@@ -82,15 +81,13 @@ def content_chroma_dtw(output: np.ndarray, source: np.ndarray) -> float:
 @kept_by_content(KEPT)
 def onsets_s(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """Times of onsets in seconds (librosa's spectral flux and peak picking with its defaults)."""
-    found = librosa.onset.onset_detect(
-        y=audio.astype(np.float32), sr=sample_rate, hop_length=HOP, units="time"
-    )
+    y = audio.astype(np.float32)
+    found = librosa.onset.onset_detect(y=y, sr=sample_rate, hop_length=HOP, units="time")
     return np.asarray(found, np.float64)
 
 
 def content_onset_f1(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """F1 of detected onsets within 50 ms (mir_eval.onset, MIREX): rhythm without pitch. Bowed instruments
-    score low.
+    """F1 of onsets within 50 ms (mir_eval.onset, MIREX): rhythm without pitch. Bowed instruments score low.
 
     NaN when the source has no onset, 0 when only the output has none.
     """

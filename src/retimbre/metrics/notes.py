@@ -1,5 +1,4 @@
-"""Notes kept: what was transcribed of an output beside what was transcribed of its source; scores by
-mir_eval.
+"""Notes kept: transcriptions of an output and of its source beside each other; scores by mir_eval.
 
 Conventions
 -----------
@@ -84,9 +83,7 @@ def _same_frames(estimate: np.ndarray, reference: np.ndarray) -> list[np.ndarray
 
 
 def jaccard(estimate: Transcription, reference: Transcription) -> float:
-    """Mean over frames with any pitch of 1 - |P and Q| / |P or Q|: 0 the same pitches, 1 none in common
-    (Cífka et al. 2021).
-    """
+    """Mean over sounding frames of 1 - |P and Q| / |P or Q|: 0 the same, 1 nothing in common (Cífka 2021)."""
     a, b = _same_frames(estimate.active, reference.active)
     if not b.any():
         return float("nan")
@@ -108,8 +105,7 @@ def pitch_class_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def pitch_class_dtw(estimate: Transcription, reference: Transcription) -> float:
-    """Pitch-class distance in semitones, 0 to 6, after dynamic time warping; DTW forgives every change of
-    rhythm.
+    """Pitch-class distance in semitones, 0 to 6, after time warping, which forgives every change of rhythm.
 
     The strongest pitch class per frame (activations, maximum over octaves), *circular* distance, cost over
     path length: the "DPD" of latent diffusion bridges (ICASSP 2025), whose code puts B and C 11 apart. Frames
@@ -128,8 +124,7 @@ def pitch_class_dtw(estimate: Transcription, reference: Transcription) -> float:
 
 
 def mpe_accuracy(estimate: Transcription, reference: Transcription, chroma: bool = False) -> float:
-    """Multi-pitch accuracy TP / (TP + FP + FN) over all frames (Poliner & Ellis 2007); ``chroma`` forgives
-    octaves.
+    """Multi-pitch accuracy TP / (TP + FP + FN) (Poliner & Ellis 2007); ``chroma`` forgives octaves.
 
     The difference of the two is the share of octave errors. Equal to mir_eval.multipitch on the same frames
     (a test holds it); computed on the piano roll because pitches are whole semitones here.
@@ -156,9 +151,8 @@ def melody_scores(estimate: Melody, reference: Melody) -> dict[str, float]:
     2020).
     """
     frames = min(len(reference.hz), len(estimate.hz))
-    (_, ref_hz, ref_voiced), (_, est_hz, est_voiced) = (
-        (x[:frames] for x in m) for m in (reference, estimate)
-    )
+    ref_hz, ref_voiced = reference.hz[:frames], reference.voiced[:frames]
+    est_hz, est_voiced = estimate.hz[:frames], estimate.voiced[:frames]
     scores = dict.fromkeys(MELODY_SCORES, float("nan"))
     if not ref_voiced.any():
         return scores

@@ -30,9 +30,7 @@ def quality_silence(audio: np.ndarray) -> float:
 
 
 def quality_lufs_delta(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Loudness of the output minus the source's in LU (ITU-R BS.1770, pyloudnorm); silence counts as -70
-    LUFS.
-    """
+    """Loudness of the output minus the source's in LU (ITU-R BS.1770); silence counts as -70 LUFS."""
     return loudness_lufs(output, sample_rate) - loudness_lufs(source, sample_rate)
 
 
@@ -45,9 +43,7 @@ def quality_hf_ratio(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def stft_magnitude(audio: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    """STFT magnitude (F, T), T = N // hop_length + 1, periodic Hann window, silence around the audio
-    (librosa).
-    """
+    """STFT magnitude (F, N // hop_length + 1), periodic Hann window, silence around the audio (librosa)."""
     x = np.pad(audio.astype(np.float32), (0, n_fft % 2))  # what librosa's padding of an odd window lacks
     return np.abs(librosa.stft(x, n_fft=n_fft, hop_length=hop_length, pad_mode="constant"))
 
@@ -55,11 +51,11 @@ def stft_magnitude(audio: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray
 def projection_error_db(
     magnitude: np.ndarray, hop_length: int, iterations: int = PROJECTION_ITERATIONS, n_fft: int | None = None
 ) -> float:
-    """How far an STFT magnitude S (F, T) is from that of the waveform that phase retrieval finds for it.
+    """Distance in dB of an STFT magnitude S (F, T) from that of the waveform which phase retrieval finds.
 
     20 log10(|S - |STFT(GL(S))|| / |S|), Frobenius norms. GL: SPSI phases, then ``iterations`` of fast
     Griffin-Lim. The 8 of the default reach about -25 dB on recordings, as 32 from random phases do. Fuzz and
-    noise lift the error; of a *generated* magnitude it also says that no waveform has it (as TiFGAN's,
+    noise lift it; of a *generated* magnitude it also says that no waveform has it (as TiFGAN's,
     Marafioti et al. 2019). ``n_fft`` samples, 2 (F - 1) unless told. NaN for an all-zero magnitude.
     """
     if magnitude.ndim != 2 or not np.isfinite(magnitude).all():

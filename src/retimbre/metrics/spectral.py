@@ -27,10 +27,11 @@ from retimbre.audio.levels import loudness_lufs, rms
 from retimbre.metrics.memory import kept_by_content
 
 LSD_MEL_BANDS = 128  # librosa's default, as ss-vq-vae
-LOG_MEL_BANDS = 80
+LOG_MEL_BANDS, LOG_MEL_RANGE_DB = 80, 60.0
 DDSP_FRAME_RATE_HZ = 250
 LOUDNESS_RANGE_DB = 80.0
 ACTIVE_RANGE_DB = 50.0  # a frame is active when it is at most this far below the loudest frame
+LEVEL_LU = 6.0  # change of loudness that is a failure
 KEPT = 64  # recordings whose spectra are kept
 FRAME = 512  # samples, of what is active
 
@@ -39,15 +40,12 @@ def validate(output: np.ndarray, reference: np.ndarray, ndim: int) -> None:
     """Raise ValueError unless both are finite arrays of the same shape with ``ndim`` axes."""
     for name, array in (("output", output), ("reference", reference)):
         if array.ndim != ndim or array.size == 0:
-            raise ValueError(
-                f"{name} must be a filled array with {ndim} axes, not one of shape {array.shape}"
-            )
+            raise ValueError(f"{name} must be a filled array with {ndim} axes, not of shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has values that are not finite")
     if output.shape != reference.shape:
-        raise ValueError(
-            f"output has shape {output.shape}, reference {reference.shape}: cut or pad them first"
-        )
+        shapes = f"output has shape {output.shape}, reference {reference.shape}"
+        raise ValueError(f"{shapes}: cut or pad them first")
 
 
 def match_length(output: np.ndarray, length: int) -> np.ndarray:
@@ -97,11 +95,8 @@ def paired_lsd_frame(output: np.ndarray, target: np.ndarray, sample_rate: int) -
     return log_spectral_distance(_lsd_mel_db(output, sample_rate), _lsd_mel_db(target, sample_rate))
 
 
-def paired_mel_l1_db(
-    output: np.ndarray, target: np.ndarray, sample_rate: int, range_db: float = 60.0
-) -> float:
-    """Mean absolute difference in dB of 80-band log-mel magnitudes, levelled, floor 60 dB below the target's
-    peak.
+def paired_mel_l1_db(output: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Mean absolute difference in dB of levelled 80-band log-mel spectra, 60 dB under the target's peak.
 
     Silence on both sides gives 0.
     """
@@ -110,22 +105,21 @@ def paired_mel_l1_db(
     magnitudes = (librosa.feature.melspectrogram(y=level(x), **settings) for x in (output, target))
     ours, theirs = (librosa.amplitude_to_db(x, top_db=None) for x in magnitudes)
     top = theirs.max()
-    return float(np.abs(ours.clip(top - range_db, top) - theirs.clip(top - range_db, top)).mean())
+    low = top - LOG_MEL_RANGE_DB
+    return float(np.abs(ours.clip(low, top) - theirs.clip(low, top)).mean())
 
 
 @lru_cache(maxsize=1)
 def _mrstft() -> torch.nn.Module:
-    sizes = [512, 1024, 2048]
-    return auraloss.freq.MultiResolutionSTFTLoss(
-        fft_sizes=sizes, hop_sizes=[128, 256, 512], win_lengths=sizes
-    )
+    sizes, hops = [512, 1024, 2048], [128, 256, 512]
+    return auraloss.freq.MultiResolutionSTFTLoss(fft_sizes=sizes, hop_sizes=hops, win_lengths=sizes)
 
 
-def paired_mrstft(output: np.ndarray, target: np.ndarray, sample_rate: int = 16000) -> float:
-    """Multi-resolution STFT distance: spectral convergence + L1 of log magnitudes (Yamamoto et al. 2020,
-    auraloss).
+def paired_mrstft(output: np.ndarray, target: np.ndarray) -> float:
+    """Multi-resolution STFT distance: spectral convergence + L1 of log magnitudes.
 
-    FFT sizes 512, 1024, 2048 with hops of a quarter, both signals levelled. NaN for a silent target.
+    FFT sizes 512, 1024, 2048 with hops of a quarter, both signals levelled. NaN for a silent target. Yamamoto
+    et al. 2020 (auraloss).
     """
     validate(output, target, 1)
     if not np.any(target):
@@ -146,9 +140,8 @@ def paired_timbre(output: np.ndarray, target: np.ndarray, sample_rate: int) -> f
         return float("nan")
     if not np.any(output):
         return 1.0
-    mfcc = (
-        librosa.feature.mfcc(y=level(x), sr=sample_rate, n_mfcc=13, hop_length=500) for x in (output, target)
-    )
+    settings = {"sr": sample_rate, "n_mfcc": 13, "hop_length": 500}
+    mfcc = (librosa.feature.mfcc(y=level(x), **settings) for x in (output, target))
     a, b = (x[1:].mean(axis=1) for x in mfcc)
     return float(1.0 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-12))
 
@@ -158,15 +151,12 @@ def paired_timbre(output: np.ndarray, target: np.ndarray, sample_rate: int) -> f
 
 @kept_by_content(KEPT)
 def loudness_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor 80 dB under full scale (DDSP, Engel et
-    al. 2020).
-    """
+    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor 80 dB under full scale (as in DDSP)."""
     n_fft, hop = 512, max(1, round(sample_rate / DDSP_FRAME_RATE_HZ))
     power = np.abs(librosa.stft(audio.astype(np.float64), n_fft=n_fft, hop_length=hop)) ** 2
     weights = librosa.A_weighting(np.maximum(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft), 1.0))
-    mean_power = (power * 10.0 ** (weights[:, None] / 10.0)).mean(axis=0) / (
-        n_fft / 4
-    )  # a full sine is near 0 dB
+    weighted = power * 10.0 ** (weights[:, None] / 10.0)
+    mean_power = weighted.mean(axis=0) / (n_fft / 4)  # a full sine is near 0 dB
     return np.maximum(10.0 * np.log10(np.maximum(mean_power, 1e-20)), -LOUDNESS_RANGE_DB)
 
 
@@ -177,9 +167,7 @@ def content_loud_l1(output: np.ndarray, source: np.ndarray, sample_rate: int) ->
 
 
 def content_loud_corr(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Pearson correlation of the loudness curves, -1 to 1; 0 for a constant output, NaN for a constant
-    source.
-    """
+    """Pearson correlation of the loudness curves; 0 for a constant output, NaN for a constant source."""
     validate(output, source, 1)
     a, b = loudness_db(output, sample_rate), loudness_db(source, sample_rate)
     if b.std() < 1e-6:
@@ -215,9 +203,9 @@ def fail_unchanged(distance_to_source: float, real_distances: np.ndarray) -> flo
     return float(distance_to_source < np.percentile(real_distances, 5, method="lower"))
 
 
-def fail_level(output: np.ndarray, source: np.ndarray, sample_rate: int, limit_lu: float = 6.0) -> float:
-    """1 when the integrated loudness changed by more than ``limit_lu``; silence counts as -70 LUFS."""
-    return float(abs(loudness_lufs(output, sample_rate) - loudness_lufs(source, sample_rate)) > limit_lu)
+def fail_level(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+    """1 when the integrated loudness changed by more than 6 LU; silence counts as -70 LUFS."""
+    return float(abs(loudness_lufs(output, sample_rate) - loudness_lufs(source, sample_rate)) > LEVEL_LU)
 
 
 def fail_collapsed(outputs: np.ndarray, targets: np.ndarray) -> float:

@@ -1,8 +1,10 @@
-"""Weights on disk: safetensors, written whole or not at all; one sentence when they cannot be read."""
+"""Models on disk: safetensors and ``config.json``; one sentence when they cannot be read."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -24,10 +26,20 @@ def save_weights(path: Path, network: nn.Module) -> None:
         part.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
+def write_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write ``config.json``, from which a model is rebuilt, into its folder."""
+    (folder / "config.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read what :func:`write_config` wrote."""
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
 @contextmanager
 def reading(folder: Path, name: str, stage: str | None = None) -> Iterator[None]:
-    """Around the reading of a model: missing or damaged files become a RetimbreError that names the folder
-    and what to do. ``stage``: of DVC, that makes it (default: ``name``).
+    """Read a model in this block: missing or damaged files become a RetimbreError that names the folder and
+    what to do. ``stage``: of DVC, that makes it (default: ``name``).
     """
     try:
         yield
@@ -35,7 +47,6 @@ def reading(folder: Path, name: str, stage: str | None = None) -> Iterator[None]
         how = f"train it with `dvc repro {stage or name}`, or fetch it with `dvc pull`"
         raise RetimbreError(f"{folder} has no trained {name}: {how}.") from None
     except DAMAGED as error:
-        raise RetimbreError(
-            f"{folder} is damaged or of another version ({type(error).__name__}): `dvc checkout "
-            f"--force {folder}` restores it."
-        ) from None
+        how = f"`dvc checkout --force {folder}` restores it"
+        problem = f"is damaged or of another version ({type(error).__name__})"
+        raise RetimbreError(f"{folder} {problem}: {how}.") from None

@@ -1,3 +1,1 @@
-"""Transfer systems: audio in, the same music on another instrument out. One folder each; ``base`` is the
-contract.
-"""
+"""Transfer systems: audio in, the same music on another instrument out. ``base`` is their contract."""

@@ -35,24 +35,20 @@ class System(Protocol):
 
 @runtime_checkable
 class Streams(Protocol):
-    """What a system adds whose chunks shall join as if the recording had been one piece."""
+    """Interface of systems whose chunks join as if the recording had been one piece."""
 
     def chunking(self, to: str) -> tuple[int, int]:
         """Samples of context that a chunk's middle depends on, and of the grid on which chunks must start."""
         ...
 
     def continued(self, audio: np.ndarray, to: str, seed: int, before: np.ndarray | None) -> np.ndarray:
-        """``transfer`` of a chunk; ``before`` (M,): its first M samples as they were made already, to be
-        gone on from.
-        """
+        """``transfer`` of a chunk, going on from ``before`` (M,), its first M samples as already made."""
         ...
 
 
 @runtime_checkable
 class Change(Protocol):
-    """A change of log-magnitude spectra: what spectral systems train and store. With a vocoder it is a
-    system.
-    """
+    """Change of log-magnitude spectra, what spectral systems train; with a vocoder it is a system."""
 
     features: FeatureConfig
     representation: str
@@ -79,9 +75,8 @@ def check_target(to: str, targets: list[str]) -> None:
         raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
 
 
-LONGEST_WINDOW_S = (
-    2.1  # of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1
-)
+# Of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1.
+LONGEST_WINDOW_S = 2.1
 
 
 @dataclass(frozen=True)
@@ -93,10 +88,8 @@ class Spectral:
     vocoder: "Vocoder"
 
     def __post_init__(self):
-        if (
-            self.change.features != self.vocoder.features
-            or self.change.representation != self.vocoder.representation
-        ):
+        trained_on = {(x.features, x.representation) for x in (self.change, self.vocoder)}
+        if len(trained_on) > 1:
             raise RetimbreError(
                 f"data/models/{self.name} and data/models/vocoder were trained on different features: "
                 "run `dvc repro` to make them agree."
@@ -123,7 +116,7 @@ class Spectral:
         return self.vocoder.slow
 
     def spectrum(self, audio: np.ndarray, to: str) -> np.ndarray:
-        """What is made audible: the changed spectrum in dB (F, T) of audio (N,)."""
+        """Changed spectrum in dB (F, T) of audio (N,), as it is made audible."""
         return self.change.transfer(spectrum_of(audio, self.change.features, self.change.representation), to)
 
     def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:

@@ -1,5 +1,4 @@
-"""Systems by name: every folder beside this file that has a ``params.py`` is one, and nothing else need be
-edited.
+"""Systems by name: every folder beside this file that has a ``params.py`` is one.
 
 A system's folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (its
 section of the params, ``Params``), ``train.py`` (``fit(data, p, run) -> (model, history)``) and
@@ -12,7 +11,6 @@ section of its own is the same code with other values.
 
 import importlib
 import importlib.util
-import json
 import pkgutil
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
@@ -29,9 +27,8 @@ if TYPE_CHECKING:
     from retimbre.vocoders.catalogue import Vocoder
     from retimbre.vocoders.params import Rendering
 
-DEFAULTS = (
-    "cyclegan",
-)  # always trained, by a stage of their own; the first that is trained and knows the target is used
+# Always trained, by a stage of their own; the first that is trained and knows the target is used.
+DEFAULTS = ("cyclegan",)
 MODELS = Path("data/models")
 NOT_SYSTEMS = {"vocoder", "classifier"}  # folders of data/models
 
@@ -88,11 +85,6 @@ def kind_of(name: str, p: Any) -> str:
     return getattr(type(p), "kind", name)
 
 
-def needs_pairs(name: str, p: Any) -> bool:
-    """Whether a system learns from pairs of performances."""
-    return getattr(type(p), "needs_pairs", False)
-
-
 # ------------------------------------------------------------------------------ training and use
 
 
@@ -104,10 +96,10 @@ def trainer(name: str, p: Any) -> Any:
 
 def store(name: str, p: Any, model: Any, folder: Path) -> None:
     """Save a model with the name of the code that reads it."""
+    from retimbre.nn.weights import read_config, write_config
+
     model.save(folder)
-    path = folder / "config.json"
-    config = {"system": kind_of(name, p), **json.loads(path.read_text(encoding="utf-8"))}
-    path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    write_config(folder, {"system": kind_of(name, p), **read_config(folder)})
 
 
 def load(
@@ -116,8 +108,7 @@ def load(
     vocoder: "Vocoder | str | None" = None,
     rendering: "Rendering | None" = None,
 ) -> "System":
-    """A trained system. A spectral one is heard through ``vocoder``: one, or the kind of one of ``models``
-    (None: the default of ``rendering``).
+    """A trained system, if spectral with ``vocoder``: one, or a kind in ``models`` (None: the default).
 
     Raises RetimbreError when it is not trained, or damaged.
     """
@@ -137,14 +128,16 @@ def load(
 
 
 def _reading(name: str, models: Path) -> AbstractContextManager[None]:
-    """Around the reading of a trained system: what is missing or damaged becomes one sentence."""
+    """Read a trained system in this block: what is missing or damaged becomes one sentence."""
     from retimbre.nn.weights import reading
 
     return reading(models / name, name, name if name in DEFAULTS else f"system@{name}")
 
 
 def _config(name: str, models: Path) -> dict[str, Any]:
-    return json.loads((models / name / "config.json").read_text(encoding="utf-8"))
+    from retimbre.nn.weights import read_config
+
+    return read_config(models / name)
 
 
 def trained(models: Path = MODELS) -> list[str]:
@@ -168,9 +161,8 @@ def choose(to: str, models: Path = MODELS) -> str:
     """The first trained system that knows the target. Raises RetimbreError when there is none."""
     if not models.is_dir():
         raise RetimbreError(
-            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the "
-            "repository's root, "
-            "or give --models FOLDER."
+            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's "
+            "root, or give --models FOLDER."
         )
     found = trained(models)
     if not found:

@@ -7,6 +7,8 @@ from retimbre.audio.equaliser import Equaliser
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.systems.base import check_target
 
+EQUALISERS = {"eq_match": False, "eq_affine": True}  # by name, whether ``affine``
+
 
 class EqualiserChange:
     """A change of spectra (see ``base.Change``) between the first two domains. ``eq_match``: every bin moved
@@ -23,10 +25,8 @@ class EqualiserChange:
         self.sources = self.targets
         a, b = self.targets
         range_db = features.config.range_db
-        self.to = {
-            target: Equaliser.between(statistics, source, target, range_db)
-            for source, target in ((a, b), (b, a))
-        }
+        ways = ((a, b), (b, a))
+        self.to = {target: Equaliser.between(statistics, source, target, range_db) for source, target in ways}
 
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``, within the range."""

@@ -33,9 +33,7 @@ SAME_LEVEL_DB = 0.02  # a level that differs by less is as it should be: what ro
 
 @dataclass(frozen=True)
 class Chunking:
-    """Seconds of new audio per chunk, of context on each side (more where a system asks for more), of the
-    cross-fade.
-    """
+    """Seconds of new audio per chunk, of context on each side at least, and of the cross-fade."""
 
     body_s: float = 20.0
     context_s: float = 2.0
@@ -59,9 +57,7 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What there is to say of a transfer: by how much the output had to be quieter than the input, not to
-    clip.
-    """
+    """Report of a transfer: by how much the output had to be quieter than the input, not to clip."""
 
     quieter_db: float = 0.0
 
@@ -98,14 +94,10 @@ def _samples(audio: np.ndarray) -> np.ndarray:
     """Audio as float32 (N, C), full scale 1."""
     x = np.asarray(audio)
     if x.ndim not in (1, 2) or (x.ndim == 2 and not 1 <= x.shape[1] <= MOST_CHANNELS):
-        turned = (
-            ": it is the wrong way round, give audio.T"
-            if x.ndim == 2 and 1 <= len(x) <= MOST_CHANNELS
-            else ""
-        )
-        raise RetimbreError(
-            f"the audio has shape {x.shape}, and (samples,) or (samples, channels) is needed{turned}."
-        )
+        turned = x.ndim == 2 and 1 <= len(x) <= MOST_CHANNELS
+        advice = ": it is the wrong way round, give audio.T" if turned else ""
+        needed = "(samples,) or (samples, channels) is needed"
+        raise RetimbreError(f"the audio has shape {x.shape}, and {needed}{advice}.")
     if x.dtype == np.uint8:  # as in WAV, 128 is silence
         x = (x.astype(np.float32) - 128) / 128
     elif x.dtype.name in FULL_SCALE:
@@ -128,20 +120,13 @@ def _rate(sample_rate: int) -> int:
     """A sample rate that can be worked with, or a RetimbreError."""
     number = isinstance(sample_rate, int | float | np.number) and not isinstance(sample_rate, bool)
     if not number or not MIN_RATE <= sample_rate <= MAX_RATE or sample_rate != int(sample_rate):
-        raise RetimbreError(
-            f"the sample rate is {sample_rate!r}, and a whole number from {MIN_RATE} to {MAX_RATE} Hz "
-            "is needed."
-        )
+        needed = f"a whole number from {MIN_RATE} to {MAX_RATE} Hz is needed"
+        raise RetimbreError(f"the sample rate is {sample_rate!r}, and {needed}.")
     return int(sample_rate)
 
 
 def transfer_file(
-    system: System,
-    source: Path,
-    target: Path,
-    to: str,
-    seed: int = 0,
-    chunking: Chunking = Chunking(),  # noqa: B008 (frozen)
+    system: System, source: Path, target: Path, to: str, seed: int = 0
 ) -> tuple[Survey, Outcome]:
     """Transfer a file of any format, rate and number of channels that libsndfile reads; writes WAV of the
     same rate and length, of 16 bits, 24 or float, as the input has.
@@ -176,7 +161,7 @@ def transfer_file(
                 before, shown = int(shown), shown + samples / system.sample_rate
                 progress.update(min(int(shown), seconds) - before)
 
-            for block in _run(system, job, to, seed, chunking, done, outcome):
+            for block in _run(system, job, to, seed, Chunking(), done, outcome):
                 out.write(block)
         progress.update(seconds - progress.done)  # what rounding to whole seconds left
     return found, outcome
@@ -218,9 +203,8 @@ def _run(
             made.update(piece)
             made_square += float(np.square(piece, dtype=np.float64).sum())
             scratch.write(piece.astype(np.float32).tobytes())
-        change_db = (
-            heard.lufs(float(gain)) - made.lufs()
-        )  # at the systems' level: far above the absolute gate
+        # At the systems' level: far above the absolute gate.
+        change_db = heard.lufs(float(gain)) - made.lufs()
         if not np.isfinite(change_db):
             change_db = 20 * np.log10(system.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
         wanted = 10 ** ((change_db + job.quieter_db) / 20) / gain

@@ -7,11 +7,11 @@ from torch import nn
 
 
 class Ema:
-    """``module`` is the averaged copy. The decay warms up as min(decay, (1 + n) / (1 + warmup + n)), so that
-    early averages are not dominated by the random start. While that is what binds, the average of step n
-    weighs step k by about k^(warmup - 1): it always reaches back over a fixed share of the training, 1 /
-    warmup of it (9, TensorFlow's: the last ninth; 2: half; Karras et al. 2024 call it a power-function
-    average).
+    """Averaged copy, ``module``, of a network.
+
+    The decay warms up as min(decay, (1 + n) / (1 + warmup + n)), so that the random start does not dominate
+    early averages. While that binds, step k weighs about k^(warmup - 1): the average reaches back over the
+    last 1 / warmup of the training (9: TensorFlow's; Karras et al. 2024: a power-function average).
     """
 
     def __init__(self, network: nn.Module, decay: float, warmup: float = 9):

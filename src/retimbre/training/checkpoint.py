@@ -30,18 +30,16 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
 from retimbre.errors import RetimbreError
+from retimbre.paths import project_root
 
 WAIT_S = 1.0  # between two looks at a folder that another process holds
-DAYS_KEPT = (
-    14  # long enough for a holiday; checkpoints of params that nobody returns to must not fill the disk
-)
+DAYS_KEPT = 14  # long enough for a holiday; what nobody returns to must not fill the disk
 
 
 def random_state(*generators: np.random.Generator | torch.Generator) -> dict[str, Any]:
@@ -74,6 +72,10 @@ def set_random_state(state: dict[str, Any], *generators: np.random.Generator | t
             generator.bit_generator.state = saved
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def _plain(value: Any) -> Any:
     """NumPy values inside a bit generator's state as Python ones (Philox and MT19937 keep arrays)."""
     if isinstance(value, dict):
@@ -96,7 +98,7 @@ class Scratch:
     """
 
     def __init__(self, stage: str, key: str, writes: bool = True, wait: bool = True):
-        self.folder = Path(os.environ.get("DVC_ROOT") or ".").resolve() / ".scratch" / stage / key
+        self.folder = project_root() / ".scratch" / stage / key
         self.path = self.folder / "checkpoint.pt"
         self.stage, self.writes, self.wait = stage, writes, wait
         self.stop_requested = False
@@ -110,9 +112,8 @@ class Scratch:
             self._lock = self._hold()
             self._remove_old()
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self._handlers = {
-                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-            }
+            signals = (signal.SIGINT, signal.SIGTERM)
+            self._handlers = {number: signal.signal(number, self._on_signal) for number in signals}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -128,16 +129,11 @@ class Scratch:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            print(
-                f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say(f"{self.path} is damaged ({type(error).__name__}): training starts from the beginning.")
             return None
-        if (
-            not self._saved
-        ):  # what this process saved itself (a stage of two trainings loads again) continues nothing
-            print(f"{self.stage}: continuing from {self.path}", file=sys.stderr, flush=True)
+        # What this process saved itself (a stage of two trainings loads again) continues nothing.
+        if not self._saved:
+            _say(f"{self.stage}: continuing from {self.path}")
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -145,10 +141,8 @@ class Scratch:
         the previous state stays, and training goes on."""
         if not self.writes:
             return
-        temporary = self.path.with_suffix(".tmp")
-        buffer = (
-            io.BytesIO()
-        )  # torch's own file writer reports a full disk in its destructor, too late to mend
+        # torch's own file writer reports a full disk in its destructor, too late to mend.
+        temporary, buffer = self.path.with_suffix(".tmp"), io.BytesIO()
         torch.save(state, buffer)
         try:
             with temporary.open("wb") as stream:
@@ -161,17 +155,13 @@ class Scratch:
             temporary.unlink(missing_ok=True)
             if not self._warned:
                 self._warned = True
-                print(
-                    f"warning: {self.path} could not be written ({error.strerror}): training goes on.",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _say(f"warning: {self.path} could not be written ({error.strerror}): training goes on.")
 
     def leave(self) -> NoReturn:
         """End an interrupted training after its last save: raises KeyboardInterrupt (exit status 130)."""
         self._restore_handlers()
         if self.writes:
-            print(f"{self.stage}: the same command continues from here.", file=sys.stderr, flush=True)
+            _say(f"{self.stage}: the same command continues from here.")
         raise KeyboardInterrupt
 
     def release_signals(self) -> None:
@@ -182,9 +172,8 @@ class Scratch:
 
     def finish(self) -> None:
         """The outputs are written: the saved state is not needed any more."""
-        if not self.writes:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.writes:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _hold(self) -> io.TextIOWrapper:
         """Lock the folder for this process; the lock file says which one that is."""
@@ -193,10 +182,7 @@ class Scratch:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 lock = path.open("a+")
-            except (
-                FileExistsError,
-                FileNotFoundError,
-            ):  # its owner finished and removed the folder in between
+            except (FileExistsError, FileNotFoundError):  # its owner finished and removed it in between
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,11 +194,7 @@ class Scratch:
                 if not self.wait or holder == str(os.getpid()):
                     raise RetimbreError(f"{said}: wait for it, or end it with `kill {holder}`.") from None
                 if not told:
-                    print(
-                        f"{self.stage}: {said}: waiting for it (`kill {holder}` ends it).",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                    _say(f"{self.stage}: {said}: waiting for it (`kill {holder}` ends it).")
                     told = True
                 time.sleep(WAIT_S)
                 continue
@@ -233,21 +215,15 @@ class Scratch:
         limit = time.time() - DAYS_KEPT * 24 * 3600
         for folder in self.folder.parent.iterdir():
             try:
-                if (
-                    folder == self.folder
-                    or max(file.stat().st_mtime for file in (folder, *folder.iterdir())) > limit
-                ):
+                used = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+                if folder == self.folder or used > limit:
                     continue
                 with (folder / "lock").open("a") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
             except OSError:  # held, or removed by another process meanwhile
                 continue
-            print(
-                f"{self.stage}: removed a checkpoint that was not used for {DAYS_KEPT} days ({folder})",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say(f"{self.stage}: removed a checkpoint that was not used for {DAYS_KEPT} days ({folder})")
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self.stop_requested:

@@ -1,11 +1,11 @@
-"""Where and how a training computes: Lightning Fabric, threads, seeds."""
+"""Machine that a training computes on: Lightning Fabric, threads, seeds."""
 
 import os
 import random
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from retimbre.training.processes import end_with_parent
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-
-_joined: dict[
-    tuple[str, int, str, int], "Fabric"
-] = {}  # a process joins its group once, however many networks it trains
+# A process joins its group once, however many networks it trains.
+_joined: dict[tuple[str, int, str, int], "Fabric"] = {}
 
 
 def make_fabric(
@@ -43,14 +41,13 @@ def make_fabric(
     devices, nodes = _under_torchrun(devices, nodes)
     on_gpu = has_gpu and accelerator != "cpu"
     if on_gpu and devices > torch.cuda.device_count():
-        raise RetimbreError(
-            f"{devices} GPUs are asked for, but torch finds {torch.cuda.device_count()} here: ask for "
-            "fewer devices."
-        )
+        found = f"torch finds {torch.cuda.device_count()} here"
+        raise RetimbreError(f"{devices} GPUs are asked for, but {found}: ask for fewer devices.")
     key = ("cuda" if on_gpu else "cpu", devices, precision, nodes)
     if key in _joined:
         return _joined[key]
-    fabric = Fabric(accelerator=key[0], devices=devices, num_nodes=nodes, precision=precision)  # type: ignore[arg-type]
+    size: Any = {"devices": devices, "num_nodes": nodes, "precision": precision}
+    fabric = Fabric(accelerator=key[0], **size)
     fabric.launch()
     if fabric.world_size > 1:
         _joined[key] = fabric
@@ -60,13 +57,10 @@ def make_fabric(
 
 
 def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
-    """Devices and nodes: as given, or torchrun's when it started this process and params.yaml says nothing
-    else.
-    """
+    """Devices and nodes: as given, or torchrun's when it started this process and both are left at 1."""
     if not torch.distributed.is_torchelastic_launched():
-        if (
-            nodes > 1 and "SLURM_NTASKS" not in os.environ
-        ):  # would wait for the other machines until a time-out
+        # It would wait for the other machines until a time-out.
+        if nodes > 1 and "SLURM_NTASKS" not in os.environ:
             raise RetimbreError(
                 f"nodes is {nodes} in params.yaml: start the training with torchrun on each machine "
                 "(docs/training.md), or set it to 1."
@@ -76,16 +70,14 @@ def _under_torchrun(devices: int, nodes: int) -> tuple[int, int]:
     started = (local, world // local)
     if (devices, nodes) not in ((1, 1), started):
         raise RetimbreError(
-            f"devices is {devices} and nodes {nodes} in params.yaml, but torchrun started {local} "
-            f"processes on each of {started[1]} "
-            "machines: make them equal, or leave both at 1."
+            f"devices is {devices} and nodes {nodes} in params.yaml, but torchrun started {local} processes "
+            f"on each of {started[1]} machines: make them equal, or leave both at 1."
         )
     return started
 
 
 def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str = "inductor") -> None:
-    """``torch.compile`` the networks in place, if ``wanted``; the names of their weights stay. Call it after
-    copies were taken.
+    """``torch.compile`` the networks in place, if ``wanted``, after copies were taken; names stay.
 
     Raises RetimbreError when there is no compiler, which the first step would otherwise fail for.
     """
@@ -102,9 +94,7 @@ def compile_networks(wanted: bool, networks: Iterable[nn.Module], backend: str =
 
 @contextmanager
 def compiled(wanted: bool, *networks: nn.Module) -> Iterator[None]:
-    """``compile_networks`` for a block: what is computed with the networks after it has other lengths, and
-    would compile anew.
-    """
+    """``compile_networks`` for a block: what follows has other lengths, and would compile anew."""
     compile_networks(wanted, networks)
     try:
         yield
@@ -130,11 +120,10 @@ def set_threads() -> int:
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global random numbers, and ask torch for deterministic algorithms
-    (operations that have none warn). Crops are drawn from their own generators, see datasets.crops.
+    (operations that have none warn). Crops are drawn from their own generators (``datasets.packed.crops``).
     """
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # cuBLAS is deterministic only with a fixed workspace
+    # cuBLAS is deterministic only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -40,7 +40,7 @@ AHEAD = 2  # batches drawn before they are asked for: one slow file does not sto
 
 @dataclass(frozen=True)
 class Run:
-    """What a training is handed beside its data and its params.
+    """Surroundings of a training, beside its data and its params.
 
     ``scratch`` None: nothing is kept for a restart; ``tracker`` None: nothing is logged but the history.
     """
@@ -53,12 +53,12 @@ class Run:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the first of the training's processes, or the only one."""
+        """True for the first of the training's processes, or the only one."""
         return self.fabric.is_global_zero
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Around what all processes raise alike: the first says it, the others end."""
+        """Run what raises alike in all processes: the first says it, the others end."""
         try:
             yield
         except RetimbreError:
@@ -68,7 +68,7 @@ class Run:
 
 
 class Stateful(Protocol):
-    """What can be continued: its complete state goes into a checkpoint."""
+    """Object that can be continued: its complete state goes into a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -96,14 +96,13 @@ def fit(
     also: Mapping[str, Stateful] | None = None,
     hold: Callable[[], bool] = lambda: False,
 ) -> History:
-    """Train for ``steps`` steps, continuing after the last checkpoint of ``run.scratch``; returns the
-    history.
+    """Train for ``steps`` steps, from the last checkpoint of ``run.scratch`` on; returns the history.
 
     ``draw(n)``: batch number n, which must depend on n alone. ``step``: how the trainer takes a batch
     (default: its parts and the number). ``watch``: further figures after a step, at the cost of the
     training. ``validate(done)``: figures at every tenth of the training and at its end. ``also``: more that
-    is saved and restored, by name.
-    ``hold``: while it is true no checkpoint is made but for a stop and after the last step.
+    is saved and restored, by name. ``hold``: while it is true no checkpoint is made but for a stop and after
+    the last step.
 
     Raises RetimbreError when a loss is not finite.
     """
@@ -131,14 +130,8 @@ class Loop:
         validate: Callable[[int], dict[str, float]] | None = None,
         hold: Callable[[], bool] = lambda: False,
     ):
-        self.name, self.steps, self.run, self.parts, self.validate, self.hold = (
-            name,
-            steps,
-            run,
-            parts,
-            validate,
-            hold,
-        )
+        self.name, self.steps, self.run, self.parts = name, steps, run, parts
+        self.validate, self.hold = validate, hold
         self.scratch, self.tracker, self.leads = run.scratch, run.tracker, run.leads
         self.log_every, self.checkpoint_every = run.machine.log_every, run.machine.checkpoint_every
         self.fabric = run.fabric if run.fabric.world_size > 1 else None
@@ -148,23 +141,19 @@ class Loop:
         self.recent: list[tuple[int, Mapping[str, Tensor]]] = []  # step and losses, since the last log point
         self.done = 0  # steps
         self.saved: dict[str, Any] = {}
-        self.seconds = {
-            "data": 0.0,
-            "steps": 0.0,
-            "rest": 0.0,
-        }  # waiting for crops, training, and logging + validation + checkpoints
+        # Waiting for crops, training, and logging + validation + checkpoints.
+        self.seconds = {"data": 0.0, "steps": 0.0, "rest": 0.0}
         self.times = PartTimes()  # what of the steps is forward, backward and optimiser
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around the drawing of a batch: its time is told apart from the step's."""
+        """Draw a batch in this block: its time is told apart from the step's."""
         began = time.perf_counter()
         yield
         self.seconds["data"] += time.perf_counter() - began
 
     def ahead(self, draw: Callable[[int], Batch]) -> Callable[[int], Batch]:
-        """``draw`` (step -> batch), with the next two batches drawn in a thread of their own while a step
-        trains.
+        """``draw`` (step -> batch), with the next two batches drawn in a thread while a step trains.
 
         ``draw`` must depend on the step alone, as crops do: then nothing changes but the waiting, and a
         training that is continued needs no state of it. Only the time that the caller waits counts as
@@ -185,9 +174,7 @@ class Loop:
         return batch
 
     def shares(self) -> dict[str, float]:
-        """Steps per second, and the shares of the time that went into data, steps and the rest, and of the
-        steps' parts.
-        """
+        """Steps per second, and the shares of time of data, steps, the rest, and of the steps' parts."""
         total = max(sum(self.seconds.values()), 1e-9)
         seconds = self.seconds | {name: value for name, value in self.times.collect().items() if value}
         return {
@@ -196,14 +183,13 @@ class Loop:
         }
 
     def logs(self, step: int) -> bool:
-        """Whether a log point follows step number ``step``."""
+        """True if a log point follows step number ``step``."""
         return (step + 1) % self.log_every == 0 or step + 1 == self.steps
 
     def _restore(self) -> int:
         """Take the last checkpoint, if there is one; returns the steps that it has done."""
-        self.saved = (
-            self.scratch.load() if self.scratch else None
-        ) or {}  # by loop: a stage may train several things
+        # By loop: a stage may train several things.
+        self.saved = (self.scratch.load() if self.scratch else None) or {}
         if self.fabric:
             self.saved = self.fabric.broadcast(self.saved)
         if not (saved := self.saved.get(self.name)):
@@ -215,9 +201,8 @@ class Loop:
         self.seconds, self.times.seconds = saved["seconds"], saved["times"]
         if self.tracker:  # a run of its own: it shows the whole curve
             for row in self.history:
-                self.tracker.log(
-                    int(row["step"]), {name: value for name, value in row.items() if name != "step"}
-                )
+                figures = {name: value for name, value in row.items() if name != "step"}
+                self.tracker.log(int(row["step"]), figures)
         if self.leads:
             print(f"{self.name}: continuing at step {saved['step']} of {self.steps}", flush=True)
         return saved["step"]
@@ -300,9 +285,7 @@ class Loop:
         return " ".join(f"{name.rsplit('/')[-1]} {value:.3f}" for name, value in list(means.items())[:5])
 
     def _check(self, losses: Mapping[str, float | Tensor], step: int) -> None:
-        """Refuse losses that are not finite, up to ``step``: named is the first one, unless that was another
-        process's.
-        """
+        """Refuse losses up to ``step`` that are not finite, naming the first that this process knows of."""
         if all(math.isfinite(float(value)) for value in losses.values()):
             return
         known = [*((f"at step {n}", found) for n, found in self.recent), (f"by step {step}", losses)]
@@ -313,10 +296,8 @@ class Loop:
             if not math.isfinite(float(x))
         )
         with self.run.together():
-            raise RetimbreError(
-                f"{self.name}: {name} is {value} {when}, so the training has diverged: lower its "
-                "learning rates in params.yaml."
-            )
+            problem = f"{self.name}: {name} is {value} {when}, so the training has diverged"
+            raise RetimbreError(f"{problem}: lower its learning rates in params.yaml.")
 
     def curves(self) -> History:
         """History as rows, one per step (losses and validation figures joined)."""

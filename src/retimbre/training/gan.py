@@ -23,9 +23,7 @@ def lsgan_generator(fake: Tensor) -> Tensor:
 
 
 def lsgan_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0) -> Tensor:
-    """0.25 at chance (all scores 0.5), 0 when the two are told apart with certainty; ``smoothing`` lowers
-    the real examples' label.
-    """
+    """0.25 at chance (all scores 0.5), 0 when told apart for certain; ``smoothing``: of the real label."""
     return 0.5 * ((real - (1 - smoothing)) ** 2).mean() + 0.5 * (fake**2).mean()
 
 
@@ -80,19 +78,15 @@ class Adversarial:
     """One of the losses above for all networks of a ``Discriminator``: their mean."""
 
     def __init__(self, name: str, smoothing: float = 0):
-        self.of_generator, self.of_discriminator, self.smoothing = (
-            GENERATOR_LOSS[name],
-            DISCRIMINATOR_LOSS[name],
-            smoothing,
-        )
+        self.of_generator, self.of_discriminator = GENERATOR_LOSS[name], DISCRIMINATOR_LOSS[name]
+        self.smoothing = smoothing
 
     def generator(self, fake: list[list[Tensor]]) -> Tensor:
         return mean([self.of_generator(activations[-1]) for activations in fake])
 
     def discriminator(self, real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-        return mean(
-            [self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in zip(real, fake, strict=True)]
-        )
+        pairs = zip(real, fake, strict=True)
+        return mean([self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in pairs])
 
 
 def gradient_penalty(
@@ -107,13 +101,11 @@ def gradient_penalty(
     """
     mixed = torch.lerp(fake.to(real.dtype), real, share[:, None, None]).detach().requires_grad_(True)
     penalties = []
-    for activations in discriminator.forward(
-        mixed, source
-    ):  # not the compiled call, which cannot be differentiated twice
+    # `forward`, not the compiled call, which cannot be differentiated twice.
+    for activations in discriminator.forward(mixed, source):
         values = activations[-1].flatten(1).mean(1)  # (B,)
-        (gradient,) = torch.autograd.grad(
-            values.sum(), mixed, create_graph=True
-        )  # examples do not see each other
+        # Examples do not see each other: the sum's gradient is that of each.
+        (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)
         penalties.append(((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean())
     return mean(penalties)
 
@@ -128,9 +120,8 @@ def feature_matching(real: list[list[Tensor]], fake: list[list[Tensor]], paired:
     for r, f in zip(real, fake, strict=True):
         for a, b in zip(r[:-1], f[:-1], strict=True):
             a = a.detach()
-            distances.append(
-                (a - b).abs().mean() if paired else (a.mean((0, -1)) - b.mean((0, -1))).abs().mean()
-            )
+            difference = a - b if paired else a.mean((0, -1)) - b.mean((0, -1))
+            distances.append(difference.abs().mean())
     return mean(distances)
 
 
@@ -146,11 +137,9 @@ class PitchClassLevels(nn.Module):
     def __init__(self, frequencies_hz: np.ndarray, range_db: float):
         super().__init__()
         self.range_db = range_db
-        # The semitone nearest to each bin: at 36 bins an octave those just below and above a note belong to
-        # it.
-        self.register_buffer(
-            "fold", torch.from_numpy(pitch_class_fold(frequencies_hz, nearest=True)).float()
-        )  # (12, F)
+        # The semitone nearest to each bin: of 36 in an octave those beside a note's belong to it. (12, F)
+        fold = torch.from_numpy(pitch_class_fold(frequencies_hz, nearest=True)).float()
+        self.register_buffer("fold", fold)
 
     def forward(self, z: Tensor) -> Tensor:
         energy = self.fold @ 10 ** ((z.float() - 1) * self.range_db / 20)  # z = 1 is 0 dB, -1 the floor
@@ -170,9 +159,7 @@ class ReplayPool:
         self.examples: list[Tensor] = []
 
     def __call__(self, fakes: Tensor, step: int, draw: int = 0) -> Tensor:
-        """``fakes`` (B, ...) detached; returns as many, some of them older. ``draw`` counts the calls of a
-        step.
-        """
+        """``fakes`` (B, ...) detached; returns as many, some older. ``draw`` counts the calls of a step."""
         if self.size == 0:
             return fakes
         rng = np.random.default_rng([self.seed, self.stream, step, draw])

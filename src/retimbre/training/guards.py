@@ -1,5 +1,4 @@
-"""Guards of an adversarial training: figures that tell a collapse from progress, as curves, and what is done
-about one.
+"""Guards of an adversarial training: figures that tell a collapse from progress, and what is done then.
 
 The losses do not tell. Published systems of this family muted their output, copied their input or gave every
 input the same output while their losses looked well, and a discriminator that wins every time (or never)
@@ -24,7 +23,7 @@ that wins.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,12 +40,9 @@ BALANCE_AT = 0.95  # mean wins from which guard_balance slows the discriminator
 BALANCED_RATE = 0.1
 
 WARM_UP = 0.05  # of the steps, in which nothing counts: untrained generators may change nothing
-PATIENCE = {
-    "mute": 0.05,
-    "one output": 0.05,
-    "identity": 0.1,
-}  # of the steps for which a collapse must last ...
-FEWEST = 5  # ... but at least so many looks: batches are small, and excursions end by themselves
+# Of the steps, for which a collapse must last, but at least so many looks: batches are small, and excursions
+# end by themselves.
+PATIENCE, FEWEST = {"mute": 0.05, "one output": 0.05, "identity": 0.1}, 5
 SPAN = 0.2  # of the steps, over which a discriminator's wins are averaged
 
 ADVICE = {  # s: the section of the params
@@ -74,66 +70,53 @@ def mean_correlation(x: Tensor) -> Tensor:
 
 
 def output_figures(name: str, x: Tensor, y: Tensor, range_db: float) -> dict[str, Tensor]:
-    """Of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1, ``range_db`` wide; diversity only of two or more
-    that differ.
-    """
+    """Figures of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1; diversity only of two or more."""
 
     def power(z: Tensor) -> Tensor:
-        return torch.pow(
-            10.0, z.float() * (range_db / 20)
-        ).mean()  # -1..1 is range_db: half a range is range_db / 2 dB
+        # -1..1 is range_db: half a range is range_db / 2 dB.
+        return torch.pow(10.0, z.float() * (range_db / 20)).mean()
 
     figures = {
         f"guard/level_db_{name}": 10 * torch.log10(power(y) / power(x)),
         f"guard/change_db_{name}": (y - x).abs().mean() * (range_db / 2),
     }
     if len(x) > 1:
-        little = 0.01  # a batch of rests is as like as its outputs
-        figures[f"guard/diversity_{name}"] = (1 - mean_correlation(y) + little) / (
-            1 - mean_correlation(x) + little
-        )
+        # A little more: a batch of rests is as like as its outputs.
+        out, given = (1 - mean_correlation(z) + 0.01 for z in (y, x))
+        figures[f"guard/diversity_{name}"] = out / given
     return figures
 
 
 def wins(real: Tensor, generated: Tensor) -> Tensor:
-    """Share of the pairs of a real and a generated example whose scores (B,) are in the right order; ties
-    count half.
-    """
+    """Share of pairs of real and generated examples with scores (B,) in the right order; ties: half."""
     difference = real[:, None] - generated[None]
     return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean()
 
 
-def example_scores(judgements: list[list[Tensor]]) -> Tensor:
-    """Mean score of every example (B,): of a discriminator's output, which is one list of activations per
-    network, the last its scores.
-    """
-    return torch.stack([activations[-1].float().flatten(1).mean(1) for activations in judgements]).mean(0)
+def example_scores(outputs: list[list[Tensor]]) -> Tensor:
+    """Mean score of every example (B,), from a discriminator's output."""
+    return torch.stack([activations[-1].float().flatten(1).mean(1) for activations in outputs]).mean(0)
 
 
 @torch.no_grad()
 def measure(
     generators: nn.ModuleDict, discriminators: nn.ModuleDict, a: Tensor, b: Tensor, range_db: float
 ) -> dict[str, Tensor]:
-    """All figures of one batch of each domain. The networks' buffers and the random numbers are left as they
-    are.
-    """
+    """All figures of one batch of each domain; leaves the networks' buffers and the random numbers alone."""
     modes = [(m, m.training) for networks in (generators, discriminators) for m in networks.modules()]
     generators.eval(), discriminators.eval()  # no dropout, no step of a spectral norm's power iteration
     fake_b, fake_a = generators["ab"](a), generators["ba"](b)
     figures = output_figures("ab", a, fake_b, range_db) | output_figures("ba", b, fake_a, range_db)
     for name, real, generated, source in (("a", a, fake_a, b), ("b", b, fake_b, a)):
         d = discriminators[name]  # a conditional one (pix2pix) sees the source, too
-        figures[f"guard/wins_{name}"] = wins(
-            example_scores(d(real, source)), example_scores(d(generated, source))
-        )
+        figures[f"guard/wins_{name}"] = wins(*(example_scores(d(x, source)) for x in (real, generated)))
     for module, training in modes:
         module.training = training
     return figures
 
 
 class Guards:
-    """Watches the figures of a training of ``steps`` steps, taken every ``every`` steps; its state is a few
-    numbers.
+    """Watches the figures, taken every ``every`` steps, of a training of ``steps`` steps.
 
     ``section``: of the params, named in advice. ``action``: stop | warn. ``speaks``: False in all but the
     first of several processes, which see the same figures. ``discriminator_rate`` is what the
@@ -161,9 +144,7 @@ class Guards:
 
     @property
     def suspicious(self) -> bool:
-        """Whether a collapse that would end the training may be going on: not a state to keep as the last
-        good one.
-        """
+        """True if a collapse may be going on that would end the training: no state to go back to."""
         return self.action == "stop" and any(self.strikes.values())
 
     def watch(self, step: int, figures: Mapping[str, float]) -> None:
@@ -174,39 +155,27 @@ class Guards:
         self._balance()
         if step <= WARM_UP * self.steps:
             return
-        for direction, judge in (("ab", "b"), ("ba", "a")):
-            self._watch_outputs(step, direction, figures, figures.get(f"guard/wins_{judge}", 1.0))
-            self._watch_discriminator(step, judge)
+        for direction, seen_by in (("ab", "b"), ("ba", "a")):
+            self._watch_outputs(step, direction, figures, figures.get(f"guard/wins_{seen_by}", 1.0))
+            self._watch_discriminator(step, seen_by)
 
     def _watch_outputs(self, step: int, direction: str, figures: Mapping[str, float], wins: float) -> None:
         level, change = (figures.get(f"guard/{what}_{direction}") for what in ("level_db", "change_db"))
         diversity = figures.get(f"guard/diversity_{direction}")
         generator = f"generator {direction}"
-        checks: list[tuple[str, bool, Callable[[], str]]] = [
-            (
-                "mute",
-                level is not None and level < MUTE_DB,
-                lambda: f"{generator}'s output is {-level:.0f} dB below its input",
-            ),
-            (
-                "one output",
-                diversity is not None and diversity < DIVERSITY,
-                lambda: f"{generator}'s outputs differ {diversity:.1%} as much as its inputs",
-            ),
-            (
-                "identity",
-                change is not None and change < SAME_DB and wins >= SEEN_THROUGH,
-                lambda: (
-                    f"{generator} changes its input by {change:.2f} dB though the discriminator tells "
-                    f"{wins:.0%} of its outputs"
-                ),
-            ),
-        ]
-        for kind, seen, sentence in checks:
+        found: dict[str, str | None] = dict.fromkeys(PATIENCE)
+        if level is not None and level < MUTE_DB:
+            found["mute"] = f"{generator}'s output is {-level:.0f} dB below its input"
+        if diversity is not None and diversity < DIVERSITY:
+            found["one output"] = f"{generator}'s outputs differ {diversity:.1%} as much as its inputs"
+        if change is not None and change < SAME_DB and wins >= SEEN_THROUGH:
+            told = f"though the discriminator tells {wins:.0%} of its outputs"
+            found["identity"] = f"{generator} changes its input by {change:.2f} dB {told}"
+        for kind, sentence in found.items():
             key = f"{kind} {direction}"
-            self.strikes[key] = self.strikes.get(key, 0) + 1 if seen else 0
+            self.strikes[key] = self.strikes.get(key, 0) + 1 if sentence else 0
             if self.strikes[key] >= self.points[kind]:
-                self._act(step, key, f"{sentence()} ({kind})", ADVICE[kind], self.action == "stop")
+                self._act(step, key, f"{sentence} ({kind})", kind, self.action == "stop")
 
     def _watch_discriminator(self, step: int, name: str) -> None:
         history = self.wins.get(name, ())
@@ -214,24 +183,14 @@ class Guards:
             return
         mean = sum(history) / len(history)
         if mean >= WINS:
-            self._act(
-                step,
-                f"wins {name}",
-                f"discriminator {name} tells {mean:.0%} of the pairs apart",
-                ADVICE["wins"],
-                False,
-            )
+            said = f"discriminator {name} tells {mean:.0%} of the pairs apart"
+            self._act(step, f"wins {name}", said, "wins", False)
         elif CHANCE[0] <= mean <= CHANCE[1]:
-            self._act(
-                step,
-                f"chance {name}",
-                f"discriminator {name} is at chance ({mean:.0%} of the pairs)",
-                ADVICE["chance"],
-                False,
-            )
+            said = f"discriminator {name} is at chance ({mean:.0%} of the pairs)"
+            self._act(step, f"chance {name}", said, "chance", False)
 
-    def _act(self, step: int, key: str, finding: str, advice: str, stop: bool) -> None:
-        advice = advice.format(s=self.section)
+    def _act(self, step: int, key: str, finding: str, kind: str, stop: bool) -> None:
+        advice = ADVICE[kind].format(s=self.section)
         if stop:
             raise RetimbreError(
                 f"{self.name}: at step {step} {finding}, and has for long: {advice}; "
@@ -240,9 +199,8 @@ class Guards:
         if key not in self.warned:
             self.warned.append(key)
             if self.speaks:
-                print(
-                    f"warning: {self.name}: at step {step} {finding}: {advice}.", file=sys.stderr, flush=True
-                )
+                text = f"warning: {self.name}: at step {step} {finding}: {advice}."
+                print(text, file=sys.stderr, flush=True)
 
     def _balance(self) -> None:
         if self.balance:

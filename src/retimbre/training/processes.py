@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 
 def average_gradients(fabric: "Fabric", parameters: Iterable[nn.Parameter]) -> None:
-    """Average the gradients over all processes, in one reduction; call it between backward and the
-    optimiser's step.
+    """Average the gradients over all processes, in one reduction, between backward and the optimiser's step.
 
     Every process must have gradients for the same parameters.
     """
@@ -43,9 +42,8 @@ def gather(fabric: "Fabric", x: Tensor) -> Tensor:
     """The global batch (B, ...) of what each process has a share of; without gradients."""
     if fabric.world_size == 1:
         return x
-    return fabric.all_gather(x.detach().contiguous()).flatten(
-        0, 1
-    )  # (processes, B / processes, ...) -> (B, ...)
+    shares = fabric.all_gather(x.detach().contiguous())  # (processes, B / processes, ...)
+    return shares.flatten(0, 1)  # (B, ...)
 
 
 def own_share(fabric: "Fabric", x: Tensor) -> Tensor:
@@ -61,29 +59,24 @@ def average(fabric: "Fabric", values: dict[str, Tensor]) -> dict[str, Tensor]:
     if fabric.world_size == 1 or not values:
         return values
     device = next(iter(values.values())).device
-    flat = fabric.all_reduce(
-        torch.stack([value.to(device).float() for value in values.values()]), reduce_op="mean"
-    )
+    own = torch.stack([value.to(device).float() for value in values.values()])
+    flat = fabric.all_reduce(own, reduce_op="mean")
     return dict(zip(values, flat.unbind(), strict=True))
 
 
 def any_process(fabric: "Fabric | None", flag: bool) -> bool:
-    """Whether the flag is set in any process."""
+    """True if the flag is set in any process."""
     if fabric is None or fabric.world_size == 1:
         return flag
     return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum") > 0)
 
 
 def check_batch(batch_size: int, fabric: "Fabric", key: str, multiple: int = 1) -> None:
-    """Raise RetimbreError (naming the params ``key``) unless the global batch divides into equal shares,
-    each a ``multiple``.
-    """
+    """Raise RetimbreError, naming the params ``key``, unless the batch has equal shares of a ``multiple``."""
     least = fabric.world_size * multiple
     if fabric.world_size > 1 and batch_size % least:
-        raise RetimbreError(
-            f"{key} is {batch_size}, the batch of all {fabric.world_size} processes together: make it "
-            f"a multiple of {least}."
-        )
+        together = f"the batch of all {fabric.world_size} processes together"
+        raise RetimbreError(f"{key} is {batch_size}, {together}: make it a multiple of {least}.")
 
 
 def end_with_parent() -> None:

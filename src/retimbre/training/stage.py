@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from retimbre.provenance import training_key
 from retimbre.section import Machine
@@ -19,19 +19,13 @@ from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric, seed_everything, set_threads
 from retimbre.training.fit import History, Run, write_history
 
-
-class Model(Protocol):
-    """What a training makes."""
-
-    def save(self, folder: Path) -> None: ...
-
-
-Fit = Callable[[Run], tuple[Model, Mapping[str, History], dict[str, Any]]]
+# Saves the model in a folder, histories by name, metrics.
+Fit = Callable[[Run], tuple[Callable[[Path], None], Mapping[str, History], dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a training stage writes: the model's folder, the folder of its histories, its metrics."""
+    """Paths that a training stage writes: the model's folder, the folder of its histories, its metrics."""
 
     model: Path
     plots: Path
@@ -49,7 +43,7 @@ def training(
     precision: str,
     tracked: Callable[[str, Mapping[str, Any]], AbstractContextManager[StageRun]] = stage_run,
 ) -> Iterator[Run]:
-    """What a training is handed; the first process has the checkpoint and a run in MLflow (``tracked``).
+    """Surroundings of a training; the first process has the checkpoint and a run in MLflow (``tracked``).
 
     ``values``: the params by the names that people type; ``inputs``: files and folders that it reads;
     ``module``: where its code is. Together they are the key of the checkpoint, which stays after an error.
@@ -78,16 +72,16 @@ def train(
     fit: Fit,
     outputs: Outputs,
 ) -> None:
-    """Run ``fit`` as a DVC stage and write what it returns: the model, histories by name, and metrics.
+    """Run ``fit`` as a DVC stage and write the model, histories and metrics that it returns.
 
     The arguments before ``fit`` are those of :func:`training`. Times go to MLflow, never into the outputs.
     """
     with training(stage, values, inputs, module, seed, machine, precision) as run:
-        model, histories, metrics = fit(run)
+        save, histories, metrics = fit(run)
         if not run.leads:
             return
         run.scratch.release_signals()
-        model.save(outputs.model)
+        save(outputs.model)
         for name, rows in histories.items():
             write_history(outputs.plots / f"{name}.csv", rows)
         write_metrics(outputs.metrics, metrics)

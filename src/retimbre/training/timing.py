@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: forward, backward, optimiser.
+"""Time of a training step by its parts: forward, backward, optimiser.
 
 A step says ``with part("forward"): ...``; the loop that runs it collects. On a CPU that is two readings of a
 clock. On a GPU two events are recorded in the stream and read when the loop logs, when it has to wait for

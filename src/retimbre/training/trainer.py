@@ -44,12 +44,8 @@ class CosineTrainer(OneNetwork):
     def __init__(
         self, network: nn.Module, steps: int, learning_rate: float, gradient_norm: float, fabric: "Fabric"
     ):
-        self.steps, self.learning_rate, self.gradient_norm, self.fabric = (
-            steps,
-            learning_rate,
-            gradient_norm,
-            fabric,
-        )
+        self.steps, self.learning_rate = steps, learning_rate
+        self.gradient_norm, self.fabric = gradient_norm, fabric
         network = network.to(fabric.device).train()
         betas, decay = (0.9, 0.98), 1e-3
         weights = network.parameters()

@@ -1,6 +1,5 @@
 """The contract of a trained network that makes spectra audible, and what the trainings have in common."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from retimbre.audio.features import FeatureConfig, normalise
+from retimbre.audio.features import FeatureConfig, network_input
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
-from retimbre.nn.weights import reading, save_weights
+from retimbre.nn.weights import read_config, reading, save_weights, write_config
 from retimbre.vocoders.params import Rendering
 
 
@@ -36,16 +35,13 @@ class Request:
 
 
 class Renderer(ABC):
-    """One trained network that makes audio. ``config``: what ``config.json`` holds; ``below``: what it
-    starts from;
-    ``rendering``: how it is used. Subclasses say how the network is built and used; ``train.py`` beside them
-    trains it.
+    """One trained network that makes audio; ``train.py`` beside a subclass trains it.
+
+    ``config``: as in ``config.json``; ``below``: the networks that it starts from; ``rendering``: its use.
     """
 
     name: ClassVar[str]  # of its folder, its weights' file and its options in the configuration
-    hears: ClassVar[bool] = (
-        False  # whether it predicts samples with another network's waveform of the same spectrum in its ear
-    )
+    hears: ClassVar[bool] = False  # another network's waveform of the same spectrum, as it predicts samples
 
     def __init__(
         self,
@@ -60,6 +56,7 @@ class Renderer(ABC):
         self.representation: str = config["representation"]
         self.domains: list[str] = config["domains"]
         self.top_db: float = config["top_db"]
+        self.rms: float = config["rms"]  # root mean square, full scale 1, of the audio that it was trained on
         self.device = torch.device("cpu") if network is None else next(network.parameters()).device
         self.settings = self.settings_of(rendering)
 
@@ -71,7 +68,7 @@ class Renderer(ABC):
     @classmethod
     @abstractmethod
     def settings_of(cls, rendering: Rendering) -> Any:
-        """What of ``rendering`` changes its audio."""
+        """The part of ``rendering`` that changes its audio."""
 
     @abstractmethod
     def synthesise(self, wanted: Request) -> np.ndarray:
@@ -85,11 +82,10 @@ class Renderer(ABC):
         own_db: np.ndarray,
         heard_db: np.ndarray | None = None,
     ) -> float | None:
-        """Bits per sample of audio (frames * hop_length,) given a spectrum (F, frames + 1) in dB, where
-        samples are predicted.
+        """Bits per sample of audio (frames * hop_length,) given a spectrum (F, frames + 1) in dB.
 
-        ``own_db``: the audio's own spectrum, which the given one is a change of. ``heard_db``: the one whose
-        waveform is heard, by a network that hears one (None: the one given).
+        None where samples are not predicted. ``own_db``: the audio's own spectrum, which the given one is a
+        change of. ``heard_db``: the one whose waveform is heard, where one is (None: the one given).
         """
         return None
 
@@ -100,12 +96,7 @@ class Renderer(ABC):
 
     def normalised(self, spectrum_db: np.ndarray) -> torch.Tensor:
         """Spectrum (F, T) in dB to -1..1 (1, F, T) on the network's device."""
-        z = normalise(
-            torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)),
-            self.top_db,
-            self.features.range_db,
-        )
-        return z[None].to(self.device)
+        return network_input(spectrum_db, self.top_db, self.features.range_db)[None].to(self.device)
 
     def clipped(self, spectrum_db: np.ndarray) -> torch.Tensor:
         """Spectrum (F, T) in dB kept within the range that networks were trained on: (1, F, T) on the CPU."""
@@ -116,13 +107,13 @@ class Renderer(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         if self.network is not None:
             save_weights(folder / f"{self.name}.safetensors", self.network)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+        write_config(folder, self.config)
 
     @classmethod
     def load(cls, folder: Path, below: Mapping[str, "Renderer"], rendering: Rendering) -> Self:
         """Read what ``save`` wrote. Raises RetimbreError when it is not there."""
         with reading(folder, cls.name, f"vocoder@{cls.name}"):
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = read_config(folder)
             network = cls.build(config)
             if network is not None:
                 network.load_state_dict(load_file(folder / f"{cls.name}.safetensors"))
@@ -130,7 +121,7 @@ class Renderer(ABC):
 
 
 def base_config(audio: PackedAudio, features: PackedFeatures, representation: str) -> dict[str, Any]:
-    """What every network's configuration says of its data."""
+    """The part of every network's configuration that is of its data."""
     return {
         "domains": features.domains,
         "rms": audio.config["rms"],

@@ -5,7 +5,6 @@ Networks are read when they are asked for.
 """
 
 import importlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ import numpy as np
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.errors import RetimbreError
-from retimbre.nn.weights import reading
+from retimbre.nn.weights import read_config, reading
 from retimbre.vocoders.base import Renderer, Request
-from retimbre.vocoders.kinds import KINDS, STARTS_FROM
+from retimbre.vocoders.kinds import KINDS, STARTS_FROM, below
 from retimbre.vocoders.params import Rendering
 
 CLASSES = {
@@ -50,11 +49,11 @@ class Vocoder:
     @property
     def rms(self) -> float:
         """Root mean square, full scale 1, of the audio that it was trained on."""
-        return self.renderer.config["rms"]
+        return self.renderer.rms
 
     @property
     def slow(self) -> bool:
-        """Whether it takes too long to be heard on every piece."""
+        """True for one that takes too long to be heard on every piece."""
         return KINDS[self.kind].slow
 
     def synthesise(
@@ -68,8 +67,7 @@ class Vocoder:
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples; arguments as a :class:`Request` has them.
 
-        Raises RetimbreError for a domain that it was not trained on and for a missing source, where it needs
-        them.
+        Raises RetimbreError for a domain that it was not trained on, and for a source that it needs.
         """
         kind = KINDS[self.kind]
         if kind.needs_domain and domain not in self.renderer.domains:
@@ -80,9 +78,8 @@ class Vocoder:
             )
         if kind.needs_source and source is None:
             others = ", ".join(name for name, other in KINDS.items() if not other.needs_source)
-            raise RetimbreError(
-                f"the vocoder {self.kind} needs the source recording: choose one without ({others})."
-            )
+            advice = f"choose one without ({others})"
+            raise RetimbreError(f"the vocoder {self.kind} needs the source recording: {advice}.")
         return self.renderer.synthesise(Request(self.kind, spectrum_db, length, domain, source, seed, before))
 
 
@@ -92,9 +89,8 @@ class Vocoders:
     def __init__(self, folder: Path, rendering: Rendering, wanted: Iterable[str] = tuple(STARTS_FROM)):
         self.folder, self.rendering = folder, rendering
         wanted = set(wanted)
-        self.networks = [
-            name for name in STARTS_FROM if name in wanted and (folder / name / "config.json").is_file()
-        ]
+        present = (name for name in STARTS_FROM if (folder / name / "config.json").is_file())
+        self.networks = [name for name in present if name in wanted]
         self._loaded: dict[str, Renderer] = {}
 
     @classmethod
@@ -107,10 +103,8 @@ class Vocoders:
         """Those of the ``wanted`` networks that are there. Raises RetimbreError when there are none."""
         found = cls(Path(folder), rendering, wanted)
         if not found.networks:
-            raise RetimbreError(
-                f"{folder} has no trained vocoder: train them with `dvc repro`, or fetch them with "
-                "`dvc pull`."
-            )
+            advice = "train them with `dvc repro`, or fetch them with `dvc pull`"
+            raise RetimbreError(f"{folder} has no trained vocoder: {advice}.")
         return found
 
     @property
@@ -122,27 +116,23 @@ class Vocoders:
     def network(self, name: str) -> Renderer:
         """A trained network. Raises RetimbreError when it is missing or damaged."""
         if name not in self._loaded:
-            start = STARTS_FROM[name].rpartition("/")[2]
-            below = {start: self.network(start)} if start in STARTS_FROM else {}
-            self._loaded[name] = class_of(name).load(self.folder / name, below, self.rendering)
+            lower = {start: self.network(start)} if (start := below(name)) else {}
+            self._loaded[name] = class_of(name).load(self.folder / name, lower, self.rendering)
         return self._loaded[name]
 
     def by(self, kind: str | None = None) -> Vocoder:
-        """One way to audio (None: the default). Raises RetimbreError for one that is not known or not
-        trained.
-        """
+        """One way to audio (None: the default). Raises RetimbreError if it is not known or not trained."""
         kind = kind or self.rendering.vocoder
         if kind not in KINDS:
             raise RetimbreError(f"{kind!r} is not a kind of vocoder: choose {', '.join(self.kinds)}.")
         if missing := [name for name in KINDS[kind].networks if name not in self.networks]:
             raise RetimbreError(
-                f"the vocoder {kind} is not trained (there are {', '.join(self.kinds)}): add "
-                f"{missing[0]} to vocoders in "
-                f"params.yaml and run `dvc repro vocoder@{missing[0]}`, or choose another."
+                f"the vocoder {kind} is not trained (there are {', '.join(self.kinds)}): add {missing[0]} to "
+                f"vocoders in params.yaml and run `dvc repro vocoder@{missing[0]}`, or choose another."
             )
         return Vocoder(kind, self.network(KINDS[kind].networks[-1]))
 
     def config(self) -> dict:
         """The configuration of the first network, which says on what data all of them were trained."""
         with reading(self.folder, "vocoder"):
-            return json.loads((self.folder / self.networks[0] / "config.json").read_text(encoding="utf-8"))
+            return read_config(self.folder / self.networks[0])

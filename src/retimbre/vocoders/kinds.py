@@ -10,10 +10,15 @@ STARTS_FROM = {  # network -> what its training starts from, below data/
 }
 
 
+def below(network: str) -> str | None:
+    """The network that a training starts from."""
+    start = STARTS_FROM[network].rpartition("/")[2]
+    return start if start in STARTS_FROM else None
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A way from spectra to audio. ``networks``: those it needs, in the order of training; the last makes
-    the audio.
+    """A way from spectra to audio by ``networks``, in the order of training; the last makes the audio.
 
     ``needs_source``: the source recording; ``needs_domain``: training on the target instrument; ``slow``:
     takes so long that the table hears it on a few pieces only.

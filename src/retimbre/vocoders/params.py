@@ -1,6 +1,4 @@
-"""Sections ``vocoder`` (how the networks from spectra to audio are trained) and ``rendering`` (how they are
-used).
-"""
+"""Sections ``vocoder``, the training of the networks from spectra to audio, and ``rendering``, their use."""
 
 from typing import Annotated, Literal
 
@@ -12,9 +10,8 @@ from retimbre.vocoders.inverter.params import Params as Inverter
 from retimbre.vocoders.istft.params import Params as Istft
 from retimbre.vocoders.wavenet.params import Params as WaveNet
 
-Kind = Literal[
-    "source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"
-]  # vocoders.kinds.KINDS (a test compares)
+# Those of vocoders.kinds (a test compares).
+Kind = Literal["source_phase", "griffin_lim", "istft", "wavenet", "wavenet_excited"]
 
 
 class Vocoder(Section):
@@ -34,7 +31,7 @@ class GriffinLim(Section):
 
 
 class Sampling(Section):
-    """Of the WaveNet's samples."""
+    """Drawing of the WaveNet's samples."""
 
     temperature: Positive = 0.7
     beams: Annotated[int, Field(ge=1, le=64)] = 1
@@ -42,14 +39,14 @@ class Sampling(Section):
 
 
 class Residual(Section):
-    """Of what the excited WaveNet adds."""
+    """Drawing of what the excited WaveNet adds."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] = 0
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
 class Rendering(Section):
-    """From spectra to audio with what is trained; no training depends on it.
+    """Use of what is trained, from spectra to audio; no training depends on it.
 
     The defaults are those of ``params.yaml``: trained models are used without a project too.
     """

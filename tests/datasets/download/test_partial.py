@@ -1,5 +1,4 @@
-"""Members of archives on servers of every kind, without the archives; hostile directories; a run that is
-killed."""
+"""Members of archives on servers of every kind, alone; hostile directories; a run that is killed."""
 
 import hashlib
 import io

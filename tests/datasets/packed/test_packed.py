@@ -1,5 +1,4 @@
-"""Packed shards: what is written is read back, in any sharding; half-written and damaged folders are
-refused."""
+"""Packed shards: what is written is read back, in any sharding; unfinished and damaged ones are refused."""
 
 import numpy as np
 import pytest
@@ -128,6 +127,9 @@ def test_damage_is_named(tmp_path):
         audio.read(audio.index[1])
     (tmp_path / "a" / "index.csv").write_text("excerpt,domain\nx,y\n")
     with pytest.raises(RetimbreError, match="other columns"):
+        PackedAudio(tmp_path / "a")
+    (tmp_path / "a" / "index.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(RetimbreError, match="index.csv is damaged: run `dvc repro --force resample`"):
         PackedAudio(tmp_path / "a")
 
 

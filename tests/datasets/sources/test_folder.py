@@ -19,8 +19,7 @@ def write(path, seconds, rate=8000, channels=1):
 
 @pytest.fixture
 def music(tmp_path):
-    """Two folders of eight recordings of 6 s in several formats, rates and depths, and things that are no
-    recordings."""
+    """Two folders of eight recordings of 6 s in several formats and rates, and things that are none."""
     for domain in ("flute", "harp"):
         folder = tmp_path / "my music" / domain
         for number, name in enumerate(

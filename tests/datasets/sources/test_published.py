@@ -1,5 +1,4 @@
-"""Adapters and what preparation does with what they say: official splits, mistakes, sources that fetch for
-themselves."""
+"""Adapters and their preparation: official splits, mistakes, sources that fetch for themselves."""
 
 import subprocess
 import sys
@@ -20,14 +19,8 @@ from tests.toys import ROOT
 class Recorder(Adapter):
     """Fetches for itself: one recording more at each call, as a playlist grows."""
 
-    name, title, homepage, licence, non_commercial, citation = (
-        "recorder",
-        "Recorder",
-        "https://x.example",
-        "CC0",
-        False,
-        "Nobody, 2020.",
-    )
+    name, title, homepage, licence = "recorder", "Recorder", "https://x.example", "CC0"
+    citation = "Nobody, 2020."
     count = 8
 
     def __init__(self):
@@ -39,12 +32,9 @@ class Recorder(Adapter):
         for domain in domains:
             (folder / domain).mkdir(exist_ok=True)
             for n in range(self.count):
-                if not (folder / domain / f"{n}.flac").exists():
-                    soundfile.write(
-                        folder / domain / f"{n}.flac",
-                        np.random.default_rng(n).normal(0, 0.1, (40000, 2)),
-                        8000,
-                    )
+                path = folder / domain / f"{n}.flac"
+                if not path.exists():
+                    soundfile.write(path, np.random.default_rng(n).normal(0, 0.1, (40000, 2)), 8000)
 
     def tracks(self, root, domains):
         assert not (root / ".archive").exists(), "hidden files are the fetcher's own business"

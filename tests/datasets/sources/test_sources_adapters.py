@@ -1,5 +1,4 @@
-"""The adapters by themselves: what they list of small copies of the sets, what they refuse, and what they
-know without any."""
+"""The adapters by themselves: what they list of small copies of the sets, and what they refuse."""
 
 import hashlib
 import io
@@ -40,8 +39,7 @@ def place(files: list[RemoteFile], source: Path, root: Path) -> None:
 
 @pytest.fixture
 def placed(tmp_path, monkeypatch):
-    """``placed(name, domains, limit_hours)``: the adapter, its layout and the folder with its unpacked
-    files."""
+    """``placed(name, domains, limit_hours)``: the adapter, its layout and the folder of unpacked files."""
 
     def get(name: str, domains: tuple[str, ...] | None = None, limit_hours: float = 0.0):
         source, root = tmp_path / "archives", tmp_path / "root"
@@ -225,8 +223,7 @@ def test_damaged_tables_are_named(name, file, tmp_path):
 
 
 def test_mirdata_is_imported_without_a_trace(tmp_path):
-    """Silent, without the network, without handlers on the root logger; and not imported before it is
-    needed."""
+    """Silent, without network or handlers on the root logger; not imported before it is needed."""
     code = (
         "import logging, socket, sys\n"
         "def refuse(*_): raise AssertionError('network')\n"

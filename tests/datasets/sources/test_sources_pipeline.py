@@ -1,5 +1,4 @@
-"""Every published set from its URLs to features, through the real stages, from small archives in the set's
-true layout."""
+"""Every published set from URLs to features through the real stages, from small archives in its layout."""
 
 import hashlib
 import os
@@ -152,8 +151,7 @@ def test_limit_hours_unpacks_and_takes_less(project, published):
 
 
 def test_a_disk_that_is_full_is_named_and_nothing_is_lost(project, published):
-    """A limit on the size of files ends a write as a full disk does, without a file's name in the system's
-    error."""
+    """A limit on the size of files ends a write as a full disk does, and the error names no file."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     limit = 100_000
 

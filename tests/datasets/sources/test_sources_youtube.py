@@ -1,5 +1,4 @@
-"""Videos through yt-dlp's generic extractor, from a server on this machine: addresses of sound files and a
-feed of them."""
+"""Videos through yt-dlp's generic extractor, from a server here: addresses of sound files, a feed of them."""
 
 import functools
 import http.server

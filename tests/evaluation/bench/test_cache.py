@@ -48,19 +48,12 @@ def test_outputs_and_scores_are_dataclasses_again_and_small():
     output = Output(audio, None, 1.5)
     data = c.pack(output)
     again = c.unpack(data)
-    assert (
-        isinstance(again, Output)
-        and equal(again.audio, audio)
-        and again.level_db is None
-        and again.seconds == 1.5
-    )
+    assert isinstance(again, Output) and equal(again.audio, audio)
+    assert again.level_db is None and again.seconds == 1.5
     assert len(data) < 2.1 * 16000, "16-bit audio takes 16 bits"
     back = c.unpack(c.pack(scored()))
-    assert (
-        isinstance(back.notes, Transcription)
-        and np.isnan(back.values["content_note_f1"])
-        and equal(back.embedding, np.arange(3.0))
-    )
+    assert isinstance(back.notes, Transcription) and np.isnan(back.values["content_note_f1"])
+    assert equal(back.embedding, np.arange(3.0))
 
 
 @given(st.data())

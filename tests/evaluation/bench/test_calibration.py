@@ -9,48 +9,17 @@ from retimbre.evaluation.bench.calibration import LEAST_ITEMS, calibrate
 from retimbre.evaluation.results.table import make_table
 
 DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
-RIGHT = {  # means as measured on the embedded data
-    "copy": dict(
-        content_note_f1=1.0,
-        content_jaccard=0.0,
-        style_target_rate=0.0,
-        style_beyond_eq=0.0,
-        feature_lsd=9.9,
-        paired_lsd=9.9,
-    ),
-    "eq_match": dict(
-        content_note_f1=0.88,
-        content_jaccard=0.18,
-        style_target_rate=0.9,
-        style_beyond_eq=0.03,
-        feature_lsd=8.4,
-        paired_lsd=8.4,
-    ),
-    "eq_affine": dict(
-        content_note_f1=0.88,
-        content_jaccard=0.17,
-        style_target_rate=0.97,
-        style_beyond_eq=0.05,
-        feature_lsd=8.4,
-        paired_lsd=8.1,
-    ),
-    "oracle": dict(
-        content_note_f1=0.83,
-        content_jaccard=0.25,
-        style_target_rate=1.0,
-        style_beyond_eq=0.94,
-        feature_lsd=5.0,
-        paired_lsd=4.0,
-    ),
-    "unrelated": dict(
-        content_note_f1=0.02,
-        content_jaccard=0.92,
-        style_target_rate=1.0,
-        style_beyond_eq=0.93,
-        feature_lsd=15.9,
-        paired_lsd=18.4,
-    ),
+METRICS = (
+    "content_note_f1", "content_jaccard", "style_target_rate", "style_beyond_eq", "feature_lsd", "paired_lsd",
+)  # fmt: skip
+MEANS = {  # much as of the embedded data
+    "copy": (1.0, 0.0, 0.0, 0.0, 9.9, 9.9),
+    "eq_match": (0.88, 0.18, 0.9, 0.03, 8.4, 8.4),
+    "eq_affine": (0.88, 0.17, 0.97, 0.05, 8.4, 8.1),
+    "oracle": (0.83, 0.25, 1.0, 0.94, 5.0, 4.0),
+    "unrelated": (0.02, 0.92, 1.0, 0.93, 15.9, 18.4),
 }
+RIGHT = {system: dict(zip(METRICS, means, strict=True)) for system, means in MEANS.items()}
 
 
 def table(values, items=LEAST_ITEMS):
@@ -109,17 +78,15 @@ def test_a_judge_that_is_broken_in_one_direction_only_is_found():
 
 def test_few_items_are_a_note_and_no_failure():
     found = calibrate(table(changed("copy", content_note_f1=0.0), items=LEAST_ITEMS - 1))
-    assert (
-        not found.failed and "not enough items" in found.verdict and f"{LEAST_ITEMS} are needed" in found.note
-    )
+    assert not found.failed
+    assert "not enough items" in found.verdict and f"{LEAST_ITEMS} are needed" in found.note
     found.require("nowhere")
 
 
 def test_without_a_true_target_the_rest_is_checked():
+    others = {s: metrics for s, metrics in RIGHT.items() if s != "oracle"}
     unpaired = {
-        s: {m: v for m, v in metrics.items() if not m.endswith("lsd")}
-        for s, metrics in RIGHT.items()
-        if s != "oracle"
+        s: {m: v for m, v in metrics.items() if not m.endswith("lsd")} for s, metrics in others.items()
     }
     found = calibrate(table(unpaired))
     assert 0 < len(found.checks) < 34 and not found.failed

@@ -56,11 +56,9 @@ class Silencer:
 
     def transfer(self, audio, to, seed=0):
         audio = audio.copy()
-        for start in probes.LEAD_S + probes.NOTE_S * np.arange(
-            0, probes.NOTES, self.every or probes.NOTES + 1
-        ):
-            if self.every:
-                audio[round(start * RATE) : round((start + probes.NOTE_S) * RATE)] = 0
+        for number in range(0, probes.NOTES, self.every) if self.every else ():
+            start = probes.LEAD_S + probes.NOTE_S * number
+            audio[round(start * RATE) : round((start + probes.NOTE_S) * RATE)] = 0
         return audio
 
 
@@ -84,17 +82,15 @@ def test_lost_notes_are_counted(data, item, monkeypatch):
     value = {(r["system"], r["direction"], r["metric"]): r["value"] for r in found}
     assert len(value) == len(found)
     for direction in ("piano_to_guitar", "guitar_to_piano"):
-        assert (
-            value["copy", direction, "probe_lost_notes"] == value["all", direction, "probe_lost_notes"] == 0
-        )
+        lost_of = {system: value[system, direction, "probe_lost_notes"] for system in ("copy", "all", "some")}
+        assert lost_of["copy"] == lost_of["all"] == 0
         # Nobody can play the notes on one's own instruments.
         assert (("oracle", direction, "probe_lost_notes") in value) == (data is RENDERED)
         assert value.get(("oracle", direction, "probe_lost_notes"), 0) <= 0.1
         assert 15 <= value["copy", direction, "probe_notes"] <= 20
-        lost = value["some", direction, "probe_lost_notes"]
-        assert 0.2 < lost < 0.5  # 7 of 20 are silent
-        assert value["some", direction, "probe_lost_notes_low"] < lost
-        assert value["some", direction, "probe_lost_notes_high"] > lost
+        assert 0.2 < lost_of["some"] < 0.5  # 7 of 20 are silent
+        assert value["some", direction, "probe_lost_notes_low"] < lost_of["some"]
+        assert value["some", direction, "probe_lost_notes_high"] > lost_of["some"]
 
 
 def test_records_of_spectral_systems(item, tmp_path, monkeypatch):
@@ -120,12 +116,8 @@ def test_records_of_spectral_systems(item, tmp_path, monkeypatch):
 
 
 def test_random_notes_depend_on_the_generator_alone():
-    notes = probes.random_notes(40, 80, np.random.default_rng(1))
-    assert (
-        notes
-        == probes.random_notes(40, 80, np.random.default_rng(1))
-        != probes.random_notes(40, 80, np.random.default_rng(2))
-    )
+    notes, same, other = (probes.random_notes(40, 80, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert notes == same != other
     assert len(notes) == probes.NOTES and all(40 <= n.pitch <= 80 for n in notes)
     assert all(a.pitch != b.pitch and a.end_s <= b.start_s for a, b in zip(notes, notes[1:], strict=False))
 
@@ -136,24 +128,19 @@ def test_cents_off():
     audio = np.zeros(len(t), np.float32)
     for note, detune in zip(notes[:2], (0.0, 0.8), strict=True):
         f = 440 * 2 ** ((note.pitch + detune - 69) / 12)
-        audio += np.where(
-            (t >= note.start_s) & (t < note.end_s),
-            sum(0.1 / k * np.sin(2 * np.pi * f * k * t) for k in (1, 2, 3)),
-            0,
-        )
+        wave = sum(0.1 / k * np.sin(2 * np.pi * f * k * t) for k in (1, 2, 3))
+        audio += np.where((t >= note.start_s) & (t < note.end_s), wave, 0)
     off = probes.cents_off(audio.astype(np.float32), RATE, notes)
     assert off[0] < 10 and off[1] == pytest.approx(80, abs=10) and np.isinf(off[2])
 
 
 def test_relative_errors_of_known_generators(item):
     assert probes.relative_errors(change(), [item]) == {"gan_rel_cycle": 0.0, "gan_rel_identity": 0.0}
-    mean = float(
-        (np.clip(item.source.level_db, TOP_DB - 60, TOP_DB) - (TOP_DB - 60)).mean() / 30
-    )  # of what is 0 at the floor, 2 at the top
+    above_db = np.clip(item.source.level_db, TOP_DB - 60, TOP_DB) - (TOP_DB - 60)
+    mean = float(above_db.mean() / 30)  # of what is 0 at the floor, 2 at the top
     undone = probes.relative_errors(change(0.1, -0.1), [item])
-    assert undone["gan_rel_cycle"] == pytest.approx(0, abs=1e-6) and undone[
-        "gan_rel_identity"
-    ] == pytest.approx(0.1 / mean, rel=1e-3)
+    assert undone["gan_rel_cycle"] == pytest.approx(0, abs=1e-6)
+    assert undone["gan_rel_identity"] == pytest.approx(0.1 / mean, rel=1e-3)
     kept = probes.relative_errors(change(0.1, 0.1), [item])
     assert kept["gan_rel_cycle"] == pytest.approx(0.2 / mean, rel=1e-3)
     assert probes.relative_errors(change(), []) == {}

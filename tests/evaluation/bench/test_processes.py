@@ -26,16 +26,11 @@ def test_threads_and_environment_are_as_before(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError), one_thread():
-        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == (
-            1,
-            "1",
-            "1",
-        )
+        assert torch.get_num_threads() == 1
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
         raise ZeroDivisionError
-    assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (
-        before,
-        "7",
-    ) and "MKL_NUM_THREADS" not in os.environ
+    assert torch.get_num_threads() == before
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
 def end_this_process(task):

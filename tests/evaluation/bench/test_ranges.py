@@ -15,9 +15,7 @@ RATE = 16000
 
 
 def coded(pitches, seconds=1.0):
-    """Audio whose first samples are MIDI pitches / 128, which ``hear`` reads again: a transcriber that makes
-    no mistakes.
-    """
+    """Audio whose first samples are MIDI pitches / 128, which ``Hear`` reads without a mistake."""
     x = np.zeros(int(RATE * seconds), np.float32)
     x[: len(pitches)] = np.array(pitches) / 128
     return x
@@ -38,13 +36,8 @@ def packed(tmp_path):
     with AudioWriter(tmp_path / "audio", RATE, 0.1, 100) as writer:
         for domain, low in (("harp", 40), ("lute", 60)):
             for n in range(3):
-                writer.add(
-                    (coded(range(low, low + 20)) * 32768).astype(np.int16),
-                    domain,
-                    "train",
-                    f"{domain}{n}",
-                    "",
-                )
+                audio = (coded(range(low, low + 20)) * 32768).astype(np.int16)
+                writer.add(audio, domain, "train", f"{domain}{n}", "")
     return PackedAudio(tmp_path / "audio")
 
 
@@ -55,17 +48,12 @@ def item(pitches, paired=False, piece="p"):
 
 def test_without_midi_everything_is_transcribed_once(packed, tmp_path):
     cache = Cache(tmp_path / "cache")
-    items = [
-        item([60, 70, 79], piece="a"),
-        item([50, 60, 70], piece="b"),
-        item([], piece="c"),
-        item([59] + 19 * [70], piece="d"),
-    ]
+    heard = {"a": [60, 70, 79], "b": [50, 60, 70], "c": [], "d": [59] + 19 * [70]}
+    items = [item(pitches, piece=piece) for piece, pitches in heard.items()]
     Hear.heard = 0
     named = with_ranges(items, Ranges(tmp_path / "none", packed, Hear, cache))
-    assert [i.range for i in named] == ["in", "out", "any", "in"], (
-        "one mistake in twenty notes is the transcriber's"
-    )
+    # One mistake in twenty notes is the transcriber's.
+    assert [i.range for i in named] == ["in", "out", "any", "in"]
     assert Hear.heard == 5, "one of each different recording"
     with_ranges(items, Ranges(tmp_path / "none", packed, Hear, cache))
     assert Hear.heard == 5
@@ -76,34 +64,26 @@ def test_midi_of_paired_pieces_is_exact(packed, tmp_path):
     notes = {"train": [60, 79], "inside": [60, 79], "outside": 30 * [70] + [59]}
     recordings = []
     for name, pitches in notes.items():
-        write_midi(
-            raw / f"midi/{name}.mid",
-            [PlayedNote(0.1 * i, 0.1 * i + 0.09, p, 80) for i, p in enumerate(pitches)],
-        )
+        played = [PlayedNote(0.1 * i, 0.1 * i + 0.09, p, 80) for i, p in enumerate(pitches)]
+        write_midi(raw / f"midi/{name}.mid", played)
         split = "train" if name == "train" else "test"
         for domain in ("lute",) if name == "train" else ("harp", "lute"):
             path = f"{split}/{domain}/{name}.flac"
             performance = "" if split == "train" else "1"
-            recordings.append(
-                Recording(
-                    path, domain, name, split, performance, 0.0, 8.0, RATE, "x", "x", f"midi/{name}.mid"
-                )
-            )
+            where = (path, domain, name, split, performance)
+            recordings.append(Recording(*where, 0.0, 8.0, RATE, "x", "x", f"midi/{name}.mid"))
     write_manifest(raw, recordings)
     ranges = Ranges(raw, packed, Hear, Cache(None))
     assert ranges.of("lute") == (60.0, 79.0)
     assert ranges.of("harp") == pytest.approx((40.0, 59.0), abs=0.5), "no training MIDI: transcribed"
     items = [item([], True, "inside"), item([], True, "outside"), item([50], False, "inside")]
-    assert [i.range for i in with_ranges(items, ranges)] == ["in", "out", "out"], (
-        "an unpaired clip has no times in its file"
-    )
+    # An unpaired clip has no times in its file.
+    assert [i.range for i in with_ranges(items, ranges)] == ["in", "out", "out"]
 
 
 def test_only_notes_within_the_recording_count(tmp_path):
-    write_midi(
-        tmp_path / "m.mid",
-        [PlayedNote(0.0, 0.5, 40, 80), PlayedNote(2.0, 3.0, 60, 80), PlayedNote(9.0, 9.5, 90, 80)],
-    )
+    spans = ((0.0, 0.5, 40), (2.0, 3.0, 60), (9.0, 9.5, 90))
+    write_midi(tmp_path / "m.mid", [PlayedNote(*span, 80) for span in spans])
     cut = Recording("x.wav", "lute", "x", "train", "", 1.0, 4.0, RATE, "x", "x", "m.mid")
     assert midi_pitches(tmp_path, [cut]).tolist() == [60]
 

@@ -1,6 +1,4 @@
-"""The rows of the table: which vocoders are heard, on how many pieces, and what each row's outputs depend
-on.
-"""
+"""The rows of the table: which vocoders are heard, on how many pieces, what outputs depend on."""
 
 from types import SimpleNamespace
 
@@ -31,9 +29,7 @@ def folder(tmp_path_factory):
 
 
 def rows_of(folder, kind="source_phase", networks=NETWORKS, change=None):
-    """Rows of untrained networks by name, the equaliser in the place of a trained system; ``change``: the
-    network whose weights are other ones.
-    """
+    """Rows of untrained networks by name; ``change``: the network whose weights are other ones."""
     vocoders = Vocoders.load(folder, Rendering(vocoder=kind), networks)
     if change:
         with torch.no_grad():
@@ -104,4 +100,4 @@ def test_rows_render(folder):
             continue
         sound = row.render(item, 1, FEATURES)
         assert sound.audio.shape == (RATE,) and np.isfinite(sound.audio).all(), name
-        assert (sound.spectrum_db is None) == isinstance(row.maker, CopySynthesis), name
+        assert (sound.level_db is None) == isinstance(row.maker, CopySynthesis), name

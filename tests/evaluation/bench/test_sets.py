@@ -1,6 +1,7 @@
 """The forest and distances between sets, on made-up instruments in a training split."""
 
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,15 +23,12 @@ DOMAINS = ["harp", "organ"]
 
 
 def levels(domain, seed, frames=700):
-    """Log-mel levels (T, F): noise round the instrument's slope, whose colour varies from recording to
-    recording and drifts.
-    """
+    """Log-mel levels (T, F): noise round the instrument's slope, whose colour varies and drifts."""
     rng = np.random.default_rng([seed, list(TILT).index(domain)])
     shapes = np.cos(np.pi * np.arange(1, 4)[:, None] * np.arange(BINS) / BINS)
     drift = rng.normal(0, 2, 3) + rng.normal(0, 2, (-(-frames // FRAMES), 3)).repeat(FRAMES, axis=0)[:frames]
-    return (-20 + TILT[domain] * np.arange(BINS) + drift @ shapes + rng.normal(0, 3, (frames, BINS))).astype(
-        np.float16
-    )
+    noise = drift @ shapes + rng.normal(0, 3, (frames, BINS))
+    return (-20 + TILT[domain] * np.arange(BINS) + noise).astype(np.float16)
 
 
 class Ear:
@@ -49,10 +47,8 @@ def features(tmp_path_factory):
     with FeatureWriter(folder, CONFIG.to_dict(), shard_mb=10) as writer:
         for domain in DOMAINS:
             for i in range(6):
-                writer.add(
-                    Excerpt(f"{domain}{i}", domain, "train", f"tune{i}", "", 0, 0, 0),
-                    {"mel": levels(domain, i)},
-                )
+                excerpt = Excerpt(f"{domain}{i}", domain, "train", f"tune{i}", "", 0, 0, 0)
+                writer.add(excerpt, {"mel": levels(domain, i)})
         writer.set_statistics({"mel": {"top_db": 0.0}})
     return PackedFeatures(folder)
 
@@ -69,33 +65,20 @@ def real(features):
 
 def scored(mel_db):
     windows = Ear().embed_windows(mel_db)
-    return Scored(
-        {},
-        windows.mean(axis=0),
-        None,
-        windows,
-        dist.mfcc_windows(mel_db, FRAMES),
-        dist.thinned_frames(mel_db),
-    )
+    mfcc, frames = dist.mfcc_windows(mel_db, FRAMES), dist.thinned_frames(mel_db)
+    return Scored({}, windows.mean(axis=0), None, windows, mfcc, frames)
 
 
 def results(pieces=6):
     """Outputs from harp to organ: the controls, a system half way and a collapsed one."""
     made = []
     for i in range(pieces):
-        item = SimpleNamespace(
-            direction="harp_to_organ", target_domain="organ", piece=f"p{i}", stratum="mono"
-        )
-        clips = {
-            "copy": ("harp", 100 + i),
-            "oracle": ("organ", 100 + i),
-            "half": ("half", 100 + i),
-            "collapsed": ("organ", 100),
-        }
-        made += [
-            Result(n, item, Output(np.zeros(1), None, 0.0), scored(levels(*c).T.astype(np.float32)))
-            for n, c in clips.items()
-        ]
+        where = {"direction": "harp_to_organ", "target_domain": "organ"}
+        item = SimpleNamespace(**where, piece=f"p{i}", stratum="mono")
+        played = {"copy": "harp", "oracle": "organ", "half": "half", "collapsed": "organ"}
+        for name, domain in played.items():
+            mel_db = levels(domain, 100 + i * (name != "collapsed")).T.astype(np.float32)
+            made.append(Result(name, item, Output(np.zeros(1), None, 0.0), scored(mel_db)))
     return made
 
 
@@ -140,9 +123,8 @@ def test_reference_and_held_out_are_different_recordings(real):
 
 
 def value(records, system, metric):
-    (found,) = (
-        r["value"] for r in records if (r["system"], r["metric"], r["item"]) == (system, metric, "all")
-    )
+    key = (system, metric, "all")
+    (found,) = (r["value"] for r in records if (r["system"], r["metric"], r["item"]) == key)
     return found
 
 
@@ -150,9 +132,8 @@ def test_sets_are_one_row_per_system_and_direction(records):
     keys = [(r["system"], r["direction"], r["item"], r["metric"]) for r in records]
     assert len(keys) == len(set(keys))
     assert {r["stratum"] for r in records if r["item"] == "all"} == {"any"}
-    assert (
-        value(records, "copy", "style_n_windows") == 6 * 42 and value(records, "copy", "style_fad_dim") == 16
-    )
+    assert value(records, "copy", "style_n_windows") == 6 * 42
+    assert value(records, "copy", "style_fad_dim") == 16
 
 
 @pytest.mark.parametrize(
@@ -184,10 +165,8 @@ def test_shift_is_0_for_the_source_and_1_for_the_target_instrument(records):
 
 
 def test_no_shift_without_controls_and_no_frechet_distance_of_few_windows(real):
-    few = [r for r in results(1) if r.system == "half"]
-    few = [
-        Result(r.system, r.item, r.output, scored(levels("organ", 3, 200).T.astype(np.float32))) for r in few
-    ]
+    short = scored(levels("organ", 3, 200).T.astype(np.float32))
+    few = [replace(r, scored=short) for r in results(1) if r.system == "half"]
     found = {r["metric"]: r["value"] for r in sets.set_records(few, real)}
     assert "style_shift" not in found and found["style_n_windows"] == 11
     assert np.isnan(found["style_fad_clf"]) and np.isfinite(found["style_kad_clf"])

@@ -1,4 +1,4 @@
-"""What evaluate says of the vocoders alone: copy synthesis, and likelihoods of those that predict samples."""
+"""The vocoders alone in evaluate: copy synthesis, and likelihoods of those that predict samples."""
 
 import numpy as np
 import pytest
@@ -39,9 +39,7 @@ def test_figures_of_every_kind(data, networks, vocoders):
     names = ("nll_bits", "cond_gap_pitch", "cond_gap_other")
     gaps = {f"{network}_{name}" for network in ("wavenet", "excited") for name in names}
     assert set(bits) == gaps | {"excited_cond_gap_levels"}
-    assert (
-        4 < bits["wavenet_nll_bits"] < 9
-    )  # two steps: about what codes of this loudness have without a model
+    assert 4 < bits["wavenet_nll_bits"] < 9  # two steps: about as many as without a model
     assert copy_synthesis(list(vocoders.values()), *packed, "test") == {}
     some = copy_synthesis([vocoders["istft"], vocoders["source_phase"]], *packed, "validation")
     lines = table(some).splitlines()
@@ -50,7 +48,7 @@ def test_figures_of_every_kind(data, networks, vocoders):
 
 
 def test_an_untrained_network_hears_its_waveform_alone(data, networks):
-    """What a gap says about training is seen beside it. What the network was told of the data stays."""
+    """The gap of a fresh network, which keeps what it was told of the data."""
     renderer = networks["excited"]
     excerpts = read_excerpts(renderer, data.audio, data.features, "validation")[:2]
     fresh = untrained(renderer)

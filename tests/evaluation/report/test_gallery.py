@@ -1,6 +1,4 @@
-"""From results to what is shown: which pairs, what is heard and seen of them, examinations, sentences,
-missing parts.
-"""
+"""From results to what is shown: pairs, sound and pictures, examinations, sentences, missing parts."""
 
 import base64
 import io
@@ -10,23 +8,22 @@ import pandas
 import pytest
 from PIL import Image
 
-from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.evaluation.report import boards, gallery, pairs
 from retimbre.evaluation.results.table import add_skill, make_table
+from tests.toys.models import FEATURES as CONFIG
+from tests.toys.models import RATE
 
-RATE, SECONDS = 16000, 1.5
-CONFIG = FeatureConfig(RATE, 256, "retimbre", 32.7031956626, 84, 12, 1024, 80, 60.0)
+SECONDS = 1.5
 TOPS = {"cqt": 0.0, "mel": 0.0}
 VALUES = {"copy": 10.0, "cyclegan": 7.0, "oracle": 5.0, "vocoder_griffin_lim": 6.0}
 
 
 def clip(hz):
     time = np.arange(int(RATE * SECONDS)) / RATE
-    return Clip(
-        (0.2 * np.sin(2 * np.pi * hz * time) * (time > 0.2)).astype(np.float32), np.zeros((84, 1), np.float32)
-    )
+    audio = 0.2 * np.sin(2 * np.pi * hz * time) * (time > 0.2)
+    return Clip(audio.astype(np.float32), np.zeros((84, 1), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +39,9 @@ def results(scorer):
             true = clip(260 + 20 * i)
             item = Item(f"tune{i}", source, target, ("mono", "poly")[i % 2], clip(250), true, true, clip(500))
             for system in VALUES:
-                audio = (
-                    item.source.audio if system == "copy" else true.audio[: len(true.audio) - 100 * i]
-                )  # lengths differ a little
+                # Lengths differ a little.
+                other = true.audio[: len(true.audio) - 100 * i]
+                audio = item.source.audio if system == "copy" else other
                 notes = scorer.transcribe(audio, RATE)
                 found.append(Result(system, item, Output(audio, None, 0.1), Scored({}, np.zeros(4), notes)))
     return found
@@ -54,12 +51,8 @@ def results(scorer):
 def scores(results):
     rows = []
     for r in results:
-        key = {
-            "system": r.system,
-            "direction": r.item.direction,
-            "item": r.item.piece,
-            "stratum": r.item.stratum,
-        }
+        i = r.item
+        key = {"system": r.system, "direction": i.direction, "item": i.piece, "stratum": i.stratum}
         worse = int(r.item.piece[-1]) if r.system == "cyclegan" else 0
         rows += [
             {**key, "metric": "feature_lsd", "value": VALUES[r.system] + worse},
@@ -87,17 +80,12 @@ def test_first_best_and_worst_have_pictures_all_have_sound(built):
 def test_what_is_heard_of_a_pair(built):
     names = {p.name: [r.name for r in p.recordings] for p in built[0]}
     assert names["piano_to_guitar.tune0"] == ["source", "oracle", "cyclegan", "vocoder_griffin_lim", "target"]
-    assert names["piano_to_guitar.tune1"] == [
-        "source",
-        "oracle",
-        "cyclegan",
-        "target",
-    ]  # vocoders alone only with pictures
+    # Vocoders alone only with pictures.
+    assert names["piano_to_guitar.tune1"] == ["source", "oracle", "cyclegan", "target"]
     assert all(r.sound.startswith("data:audio/") for p in built[0] for r in p.recordings)
     values = {r.name: r.values for r in built[0][0].recordings}
-    assert (
-        values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)} and values["source"] == {}
-    )
+    assert values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)}
+    assert values["source"] == {}
 
 
 def test_all_pictures_of_a_pair_have_one_size_and_four_kinds(built):
@@ -133,29 +121,13 @@ def test_no_examples_no_pictures(results, scores, scorer):
 def test_unpaired_items_have_no_target(results, scorer):
     item = results[0].item
     unpaired = Item(item.piece, "a", "b", "any", item.source, None, None, item.unrelated)
-    made = [
-        Result(
-            "cyclegan",
-            unpaired,
-            Output(item.source.audio, None, 0.0),
-            Scored({}, np.zeros(4), results[0].scored.notes),
-        )
-    ]
-    rows = [
-        {
-            "system": "cyclegan",
-            "direction": "a_to_b",
-            "item": item.piece,
-            "metric": "style_beyond_eq",
-            "value": 0.5,
-        }
-    ]
-    shown, _, _ = pairs.build_pairs(made, make_table(rows), scorer, TOPS, 1)
-    assert (
-        [r.name for r in shown[0].recordings] == ["source", "cyclegan"]
-        and shown[0].rank == 0.5
-        and shown[0].range == "any"
-    )
+    scored = Scored({}, np.zeros(4), results[0].scored.notes)
+    made = [Result("cyclegan", unpaired, Output(item.source.audio, None, 0.0), scored)]
+    key = {"system": "cyclegan", "direction": "a_to_b", "item": item.piece}
+    table = make_table([{**key, "metric": "style_beyond_eq", "value": 0.5}])
+    ((pair,), _, _) = pairs.build_pairs(made, table, scorer, TOPS, 1)
+    assert [r.name for r in pair.recordings] == ["source", "cyclegan"]
+    assert (pair.rank, pair.range) == (0.5, "any")
 
 
 def test_ticks_are_where_the_frequencies_are(scorer):
@@ -172,28 +144,16 @@ def test_board_has_one_scale_and_every_axis_a_name(built, scorer):
     figure = boards.board(built[1]["piano_to_guitar.tune0"], SECONDS, scorer, "title", "cyclegan")
     spectra = [image for axis in figure.axes[:10] for image in axis.get_images()]
     assert {image.get_clim() for image in spectra} == {(-60.0, 0.0)}
-    assert [axis.get_title() for axis in figure.axes[:5]] == [
-        "source",
-        "oracle",
-        "cyclegan",
-        "vocoder griffin lim",
-        "target",
-    ]
-    assert (
-        all(figure.axes[5 * row].get_ylabel() for row in range(4))
-        and figure.axes[15].get_xlabel() == "time (s)"
-    )
+    titles = ["source", "oracle", "cyclegan", "vocoder griffin lim", "target"]
+    assert [axis.get_title() for axis in figure.axes[:5]] == titles
+    assert all(figure.axes[5 * row].get_ylabel() for row in range(4))
+    assert figure.axes[15].get_xlabel() == "time (s)"
 
 
 def test_board_columns_start_with_the_source_and_end_with_the_target():
     names = ["source", "copy", "eq_match", "oracle", "gram", "cyclegan", "cyclegan_griffin_lim", "target"]
-    assert boards.columns_of(names, "cyclegan") == [
-        "source",
-        "eq_match",
-        "cyclegan",
-        "cyclegan_griffin_lim",
-        "target",
-    ]
+    ways = ["cyclegan", "cyclegan_griffin_lim"]
+    assert boards.columns_of(names, "cyclegan") == ["source", "eq_match", *ways, "target"]
     assert boards.columns_of(names, "gram") == ["source", "copy", "eq_match", "gram", "target"]
     assert boards.columns_of(["source", "cyclegan"], None) == ["source", "cyclegan"]
 
@@ -205,9 +165,8 @@ def test_charts_of_results_and_of_nothing(scores, tmp_path):
     both = pandas.concat([scores, scores[scores.system == "oracle"].assign(system="eq_match")])
     names = [c.name for c in gallery.forests(both, album, 100, 0)]
     assert names == ["difference_content_note_f1", "difference_skill"]
-    assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names] and all(
-        p.is_file() for p in album.files
-    )
+    assert sorted(p.name for p in album.files) == [f"{name}.png" for name in names]
+    assert all(p.is_file() for p in album.files)
     assert gallery.scatters(scores, album, 100, 0) == []  # no classifier
     assert gallery.training_charts(tmp_path, album) == []
     assert gallery.classifier_charts([], album) == ([], [])
@@ -216,26 +175,20 @@ def test_charts_of_results_and_of_nothing(scores, tmp_path):
 def test_training_charts_one_for_each_kind(tmp_path):
     for name in ("cyclegan", "vocoder/istft"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "history.csv").write_text(
-            "step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n"
-        )
+        history = "step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n"
+        (tmp_path / name / "history.csv").write_text(history)
     album = gallery.Album(tmp_path / "pictures")
     captions = [c.caption for c in gallery.training_charts(tmp_path, album)]
-    assert captions == [
-        "cyclegan: loss",
-        "cyclegan: validation",
-        "vocoder istft: loss",
-        "vocoder istft: validation",
-    ]
+    kinds = ("loss", "validation")
+    assert captions == [f"{name}: {kind}" for name in ("cyclegan", "vocoder istft") for kind in kinds]
     assert [p.name for p in album.files] == ["training_cyclegan.png", "training_vocoder_istft.png"]
 
 
 def test_notes_say_what_failed():
     copy = {"copy": {"feature_lsd": 10.0}}
     good = gallery.notes_on({"gan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, **copy}, "gan")
-    bad = gallery.notes_on(
-        {"gan": {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}, **copy}, "gan"
-    )
+    failed = {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}
+    bad = gallery.notes_on({"gan": failed, **copy}, "gan")
     assert len(bad) == len(good) + 3 and "50% of the main system's outputs (gan) are muted." in bad
     assert gallery.notes_on(copy, None) == good, "of a run without a system nothing failed"
 

@@ -14,16 +14,14 @@ NOTES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(40
 
 def transcription(notes):
     spans = np.array([(0.1 * start, 0.1 * (start + length)) for start, length, _ in notes]).reshape(-1, 2)
-    return Transcription(
-        spans, np.array([float(pitch) for *_, pitch in notes]), np.zeros((1, 88), np.float32)
-    )
+    pitches = np.array([float(pitch) for *_, pitch in notes])
+    return Transcription(spans, pitches, np.zeros((1, 88), np.float32))
 
 
 def test_kinds():
     source = transcription([(0, 5, 60), (10, 5, 64), (20, 5, 67)])
-    output = transcription(
-        [(0, 9, 60), (10, 5, 65), (21, 5, 67)]
-    )  # longer; another pitch; a tenth of a second late
+    # Longer; another pitch; a tenth of a second late.
+    output = transcription([(0, 9, 60), (10, 5, 65), (21, 5, 67)])
     kinds = [(n.kind, n.pitch_midi) for n in overlap(output, source)]
     assert kinds == [("kept", 60), ("lost", 64), ("added", 65), ("lost", 67), ("added", 67)]
 

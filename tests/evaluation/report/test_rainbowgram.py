@@ -1,6 +1,4 @@
-"""Rainbowgrams: a steady tone keeps its hue, noise does not; the advance is the frequency's; brightness is
-level alone.
-"""
+"""Rainbowgrams: hue is the steadiness and the advance of a tone, brightness its level alone."""
 
 import io
 

@@ -1,6 +1,4 @@
-"""The report: one file, nothing from outside, playable sound, labelled pictures, escaped names, sentences
-where data are missing.
-"""
+"""The report: one file that stands alone, sound, labels, escaped names, sentences on missing data."""
 
 import base64
 import io
@@ -64,12 +62,8 @@ def results_table(
     metrics=("content_note_f1", "style_beyond_eq", "feature_lsd"), pieces=3, directions=DIRECTIONS
 ):
     rng = np.random.default_rng(0)
-    values = {
-        "copy": (1.0, 0.0, 9.5),
-        "eq_match": (0.9, 0.1, 8.5),
-        "oracle": (0.8, 0.95, 5.5),
-        "cyclegan": (0.75, 0.85, 7.5),
-    }
+    values = {"copy": (1.0, 0.0, 9.5), "eq_match": (0.9, 0.1, 8.5)}
+    values |= {"oracle": (0.8, 0.95, 5.5), "cyclegan": (0.75, 0.85, 7.5)}
     rows = [
         {
             "system": system,
@@ -122,12 +116,8 @@ def page(tmp_path_factory):
         real={"style_beyond_eq": Interval(0.93, 0.9, 0.97, 24)},
         calibration=Calibration({"a": False}, ("a: it is not so that copy is worst",), ""),
     )
-    return render(
-        tmp_path_factory.mktemp("report") / "deep" / "report.html",
-        results_table(),
-        contents,
-        notes=["Beware."],
-    )
+    path = tmp_path_factory.mktemp("report") / "deep" / "report.html"
+    return render(path, results_table(), contents, notes=["Beware."])
 
 
 def test_stands_alone(page):
@@ -163,16 +153,8 @@ def test_pictures_are_labelled(page):
 
 
 def test_table_shows_groups_controls_real_recordings_and_meanings(page):
-    for words in (
-        "controls",
-        "systems",
-        "real recordings",
-        "piano → guitar",
-        "guitar → piano",
-        "Beware.",
-        "lambda_cycle: 4",
-        "0.930",
-    ):
+    said = ("controls", "systems", "real recordings", "piano → guitar", "guitar → piano")
+    for words in (*said, "Beware.", "lambda_cycle: 4", "0.930"):
         assert words in page.words
     for column in ("note F1", "beyond EQ", "skill"):
         assert page.words.count(column) >= 4  # three tables and the legend
@@ -210,15 +192,9 @@ def test_filter_offers_only_what_tells_pairs_apart(page):
 def test_unpaired_run_without_pictures_says_what_is_missing(tmp_path):
     table = results_table(metrics=("content_note_f1",), pieces=1, directions=("bell_to_reed",))
     page = render(tmp_path / "report.html", table, report.Contents())
-    for sentence in (
-        "kept no pairs",
-        "no differences to show",
-        "nothing to draw",
-        "no axes can be fitted",
-        "No training history",
-        "rank them by",
-    ):
-        assert sentence in page.words
+    missing = ("kept no pairs", "no differences to show", "nothing to draw", "no axes can be fitted")
+    for words in (*missing, "No training history", "rank them by"):
+        assert words in page.words
     assert not page.all("audio") and not page.all("img")
     assert "feature LSD" not in page.words and "bell → reed" in page.words
 
@@ -232,9 +208,8 @@ def test_same_input_same_file(tmp_path):
 
 
 def test_numbers():
-    shown = [
-        legend.number(x) for x in (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)
-    ]
+    given = (0.8531, 12.34, 1239.7, 0.001234, -1.239, 0, float("nan"), -1e-9, 0.99996)
+    shown = [legend.number(x) for x in given]
     assert shown == ["0.853", "12.3", "1240", "0.0012", "−1.24", "0", "–", "0", "1.00"]
     assert legend.number(0.8531, 2) == "0.85"
 

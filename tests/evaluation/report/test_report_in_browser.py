@@ -1,5 +1,4 @@
-"""The page that a run writes, opened from disk in a real browser without a network: at phone and desktop
-size, light and dark.
+"""A run's page, opened from disk in a real browser without a network: phone, desktop, light, dark.
 
 Needs Chromium or Chrome; RETIMBRE_BROWSER names its program when it is not on the path.
 """
@@ -17,7 +16,7 @@ from retimbre.evaluation.report.media import audio_uri, spectrum_png
 from retimbre.evaluation.report.pairs import Pair, Picture, Recording
 from retimbre.evaluation.report.pianoroll import overlap, svg_rectangles
 from retimbre.evaluation.report.rainbowgram import rainbow_png, rainbowgram
-from retimbre.evaluation.results.statistics import Difference, Interval
+from retimbre.evaluation.results.statistics import Interval
 from retimbre.evaluation.results.table import add_skill, make_table
 from retimbre.metrics.notes import Transcription
 
@@ -81,25 +80,14 @@ def recording(name, frequency_hz, pitch, source):
     notes = Transcription(np.array([[0.2, 1.0], [1.2, 1.8]]), np.array([60.0, pitch]), np.zeros((1, 88)))
     rainbow = rainbowgram(audio, RATE)
     db = rng.uniform(-60, 0, (84, 126))
+    cqt, mel = spectrum_png(db, 0.0, 60.0), spectrum_png(db[:80], 0.0, 60.0)
+    phases = rainbow_png(rainbow, float(rainbow.level_db.max()))
+    roll = svg_rectangles(overlap(notes, source), 48, 72)
     pictures = [
-        Picture(
-            "cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], spectrum_png(db, 0.0, 60.0)
-        ),
-        Picture("mel", f"Mel spectrum of {name}", [(0.5, "1 kHz")], spectrum_png(db[:80], 0.0, 60.0)),
-        Picture(
-            "rainbow",
-            f"Rainbowgram of {name}",
-            [(0.0, "C2")],
-            rainbow_png(rainbow, float(rainbow.level_db.max())),
-        ),
-        Picture(
-            "roll",
-            f"Piano roll of {name}",
-            [(0.5, "C4")],
-            b"",
-            svg_rectangles(overlap(notes, source), 48, 72),
-            (200, 250),
-        ),
+        Picture("cqt", f"Constant-Q spectrum of {name}", [(0.0, "C1"), (0.5, "C4")], cqt),
+        Picture("mel", f"Mel spectrum of {name}", [(0.5, "1 kHz")], mel),
+        Picture("rainbow", f"Rainbowgram of {name}", [(0.0, "C2")], phases),
+        Picture("roll", f"Piano roll of {name}", [(0.5, "C4")], b"", roll, (200, 250)),
     ]
     values = {} if name in ("source", "target") else {"content_note_f1": 0.5, "skill": 0.25}
     return Recording(name, audio_uri(audio, RATE), pictures, values)
@@ -108,10 +96,8 @@ def recording(name, frequency_hz, pitch, source):
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     rng = np.random.default_rng(0)
-    directions, metrics = (
-        ("piano_to_guitar", "guitar_to_piano"),
-        ("content_note_f1", "style_beyond_eq", "feature_lsd"),
-    )
+    directions = ("piano_to_guitar", "guitar_to_piano")
+    metrics = ("content_note_f1", "style_beyond_eq", "feature_lsd")
     strata = [("mono", "in"), ("poly", "out")]
     rows = [
         {
@@ -142,9 +128,8 @@ def path(tmp_path_factory):
         s: (Interval(x, x - 0.02, x + 0.02, 4), Interval(y, y - 0.02, y + 0.02, 4))
         for s, (y, x, _) in SYSTEMS.items()
     }
-    differences = {
-        s: Difference(x - 0.1, x - 0.2, x, 4, 0.5) for s, (_, x, _) in SYSTEMS.items() if s != "eq_match"
-    }
+    others = {s: x for s, (_, x, _) in SYSTEMS.items() if s != "eq_match"}
+    differences = {s: Interval(x - 0.1, x - 0.2, x, 4) for s, x in others.items()}
     history = pandas.DataFrame({"step": [1, 2, 3], "loss/cycle": [1.0, 0.5, 0.3], "loss/identity": 0.5})
     drawn = {
         "scatter": charts.scatter(near, "timbre", "content"),
@@ -178,12 +163,8 @@ class Opened:
             viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
         )
         self.page, self.problems, self.asked = self.context.new_page(), [], []
-        self.page.on(
-            "console",
-            lambda message: (
-                self.problems.append(message.text) if message.type in ("error", "warning") else None
-            ),
-        )
+        said = self.problems.append
+        self.page.on("console", lambda m: said(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("requestfailed", lambda request: self.problems.append(request.url[:80]))
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -281,12 +262,8 @@ def test_filters_and_sorts_by_keyboard(opened):
     page.select_option("#filter [name=direction]", "")
     page.focus("#filter [name=sort]")
     keyboard.type("best")
-    assert visible(page) == [
-        "piano_to_guitar.tune1",
-        "guitar_to_piano.tune1",
-        "piano_to_guitar.tune0",
-        "guitar_to_piano.tune0",
-    ]
+    directions = ("piano_to_guitar", "guitar_to_piano")
+    assert visible(page) == [f"{d}.{item}" for item in ("tune1", "tune0") for d in directions]
     page.focus("#filter [name=system]")
     keyboard.type("cyclegan")
     names = page.eval_on_selector_all(
@@ -296,10 +273,8 @@ def test_filters_and_sorts_by_keyboard(opened):
     assert names == ["source", "cyclegan", "target"]
     page.focus("#filter [name=mel]")
     keyboard.press("Space")
-    assert (
-        not page.locator("[data-picture=mel]").first.is_visible()
-        and page.locator("[data-picture=cqt]").first.is_visible()
-    )
+    assert not page.locator("[data-picture=mel]").first.is_visible()
+    assert page.locator("[data-picture=cqt]").first.is_visible()
 
 
 @PHONE
@@ -343,10 +318,8 @@ def test_without_a_script_all_pairs_are_there(browser, path):
 @DESKTOP
 def test_prints(opened):
     opened.page.emulate_media(media="print")
-    assert (
-        not opened.page.locator("audio").first.is_visible()
-        and not opened.page.locator("#filter").is_visible()
-    )
+    assert not opened.page.locator("audio").first.is_visible()
+    assert not opened.page.locator("#filter").is_visible()
     opened.page.set_viewport_size({"width": 718, "height": 1000})  # A4 without margins
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 718
     assert opened.page.locator("#results table").first.evaluate("t => t.getBoundingClientRect().right") <= 718

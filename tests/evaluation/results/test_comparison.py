@@ -1,6 +1,4 @@
-"""``retimbre compare``: runs of a real DVC repository, folders, several seeds; what is said of known
-differences.
-"""
+"""``retimbre compare``: runs of a DVC repository, folders, several seeds, known differences."""
 
 import json
 import os
@@ -28,9 +26,7 @@ stages:
 
 
 def table(seed=0, skill=0.0, f1=0.0, pieces=12, first=0, systems=("copy", "cyclegan"), sets=1.0):
-    """A run whose CycleGAN has ``skill`` and ``f1`` more than the common one; items are hard or easy, the
-    same for all runs.
-    """
+    """A run whose CycleGAN has ``skill`` and ``f1`` more than the common one; items are hard or easy."""
     hard = np.random.default_rng(1).normal(0, 0.1, (40, 2))
     noise = np.random.default_rng([seed, 7]).normal(0, 0.01, (40, 2, 3))
     records = []
@@ -47,15 +43,8 @@ def table(seed=0, skill=0.0, f1=0.0, pieces=12, first=0, systems=("copy", "cycle
                 stratum = "mono" if i % 3 == 0 else "poly"
                 common = {"system": system, "direction": direction, "item": f"tune{i}", "stratum": stratum}
                 records += [{**common, "metric": m, "value": v} for m, v in values.items()]
-            records.append(
-                {
-                    "system": system,
-                    "direction": direction,
-                    "item": "all",
-                    "metric": "style_kad_clf",
-                    "value": sets,
-                }
-            )
+            common = {"system": system, "direction": direction, "item": "all"}
+            records.append({**common, "metric": "style_kad_clf", "value": sets})
     return make_table(records)
 
 
@@ -72,13 +61,10 @@ def rows(found):
 
 def test_a_real_difference_is_better_in_its_own_direction_and_noise_is_none():
     found = rows(c.compare_runs([run(seed=1)], [run(seed=3, skill=0.1, f1=-0.1)]))
-    assert list(found) == ["content_note_f1", "style_kad_clf", "skill", "paired_lsd"], (
-        "the headline, as far as it was measured"
-    )
-    assert (
-        found["skill"].difference == pytest.approx(0.1, abs=0.01)
-        and found["skill"].low < 0.1 < found["skill"].high
-    )
+    # The headline, as far as it was measured.
+    assert list(found) == ["content_note_f1", "style_kad_clf", "skill", "paired_lsd"]
+    assert found["skill"].difference == pytest.approx(0.1, abs=0.01)
+    assert found["skill"].low < 0.1 < found["skill"].high
     assert (found["skill"].verdict, found["skill"].improved, found["skill"].items) == ("better", 1.0, 24)
     assert (found["content_note_f1"].verdict, found["content_note_f1"].improved) == ("worse", 0.0)
     assert found["paired_lsd"].verdict == "no difference shown"
@@ -87,17 +73,10 @@ def test_a_real_difference_is_better_in_its_own_direction_and_noise_is_none():
 
 def test_lower_is_better_for_distances_and_the_rest_is_exploratory():
     (row,) = c.compare_runs([run(seed=1)], [run(seed=2, skill=0.1)], metrics=["paired_mel_l1_db"]).rows
-    assert (
-        row.verdict == "better (exploratory)"
-        and row.corrected is None
-        and row.difference < 0
-        and row.improved == 1.0
-    )
-    assert (
-        c.better_sign("paired_timbre") == -1
-        and c.better_sign("style_shift") == 1
-        and c.better_sign("quality_lufs_delta") == 0
-    )
+    assert row.verdict == "better (exploratory)" and row.corrected is None
+    assert row.difference < 0 and row.improved == 1.0
+    names = ("paired_timbre", "style_shift", "quality_lufs_delta")
+    assert [c.better_sign(name) for name in names] == [-1, 1, 0]
 
 
 def answers(*predicted):
@@ -112,18 +91,15 @@ def test_classifiers_are_compared_by_mcnemar_on_the_same_windows():
         return [note for note in c.compare_runs(*sides).notes if "McNemar" in note]
 
     (note,) = said(good, bad)
-    assert (
-        "1.000 (A) and 0.600 (B), only A right 8, only B right 0, exact McNemar p = 0.0078" in note
-    )  # 2 x 0.5^8
+    # 2 x 0.5^8
+    assert "1.000 (A) and 0.600 (B), only A right 8, only B right 0, exact McNemar p = 0.0078" in note
     assert said(good, good) == said(good, None) == said(good, answers("piano")) == []
 
 
 def test_asking_for_one_metric_does_not_weaken_the_correction():
     sides = [run(seed=1)], [run(seed=2, skill=0.004)]
-    alone, among = (
-        rows(c.compare_runs(*sides, metrics=["skill"]))["skill"],
-        rows(c.compare_runs(*sides))["skill"],
-    )
+    asked = ({"metrics": ["skill"]}, {})
+    alone, among = (rows(c.compare_runs(*sides, **given))["skill"] for given in asked)
     assert alone == among and alone.corrected > alone.p
 
 
@@ -132,17 +108,14 @@ def test_one_training_and_few_seeds_are_said():
     assert "one training run" in one.notes[0]
     three = c.compare_runs([run(seed=s) for s in (1, 2, 3)], [run(seed=s, skill=0.3) for s in (4, 5, 6)])
     assert any("3 seeds a side are few" in note and "0.1" in note for note in three.notes)
-    assert (
-        rows(three)["skill"].p == pytest.approx(0.1) and rows(three)["skill"].verdict == "no difference shown"
-    )
+    assert rows(three)["skill"].p == pytest.approx(0.1)
+    assert rows(three)["skill"].verdict == "no difference shown"
 
 
 def test_a_system_that_did_not_change_is_said_and_those_that_did_are_named():
     a, b = run(seed=1), run(seed=1)
-    assert (
-        c.compare_runs([a], [b]).notes[0]
-        == "cyclegan has the same values in both runs; and so has every other system."
-    )
+    note = c.compare_runs([a], [b]).notes[0]
+    assert note == "cyclegan has the same values in both runs; and so has every other system."
     b.table.loc[(b.table.system == "copy") & (b.table["item"] == "tune3"), "value"] += 0.1
     note = c.compare_runs([a], [b]).notes[0]
     assert note == "cyclegan has the same values in both runs; choose one that changed with --system: copy."
@@ -157,18 +130,14 @@ def test_five_seeds_show_a_difference_that_holds_for_every_training():
     assert not found.notes
     skill, sets = rows(found)["skill"], rows(found)["style_kad_clf"]
     assert skill.p == sets.p == pytest.approx(2 / 252) and skill.corrected == pytest.approx(4 * 2 / 252)
-    assert (skill.verdict, sets.verdict) == ("better", "worse"), (
-        "a distance between sets is tested over trainings"
-    )
+    # A distance between sets is tested over trainings.
+    assert (skill.verdict, sets.verdict) == ("better", "worse")
 
 
 def test_seeds_that_differ_as_much_as_the_sides_show_nothing():
     skills = (0.0, 0.3, 0.1, 0.25, 0.05)
     sides = [[run(seed=10 * k + s, skill=x + 0.03 * k) for s, x in enumerate(skills)] for k in (0, 1)]
-    several, single = (
-        rows(c.compare_runs(*sides))["skill"],
-        rows(c.compare_runs(sides[0][:1], sides[1][:1]))["skill"],
-    )
+    several, single = (rows(c.compare_runs(sides[0][:n], sides[1][:n]))["skill"] for n in (5, 1))
     assert single.verdict == "better", "on the items of one training it is clear"
     assert several.verdict == "no difference shown" and several.low < 0 < several.high
 
@@ -186,14 +155,10 @@ def test_only_common_items_are_compared():
 
 def test_other_classifiers_metrics_or_data_are_said():
     known = {"classifiers": "1", "metrics": "1", "test_set": "1"}
-    notes = c.compare_runs(
-        [run(versions=known)], [run(seed=1, versions={"classifiers": "2", "metrics": "2", "test_set": "2"})]
-    ).notes
-    assert [
-        word
-        for word in ("different classifiers", "different versions", "not tested on the same data")
-        if any(word in n for n in notes)
-    ] == ["different classifiers", "different versions", "not tested on the same data"]
+    other = dict.fromkeys(known, "2")
+    notes = " ".join(c.compare_runs([run(versions=known)], [run(seed=1, versions=other)]).notes)
+    for words in ("different classifiers", "different versions", "not tested on the same data"):
+        assert words in notes
     assert len(c.compare_runs([run(versions=known)], [run(seed=1, versions=known)]).notes) == 1
 
 
@@ -212,20 +177,13 @@ def repository(tmp_path_factory):
     """Two commits (tag ``old``, branch ``main``) and an experiment ``tried``, each with its own table."""
     folder = tmp_path_factory.mktemp("compare") / "repository"
     (folder / "tables").mkdir(parents=True)
-    for name, options in {
-        "one": {"seed": 1},
-        "two": {"seed": 2, "skill": 0.1},
-        "three": {"seed": 3, "skill": -0.1},
-    }.items():
-        write_table(folder / "tables" / f"{name}.parquet", table(**options))
+    for name, seed, skill in (("one", 1, 0.0), ("two", 2, 0.1), ("three", 3, -0.1)):
+        write_table(folder / "tables" / f"{name}.parquet", table(seed, skill))
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "params.yaml").write_text("table: one\n")
     (folder / ".gitignore").write_text("/data\n")
-    names = {
-        f"GIT_{who}_{what}": "tester@example.org"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
+    who = ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL")
+    names = {f"GIT_{name}": "tester@example.org" for name in who}
     added = {**names, "DVC_SITE_CACHE_DIR": str(folder.parent / "site"), "DVC_NO_ANALYTICS": "1"}
 
     def do(*words):
@@ -266,16 +224,12 @@ def said(capsys, *words):
 def test_tags_branches_experiments_and_the_workspace(here, capsys):
     text = said(capsys, "old", "main")
     (line,) = (line for line in text.splitlines() if line.startswith("skill"))
-    assert (
-        line.endswith("better")
-        and "A = old; B = main; system cyclegan" in text
-        and "one training run" in text
-    )
+    assert line.endswith("better") and "A = old; B = main; system cyclegan" in text
+    assert "one training run" in text
     found = json.loads(said(capsys, "workspace", "tried", "--metric", "skill", "--json"))
     assert [row["metric"] for row in found["rows"]] == ["skill"]
-    assert found["rows"][0]["verdict"] == "worse" and found["rows"][0]["difference"] == pytest.approx(
-        -0.2, abs=0.01
-    )
+    assert found["rows"][0]["verdict"] == "worse"
+    assert found["rows"][0]["difference"] == pytest.approx(-0.2, abs=0.01)
     same = json.loads(said(capsys, "main", "workspace", "--json"))
     assert all(row["difference"] == 0 for row in same["rows"]), "the branch's table is the workspace's"
     assert "2 seeds a side are few" in said(capsys, "old,main", "HEAD,tried")
@@ -316,10 +270,8 @@ def test_a_table_that_is_not_in_the_cache(here, tmp_path, monkeypatch):
     monkeypatch.chdir(clone)
     with pytest.raises(RetimbreError, match="not in DVC's cache: fetch it with `dvc pull`"):
         c.read_run("old")
-    with pytest.raises(
-        RetimbreError,
-        match="the workspace has no data/evaluation/per_item.parquet: make it with `dvc repro evaluate`",
-    ):
+    missing = "the workspace has no data/evaluation/per_item.parquet: make it with `dvc repro evaluate`"
+    with pytest.raises(RetimbreError, match=missing):
         c.read_run("workspace")
 
 

@@ -93,7 +93,7 @@ def test_the_seed_fixes_it(model, features):
 
 
 def test_survivors_carry_their_own_state(model, features, monkeypatch):
-    """What is drawn follows the network's own distribution given the kept past: states belong to their codes.
+    """Draws follow the network's own distribution given the kept past: states belong to their codes.
 
     Every draw, looked up in the parallel forward of the codes returned, has the probability that it was
     drawn with.

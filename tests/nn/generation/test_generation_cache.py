@@ -1,4 +1,4 @@
-"""What numba has just compiled and what it takes from its cache give the same samples, to the last bit.
+"""Kernels just compiled and kernels from numba's cache give the same samples, to the last bit.
 
 fastmath leaves the order of a sum to the compiler, and a function that is called, not inlined, may be
 compiled twice: once for itself, once into its caller. One process would then run the first, every later one

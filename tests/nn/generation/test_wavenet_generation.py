@@ -233,10 +233,8 @@ def test_seed_fixes_the_draws_and_conditioning_moves_them():
 
 def test_default_length_is_that_of_the_features():
     _, features, _, _ = inputs(1, 10 * HOP)
-    assert generate(network(), features, 0, seed=0).shape == (
-        1,
-        9 * HOP,
-    )  # frames 0..9 are centred on samples 0..9 hop
+    drawn = generate(network(), features, 0, seed=0)
+    assert drawn.shape == (1, 9 * HOP)  # frames 0..9 are centred on samples 0..9 hop
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="needs g++")
@@ -387,9 +385,8 @@ def test_chunks_and_branches_go_on_exactly_with_every_option(changes):
     np.testing.assert_allclose(go_on(75, N, state.take(np.arange(3)), everyone), whole[:, 75:], atol=atol)
     rows = [2, 2, 0, 1]
     np.testing.assert_allclose(go_on(75, N, state.take(np.array(rows)), rows), whole[rows, 75:], atol=atol)
-    np.testing.assert_allclose(
-        go_on(75, N, state, everyone), whole[:, 75:], atol=atol
-    )  # neither moved the original
+    moved_by_neither = go_on(75, N, state, everyone)
+    np.testing.assert_allclose(moved_by_neither, whole[:, 75:], atol=atol)
 
 
 def test_scalar_input_with_a_context_is_really_heard():

@@ -1,25 +1,18 @@
 """Content: aligned with the features, in tune, the same in chunks, calm on silence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soxr
 import torch
 
-from retimbre.audio.features import FeatureConfig, spectrum_of
+from retimbre.audio.features import spectrum_of
 from retimbre.nn.transcriber import content
 from tests.nn.transcriber.conftest import RATE
+from tests.toys.models import FEATURES
 
-CONFIG = FeatureConfig(
-    sample_rate=RATE,
-    hop_length=256,
-    cqt_backend="retimbre",
-    cqt_fmin_hz=32.7031956626,
-    cqt_bins=188,
-    cqt_bins_per_octave=24,
-    stft_n_fft=1024,
-    mel_bins=80,
-    range_db=60.0,
-)
+CONFIG = replace(FEATURES, cqt_bins=188, cqt_bins_per_octave=24)
 HOP_S = CONFIG.hop_length / RATE
 
 

@@ -93,9 +93,8 @@ def test_same_seed_same_samples_also_in_another_process(fitted: dict, name: str)
 @pytest.mark.parametrize("name", ["nmf", "gram", "texture"])
 def test_another_seed_gives_other_samples(fitted: dict, name: str) -> None:
     x = tune(np.random.default_rng(6), 3, 2.5)
-    first, *others = (
-        fitted[name].transfer(x, "reed", seed) for seed in range(5)
-    )  # two clips to choose from: some seeds agree
+    # Two clips to choose from: some seeds agree.
+    first, *others = (fitted[name].transfer(x, "reed", seed) for seed in range(5))
     assert any(not np.allclose(first, other, atol=1e-5) for other in others)
 
 
@@ -119,7 +118,7 @@ def test_edges(fitted: dict, name: str) -> None:
 
 
 def test_a_digest_follows_settings_and_data(packed: PackedAudio, fitted: dict) -> None:
-    """What evaluation keeps of a system is found by it."""
+    """Evaluation finds by it what it keeps of a system."""
     assert len({digest(system) for system in fitted.values()}) == len(BASELINES)
     changes = {"cepstral": {"lifter_ms": 3.0}, "gram": {"style": 1.0}, "nmf": {"corpus_s": 2.0}}
     for name, change in changes.items():

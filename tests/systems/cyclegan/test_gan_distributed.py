@@ -1,4 +1,4 @@
-"""What draws random numbers or needs the whole batch: the same in two processes as in one."""
+"""Parts of a step that draw random numbers or need the whole batch: in two processes as in one."""
 
 from tests.toys.features import fit, write_features
 from tests.training.test_distributed import LIMIT_S, assert_equal_training, start

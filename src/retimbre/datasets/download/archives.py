@@ -31,21 +31,12 @@ from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
 
 MOST_MEMBERS = 1_000_000
-# unpacked over packed; audio stays below 3, text below 30, and a deflate bomb reaches 1000
-LARGEST_RATIO = 100
+LARGEST_RATIO = 100  # unpacked over packed; audio stays below 3, text below 30, a deflate bomb reaches 1000
 LEAST_LIMIT = 64 << 20  # bytes that any archive may unpack to, however small it is
 LONGEST_HEADER = 1 << 20  # bytes of a tar member's extended header, which is held in memory
 CHUNK = 1 << 20
-DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    struct.error,
-    ValueError,
-    OverflowError,
-)
+BROKEN_STREAM = (zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, *BROKEN_STREAM)
 TOO_LARGE = f"it unpacks to more than {LARGEST_RATIO} times its size"
 UNSUPPORTED = (NotImplementedError, RuntimeError)  # zipfile's for compression methods and passwords
 JUNK = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
@@ -70,14 +61,8 @@ class _TarInfo(tarfile.TarInfo):
             if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the regular end
                 raise
             raise ValueError("it breaks off or a header is damaged") from error
-        extended = (
-            not info.isreg()
-            and not info.isdir()
-            and not info.issym()
-            and not info.islnk()
-            and not info.isdev()
-        )
-        if info.size < 0 or (extended and info.size > LONGEST_HEADER):
+        plain = info.isreg() or info.isdir() or info.issym() or info.islnk() or info.isdev()
+        if info.size < 0 or (not plain and info.size > LONGEST_HEADER):
             raise ValueError("a header is damaged")
         return info
 
@@ -133,15 +118,12 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def matcher(patterns: Collection[str]) -> Callable[[str], bool]:
-    """Whether a name matches one of the patterns (none: always); many exact names cost as one."""
+    """A test of whether a name matches one of the patterns (none: always); many exact names cost as one."""
     plain = {re.sub(r"\[([*?[])\]", r"\1", pattern) for pattern in patterns}
     exact = {name for name in plain if escape(name) in patterns}
-    regexes = [
-        fnmatch.translate(pattern)
-        for pattern in patterns
-        if re.sub(r"\[([*?[])\]", r"\1", pattern) not in exact
-    ]
-    match = re.compile("|".join(regexes)).match if regexes else None
+    others = [name for name in patterns if re.sub(r"\[([*?[])\]", r"\1", name) not in exact]
+    regexes = map(fnmatch.translate, others)
+    match = re.compile("|".join(regexes)).match if others else None
     return lambda name: not patterns or name in exact or (match is not None and match(name) is not None)
 
 
@@ -234,10 +216,8 @@ def _unpack_tar(
             count += 1
             if count > MOST_MEMBERS:
                 raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
-            name, same = (
-                safe_name(_tar_name(info.name)),
-                safe_name(_tar_name(info.linkname)) if info.islnk() else "",
-            )
+            name = safe_name(_tar_name(info.name))
+            same = safe_name(_tar_name(info.linkname)) if info.islnk() else ""
             if info.issym():
                 links.append(name)
                 continue
@@ -281,12 +261,8 @@ def _copy(stream: IO[bytes], path: Path, room: int) -> int:
 def _kind(head: bytes) -> str:
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "zip"
-    if (
-        head[:3] in (b"\x1f\x8b\x08", b"BZh")
-        or head[:6] == b"\xfd7zXZ\x00"
-        or head[257:262] == b"ustar"
-        or _old_tar(head)
-    ):
+    packed = head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00"
+    if packed or head[257:262] == b"ustar" or _old_tar(head):
         return "tar"
     raise ValueError("it is not a zip or tar archive")
 
@@ -294,9 +270,8 @@ def _kind(head: bytes) -> str:
 def _old_tar(head: bytes) -> bool:
     """A header of before POSIX has no magic word, only its checksum."""
     try:
-        return len(head) == tarfile.BLOCKSIZE and bool(
-            tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-        )
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+        return len(head) == tarfile.BLOCKSIZE
     except tarfile.TarError:
         return False
 
@@ -315,10 +290,8 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
     try:
         size = archive.stat().st_size
         with problems_named(archive, "delete it and download it again"):
-            with (
-                open(archive, "rb") as file,
-                Progress(size >> 20, f"unpack {archive.name}", "MB") as progress,
-            ):
+            progress = Progress(size >> 20, f"unpack {archive.name}", "MB")
+            with open(archive, "rb") as file, progress:
                 kind = _kind(file.read(tarfile.BLOCKSIZE))
                 file.seek(0)
                 names, skipped = (_unpack_zip if kind == "zip" else _unpack_tar)(
@@ -336,10 +309,8 @@ def unpack(archive: Path, target: Path, members: Sequence[str] = ()) -> list[str
 
 
 def nothing_of(archive: Path | str, members: Sequence[str]) -> str:
-    wanted = (
-        f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}" if members else "no files"
-    )
-    return f"{archive} holds {wanted}: it is not the archive that was expected."
+    named = f"none of {', '.join(members[:3])}{' ...' if len(members) > 3 else ''}"
+    return f"{archive} holds {named if members else 'no files'}: it is not the archive that was expected."
 
 
 @contextmanager
@@ -358,8 +329,7 @@ def problems_named(archive: Path | str, advice: str) -> Iterator[None]:
             f"{archive} cannot be unpacked (a member is a file and a folder): {advice}."
         ) from None
     except OSError as error:
-        # bz2 and gzip say invalid data without a number; a damaged zip may point to a place before its own
-        # beginning.
+        # bz2 and gzip give invalid data no number; a damaged zip may point to a place before its beginning.
         if error.filename is None and error.errno in (None, errno.EINVAL):
             raise RetimbreError(f"{archive} cannot be unpacked ({reason_of(error)}): {advice}.") from None
         if error.strerror == "File name too long":

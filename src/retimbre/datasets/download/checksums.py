@@ -15,8 +15,7 @@ def split_checksum(checksum: str) -> tuple[str, str]:
 
 
 def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str:
-    """The fault of a complete file, "" when it has none. ``record`` remembers its checksums while it
-    does not change."""
+    """The fault of a complete file, "" without one; ``record`` remembers checksums until it changes."""
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size:,} bytes, not {size:,}"
     algorithm, digits = split_checksum(checksum)
@@ -26,11 +25,8 @@ def problem_of(path: Path, size: int | None, checksum: str, record: Path) -> str
         with open(path, "rb") as file:
             sums[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
         remember(path, record, sums)
-    return (
-        ""
-        if not digits or sums[algorithm] == digits
-        else f"has the {algorithm} {sums[algorithm]}, not {digits}"
-    )
+    right = not digits or sums[algorithm] == digits
+    return "" if right else f"has the {algorithm} {sums[algorithm]}, not {digits}"
 
 
 def remember(path: Path, record: Path, sums: dict[str, str]) -> None:

@@ -1,5 +1,4 @@
-"""Downloads that survive: continued after an interruption, tried again with patience, checked while they
-stream.
+"""Downloads that survive: continued after an interruption, tried again with patience, checked on the way.
 
 ``NAME.part`` holds the bytes that are there, ``NAME.part.json`` what is needed to go on (where they came
 from, entity tag or date for ``If-Range``), ``NAME.ok.json`` the checksums of a complete file, so that it is
@@ -82,7 +81,7 @@ def _write(file: IO[bytes], data: bytes) -> None:
         view = view[file.write(view) :]
 
 
-def sizes(wanted: Sequence[Wanted], parallel: int = 4, patience: Patience = Patience()) -> dict[str, int]:  # noqa: B008 (frozen)
+def sizes(wanted: Sequence[Wanted], parallel: int, patience: Patience) -> dict[str, int]:
     """Bytes of each file: as published, else as the server says (without the unknown), 0 for a local one."""
 
     def ask(file: Wanted) -> int | None:
@@ -126,15 +125,10 @@ class Downloads:
         A file in the folder that fits no location is kept aside. Raises RetimbreError for a wrong file of
         the user's.
         """
-        record = self.folder / f"{file.name}.ok.json"
+        record = self.folder / f"{file.name}.local.json"
         for location in file.locations:
             if location.local:
-                if problem := problem_of(
-                    Path(location.place),
-                    location.size,
-                    location.checksum,
-                    self.folder / f"{file.name}.local.json",
-                ):
+                if problem := problem_of(Path(location.place), location.size, location.checksum, record):
                     raise RetimbreError(
                         f"{location.place} {problem}: replace or remove it, or list it in a SHA256SUMS "
                         "beside it if it was repacked."
@@ -143,7 +137,7 @@ class Downloads:
         path = self.folder / file.name
         if not path.exists():
             return None
-        problems = []
+        problems, record = [], self.folder / f"{file.name}.ok.json"
         for location in file.locations:
             problem = problem_of(path, location.size, location.checksum, record)
             if not problem:
@@ -170,9 +164,8 @@ class Downloads:
         if not tasks:
             return got
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.sizes = {
-            name: size for name, size in (known or {}).items() if name in {file.name for file in tasks}
-        }
+        names = {file.name for file in tasks}
+        self.sizes = {name: size for name, size in (known or {}).items() if name in names}
         todo: queue.SimpleQueue = queue.SimpleQueue()
         done: queue.SimpleQueue = queue.SimpleQueue()
         for file in tasks:
@@ -214,11 +207,8 @@ class Downloads:
     def _show(self, progress: Progress, left: int) -> None:
         self._say()
         with self.lock:
-            progress.total, done, progress.start = (
-                self._megabytes(),
-                self.bytes // MEGABYTE,
-                self.resumed // MEGABYTE,
-            )
+            progress.total, progress.start = self._megabytes(), self.resumed // MEGABYTE
+            done = self.bytes // MEGABYTE
         if progress.bar is not None:
             progress.bar.total, progress.bar.initial = progress.total, progress.start
         progress.update(done - progress.done, f"{left} files left")
@@ -336,11 +326,8 @@ class Downloads:
             total = self._accept(response, part, location, name)
             if response.status_code == 416:
                 return
-            part.note = {
-                "place": location.place,
-                "checksum": location.checksum,
-                "if_range": validator(response),
-            }
+            part.note = {"place": location.place, "checksum": location.checksum}
+            part.note["if_range"] = validator(response)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self._note(part), part.note)
             self._count(name, 0, total)

@@ -1,5 +1,4 @@
-"""Locations of a published file: the user's own folder or mirror (``dataset.archives``), then the
-publisher.
+"""Locations of a published file: the user's folder or mirror (``dataset.archives``), then the publisher.
 
 A folder or mirror holds the files under their names, or below a folder named like the source. A
 ``SHA256SUMS`` there (as sha256sum writes it) replaces the published checksums for the files that it lists:
@@ -29,13 +28,11 @@ class RemoteFile:
     # "md5:<hex>", "sha1:<hex>", "sha256:<hex>", "sha512:<hex>"; "" when none is published
     checksum: str = ""
     unpack: bool = False  # a zip or tar archive
-    members: tuple[
-        str, ...
-    ] = ()  # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
+    # fnmatch patterns on the members' whole paths (with /): what to unpack; () all
+    members: tuple[str, ...] = ()
     folder: str = ""  # folder below the source's root to put it into or unpack it to
-    parts: tuple[
-        "RemoteFile", ...
-    ] = ()  # a divided archive: these files, joined in this order, are this one, whose url is ""
+    # a divided archive: these files, joined in this order, are this one, whose url is ""
+    parts: tuple["RemoteFile", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,11 +100,8 @@ class Archives:
             if text is not None:
                 listed = parse_sums(text, f"{_without_password(place)}/{SUMS}")
                 self.sums |= {self._join(place, name): checksum for name, checksum in listed.items()}
-                print(
-                    f"{_without_password(place)}/{SUMS} replaces the published checksums of the files that "
-                    "it lists",
-                    flush=True,
-                )
+                place = _without_password(place)
+                print(f"{place}/{SUMS} replaces the published checksums of what it lists", flush=True)
 
     def _places(self) -> list[str]:
         base = self.base or (str(self.folder) if self.folder else "")

@@ -38,8 +38,7 @@ MOST_SHARE = 0.5  # of the archive's bytes; what is more is downloaded whole
 MOST_VERSIONS = 3  # of an archive that changes while it is read
 TRIES = 2  # for a member that arrives damaged
 HEADER = 30  # bytes before a member's name
-# bytes by which a member's own header may be longer than the directory says, before another request
-SLACK = 256
+SLACK = 256  # bytes by which a member's own header may be longer than the directory says
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,10 @@ class Members:
 
 
 def worth_asking(file: RemoteFile, locations: Sequence[Location], folder: Path, size: int | None) -> bool:
-    """Whether to ask for members: of a large zip, not on this disk, of which only some are wanted."""
+    """True for a large zip, not on this disk, of which only some members are wanted."""
     here = any(location.local for location in locations) or (folder / file.name).exists()
-    return (
-        file.unpack
-        and bool(file.members)
-        and file.name.endswith(".zip")
-        and not here
-        and (size is None or size >= LEAST_BYTES)
-    )
+    some = file.unpack and bool(file.members) and file.name.endswith(".zip")
+    return some and not here and (size is None or size >= LEAST_BYTES)
 
 
 def members_folder(folder: Path, name: str) -> Path:
@@ -121,16 +115,11 @@ def _from(
             to_download = sum(entry.info.compress_size for entry in missing)
             if to_download > MOST_SHARE * (remote.size - (part.stat().st_size if part.exists() else 0)):
                 return None
-            unknown = (
-                "; the published checksum of the whole archive cannot be checked then"
-                if location.checksum
-                else ""
-            )
+            unknown = "; the published checksum of the whole archive cannot be checked then"
             print(
                 f"{file.name}: {len(entries)} of its {len(archive.filelist)} members are wanted, "
-                f"{to_download / MEGABYTE:,.1f} of "
-                f"{remote.size / MEGABYTE:,.1f} MB are downloaded; the archive's own CRC-32 of each is "
-                f"checked{unknown}",
+                f"{to_download / MEGABYTE:,.1f} of {remote.size / MEGABYTE:,.1f} MB are downloaded; the "
+                f"archive's own CRC-32 of each is checked{unknown if location.checksum else ''}",
                 flush=True,
             )
             if links:
@@ -151,21 +140,15 @@ def spans_of(archive: zipfile.ZipFile, entries: Sequence[Entry]) -> list[tuple[i
     offsets = sorted([*(info.header_offset for info in archive.filelist), archive.start_dir])
     spans = []
     for info in (entry.info for entry in entries):
-        end = (
-            info.header_offset
-            + HEADER
-            + len(info.orig_filename.encode())
-            + len(info.extra)
-            + info.compress_size
-            + SLACK
-        )
+        header = HEADER + len(info.orig_filename.encode()) + len(info.extra) + SLACK
+        end = info.header_offset + header + info.compress_size
         after = bisect.bisect_right(offsets, info.header_offset)
         spans.append((info.header_offset, min(end, offsets[after]) if after < len(offsets) else end))
     return spans
 
 
 def _is_there(entry: Entry, path: Path) -> bool:
-    """Whether a finished member is what the directory says: power may have been lost since."""
+    """True when a finished member is what the directory says: power may have been lost since."""
     if not path.is_file() or path.stat().st_size != entry.info.file_size:
         return False
     crc = 0
@@ -197,9 +180,8 @@ def _fetch(
                     break
                 except DAMAGE as error:
                     if attempt == TRIES:
-                        raise ValueError(
-                            f"its member {entry.name!r} is damaged: {reason_of(error)}"
-                        ) from None
+                        reason = reason_of(error)
+                        raise ValueError(f"its member {entry.name!r} is damaged: {reason}") from None
                     remote.drop()  # what came may have been damaged on its way
             os.replace(partial, path)
             finished += 1

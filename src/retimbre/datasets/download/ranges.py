@@ -1,5 +1,4 @@
-"""A file on a web server as a seekable file: only what is read is transferred (RFC 9110, section 14: range
-requests).
+"""A file on a web server as a seekable file: only what is read is transferred (RFC 9110: range requests).
 
 The answers must all be of one version of the file (its size and its entity tag or date). An answer that
 breaks off is continued where it ended.
@@ -25,9 +24,8 @@ from retimbre.datasets.download.web import (
 GAP = 1 << 16  # bytes that are read and dropped rather than asking once more
 HEAD = 4  # bytes of the first question
 LARGEST_READ = 32 << 20  # bytes at once, which are held in memory: the directory of half a million members
-TAIL = (
-    1 << 16
-) + 256  # bytes at the end that are read with one request: a zip's end record with the longest comment
+# bytes at the end that are read with one request: a zip's end record with the longest comment
+TAIL = (1 << 16) + 256
 
 
 class NoRanges(Exception):
@@ -62,8 +60,7 @@ class RangeFile(io.RawIOBase):
             raise
 
     def plan(self, spans: Sequence[tuple[int, int]]) -> None:
-        """First byte and end of parts that will be read: each is asked for at once; those that nearly touch
-        are joined."""
+        """First byte and end of parts that will be read: asked for at once, neighbours together."""
         joined: list[tuple[int, int]] = []
         for start, end in sorted(spans):
             if joined and start - joined[-1][1] <= GAP:
@@ -141,8 +138,7 @@ class RangeFile(io.RawIOBase):
             self.chunk, self.chunk_at = data[: self.until - at], at
 
     def _ask(self, start: int, end: int) -> None:
-        """Open an answer that begins at ``start`` and goes to the end of the planned part, at least to
-        ``end``."""
+        """Open an answer from ``start`` to the end of the planned part, at least to ``end``."""
         self.drop()
         end = max([end, *(stop for begin, stop in self.spans if begin <= start < stop)])
         headers = {"Range": f"bytes={start}-{end - 1}"}
@@ -160,9 +156,8 @@ class RangeFile(io.RawIOBase):
         """The end of an answer that begins at ``start``. Raises NoRanges, Changed, Later."""
         host, known = shown(self.url), self.size > 0
         if response.status_code == 206 and not encoded(response):
-            span = re.fullmatch(
-                r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", response.headers.get("Content-Range", "").strip()
-            )
+            said = response.headers.get("Content-Range", "").strip()
+            span = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", said)
             first, last, total = map(int, span.groups()) if span else (-1, -1, -1)
             if not known and first == start and HEAD <= total and last >= first:
                 self.size, self.version = total, validator(response)

@@ -1,8 +1,8 @@
 """The store of downloads, outside every stage's output, because DVC deletes outputs before a stage runs.
 
     <downloads>/<source>/
-        files/      what was downloaded, checked and unfinished; NAME.members/ what was taken out of an
-        archive unpacked/   one folder per file and version, complete or absent
+        files/      what was downloaded, checked and unfinished; NAME.members/: taken out of an archive
+        unpacked/   one folder per file and version, complete or absent
         fetched/    of sources that fetch for themselves
         root/       links to what this run uses of all that, and nothing else
 
@@ -43,8 +43,7 @@ def downloads_folder() -> Path:
 
 
 def link(source: Path | str, target: Path | str) -> None:
-    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links or it is
-    another one."""
+    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
@@ -71,8 +70,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process works on a source; another one waits. The system frees the lock of one that was
-        killed."""
+        """One process works on a source, others wait; the system frees the lock of one that was killed."""
         self.fetched.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as file:
             try:
@@ -85,8 +83,7 @@ class Store:
             yield
 
     def gather(self, files: Sequence[RemoteFile]) -> None:
-        """Have every file unpacked. Raises RetimbreError: unreachable, wrong, damaged, no room on the
-        disk."""
+        """Have every file unpacked. Raises RetimbreError: unreachable, wrong, damaged, no room."""
         if doubled := [file.name for file in files if sum(other.name == file.name for other in files) > 1]:
             raise ValueError(f"{self.source} lists {doubled[0]} twice")
         if self.archives is None:
@@ -98,35 +95,27 @@ class Store:
         if by_hand := [name for name, places in locations.items() if not places]:
             raise RetimbreError(
                 f"{self.source}: its publisher lets no program download {by_hand[0]}: get it as "
-                f"docs/datasets/{self.source}.md says "
-                "and give its folder as dataset.archives."
+                f"docs/datasets/{self.source}.md says and give its folder as dataset.archives."
             )
         missing = []
         for file in files:
-            there = [
-                path
-                for location in locations[file.name]
-                if (path := self._version(file, _content(location))).is_dir()
-            ]
-            if there:
+            versions = (self._version(file, _content(location)) for location in locations[file.name])
+            if there := [path for path in versions if path.is_dir()]:
                 self.versions[file.name] = there[0]
             else:
                 missing.append(file)
         wanted = [Wanted(file.name, locations[file.name]) for file in missing]
         downloads = Downloads(self.files, self.downloads, self.patience)
-        known = sizes(
-            [file for file in wanted if not (self.files / file.name).exists()], self.downloads, self.patience
-        )
+        absent = [file for file in wanted if not (self.files / file.name).exists()]
+        known = sizes(absent, self.downloads, self.patience)
 
         def make_room(size: int) -> None:
             self._refuse_full_disk(size, 0, "the chosen files")
 
-        for file in [
-            file
-            for file in missing
-            if worth_asking(file, locations[file.name], self.files, known.get(file.name))
-        ]:
-            if found := fetch_members(file, locations[file.name], self.files, self.patience, make_room):
+        for file in list(missing):
+            places = locations[file.name]
+            asked = worth_asking(file, places, self.files, known.get(file.name))
+            if asked and (found := fetch_members(file, places, self.files, self.patience, make_room)):
                 self._place_members(file, found)
                 missing.remove(file)
                 known.pop(file.name, None)
@@ -176,9 +165,8 @@ class Store:
             unpacked = f" and {to_unpack / GIGABYTE:.1f} GB at least to be unpacked" if to_unpack else ""
             raise RetimbreError(
                 f"{self.folder} has {free / GIGABYTE:.1f} GB free, but {what} of {self.source} need "
-                f"{to_download / GIGABYTE:.1f} GB"
-                f"{unpacked}: make room, lower dataset.limit_hours, or set RETIMBRE_DOWNLOADS to a folder "
-                "on a larger disk."
+                f"{to_download / GIGABYTE:.1f} GB{unpacked}: make room, lower dataset.limit_hours, or set "
+                "RETIMBRE_DOWNLOADS to a folder on a larger disk."
             )
 
     @contextmanager

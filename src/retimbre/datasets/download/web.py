@@ -22,6 +22,13 @@ CHUNK = 1 << 18
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"retimbre/{retimbre.__version__}"}
 LATER = {408, 425, 429, 500, 502, 503, 504}  # answers after which another attempt makes sense
 LONGEST_TEXT = 8 << 20
+UNRESOLVED = (
+    "Name or service not known", "Temporary failure in name resolution", "nodename nor servname provided",
+)  # fmt: skip
+CAUSES = (
+    "Connection refused", "Network is unreachable", "No route to host", "timed out", "Connection reset",
+    "Remote end closed",
+)  # fmt: skip
 PATIENT_S = 3.0  # a longer wait for another attempt is announced
 
 
@@ -58,12 +65,8 @@ class Stopped(Exception):
 
 def unreachable(name: str, reasons: list[str]) -> RetimbreError:
     """The error for a file that no location could give."""
-    advice = (
-        "check the network or give dataset.archives"
-        if "cannot reach" in reasons[-1]
-        else "try later or give dataset.archives"
-    )
-    return RetimbreError(f"{name}: {'; '.join(dict.fromkeys(reasons))}: {advice}.")
+    advice = "check the network" if "cannot reach" in reasons[-1] else "try later"
+    return RetimbreError(f"{name}: {'; '.join(dict.fromkeys(reasons))}: {advice} or give dataset.archives.")
 
 
 def shown(url: str) -> str:
@@ -97,9 +100,8 @@ def request(
     except requests.exceptions.ProxyError as error:
         raise Later(f"cannot reach the proxy for {shown(url)} ({_cause(error)})", quick=True) from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        raise Later(
-            f"cannot reach {shown(url)} ({_cause(error)})", quick="resolve" in _cause(error)
-        ) from None
+        cause = _cause(error)
+        raise Later(f"cannot reach {shown(url)} ({cause})", quick="resolve" in cause) from None
     except requests.exceptions.RequestException as error:  # redirects in a circle, a URL that is none
         raise NotThere(f"{shown(url)} cannot be asked ({_cause(error)})") from None
     if response.status_code in LATER:
@@ -115,21 +117,9 @@ def request(
 def _cause(error: BaseException) -> str:
     """The innermost reason, in a few words."""
     text = str(error)
-    for words in (
-        "Name or service not known",
-        "Temporary failure in name resolution",
-        "nodename nor servname provided",
-    ):
-        if words in text:
-            return "its name does not resolve"
-    for words in (
-        "Connection refused",
-        "Network is unreachable",
-        "No route to host",
-        "timed out",
-        "Connection reset",
-        "Remote end closed",
-    ):
+    if any(words in text for words in UNRESOLVED):
+        return "its name does not resolve"
+    for words in CAUSES:
         if words in text:
             return words[0].lower() + words[1:]
     return text.splitlines()[0][:120] if text else type(error).__name__
@@ -170,7 +160,7 @@ def wait_s_of(failures: int, patience: Patience, asked_s: float | None) -> float
     return min(patience.first_wait_s * 2**failures, patience.longest_wait_s) * random.uniform(0.5, 1.5)
 
 
-def read_text(url: str, patience: Patience = Patience()) -> str | None:  # noqa: B008 (frozen)
+def read_text(url: str, patience: Patience) -> str | None:
     """A small text file, None when there is none. Raises RetimbreError for an unreachable server."""
 
     def attempt() -> str:

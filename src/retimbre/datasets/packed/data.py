@@ -1,4 +1,4 @@
-"""What the data stages made, opened when it is asked for."""
+"""The data stages' outputs, opened when they are asked for."""
 
 from functools import cached_property
 from pathlib import Path

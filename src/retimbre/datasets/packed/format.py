@@ -24,6 +24,7 @@ from retimbre.errors import RetimbreError
 from retimbre.paths import write_atomically
 
 MEGABYTE = 1_000_000
+COLUMNS = ("excerpt", "domain", "split", "piece", "performance", "shard", "offset", "length")  # of an index
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,8 @@ class _Writer:
         self.folder, self.config = fresh_folder(folder), config
         self.shard_bytes = int(shard_mb * MEGABYTE)
         self.rows: list[Excerpt] = []
-        self.open: dict[
-            tuple[str, str], dict[str, ShardFile]
-        ] = {}  # by split and domain, then representation
+        # By split and domain, then representation.
+        self.open: dict[tuple[str, str], dict[str, ShardFile]] = {}
         self.shard: dict[tuple[str, str], int] = {}
 
     def _append(self, row: dict[str, Any], blocks: dict[str, np.ndarray], dtype: str) -> None:
@@ -180,18 +180,7 @@ class _Writer:
 class AudioWriter(_Writer):
     """Writes ``data/resampled``. Leaving the ``with`` block completes the folder, unless by an error."""
 
-    index_columns = (
-        "excerpt",
-        "domain",
-        "split",
-        "piece",
-        "performance",
-        "shard",
-        "offset",
-        "length",
-        "gain_db",
-        "path",
-    )
+    index_columns = (*COLUMNS, "gain_db", "path")
 
     def __init__(self, folder: Path, sample_rate: int, rms: float, shard_mb: float):
         super().__init__(folder, {"sample_rate": sample_rate, "rms": rms}, shard_mb)
@@ -211,14 +200,9 @@ class AudioWriter(_Writer):
         if audio.dtype != np.int16 or audio.ndim != 1 or not len(audio):
             raise ValueError("an audio excerpt is (N,) int16 with N > 0")
         number = self.counts[split, domain] = self.counts.get((split, domain), -1) + 1
-        row = {
-            "id": f"{split}-{domain}-{number:05d}",
-            "domain": domain,
-            "split": split,
-            "piece": piece,
-            "performance": performance,
-        }
-        self._append(row | {"gain_db": gain_db, "path": path}, {"": audio}, "int16")
+        row = {"id": f"{split}-{domain}-{number:05d}", "domain": domain, "split": split, "piece": piece}
+        row |= {"performance": performance, "gain_db": gain_db, "path": path}
+        self._append(row, {"": audio}, "int16")
 
 
 class FeatureWriter(_Writer):
@@ -227,14 +211,13 @@ class FeatureWriter(_Writer):
     The widest representation decides when a shard is full, so that shard and offset hold for all.
     """
 
-    index_columns = ("excerpt", "domain", "split", "piece", "performance", "shard", "offset", "length")
+    index_columns = COLUMNS
 
     def add(self, excerpt: Excerpt, decibels: dict[str, np.ndarray]) -> None:
         """Append the features of an audio excerpt: representation -> (T, F) float16, one T for all."""
         blocks = decibels.values()
-        if len({len(block) for block in blocks}) != 1 or any(
-            block.dtype != np.float16 or block.ndim != 2 for block in blocks
-        ):
+        shaped = all(block.dtype == np.float16 and block.ndim == 2 for block in blocks)
+        if not shaped or len({len(block) for block in blocks}) != 1:
             raise ValueError("features of an excerpt are (T, F) float16 with the same T")
         row = {name: getattr(excerpt, name) for name in ("id", "domain", "split", "piece", "performance")}
         self._append(row, {f"{name}_": block for name, block in decibels.items()}, "float16")
@@ -276,15 +259,16 @@ class _Packed:
                 f"{self.folder} is missing or incomplete (no index.csv): run `dvc repro {self.stage}`."
             )
         self.config = _read_json(self.folder / "config.json", self.stage)
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        advice = f"run `dvc repro --force {self.stage}`"
         try:
-            self.index = [_excerpt(row, path) for row in rows]
+            with open(path, encoding="utf-8", newline="") as file:
+                self.index = [_excerpt(row, path) for row in csv.DictReader(file)]
         except (KeyError, TypeError):
-            advice = f"run `dvc repro --force {self.stage}`"
             raise RetimbreError(
                 f"{path} has other columns than this version of retimbre writes: {advice}."
             ) from None
+        except (UnicodeDecodeError, csv.Error):
+            raise RetimbreError(f"{path} is damaged: {advice} to make it again.") from None
         self._maps: dict[str, np.ndarray] = {}
 
     @property
@@ -296,25 +280,17 @@ class _Packed:
         self, domain: str | None = None, split: str | None = None, performance: str | None = None
     ) -> list[Excerpt]:
         """The excerpts with these properties, in the index's order; None does not select."""
-        wanted = {
-            "domain": domain,
-            "split": split,
-            "performance": None if performance is None else str(performance),
-        }
-        return [
-            e
-            for e in self.index
-            if all(value is None or getattr(e, name) == value for name, value in wanted.items())
-        ]
+        named = {"domain": domain, "split": split, "performance": performance}
+        wanted = {name: value for name, value in named.items() if value is not None}
+        return [e for e in self.index if all(getattr(e, name) == value for name, value in wanted.items())]
 
     def _map(self, prefix: str, excerpt: Excerpt) -> np.ndarray:
         name = f"{prefix}{excerpt.split}_{excerpt.domain}_{excerpt.shard:03d}.npy"
         if name not in self._maps:
             try:
                 # A plain array over the map: slices of a memmap object cost ten times those of an array.
-                self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False).view(
-                    np.ndarray
-                )
+                memmap = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+                self._maps[name] = memmap.view(np.ndarray)
             except FileNotFoundError:
                 raise RetimbreError(
                     f"{self.folder / name} does not exist: run `dvc repro {self.stage}`."

@@ -23,8 +23,7 @@ from retimbre.progress import Progress
 from retimbre.section import Machine
 
 TOP_SHARE = 0.999  # of the cells lie below the top of the scale
-# from, to, number of cells: 0.05 dB each, under float16's step at these levels
-HISTOGRAM_DB = (-100.0, 100.0, 4000)
+HISTOGRAM_DB = (-100.0, 100.0, 4000)  # from, to, cells: 0.05 dB each, under float16's step at these levels
 READ_FRAMES = 16384  # of one block of the second pass
 ByRepresentation = dict[str, np.ndarray]
 
@@ -99,9 +98,8 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares over a run's frames, per bin, of dB within the scale, relative to its top."""
     name, run = task
-    shard = np.load(
-        folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy", mmap_mode="r", allow_pickle=False
-    )
+    path = folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy"
+    shard = np.load(path, mmap_mode="r", allow_pickle=False)
     block = shard[run.offset : run.offset + run.length].astype(np.float64)
     block = np.clip(block, top_db[name] - range_db, top_db[name]) - top_db[name]
     return block.sum(axis=0), np.square(block).sum(axis=0)
@@ -114,8 +112,7 @@ def statistics(
     range_db: float,
     machine: Machine,
 ) -> dict[str, Any]:
-    """``{representation: {top_db, mean_db: {domain: [F]}, std_db: {domain: [F]}}}`` of the training
-    excerpts.
+    """``{representation: {top_db, mean_db: {domain: [F]}, std_db: ...}}`` of the training excerpts.
 
     ``histograms``: representation -> domain -> counts. top_db is the largest of the domains' 99.9 % points.
     """

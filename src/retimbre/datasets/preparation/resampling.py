@@ -41,8 +41,7 @@ def stretches(recording: Recording, rate: int, longest_s: float) -> list[Stretch
 
 
 def level(stretch: Stretch, folder: Path, audio: Audio) -> tuple[np.ndarray, float] | None:
-    """Read a stretch as mono at ``audio.sample_rate``, trim it unless it is paired, and scale it to
-    ``audio.rms``.
+    """Read a stretch as mono, trim it unless it is paired, and scale it to ``audio.rms``.
 
     Returns ((N,) int16, gain in dB), or None when it is silent or shorter than 0.1 s.
     """
@@ -81,26 +80,17 @@ def pack(raw: Path, out: Path, audio: Audio, machine: Machine) -> dict[str, floa
             tasks, parallel_map(work, tasks, machine.jobs, machine.joblib_backend), strict=True
         ):
             progress.update()
-            recording = stretch.recording
+            r = stretch.recording
             if result is None:
-                if recording.performance:
+                if r.performance:
                     raise RetimbreError(
-                        f"{raw / recording.path} is a silent half of a pair: run `dvc repro --force "
-                        "download`."
+                        f"{raw / r.path} is a silent half of a pair: run `dvc repro --force download`."
                     )
                 skipped += 1
                 continue
             samples, gain_db = result
-            writer.add(
-                samples,
-                recording.domain,
-                recording.split,
-                recording.piece,
-                recording.performance,
-                gain_db,
-                recording.path,
-            )
-            hours[recording.split] = hours.get(recording.split, 0.0) + len(samples) / audio.sample_rate / 3600
+            writer.add(samples, r.domain, r.split, r.piece, r.performance, gain_db, r.path)
+            hours[r.split] = hours.get(r.split, 0.0) + len(samples) / audio.sample_rate / 3600
         present = {(row.split, row.domain) for row in writer.rows}
         if absent := sorted({(r.split, r.domain) for r in recordings} - present):
             split, domain = absent[0]

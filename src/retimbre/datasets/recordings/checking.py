@@ -98,9 +98,8 @@ def check_all(tasks: Sequence[Task], folder: Path, jobs: int, title: str) -> lis
 def refuse_too_many(label: str, place: Path, bad: Sequence[Checked], count: int, share: float) -> None:
     """Raise RetimbreError when more than ``share`` of ``count`` files are bad, else say how many are."""
     if len(bad) > share * count:
-        named = "; ".join(f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]) + (
-            "; ..." if len(bad) > NAMES_SHOWN else ""
-        )
+        said = [f"{file.name}: {file.problem}" for file in bad[:NAMES_SHOWN]]
+        named = "; ".join([*said, "..."] if len(bad) > NAMES_SHOWN else said)
         raise RetimbreError(
             f"{label}: {len(bad)} of {count} files in {place} cannot be used ({named}): mend or remove them, "
             f"or raise dataset.max_unreadable_share ({share:g})."

@@ -1,5 +1,4 @@
-"""Which stretches of which files are used: splits by piece, subsets by hours, held-out excerpts, minutes to
-train on.
+"""Stretches that are used: splits by piece, subsets by hours, held-out excerpts, minutes to train on.
 
 Everything follows from hashes of names: no order of files, no clock, no random state. Adding files leaves
 the others where they are, and a larger subset contains a smaller one's pieces in (almost) all cases.
@@ -15,9 +14,8 @@ from retimbre.errors import RetimbreError
 
 TEST_SHARE, VALIDATION_SHARE = 0.12, 0.08  # the rest is for training
 LEAST_TRAINING_S = 10.0
-SHORTEST_S = (
-    1.5  # of a recording: crops of about a second are trained on, and clips of 3 s are held out whole
-)
+# Of a recording: crops of about a second are trained on, and clips of 3 s are held out whole.
+SHORTEST_S = 1.5
 HELD_OUT = ("validation", "test")
 
 
@@ -31,16 +29,15 @@ def unit_hash(text: str) -> float:
 
 def split_of_hash(place: float) -> str:
     """Test 12 %, validation 8 %, the rest training, by a number in [0, 1)."""
-    return (
-        "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
-    )
+    if place < TEST_SHARE:
+        return "test"
+    return "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
 
 
 def assign_splits(
     domains_of: Mapping[str, set[str]], official: Mapping[str, str], label: str
 ) -> dict[str, str]:
-    """The split of each piece. ``domains_of``: the domains that a piece is in; ``official``: the publisher's
-    split, "" for none.
+    """Splits of pieces by their domains (``domains_of``) and the publisher's split (``official``, "": none).
 
     A piece without an official split gets one by its hash. Where a split is empty (publishers often have no
     validation split), training pieces are taken by their hash, and then, in small sets, one piece of the
@@ -65,8 +62,7 @@ def assign_splits(
             if not spare:
                 raise RetimbreError(
                     f"{label}: {domain} has {len(own)} separate recordings, but training, validation and "
-                    "test need different ones: "
-                    "choose another domain or source."
+                    "test need different ones: choose another domain or source."
                 )
             size = {name: sum(split[piece] == name for piece in own) for name in SPLITS}
             split[min(spare, key=lambda piece: (-size[split[piece]], place[piece]))] = missing
@@ -74,7 +70,7 @@ def assign_splits(
 
 
 def _spare(piece: str, split: Mapping[str, str], domains_of: Mapping[str, set[str]]) -> bool:
-    """Whether every domain of a piece has another one in the same split."""
+    """True when every domain of a piece has another one in the same split."""
     others = [other for other in split if other != piece and split[other] == split[piece]]
     return all(any(domain in domains_of[other] for other in others) for domain in domains_of[piece])
 
@@ -142,8 +138,10 @@ def held_out(
 def training(
     recordings: Sequence[Recording], minutes: float, label: str, more: str = "give more recordings"
 ) -> list[Part]:
-    """The training recordings in their order up to ``minutes`` (0: all), the last one cut. Raises
-    RetimbreError for under 10 s; ``more`` advises."""
+    """The training recordings in their order up to ``minutes`` (0: all), the last one cut.
+
+    Raises RetimbreError for under 10 s; ``more`` advises.
+    """
     left_s = minutes * 60 or float("inf")
     own = [r for r in recordings if r.split == "train"]
     parts = []
@@ -153,10 +151,10 @@ def training(
             left_s -= recording.duration_s
     train_s = sum(part.duration_s for _, part in parts)
     if train_s < LEAST_TRAINING_S:
+        advice = "raise dataset.train_minutes" if 0 < minutes * 60 < LEAST_TRAINING_S else more
         raise RetimbreError(
             f"{label}: {train_s:.1f} s to train on ({len(own)} file(s)), but {LEAST_TRAINING_S:g} s is the "
-            "least: "
-            f"{'raise dataset.train_minutes' if 0 < minutes * 60 < LEAST_TRAINING_S else more}."
+            f"least: {advice}."
         )
     return parts
 

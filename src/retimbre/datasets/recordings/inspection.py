@@ -1,5 +1,4 @@
-"""Inspection of a data set, before hours go into training on it: hours, levels, pitch, silence, hum,
-duplicates, warnings.
+"""Inspection of a data set before training on it: hours, levels, pitch, silence, hum, duplicates.
 
 Everything is measured on the recordings of ``data/raw`` as the manifest lists them, mixed down as
 ``resample`` does it, at ``ANALYSIS_RATE``. Pitch is the strongest harmonic sum of each sounding constant-Q
@@ -27,8 +26,7 @@ ANALYSIS_RATE = 16000  # Hz
 HOP = 512  # samples between the frames of levels and pitch
 FMIN_HZ, BINS = 32.7031956626, 84  # C1 to B7, semitones
 LOWEST_MIDI = 24  # of bin 0
-# summed with weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
-HARMONICS = (1, 2, 3, 4, 5)
+HARMONICS = (1, 2, 3, 4, 5)  # of weights 0.8^(h - 1): a pure tone's own bin wins over its sub-harmonics
 SILENT_DB = -60.0  # full scale 1: a frame below it is silent
 PIECE_S = 60.0  # seconds analysed at once, so that memory does not grow with a recording
 SIGNATURE_PARTS = 24  # time segments of the signature that near-duplicates are found by
@@ -65,8 +63,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Summary:
-    """One domain's split. Pitches are MIDI numbers, 5 %, 50 % and 95 % of the sounding frames; None when
-    nothing sounds."""
+    """One domain's split. Pitches: MIDI numbers, 5 %, 50 % and 95 % of the sounding frames, or None."""
 
     domain: str
     split: str
@@ -195,8 +192,7 @@ def _signature(parts: np.ndarray) -> np.ndarray:
 
 
 def find_duplicates(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[list[int]]:
-    """Groups of indices whose audio is the same: sample by sample, or as another encoding, level or rate of
-    it.
+    """Groups of indices of the same audio: sample by sample, or in another encoding, level or rate.
 
     Only recordings of about the same duration are compared. Paired performances of one piece in two domains
     sound different, so they are no duplicates; nor are two recordings of the same file's different
@@ -228,11 +224,8 @@ def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> 
     rows = []
     for domain in dict.fromkeys(r.domain for r in recordings):
         for split in SPLITS:
-            chosen = [
-                (r, m)
-                for r, m in zip(recordings, measured, strict=True)
-                if (r.domain, r.split) == (domain, split)
-            ]
+            pairs = zip(recordings, measured, strict=True)
+            chosen = [(r, m) for r, m in pairs if (r.domain, r.split) == (domain, split)]
             if not chosen:
                 continue
             levels = np.array([m.level_db for _, m in chosen])
@@ -256,6 +249,10 @@ def summarise(recordings: Sequence[Recording], measured: Sequence[Measured]) -> 
     return rows
 
 
+def _some(names: list[str], shown: int) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
 def warn(
     recordings: Sequence[Recording],
     measured: Sequence[Measured],
@@ -270,9 +267,7 @@ def warn(
         said.append(f"{len(faulty) - FAULTS_SHOWN} more recordings have such faults.")
     for group in duplicates:
         splits, domains = {recordings[i].split for i in group}, {recordings[i].domain for i in group}
-        names = ", ".join(recordings[i].path for i in group[:3]) + (
-            f" and {len(group) - 3} more" if len(group) > 3 else ""
-        )
+        names = _some([recordings[i].path for i in group], 3)
         if len(splits) > 1:
             where = " and ".join(s for s in SPLITS if s in splits)
             said.append(f"the same audio is in {where} ({names}): scores on the test set would be too good.")
@@ -343,41 +338,17 @@ def inspect(folder: Path, jobs: int = 1) -> Inspection:
 
 def as_text(found: Inspection) -> str:
     """The inspection as a table and lines to read on a terminal."""
-    header = (
-        "domain",
-        "split",
-        "files",
-        "pieces",
-        "hours",
-        "level dBFS (5 .. 95 %)",
-        "pitch 5 / 50 / 95 %",
-        "silent",
-        "Hz",
-    )
+    header = "domain,split,files,pieces,hours,level dBFS (5 .. 95 %),pitch 5 / 50 / 95 %,silent,Hz".split(",")
     rows = [header]
     for s in found.summaries:
-        level = (
-            "-" if s.level_db is None else f"{s.level_db:.1f} ({s.level_low_db:.1f} .. {s.level_high_db:.1f})"
-        )
-        pitch = (
-            "-"
-            if s.pitch_low is None
-            else " / ".join(note_name(p) for p in (s.pitch_low, s.pitch_median, s.pitch_high))
-        )
-        rates = "/".join(str(r) for r in s.sample_rates_hz)
-        rows.append(
-            (
-                s.domain,
-                s.split,
-                str(s.recordings),
-                str(s.pieces),
-                f"{s.hours:.2f}",
-                level,
-                pitch,
-                f"{s.silent_share:.1%}",
-                rates,
-            )
-        )
+        level, pitch = "-", "-"
+        if s.level_db is not None:
+            level = f"{s.level_db:.1f} ({s.level_low_db:.1f} .. {s.level_high_db:.1f})"
+        if s.pitch_low is not None:
+            pitch = " / ".join(map(note_name, (s.pitch_low, s.pitch_median, s.pitch_high)))
+        rates = "/".join(map(str, s.sample_rates_hz))
+        counts = [str(s.recordings), str(s.pieces), f"{s.hours:.2f}"]
+        rows.append([s.domain, s.split, *counts, level, pitch, f"{s.silent_share:.1%}", rates])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = "<<" + ">" * (len(header) - 2)
     lines = [
@@ -386,9 +357,6 @@ def as_text(found: Inspection) -> str:
     ]
     lines.append("")
     lines.append(f"duplicates: {len(found.duplicates)} groups" if found.duplicates else "duplicates: none")
-    lines += [
-        "  " + ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "")
-        for group in found.duplicates[:10]
-    ]
+    lines += [f"  {_some(group, 4)}" for group in found.duplicates[:10]]
     lines += [f"warning: {sentence}" for sentence in found.warnings] or ["warnings: none"]
     return "\n".join(lines)

@@ -53,11 +53,8 @@ def _problem(recording: Recording) -> str | None:
         if name.startswith("/") or ".." in name.split("/"):
             return f"{name!r} leads out of the manifest's folder"
     # Written so that NaN is refused too.
-    if not (
-        0 <= recording.start_s < math.inf
-        and 0 < recording.duration_s < math.inf
-        and recording.sample_rate > 0
-    ):
+    within = 0 <= recording.start_s < math.inf and 0 < recording.duration_s < math.inf
+    if not (within and recording.sample_rate > 0):
         return "start_s, duration_s and sample_rate must be positive"
     return None
 
@@ -84,25 +81,16 @@ def write_manifest(folder: Path, recordings: list[Recording]) -> None:
     """
     _check(recordings, str(folder / NAME))
     domains = list(dict.fromkeys(r.domain for r in recordings))
-    ordered = sorted(
-        recordings,
-        key=lambda r: (
-            SPLITS.index(r.split),
-            domains.index(r.domain),
-            r.piece,
-            r.performance,
-            r.path,
-            r.start_s,
-        ),
-    )
+
+    def order(r: Recording) -> tuple:
+        return SPLITS.index(r.split), domains.index(r.domain), r.piece, r.performance, r.path, r.start_s
+
     with write_atomically(folder / NAME) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for recording in ordered:
-            row = asdict(recording)
-            writer.writerow(
-                row | {"start_s": f"{recording.start_s:.6f}", "duration_s": f"{recording.duration_s:.6f}"}
-            )
+        for recording in sorted(recordings, key=order):
+            times = {name: f"{getattr(recording, name):.6f}" for name in ("start_s", "duration_s")}
+            writer.writerow(asdict(recording) | times)
 
 
 def read_manifest(folder: Path) -> list[Recording]:
@@ -127,10 +115,8 @@ def read_manifest(folder: Path) -> list[Recording]:
                 f"{path} line {number}: it has not {len(COLUMNS)} fields; run `dvc repro download` again."
             )
         try:
-            numbers = {
-                name: kind(row[name])
-                for name, kind in (("start_s", float), ("duration_s", float), ("sample_rate", int))
-            }
+            numbers = {name: float(row[name]) for name in ("start_s", "duration_s")}
+            numbers["sample_rate"] = int(row["sample_rate"])
         except (TypeError, ValueError):
             problem = "start_s, duration_s or sample_rate is not a number"
             raise RetimbreError(f"{path} line {number}: {problem}; run `dvc repro download` again.") from None

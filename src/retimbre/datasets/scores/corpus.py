@@ -39,11 +39,6 @@ class Score:
     notes: tuple[Note, ...]
     incipit: tuple[int, ...]
 
-    @property
-    def quarters(self) -> float:
-        """Length in quarter notes."""
-        return max(note.onset + note.length for note in self.notes)
-
 
 def corpus_files(collection: Collection) -> list[Path]:
     """The collection's files in music21's corpus, sorted. Raises RetimbreError when music21 is missing."""

@@ -14,8 +14,7 @@ VELOCITY_MEAN, VELOCITY_STD, VELOCITY_RANGE = 80, 9, (40, 115)
 ARTICULATION = 0.97  # share of its notated length that a note is held
 SHORTEST_NOTE_S = 0.05
 CHORALE_TEMPO_BPM = (72, 108)  # quarter notes per minute
-# tunes are notated in eighths or sixteenths: their tempo follows from the onsets
-TUNE_ONSETS_PER_S = (2.5, 5.5)
+TUNE_ONSETS_PER_S = (2.5, 5.5)  # tunes are notated in eighths or sixteenths: their onsets tell the tempo
 TAIL_S = 1.0  # after the last note, for its release
 TICKS_PER_QUARTER = 960  # of the MIDI files: 0.52 ms
 
@@ -39,8 +38,7 @@ def draw_tempo(notes: tuple[Note, ...] | list[Note], collection: str, rng: np.ra
 def perform(
     notes: tuple[Note, ...] | list[Note], shift: int, tempo_bpm: float, rng: np.random.Generator
 ) -> list[PlayedNote]:
-    """Play ``notes``, transposed by ``shift`` semitones: onsets jitter by 6 ms, velocities are drawn from
-    N(80, 9).
+    """Play ``notes``, moved by ``shift`` semitones: onsets jitter by 6 ms, velocities are of N(80, 9).
 
     Unisons of two parts become one note and a repeated key ends the note before it, as on an
     instrument: otherwise one part's note-off would silence the other's note.
@@ -88,16 +86,17 @@ def excerpt(played: list[PlayedNote], start_s: float, length_s: float) -> list[P
     ]
 
 
-def midi_bytes(played: list[PlayedNote], program: int, tail_s: float = TAIL_S) -> bytes:
-    """A MIDI file: one instrument, full channel volume (CC7), no reverb and chorus (CC91, CC93), and
-    an event ``tail_s`` after the last note, because renderers stop at the last event.
+def midi_bytes(played: list[PlayedNote], program: int) -> bytes:
+    """A MIDI file: one instrument, full channel volume (CC7), no reverb and chorus (CC91, CC93).
+
+    An event lies ``TAIL_S`` after the last note, because renderers stop at the last event.
     """
     midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER)
     instrument = pretty_midi.Instrument(program)
     instrument.notes = [
         pretty_midi.Note(note.velocity, note.pitch, note.start_s, note.end_s) for note in played
     ]
-    last = max(note.end_s for note in played) + tail_s
+    last = max(note.end_s for note in played) + TAIL_S
     change = pretty_midi.ControlChange
     instrument.control_changes = [change(7, 127, 0), change(91, 0, 0), change(93, 0, 0), change(91, 0, last)]
     midi.instruments.append(instrument)

@@ -1,2 +1,1 @@
-"""Published data sets: one short file each, facts only. Nothing is fetched before a source is asked for its
-files."""
+"""Published data sets: one short file of facts each. Nothing is fetched before files are asked for."""

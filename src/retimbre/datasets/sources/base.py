@@ -4,6 +4,7 @@ An adapter holds facts only: ``published`` downloads and unpacks its files, spli
 Nothing is fetched at import or construction.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Track:
     duration_s: float | None = None  # None: to the end of the file
 
 
-class Adapter:
+class Adapter(ABC):
     """A published data set: facts, and which of its files are which recordings. Made without arguments."""
 
     name: str  # as in `dataset.source`
@@ -50,9 +51,7 @@ class Adapter:
     licence: str
     non_commercial = False
     citation = ""
-    domains: tuple[
-        str, ...
-    ] = ()  # what it can deliver; () when other names may be asked for (a tag, a speaker)
+    domains: tuple[str, ...] = ()  # what it delivers; () where others may be asked for (a tag, a speaker)
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         """Small metadata that ``files`` needs; it is unpacked below ``root`` before."""
@@ -62,18 +61,16 @@ class Adapter:
         """The files to download for ``limit_hours`` per domain (0: all); ``root`` holds the index files."""
         return []
 
-    def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:
-        """Put into ``folder`` what no table of URLs can name (videos through yt-dlp); called after ``files``
-        are there.
+    def fetch(self, folder: Path, domains: Sequence[str], dataset: Dataset, seed: int) -> None:  # noqa: B027
+        """Put into ``folder`` what no table of URLs can name (videos through yt-dlp), after ``files``.
 
         ``folder`` is kept between runs and shown to ``tracks`` as part of ``root``, except for names that
         begin with a dot. Must continue where an interrupted call stopped.
         """
 
+    @abstractmethod
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        """The tracks below ``root``, which holds the unpacked ``index_files`` and ``files`` of this call and
-        nothing else.
+        """The tracks below ``root``, which holds nothing but the unpacked ``index_files`` and ``files``.
 
         Raises RetimbreError when the layout is not as expected.
         """
-        raise NotImplementedError

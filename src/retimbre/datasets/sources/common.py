@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
@@ -21,19 +22,13 @@ AGAIN = (
     "run `dvc repro download` again"
 )
 FEWEST_PIECES = len(SPLITS)  # that a domain can be split into
-SPLIT_OF = {
-    "train": "train",
-    "training": "train",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SPLIT_OF = {split: split for split in SPLITS} | {"training": "train", "valid": "validation"}
+UNFIT = (ValueError, LookupError, TypeError, AttributeError, StopIteration, csv.Error, zipfile.BadZipFile)
 csv.field_size_limit(1 << 24)  # free text in publishers' tables is longer than the module's default
 
 
 def domain_name(label: str) -> str:
-    """A publisher's label as a domain: ``Hip-Hop`` is ``hip_hop``, ``Old-Time / Historic`` is
-    ``old_time_historic``."""
+    """A publisher's label as a domain: ``Old-Time / Historic`` is ``old_time_historic``."""
     return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
 
 
@@ -44,15 +39,7 @@ def table(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise RetimbreError(f"{path} is not there, though the archive should hold it: {AGAIN}.") from None
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        StopIteration,
-        csv.Error,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNFIT as error:
         raise RetimbreError(f"{path} is not {what} ({error!r}): {AGAIN}.") from None
 
 
@@ -66,8 +53,7 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list
 
 
 def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) -> list[Track]:
-    """The tracks of at most ``limit_hours`` of each domain (0: all), whole pieces, in the proportions of the
-    splits.
+    """The tracks of at most ``limit_hours`` of each domain (0: all), whole pieces, splits in proportion.
 
     It is the choice that preparation makes once more from what is unpacked. ``tracks`` know their durations.
     """
@@ -78,17 +64,13 @@ def choose(tracks: Iterable[Track], limit_hours: float, seed: int, source: str) 
     domains_of: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
         domains_of[track.piece].add(track.domain)
-    split_of = assign_splits(
-        domains_of, {track.piece: track.split for track in tracks}, f"dataset.source {source}"
-    )
+    official = {track.piece: track.split for track in tracks}
+    split_of = assign_splits(domains_of, official, f"dataset.source {source}")
     chosen: set[tuple[str, str]] = set()
     for domain in {track.domain for track in tracks}:
-        own = [
-            (track.piece, split_of[track.piece], track.duration_s or 0.0)
-            for track in tracks
-            if track.domain == domain
-        ]
-        chosen |= {(domain, piece) for piece in subset(own, limit_hours, seed)}
+        own = [track for track in tracks if track.domain == domain]
+        lengths = ((track.piece, split_of[track.piece], track.duration_s or 0.0) for track in own)
+        chosen |= {(domain, piece) for piece in subset(lengths, limit_hours, seed)}
     return [track for track in tracks if (track.domain, track.piece) in chosen]
 
 
@@ -104,15 +86,20 @@ def existing(root: Path, tracks: Iterable[Track], domains: Sequence[str], source
         if not any(track.domain == domain for track in found):
             raise RetimbreError(
                 f"dataset.source {source}: no recording of {domain!r} is among the files in {root}, which "
-                "are laid out otherwise than "
-                f"the publisher's: look at docs/datasets/{source.split('_')[0]}*.md, {AGAIN}."
+                "are laid out otherwise than the publisher's: look at "
+                f"docs/datasets/{source.split('_')[0]}*.md, {AGAIN}."
             )
     return found
 
 
+def existing_clips(root: Path, tracks: Iterable[Track], domains: Sequence[str], source: str) -> list[Track]:
+    """:func:`existing` tracks to the ends of their files, which may come early, each piece in one split."""
+    whole = [replace(track, duration_s=None) for track in tracks]
+    return one_split(existing(root, whole, domains, source), source)
+
+
 def one_split(tracks: Iterable[Track], source: str = "") -> list[Track]:
-    """Tracks without those pieces' parts that the publisher put into a second split: the split of most of
-    them stays.
+    """Tracks without those pieces' parts in a second official split: the split of most of them stays.
 
     Official splits are by track; pieces here are wider (an artist, a work) where a publisher says so. What
     is left out of ``source`` (if named) is counted on stderr.

@@ -2,20 +2,11 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources.base import Adapter, Track
-from retimbre.datasets.sources.common import (
-    SPLIT_OF,
-    choose,
-    domain_name,
-    existing,
-    members,
-    one_split,
-    table,
-)
+from retimbre.datasets.sources.common import SPLIT_OF, choose, domain_name, existing_clips, members, table
 
 PLACE = "https://os.unil.cloud.switch.ch/fma"
 GENRES = (
@@ -23,15 +14,8 @@ GENRES = (
     "instrumental", "international", "jazz", "old_time_historic", "pop", "rock", "soul_rnb", "spoken",
 )  # fmt: skip
 SMALL_GENRES = (
-    "electronic",
-    "experimental",
-    "folk",
-    "hip_hop",
-    "instrumental",
-    "international",
-    "pop",
-    "rock",
-)
+    "electronic", "experimental", "folk", "hip_hop", "instrumental", "international", "pop", "rock",
+)  # fmt: skip
 # each contains the smaller ones
 SIZES = {"small": ("small",), "medium": ("small", "medium"), "large": ("small", "medium", "large")}
 TABLE = "fma_metadata/tracks.csv"
@@ -56,27 +40,17 @@ class FmaSmall(Adapter):
     domains: tuple[str, ...] = SMALL_GENRES
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
-        checksum = "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
-        return [
-            RemoteFile(
-                "fma_metadata.zip", f"{PLACE}/fma_metadata.zip", None, checksum, unpack=True, members=(TABLE,)
-            )
-        ]
+        name, checksum = "fma_metadata.zip", "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
+        return [RemoteFile(name, f"{PLACE}/{name}", None, checksum, unpack=True, members=(TABLE,))]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(
-            track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
-        )
-        name = f"fma_{self.size}.zip"
-        return [
-            RemoteFile(
-                name, f"{PLACE}/{name}", None, f"sha1:{self.archive_sha1}", unpack=True, members=wanted
-            )
-        ]
+        chosen = choose(self._listed(root, domains), limit_hours, seed, self.name)
+        wanted = members(track.path for track in chosen)
+        name, checksum = f"fma_{self.size}.zip", f"sha1:{self.archive_sha1}"
+        return [RemoteFile(name, f"{PLACE}/{name}", None, checksum, unpack=True, members=wanted)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        whole = [replace(track, duration_s=None) for track in self._listed(root, domains)]  # clips end early
-        return one_split(existing(root, whole, domains, self.name), self.name)
+        return existing_clips(root, self._listed(root, domains), domains, self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:
         """Clips of the size and genres in the table, whose header is three rows."""
@@ -94,11 +68,8 @@ class FmaSmall(Adapter):
                 domain, number = domain_name(row[genre]), int(row[0])
                 if row[subset] in SIZES[self.size] and domain in domains and number not in TOO_SHORT:
                     name = f"fma_{self.size}/{number // 1000:03d}/{number:06d}.mp3"
-                    tracks.append(
-                        Track(
-                            name, domain, f"fma-artist-{row[artist]}", SPLIT_OF[row[split]], duration_s=CLIP_S
-                        )
-                    )
+                    piece, part = f"fma-artist-{row[artist]}", SPLIT_OF[row[split]]
+                    tracks.append(Track(name, domain, piece, part, duration_s=CLIP_S))
         return tracks
 
 

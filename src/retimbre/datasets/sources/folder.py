@@ -123,8 +123,8 @@ class Folders:
         if count < FEWEST_FILES:
             raise RetimbreError(
                 f"dataset.folders.{domain}: {count} usable file(s) in {self.folders[domain]}, but training, "
-                "validation and test "
-                f"need different files: give at least {FEWEST_FILES}, or cut a long recording into several."
+                f"validation and test need different files: give at least {FEWEST_FILES}, or cut a long "
+                "recording into several."
             )
 
     def _check(self, domain: str) -> list[Checked]:

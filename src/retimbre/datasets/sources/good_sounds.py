@@ -29,8 +29,7 @@ class GoodSounds(Adapter):
     non_commercial = True
     citation = (
         "O. Romani Picas, H. Parra Rodriguez, D. Dabiri, H. Tokuda, W. Hariya, K. Oishi, X. Serra: A "
-        "Real-Time System for Measuring Sound "
-        "Goodness in Instrumental Sounds. AES Convention 138, 2015"
+        "Real-Time System for Measuring Sound Goodness in Instrumental Sounds. AES Convention 138, 2015"
     )
     domains = INSTRUMENTS
 

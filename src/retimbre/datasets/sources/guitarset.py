@@ -30,13 +30,8 @@ class GuitarSet(Adapter):
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         modes = dict.fromkeys(mode for domain in domains for mode in MODES[domain])
-        return [
-            mirdata.remote(
-                "guitarset",
-                f"audio_{self.recording}",
-                tuple(f"*_{mode}_{self.recording}.wav" for mode in modes),
-            )
-        ]
+        wanted = tuple(f"*_{mode}_{self.recording}.wav" for mode in modes)
+        return [mirdata.remote("guitarset", f"audio_{self.recording}", wanted)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         everything = mirdata.tracks("guitarset", root)

@@ -23,10 +23,10 @@ class Irmas(Adapter):
     non_commercial = True
     citation = (
         "J. J. Bosch, J. Janer, F. Fuhrmann, P. Herrera: A Comparison of Sound Segregation Techniques for "
-        "Predominant Instrument "
-        "Recognition in Musical Audio Signals. ISMIR 2012"
+        "Predominant Instrument Recognition in Musical Audio Signals. ISMIR 2012"
     )
     domains = tuple(INSTRUMENTS)
+    training_split = ""  # within the training data the splits are ours, by song
 
     def index_files(self, domains: Sequence[str]) -> list[RemoteFile]:
         return [mirdata.index("irmas")]
@@ -45,21 +45,17 @@ class Irmas(Adapter):
         result = []
         for track, path in mirdata.complete("irmas", root, listed, lambda track: track.audio_path):
             song = track.track_id.split("__")[0]  # "0189__2" is the second excerpt of song 189
-            result.append(
-                Track(path, domain_of[track.predominant_instrument], f"irmas-{song}", self._split("train"))
-            )
+            domain = domain_of[track.predominant_instrument]
+            result.append(Track(path, domain, f"irmas-{song}", self.training_split))
         return result
-
-    def _split(self, part: str) -> str:
-        return ""  # within the training data the splits are ours, by song
 
 
 class IrmasTesting(Irmas):
-    """Training data, and of the testing data those excerpts that are labelled with one instrument only, as
-    the test split."""
+    """Training data, and as the test split those excerpts of the testing data that have one label."""
 
     name = "irmas_testing"
     title = "IRMAS 1.0, training and testing data"
+    training_split = "train"
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
         testing = [mirdata.remote("irmas", f"testing_data_{part}") for part in (1, 2, 3)]
@@ -80,6 +76,3 @@ class IrmasTesting(Irmas):
                 recording = Path(path).stem.rsplit("-", 1)[0]
                 result.append(Track(path, domain_of[instruments[0]], f"irmas-testing-{recording}", "test"))
         return result
-
-    def _split(self, part: str) -> str:
-        return part

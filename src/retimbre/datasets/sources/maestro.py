@@ -14,8 +14,7 @@ PLACE = "https://storage.googleapis.com/magentadata/datasets/maestro"
 
 
 class Maestro(Adapter):
-    """1,276 competition performances, 199 h, with the official split by composition. A piece is a
-    composition.
+    """1,276 competition performances, 199 h, with the official split by composition, which is the piece.
 
     The audio is one archive of 101 GB; with ``dataset.limit_hours`` only the chosen recordings are taken out
     of it, on the server where that gives parts of files.
@@ -28,8 +27,7 @@ class Maestro(Adapter):
     non_commercial = True
     citation = (
         "C. Hawthorne, A. Stasyuk, A. Roberts, I. Simon, C.-Z. A. Huang, S. Dieleman, E. Elsen, J. Engel, "
-        "D. Eck: Enabling Factorized "
-        "Piano Music Modeling and Generation with the MAESTRO Dataset. ICLR 2019"
+        "D. Eck: Enabling Factorized Piano Music Modeling and Generation with the MAESTRO Dataset. ICLR 2019"
     )
     version = "v3.0.0"
     archive_sha256 = "6680fea5be2339ea15091a249fbd70e49551246ddbd5ca50f1b2352c08c95291"
@@ -57,11 +55,9 @@ class Maestro(Adapter):
         path, folder = Path(root) / f"maestro-{self.version}.json", f"maestro-{self.version}"
         with table(path, "MAESTRO's table"):
             listed = json.loads(path.read_text(encoding="utf-8"))
-            rows = (
-                listed
-                if isinstance(listed, list)
-                else [{name: listed[name][key] for name in listed} for key in listed["split"]]
-            )
+            rows = listed
+            if not isinstance(listed, list):
+                rows = [{name: listed[name][key] for name in listed} for key in listed["split"]]
             return [
                 Track(
                     path=f"{folder}/{row['audio_filename']}",

@@ -3,20 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources.base import Adapter, Track
-from retimbre.datasets.sources.common import (
-    choose,
-    domain_name,
-    existing,
-    known,
-    members,
-    one_split,
-    read_table,
-)
+from retimbre.datasets.sources.common import choose, domain_name, existing_clips, known, members, read_table
 
 PLACE = "https://mirg.city.ac.uk/datasets/magnatagatune"
 TABLE = "annotations_final.csv"
@@ -69,9 +60,8 @@ class MagnaTagATune(Adapter):
         return [RemoteFile(TABLE, f"{PLACE}/{TABLE}")]
 
     def files(self, domains: Sequence[str], limit_hours: float, seed: int, root: Path) -> list[RemoteFile]:
-        wanted = members(
-            track.path for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
-        )
+        chosen = choose(self._listed(root, domains), limit_hours, seed, self.name)
+        wanted = members(track.path for track in chosen)
         names = [f"mp3.zip.00{number}" for number in (1, 2, 3)]
         parts = tuple(
             RemoteFile(name, f"{PLACE}/{name}", size) for name, size in zip(names, PART_BYTES, strict=True)
@@ -79,8 +69,7 @@ class MagnaTagATune(Adapter):
         return [RemoteFile("mp3.zip", "", sum(PART_BYTES), unpack=True, members=wanted, parts=parts)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
-        whole = [replace(track, duration_s=None) for track in self._listed(root, domains)]
-        return one_split(existing(root, whole, domains, self.name), self.name)
+        return existing_clips(root, self._listed(root, domains), domains, self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:
         path = Path(root) / TABLE
@@ -100,7 +89,6 @@ class MagnaTagATune(Adapter):
             if len(own) == 1 and clip not in BROKEN:
                 # without the seconds that the clip is cut from
                 song = re.sub(r"-\d+-\d+\.mp3$", "", clip.split("/")[-1])
-                tracks.append(
-                    Track(clip, own[0], f"magnatagatune-{song}", split_of[clip[0]], duration_s=CLIP_S)
-                )
+                piece = f"magnatagatune-{song}"
+                tracks.append(Track(clip, own[0], piece, split_of[clip[0]], duration_s=CLIP_S))
         return tracks

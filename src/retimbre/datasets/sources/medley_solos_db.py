@@ -1,5 +1,4 @@
-"""Medley-solos-DB (Lostanlen & Cella, ISMIR 2016): eight instruments; see
-docs/datasets/medley_solos_db.md."""
+"""Medley-solos-DB (Lostanlen & Cella, ISMIR 2016): eight instruments; docs/datasets/medley_solos_db.md."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -26,8 +26,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def module(name: str) -> ModuleType:
-    """``mirdata.datasets.<name>``, imported without its side effect on logging. Raises RetimbreError when it
-    is not installed."""
+    """``mirdata.datasets.<name>`` without its effect on logging. Raises RetimbreError: not installed."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -68,13 +67,8 @@ def _read_index(path: Path, name: str) -> dict[str, Any]:
         content = path.read_bytes()
         if content[:2] == b"PK":
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                content = archive.read(
-                    next(
-                        member
-                        for member in archive.namelist()
-                        if re.fullmatch(r"(?!__MACOSX).*\.json", member)
-                    )
-                )
+                names = (n for n in archive.namelist() if re.fullmatch(r"(?!__MACOSX).*\.json", n))
+                content = archive.read(next(names))
         listed = json.loads(content)
         if not listed["tracks"]:
             raise ValueError("no tracks")
@@ -96,8 +90,7 @@ def _skeleton(path: str) -> str:
 
 
 class Locator:
-    """Finds files whose names an archive stores in another encoding than mirdata's index (IRMAS and
-    Good-sounds do)."""
+    """Finds files that an archive names in another encoding than mirdata's index (IRMAS, Good-sounds)."""
 
     def __init__(self, root: Path):
         self.root = Path(root).resolve()
@@ -135,7 +128,6 @@ def complete(
     if missing:
         raise RetimbreError(
             f"dataset.source {name}: {len(missing)} of {len(missing) + len(found)} files that mirdata's "
-            "index lists are missing from "
-            f"{root}, the first is {missing[0]}: {AGAIN}."
+            f"index lists are missing from {root}, the first is {missing[0]}: {AGAIN}."
         )
     return found

@@ -1,5 +1,4 @@
-"""MusicNet (Thickstun et al., ICLR 2017) in the six domains of Universal Music Translation; see
-docs/datasets/musicnet.md."""
+"""MusicNet (Thickstun et al., ICLR 2017) in the six domains of UMTN; see docs/datasets/musicnet.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +23,7 @@ FOLDERS = ("musicnet/train_data", "musicnet/test_data")
 
 
 class MusicNet(Adapter):
-    """Recordings of one composer and ensemble. A piece is a movement; the publisher's ten test recordings
-    are not kept apart."""
+    """Recordings of one composer and ensemble. A piece is a movement; the official test set is not kept."""
 
     name = "musicnet"
     title = "MusicNet 1.0"
@@ -45,25 +43,14 @@ class MusicNet(Adapter):
             for track in choose(self._listed(root, domains), limit_hours, seed, self.name)
             for path in _places(track)
         )
-        size, checksum = 11_097_394_998, "md5:844764911fa0d5b97c97da944a057590"
-        return [
-            RemoteFile(
-                "musicnet.tar.gz",
-                f"{PLACE}/musicnet.tar.gz?download=1",
-                size,
-                checksum,
-                unpack=True,
-                members=wanted,
-            )
-        ]
+        name, size, checksum = "musicnet.tar.gz", 11_097_394_998, "md5:844764911fa0d5b97c97da944a057590"
+        url = f"{PLACE}/{name}?download=1"
+        return [RemoteFile(name, url, size, checksum, unpack=True, members=wanted)]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
+        listed = self._listed(root, domains)
         # to the end of the file: the table's seconds are rounded
-        here = [
-            Track(place, track.domain, track.piece)
-            for track in self._listed(root, domains)
-            for place in _places(track)
-        ]
+        here = [Track(place, track.domain, track.piece) for track in listed for place in _places(track)]
         return existing(root, here, domains, self.name)
 
     def _listed(self, root: Path, domains: Sequence[str]) -> list[Track]:

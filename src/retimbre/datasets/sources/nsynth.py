@@ -1,5 +1,4 @@
-"""NSynth (Engel et al., ICML 2017): single notes by family, and GANSynth's subset; see
-docs/datasets/nsynth.md."""
+"""NSynth (Engel et al., ICML 2017): single notes, and GANSynth's subset; see docs/datasets/nsynth.md."""
 
 import json
 from collections import Counter
@@ -33,8 +32,7 @@ class NSynth(Adapter):
     licence = "CC BY 4.0"
     citation = (
         "J. Engel, C. Resnick, A. Roberts, S. Dieleman, D. Eck, K. Simonyan, M. Norouzi: Neural Audio "
-        "Synthesis of Musical Notes with "
-        "WaveNet Autoencoders. ICML 2017"
+        "Synthesis of Musical Notes with WaveNet Autoencoders. ICML 2017"
     )
     kinds = "*"  # acoustic, electronic and synthetic
     domains = tuple(HISTOGRAM)
@@ -44,11 +42,8 @@ class NSynth(Adapter):
         for part in PARTS:
             notes = tuple(f"nsynth-{part}/audio/{domain}_{self.kinds}.wav" for domain in domains)
             name = f"nsynth-{part}.jsonwav.tar.gz"
-            result.append(
-                RemoteFile(
-                    name, f"{PLACE}/{name}", unpack=True, members=(f"nsynth-{part}/examples.json", *notes)
-                )
-            )
+            wanted = (f"nsynth-{part}/examples.json", *notes)
+            result.append(RemoteFile(name, f"{PLACE}/{name}", unpack=True, members=wanted))
         return result
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
@@ -61,14 +56,9 @@ class NSynth(Adapter):
                 f"release: {AGAIN}."
             )
         listed = [
-            Track(
-                f"nsynth-{part}/audio/{name}.wav",
-                note["instrument_family_str"],
-                f"nsynth-{name}",
-                SPLIT_OF[part],
-            )
+            Track(f"nsynth-{part}/audio/{name}.wav", family, f"nsynth-{name}", SPLIT_OF[part])
             for name, (part, note) in notes.items()
-            if note["instrument_family_str"] in domains
+            if (family := note["instrument_family_str"]) in domains
         ]
         return existing(root, listed, domains, self.name)
 
@@ -92,8 +82,7 @@ class NSynth(Adapter):
 
 
 class NSynthGanSynth(NSynth):
-    """GANSynth's subset: acoustic instruments, MIDI pitches 24 to 84, and its own split by note: instruments
-    are in all three."""
+    """GANSynth's subset: acoustic, MIDI pitches 24 to 84, split by note: instruments are in all three."""
 
     name = "nsynth_gansynth"
     title = "NSynth 1.0, GANSynth subset"

@@ -13,16 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from retimbre.datasets.download.store import Store, link
 from retimbre.datasets.download.web import Patience
+from retimbre.datasets.recordings import choosing
 from retimbre.datasets.recordings.checking import Checked, Task, check_all, refuse_too_many
-from retimbre.datasets.recordings.choosing import (
-    SHORTEST_S,
-    Part,
-    assign_splits,
-    held_out,
-    subset,
-    training,
-    unit_hash,
-)
+from retimbre.datasets.recordings.choosing import SHORTEST_S, Part, held_out, unit_hash
 from retimbre.datasets.recordings.manifest import SPLITS, Recording
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import known
@@ -45,11 +38,8 @@ class Published:
     @property
     def licence(self) -> str:
         said = self.source.licence
-        return (
-            f"{said} (non-commercial use only)"
-            if self.source.non_commercial and "non-commercial" not in said.lower()
-            else said
-        )
+        untold = self.source.non_commercial and "non-commercial" not in said.lower()
+        return f"{said} (non-commercial use only)" if untold else said
 
     def about(self) -> str:
         source = self.source
@@ -59,21 +49,14 @@ class Published:
     def prepare(self, out: Path) -> list[Recording]:
         """Recordings below ``out``, with ``ABOUT.txt``. Raises RetimbreError (see Store, and too few)."""
         print(textwrap.indent(self.about(), "  ").replace("  ", f"{self.source.name}: ", 1), flush=True)
-        store = Store(
-            self.source.name,
-            self.dataset.archives,
-            self.dataset.keep_archives,
-            self.machine.downloads,
-            self.patience,
-        )
+        places = (self.dataset.archives, self.dataset.keep_archives)
+        store = Store(self.source.name, *places, self.machine.downloads, self.patience)
         with store.locked():
             with _room_named(store.folder):
                 root = self._gather(store)
             tracks = self._tracks(root)
             chosen = self._choose(tracks, root)
-            for path in sorted(
-                {path for recording in chosen for path in (recording.path, recording.midi) if path}
-            ):
+            for path in sorted({path for r in chosen for path in (r.path, r.midi) if path}):
                 link(root / path, out / path)
         (out / ABOUT).write_text(self.about() + "\n", encoding="utf-8")
         return chosen
@@ -97,13 +80,8 @@ class Published:
         )
         for track in tracks:
             parts = PurePosixPath(track.path).parts
-            if (
-                not track.piece
-                or not parts
-                or ".." in parts
-                or track.path.startswith("/")
-                or track.split not in ("", *SPLITS)
-            ):
+            below = parts and ".." not in parts and not track.path.startswith("/")
+            if not track.piece or not below or track.split not in ("", *SPLITS):
                 raise ValueError(f"{self.source.name} gives an invalid track: {track}")
         for domain in self.domains:
             if not any(track.domain == domain for track in tracks):
@@ -126,7 +104,7 @@ class Published:
                     f"{track.split}."
                 )
             official[track.piece] = before or track.split
-        return assign_splits(domains_of, official, f"dataset.source {self.source.name}")
+        return choosing.assign_splits(domains_of, official, f"dataset.source {self.source.name}")
 
     def _choose(self, tracks: Sequence[Track], root: Path) -> list[Recording]:
         """The recordings used of each domain, all of them checked."""
@@ -137,19 +115,15 @@ class Published:
         splits = self._splits([track for track, _ in good])
         chosen: list[Recording] = []
         for domain in self.domains:
-            bad = [
-                file
-                for track, file in zip(tracks, checked, strict=True)
-                if file.problem and track.domain == domain
-            ]
-            own = [
-                self._recording(track, file, splits[track.piece])
-                for track, file in good
-                if track.domain == domain
-            ]
+            seen = [file for track, file in zip(tracks, checked, strict=True) if track.domain == domain]
+            bad = [file for file in seen if file.problem]
+            there = [(track, file) for track, file in good if track.domain == domain]
+            own = [self._recording(track, file, splits[track.piece]) for track, file in there]
             count = len(own) + len(bad)
             refuse_too_many(f"{name}, {domain}", root, bad, count, p.max_unreadable_share)
-            pieces = subset([(r.piece, r.split, r.duration_s) for r in own], p.limit_hours, self.seed)
+            pieces = choosing.subset(
+                [(r.piece, r.split, r.duration_s) for r in own], p.limit_hours, self.seed
+            )
             chosen += self._checked(domain, [r for r in own if r.piece in pieces], bad, count, root)
         return chosen
 
@@ -178,14 +152,10 @@ class Published:
             new = sorted({whole for whole, _ in parts} - decoded, key=lambda r: (r.path, r.start_s))
             if not new:
                 excerpt_s = self.dataset.excerpt_s
-                if short := sum(
-                    part.duration_s < excerpt_s - 1e-6 for _, part in parts if part.split != "train"
-                ):
-                    print(
-                        f"{domain}: {short} held-out clips are shorter than dataset.excerpt_s "
-                        f"({excerpt_s:g} s)",
-                        flush=True,
-                    )
+                held_s = [part.duration_s for _, part in parts if part.split != "train"]
+                if short := sum(length_s < excerpt_s - 1e-6 for length_s in held_s):
+                    than = f"dataset.excerpt_s ({excerpt_s:g} s)"
+                    print(f"{domain}: {short} held-out clips are shorter than {than}", flush=True)
                 return [part for _, part in parts]
             tasks = [Task(whole.path, whole.start_s, whole.duration_s) for whole in new]
             files = check_all(tasks, root, self.machine.jobs, f"check {domain}")
@@ -212,7 +182,7 @@ class Published:
         parts = held_out(in_turn, "validation", p.validation_pieces, p.excerpt_s, label, SHORTEST_S, more)
         parts += held_out(in_turn, "test", p.test_pieces, p.excerpt_s, label, SHORTEST_S, more)
         by_seed = sorted(usable, key=lambda r: (unit_hash(f"{self.seed} {r.path} {r.start_s:.6f}"), r.path))
-        return parts + training(by_seed, p.train_minutes, label, more)
+        return parts + choosing.training(by_seed, p.train_minutes, label, more)
 
 
 @contextmanager
@@ -226,18 +196,10 @@ def _room_named(folder: Path) -> Iterator[None]:
             raise
         raise RetimbreError(
             f"{folder} cannot take more ({error.strerror}): make room or set RETIMBRE_DOWNLOADS to a folder "
-            "on a larger disk; what is "
-            "downloaded is kept, the next run continues."
+            "on a larger disk; what is downloaded is kept, the next run continues."
         ) from None
 
 
 def _order(track: Track) -> tuple:
-    return (
-        track.domain,
-        track.path,
-        track.start_s,
-        track.duration_s or 0.0,
-        track.piece,
-        track.split,
-        track.midi,
-    )
+    times = (track.start_s, track.duration_s or 0.0)
+    return (track.domain, track.path, *times, track.piece, track.split, track.midi)

@@ -32,8 +32,7 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-# a split and, for training, the index of the domain (0 when all domains play it)
-Key = tuple[str, int | None]
+Key = tuple[str, int | None]  # a split and, for training, the index of the domain (0 when all play it)
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ class RenderedScores:
         if self.highest - self.lowest < 12:
             raise RetimbreError(
                 f"dataset.domains: {', '.join(self.domains)} share less than an octave, so they cannot play "
-                "the same notes; "
-                "choose instruments of closer range."
+                "the same notes; choose instruments of closer range."
             )
         self.font = soundfont.find_font(dataset.soundfont)
 
@@ -101,11 +99,9 @@ class RenderedScores:
             counts = {"validation": self.dataset.validation_pieces, "test": self.dataset.test_pieces}
             # Chorales are rounded and tunes take the rest, so that the counts add up.
             chorales = {split: math.floor(count * share + 0.5) for split, count in counts.items()}
-            needed = (
-                chorales
-                if collection == CHORALES
-                else {split: counts[split] - chorales[split] for split in counts}
-            )
+            needed = chorales
+            if collection == TUNES:
+                needed = {split: counts[split] - chorales[split] for split in counts}
             pieces += self._choose(collection, needed, self.dataset.train_minutes * 60 * part)
         return pieces
 
@@ -139,11 +135,8 @@ class RenderedScores:
     def _piece(self, score: Score, key: Key, left_s: float) -> Piece | None:
         """The score with transposition, tempo and stretch drawn; None when it does not fit."""
         split, domain = key
-        line = (
-            score.notes
-            if self.polyphonic and score.collection == CHORALES
-            else tuple(scores.top_line(score.notes))
-        )
+        whole = self.polyphonic and score.collection == CHORALES
+        line = score.notes if whole else tuple(scores.top_line(score.notes))
         shift = scores.transposition(line, self.lowest, self.highest)
         if shift is None:
             return None
@@ -172,22 +165,20 @@ class RenderedScores:
             trained = "all domains" if self.dataset.paired_training else self.domains[domain]
             return (
                 f"music21 has {have / 60:.1f} minutes of {kind} for training {trained} {place}, but "
-                f"{want / 60:.1f} are "
-                "asked for: lower dataset.train_minutes or change dataset.polyphonic_share."
+                f"{want / 60:.1f} are asked for: lower dataset.train_minutes or change "
+                "dataset.polyphonic_share."
             )
         return (
             f"music21 has {have:.0f} {split} pieces among the {kind} that last {self.dataset.excerpt_s:g} s "
-            f"{place}, but {want:.0f} are "
-            f"asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or change "
-            "dataset.polyphonic_share."
+            f"{place}, but {want:.0f} are asked for: lower dataset.{split}_pieces or dataset.excerpt_s, or "
+            "change dataset.polyphonic_share."
         )
 
 
 def play(piece: Piece, number: int, seed: int) -> list[performance.PlayedNote]:
     """Performance ``number`` of the whole piece; numbers differ in jitter and velocities only."""
-    return performance.perform(
-        piece.notes, piece.shift, piece.tempo_bpm, random(seed, piece.name, "performance", number)
-    )
+    rng = random(seed, piece.name, "performance", number)
+    return performance.perform(piece.notes, piece.shift, piece.tempo_bpm, rng)
 
 
 def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: Path) -> list[Recording]:
@@ -195,9 +186,7 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     piece, number = take
     played = play(piece, number, seed)
     paired = piece.split != "train" or len(piece.domains) > 1
-    midi = (
-        f"midi/{piece.split}/{piece.name}.{number}.mid" if paired else f"midi/{piece.split}/{piece.name}.mid"
-    )
+    midi = f"midi/{piece.split}/{piece.name}{f'.{number}' if paired else ''}.mid"
     performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
     # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
     begin_s = max(0.0, piece.start_s - PREROLL_S)

@@ -25,8 +25,7 @@ class TinySol(Adapter):
     licence = "CC BY 4.0"
     citation = (
         "C. E. Cella, D. Ghisi, V. Lostanlen, F. Lévy, J. Fineberg, Y. Maresz: OrchideaSOL: a dataset of "
-        "extended instrumental techniques "
-        "for computer-aided orchestration. ICMC 2020"
+        "extended instrumental techniques for computer-aided orchestration. ICMC 2020"
     )
     domains = INSTRUMENTS
 

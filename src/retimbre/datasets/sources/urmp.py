@@ -25,8 +25,8 @@ class Urmp(Adapter):
     licence = "CC0 1.0 as deposits at Dryad are (not stated in the archive)"
     citation = (
         "B. Li, X. Liu, K. Dinesh, Z. Duan, G. Sharma: Creating a Multitrack Classical Music Performance "
-        "Dataset for Multimodal Music "
-        "Analysis: Challenges, Insights, and Applications. IEEE Transactions on Multimedia 21(2), 2019"
+        "Dataset for Multimodal Music Analysis: Challenges, Insights, and Applications. IEEE Transactions "
+        "on Multimedia 21(2), 2019"
     )
     domains = tuple(INSTRUMENTS)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from retimbre.audio.files import StreamReader, probe
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.datasets.sources.params import Dataset
@@ -23,31 +23,30 @@ from retimbre.errors import RetimbreError
 READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")
 DONE = ".done.txt"
 BLOCK_S = 0.05
-BLOCKS_READ = 600  # at once: half a minute
 SILENCE_DB = 45.0  # below the loudest block: silent
 GAP_S = 1.0  # a longer silence ends a stretch
 SHORTEST_S = 2.0  # a shorter stretch is left out
 MARGIN_S = 0.1  # kept around a stretch, for attacks and decays
 NOTICE = (
     "rights: what you download belongs to others. You need their permission, a licence or an exception of "
-    "your country's law, and "
-    "YouTube's terms forbid downloads that it does not offer. Train on and publish only what you may."
+    "your country's law, and YouTube's terms forbid downloads that it does not offer. Train on and publish "
+    "only what you may."
 )
 
 
 def stretches(path: Path) -> list[tuple[float, float]]:
-    """(start, duration) in seconds of what sounds in a file: parts between silences of more than a second,
-    two seconds or longer."""
-    with soundfile.SoundFile(path) as file:
-        step = max(1, round(BLOCK_S * file.samplerate))
-        powers = []
-        # soundfile seeks after every read, which damages what follows in an MP3: few, long reads.
-        for block in file.blocks(step * BLOCKS_READ, dtype="float32", always_2d=True):
-            square = np.square(block).mean(axis=1)
-            powers.append(np.add.reduceat(square, np.arange(0, len(square), step)) / step)
-        length_s, block_s = file.frames / file.samplerate, step / file.samplerate
-    power = np.concatenate(powers) if powers else np.zeros(0)
-    if len(power) == 0 or power.max() == 0:
+    """(start, duration) in seconds of what sounds for two seconds or more between silences of one."""
+    rate = probe(path).sample_rate
+    step, samples = max(1, round(BLOCK_S * rate)), 0
+    powers, rest = [], np.zeros(0, np.float32)
+    for block in StreamReader(path, rate):
+        samples += len(block)
+        x = np.concatenate([rest, block])
+        x, rest = np.split(x, [len(x) // step * step])
+        powers.append(np.square(x).reshape(-1, step).mean(1))
+    length_s, block_s = samples / rate, step / rate
+    power = np.concatenate([*powers, [np.square(rest).sum() / step]])
+    if power.max() == 0:
         return []
     loud = np.flatnonzero(power > power.max() * 10 ** (-SILENCE_DB / 10))
     breaks = np.flatnonzero(np.diff(loud) > GAP_S / block_s + 1)
@@ -60,7 +59,7 @@ def stretches(path: Path) -> list[tuple[float, float]]:
     return result
 
 
-class _Messages(Adapter):
+class _Messages:
     """yt-dlp's messages: errors are kept, the rest is dropped."""
 
     def __init__(self):
@@ -99,11 +98,8 @@ def _forget_missing(folder: Path) -> None:
     path = folder / DONE
     if path.exists():
         have = {file.stem.lower() for file in folder.iterdir() if file.suffix.removeprefix(".") in READABLE}
-        lines = [
-            line
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.replace(" ", "-", 1).lower() in have
-        ]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if line.replace(" ", "-", 1).lower() in have]
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -121,8 +117,7 @@ class YouTube(Adapter):
             from yt_dlp import YoutubeDL
         except ImportError:
             raise RetimbreError(
-                "dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and install ffmpeg, which "
-                "converts."
+                "dataset.source youtube needs yt-dlp: `pip install yt-dlp`, and ffmpeg, which converts."
             ) from None
         print(NOTICE, flush=True)
         for domain in domains:
@@ -143,22 +138,16 @@ class YouTube(Adapter):
                     print(f"youtube: {address}: {message}", flush=True)
                 errors += messages.errors
             if not self._videos(Path(folder), domain):
-                raise RetimbreError(
-                    f"dataset.youtube.{domain}: nothing could be downloaded ({self._reason(errors)})."
-                )
+                reason = self._reason(errors)
+                raise RetimbreError(f"dataset.youtube.{domain}: nothing could be downloaded ({reason}).")
 
     @staticmethod
     def _reason(errors: list[str]) -> str:
-        if (
-            any("Requested format is not available" in error for error in errors)
-            and shutil.which("ffmpeg") is None
-        ):
+        unfit = any("Requested format is not available" in error for error in errors)
+        if unfit and shutil.which("ffmpeg") is None:
             return "it must be converted, which ffmpeg does: install ffmpeg"
-        return (
-            f"{errors[0].rstrip('.')}: check the address"
-            if errors
-            else "the addresses hold no audio: check them"
-        )
+        said = f"{errors[0].rstrip('.')}: check the address" if errors else ""
+        return said or "the addresses hold no audio: check them"
 
     @staticmethod
     def _show_only(place: Path, keys: set[str]) -> None:
@@ -172,12 +161,9 @@ class YouTube(Adapter):
     @staticmethod
     def _videos(root: Path, domain: str) -> list[Path]:
         """Files of a domain, each video once even when several addresses lead to it."""
-        files = sorted(Path(root).glob(f"{domain}/[!.]*/[!.]*"))
-        return list(
-            {
-                file.name: file for file in reversed(files) if file.suffix.removeprefix(".") in READABLE
-            }.values()
-        )[::-1]
+        files = sorted(Path(root).glob(f"{domain}/[!.]*/[!.]*"), reverse=True)
+        named = {file.name: file for file in files if file.suffix.removeprefix(".") in READABLE}
+        return list(named.values())[::-1]
 
     def tracks(self, root: Path, domains: Sequence[str]) -> list[Track]:
         tracks = []
@@ -186,10 +172,7 @@ class YouTube(Adapter):
                 path, piece = file.relative_to(root).as_posix(), f"youtube-{file.stem}"
                 try:
                     parts = stretches(file)
-                except (soundfile.SoundFileError, OSError):
+                except RetimbreError:
                     parts = [(0.0, None)]  # the whole file: reading it will say what is wrong with it
-                tracks += [
-                    Track(path, domain, piece, start_s=start, duration_s=duration)
-                    for start, duration in parts
-                ]
+                tracks += [Track(path, domain, piece, start_s=start, duration_s=d) for start, d in parts]
         return existing(root, tracks, domains, self.name)

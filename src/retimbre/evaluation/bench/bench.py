@@ -25,12 +25,12 @@ from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems import catalogue
 from retimbre.systems.base import Spectral
 from retimbre.systems.baselines.catalogue import fit_baselines
-from retimbre.systems.controls import EqualiserChange
+from retimbre.systems.controls import EQUALISERS, EqualiserChange
 from retimbre.vocoders.catalogue import Vocoders
 
 
 class Bench:
-    """What is tested, by what, and what earlier runs left. ``p``: the params' sections."""
+    """Test set, rows, scorer and cache of a project. ``p``: the params' sections."""
 
     def __init__(self, p: Any, models: Path, raw: Path):
         self.p, self.models, self.raw, self.data = p, models, raw, Data()
@@ -47,13 +47,11 @@ class Bench:
         return with_ranges(items, Ranges(self.raw, self.data.audio, NoteTranscriber, self.cache))
 
     def rows(self) -> list[Row]:
-        """Controls, vocoders alone, baselines, and the systems that the params name, each as it is to be
-        heard.
-        """
+        """Controls, vocoders alone, baselines and the params' systems, each as it is to be heard."""
         default, features = self.vocoders.by(), self.data.features
         equalisers = [
-            Spectral(name, EqualiserChange(features, self.representation, name == "eq_affine"), default)
-            for name in ("eq_match", "eq_affine")
+            Spectral(name, EqualiserChange(features, self.representation, affine), default)
+            for name, affine in EQUALISERS.items()
         ]
         systems = {}
         for name in self.names:
@@ -65,7 +63,7 @@ class Bench:
         return all_rows(equalisers, alone, fit_baselines(self.data, self.p.baselines, self.p.seed), systems)
 
     def make_scorer(self) -> suite.MakeScorer:
-        """What makes a scorer in any process."""
+        """Factory of scorers that can be sent to any process."""
         features = self.data.features
         top_db = features.statistics[self.representation]["top_db"]
         forest = ForestClassifier.fit(features, self.domains, self.classifiers.window_frames, self.p.seed)

@@ -1,4 +1,4 @@
-"""What evaluations made before, kept by content so that a rerun renders and scores only what changed.
+"""Cache of evaluations, kept by content so that a rerun renders and scores only what changed.
 
 Entries lie in ``$DVC_ROOT/.scratch/evaluation/<kind>/<key>`` (git-ignored, outside the stage's outputs,
 which DVC deletes). A key is a digest (:mod:`retimbre.provenance`) of *everything* that the entry depends on:
@@ -31,9 +31,7 @@ CHECKSUM_BYTES = 16
 
 
 def _narrow(x: np.ndarray) -> np.ndarray:
-    """The array in half the space or less when that loses nothing: 16-bit audio as integers, rounded values
-    as float16.
-    """
+    """The array in less space if nothing is lost: 16-bit audio as integers, rounded values as float16."""
     if x.dtype != np.float32 or not x.size:
         return x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -42,11 +40,9 @@ def _narrow(x: np.ndarray) -> np.ndarray:
 
 
 def _widen(x: np.ndarray, dtype: str) -> np.ndarray:
-    return (
-        x.astype(np.float32) / np.float32(32768)
-        if x.dtype == np.int16 and dtype == "float32"
-        else x.astype(dtype, copy=False)
-    )
+    if x.dtype == np.int16 and dtype == "float32":
+        return x.astype(np.float32) / np.float32(32768)
+    return x.astype(dtype, copy=False)
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -65,16 +61,11 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": {key: _encode(item, arrays) for key, item in value.items()}}
     if isinstance(value, list | tuple):
         return {"tuple" if isinstance(value, tuple) else "list": [_encode(item, arrays) for item in value]}
-    if (
-        dataclasses.is_dataclass(value)
-        and not isinstance(value, type)
-        and type(value).__module__.startswith("retimbre.")
-    ):
-        kept = {
-            field.name: _encode(getattr(value, field.name), arrays) for field in dataclasses.fields(value)
-        }
-        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": kept}
-    raise TypeError(f"a {type(value).__name__} cannot be kept")
+    kind = type(value)
+    if dataclasses.is_dataclass(kind) and kind.__module__.startswith("retimbre."):
+        kept = {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": kept}
+    raise TypeError(f"a {kind.__name__} cannot be kept")
 
 
 def _decode(tree: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
@@ -97,9 +88,7 @@ def _decode(tree: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def pack(value: Any) -> bytes:
-    """A value made of numbers, texts, arrays, dicts, lists and dataclasses of retimbre as bytes, without
-    loss.
-    """
+    """A value of numbers, texts, arrays, dicts, lists and dataclasses of retimbre as bytes, without loss."""
     arrays: dict[str, np.ndarray] = {}
     tree = json.dumps(_encode(value, arrays))
     buffer = io.BytesIO()

@@ -18,9 +18,8 @@ import pandas
 from retimbre.errors import RetimbreError
 
 LEAST_ITEMS = 6  # per direction: with fewer, one odd piece decides an order
-SLACK = (
-    0.05  # of shares and of F1: two rows that ought to be equal may differ by one window or note in twenty
-)
+# Of shares and of F1: two rows that ought to be equal may differ by one window or note in twenty.
+SLACK = 0.05
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def calibrate(table: pandas.DataFrame) -> Calibration:
                 failed.append(f"{what}: it is not so that {check.says} ({check.why}), but {values}")
     if checks:
         return Calibration(checks, tuple(failed), "")
-    few = f"not enough items to calibrate ({min(counts, default=0)} per direction, {LEAST_ITEMS} are needed)"
-    return Calibration(
-        {}, (), f"{few}: the controls were not checked" if counts else "no control rows to check"
-    )
+    if not counts:
+        return Calibration({}, (), "no control rows to check")
+    few = f"not enough items to calibrate ({min(counts)} per direction, {LEAST_ITEMS} are needed)"
+    return Calibration({}, (), f"{few}: the controls were not checked")

@@ -17,6 +17,7 @@ from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.bench.processes import Map, one_thread, side_by_side
+from retimbre.evaluation.bench.rows import CopySynthesis
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item, first_second, load_items
 from retimbre.metrics.notes import jaccard, melody_scores
 from retimbre.metrics.spectral import paired_lsd, paired_mrstft
@@ -26,15 +27,6 @@ from retimbre.training.devices import set_threads
 from retimbre.vocoders.catalogue import Vocoder, Vocoders
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data
-
-
-def synthesise_target(vocoder: Vocoder, item: Item) -> np.ndarray:
-    """The true target rebuilt from its own features. ``source_phase`` uses the phases of the *source*
-    instrument's recording, as in a transfer: the target's own would be given away.
-    """
-    return vocoder.synthesise(
-        item.target.level_db, len(item.target.audio), item.target_domain, item.source.audio
-    )
 
 
 def copy_synthesis(
@@ -79,21 +71,19 @@ def _transcriber() -> NoteTranscriber:
 
 
 def measure(task: tuple[Item, Sequence[Vocoder]]) -> dict[str, dict[str, float]]:
-    """Per kind the metrics of one item, with one thread: those of :func:`copy_synthesis`, and ``seconds`` of
-    computing for ``heard_s``.
-    """
+    """Metrics of one item per kind, with one thread, and ``seconds`` of computing for ``heard_s``."""
     item, vocoders = task
     true, found = item.target.audio, {}
     with one_thread():
         for vocoder in vocoders:
-            rate = vocoder.features.sample_rate
+            rate, rebuild = vocoder.features.sample_rate, CopySynthesis(vocoder).audio
             if vocoder.kind not in _tried:  # what is compiled or loaded on first use is not timed
-                synthesise_target(vocoder, first_second(item, vocoder.features))
+                rebuild(first_second(item, vocoder.features), 0)
                 _tried.add(vocoder.kind)
             began = time.process_time()
-            out = synthesise_target(vocoder, item)
+            out = rebuild(item, 0)
             scores = {"seconds": time.process_time() - began, "heard_s": len(true) / rate}
-            scores |= {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true, rate)}
+            scores |= {"lsd": paired_lsd(out, true, rate), "mrstft": paired_mrstft(out, true)}
             if item.stratum != "poly":
                 scores["rpa"] = melody_scores(melody(out, rate), melody(true, rate))["content_rpa"]
             if item.stratum != "mono":
@@ -105,7 +95,7 @@ def measure(task: tuple[Item, Sequence[Vocoder]]) -> dict[str, dict[str, float]]
 def copy_synthesis_figures(
     vocoders: Sequence[Vocoder], audio: PackedAudio, features: PackedFeatures, split: str, over: Map = map
 ) -> dict[str, float]:
-    """Those of :func:`copy_synthesis` but for the speed, named ``<kind>_<metric>``."""
+    """Figures of :func:`copy_synthesis` but for the speed, named ``<kind>_<metric>``."""
     found = copy_synthesis(vocoders, audio, features, split, over)
     return {
         f"{kind}_{name}": value
@@ -126,10 +116,9 @@ def main() -> None:
     split = parser.parse_args().split
     set_threads()
     vocoders, data = Vocoders.load(Path("data/models/vocoder")), Data()
+    every = [vocoders.by(kind) for kind in vocoders.kinds]
     with side_by_side() as over:
-        figures = copy_synthesis(
-            [vocoders.by(kind) for kind in vocoders.kinds], data.audio, data.features, split, over
-        )
+        figures = copy_synthesis(every, data.audio, data.features, split, over)
     if not figures:
         raise RetimbreError(f"the {split} split has no paired pieces: set dataset.source to soundfont.")
     print(table(figures))

@@ -1,5 +1,4 @@
-"""How well the vocoders that draw samples predict them, and whether they listen to the pitch that they are
-given.
+"""Likelihood under the vocoders that draw samples, and whether they listen to the pitch they are given.
 
 A falling likelihood says nothing about audio: most of it is earned by short-term prediction. The gap
 between the right features and the same moved by a semitone is the number to watch: a few hundredths of a bit
@@ -27,6 +26,7 @@ from retimbre.training.devices import set_threads
 from retimbre.vocoders.base import Renderer
 from retimbre.vocoders.catalogue import Vocoders
 
+SEED = 0  # of untrained networks
 SECONDS = 2.0  # of each excerpt: enough for a stable mean, and quick
 Excerpt = tuple[np.ndarray, np.ndarray, str]  # audio (frames * hop,), spectrum (F, frames + 1), instrument
 
@@ -77,9 +77,7 @@ def network_figures(renderer: Renderer, excerpts: list[Excerpt], over: Map = map
 
 
 def _bits(pair: tuple[Excerpt, Excerpt], renderer: Renderer) -> dict[str, float] | None:
-    """Bits per sample of an excerpt by what is given: its ``right`` spectrum, others; None of a network that
-    predicts no samples.
-    """
+    """Bits per sample of an excerpt by what is given; None of a network that predicts no samples."""
     (x, level_db, domain), (_, others_db, _) = pair
     frames = level_db.shape[1]
     if (own := renderer.nll_bits(x, level_db, domain, level_db)) is None:
@@ -96,10 +94,10 @@ def _bits(pair: tuple[Excerpt, Excerpt], renderer: Renderer) -> dict[str, float]
     return bits
 
 
-def untrained(renderer: Renderer, seed: int = 0) -> Renderer:
+def untrained(renderer: Renderer) -> Renderer:
     """The same with a network as it is before training; what it was told of the data (its buffers) stays."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         network = renderer.build(renderer.config)
     assert network is not None and renderer.network is not None
     network.load_state_dict(dict(renderer.network.named_buffers()), strict=False)
@@ -115,10 +113,8 @@ def main() -> None:
             renderer = vocoders.network(name)
             excerpts = read_excerpts(renderer, data.audio, data.features, "validation")
             if figures := network_figures(renderer, excerpts, over):
-                rows |= {
-                    name: figures,
-                    f"{name}, untrained": network_figures(untrained(renderer), excerpts, over),
-                }
+                rows[name] = figures
+                rows[f"{name}, untrained"] = network_figures(untrained(renderer), excerpts, over)
     print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format=lambda x: f"{x:.3f}"))
 
 

@@ -1,5 +1,4 @@
-"""Every output as a file, for ears, other tools and the listening test: ``data/evaluation/audio`` and
-``outputs.csv``.
+"""Every output as a file, for ears and other tools: ``data/evaluation/audio`` and ``outputs.csv``.
 
 Files are mono 16-bit FLAC of the pipeline's sample rate, exactly the samples that were measured, named
 ``<direction>.<piece>.<system>.flac``; systems ``source`` and ``target`` are the recordings themselves.
@@ -57,9 +56,7 @@ def flac(audio: np.ndarray, sample_rate: int) -> bytes:
 
 
 def write_outputs(out: Path, results: list[Result], sample_rate: int) -> list[OutputFile]:
-    """Write ``out/audio/*.flac`` and ``out/outputs.csv``: of every item its source, true target and all
-    rows, in the results' order.
-    """
+    """Write ``out/audio/*.flac`` and ``out/outputs.csv``: source, true target and rows of every item."""
     (out / "audio").mkdir(parents=True, exist_ok=True)
     tasks: list[tuple[Item, str, object]] = []
     seen: set[str] = set()

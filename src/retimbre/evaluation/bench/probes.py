@@ -1,4 +1,4 @@
-"""What is asked of the trained models themselves, beside the test set.
+"""Probes of the trained models themselves, beside the test set.
 
 * **Pitch test**, as in Cella's slides on autoXsynth (5 MIDI files of 20 notes on 10 instruments, of which 12
   % lost their pitch): 5 takes of 20 random notes, played by the source instrument, transferred; a note is
@@ -17,12 +17,14 @@ asks the same question.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import soxr
 
 from retimbre.audio.features import FeatureConfig, normalise
+from retimbre.audio.levels import rms
 from retimbre.datasets.scores import soundfont
 from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.datasets.sources.params import Dataset
@@ -50,7 +52,7 @@ Play = Callable[[list[PlayedNote], float], np.ndarray]
 
 @dataclass(frozen=True)
 class Probes:
-    """What is asked, and of whom.
+    """Questions to trained systems.
 
     ``rows``: those of trained systems that are heard on every piece; ``inverter``: the network whose
     magnitudes are looked at, if it is trained; ``mean_db``: mean spectrum (F,) of each domain, of the
@@ -70,9 +72,8 @@ class Probes:
     def key(self, items: Sequence[Item]) -> str:
         """Changes with everything that the records depend on."""
         known = {name: value for name, value in vars(self).items() if name != "dataset"}
-        return digest_with_code(
-            known, self.dataset.model_dump(), [item_key(item) for item in items], code_of(__name__)
-        )
+        keys = [item_key(item) for item in items]
+        return digest_with_code(known, self.dataset.model_dump(), keys, code_of(__name__))
 
     def records(self, items: Sequence[Item]) -> list[Record]:
         """Records of the table (item ``all``, stratum ``any``) for each direction.
@@ -88,45 +89,28 @@ class Probes:
             for row in reversed(self.rows)
             if isinstance(row.maker.system, Spectral)
         }
-        for source, target in (self.domains[:2], self.domains[1::-1]):
+        for source, target in permutations(self.domains[:2]):
             direction = f"{source}_to_{target}"
             here = [item for item in items if item.direction == direction]
             rows = [*self.pitch_test(source, target)]
             for row in changes.values():
                 if row.maker.system.sources == self.domains[:2]:
-                    rows += [
-                        (row.name, name, value)
-                        for name, value in relative_errors(row.maker.system.change, here).items()
-                    ]
-            rows += self.projection(
-                [row for row in self.rows if row.vocoder == "griffin_lim"], here[:PROJECTED_ITEMS]
-            )
-            found += [
-                {
-                    "system": s,
-                    "direction": direction,
-                    "item": "all",
-                    "stratum": "any",
-                    "metric": m,
-                    "value": float(v),
-                }
-                for s, m, v in rows
-            ]
+                    errors = relative_errors(row.maker.system.change, here)
+                    rows += [(row.name, name, value) for name, value in errors.items()]
+            projected = [row for row in self.rows if row.vocoder == "griffin_lim"]
+            rows += self.projection(projected, here[:PROJECTED_ITEMS])
+            key = {"direction": direction, "item": "all", "stratum": "any"}
+            found += [{"system": s, **key, "metric": m, "value": float(v)} for s, m, v in rows]
         return found
 
     def players(self, source: str, target: str) -> tuple[dict[str, Play], int, int, bool]:
-        """How notes are played on both instruments, the lowest and the highest MIDI pitch, and whether they
-        are real.
-        """
+        """Players of both instruments, lowest and highest MIDI pitch, and True for real instruments."""
         if not rendered(self.dataset, (source, target)):
-            return (
-                {d: toned(self.config, self.representation, self.mean_db[d]) for d in (source, target)},
-                *TONE_MIDI,
-                False,
-            )
+            tones = {d: toned(self.config, self.representation, self.mean_db[d]) for d in (source, target)}
+            return tones, *TONE_MIDI, False
         players = {d: sampled(self.dataset, d, self.config.sample_rate) for d in (source, target)}
-        ranges = [(soundfont.instrument(d).lowest, soundfont.instrument(d).highest) for d in (source, target)]
-        ranges.append(TRACKED_MIDI)
+        instruments = [soundfont.instrument(d) for d in (source, target)]
+        ranges = [TRACKED_MIDI, *((i.lowest, i.highest) for i in instruments)]
         return players, max(low for low, _ in ranges), min(high for _, high in ranges), True
 
     def pitch_test(self, source: str, target: str) -> Iterator[tuple[str, str, float]]:
@@ -138,7 +122,8 @@ class Probes:
         for _ in range(TAKES):
             notes = random_notes(lowest, highest, rng)
             length_s = notes[-1].end_s + LEAD_S
-            played = {d: _levelled(play(notes, length_s), self.rms) for d, play in players.items()}
+            played = {d: play(notes, length_s) for d, play in players.items()}
+            played = {d: (x * (self.rms / max(rms(x), 1e-9))).astype(np.float32) for d, x in played.items()}
             heard = played[source]
             # A tone with the target's colour is no oracle.
             outputs = {"copy": heard, "oracle": played[target]} if real else {"copy": heard}
@@ -155,9 +140,7 @@ class Probes:
                 yield from ((system, f"probe_lost_notes{end}", value) for end, value in ends)
 
     def projection(self, rows: Sequence[Row], items: Sequence[Item]) -> Iterator[tuple[str, str, float]]:
-        """``gan_proj_err_db``: :func:`projection_error_db` of the magnitudes that the inverter makes of the
-        rows' spectra, and of true ones.
-        """
+        """``gan_proj_err_db`` of the inverter's magnitudes of the rows' spectra, and of true ones."""
         if self.inverter is None:
             return
         spectra = {
@@ -187,7 +170,7 @@ def random_notes(lowest: int, highest: int, rng: np.random.Generator) -> list[Pl
 
 
 def rendered(dataset: Dataset, domains: Sequence[str]) -> bool:
-    """Whether both domains are instruments of the soundfont."""
+    """True when both domains are instruments of the soundfont."""
     sources = dataset.source if isinstance(dataset.source, dict) else dict.fromkeys(domains, dataset.source)
     return all(sources.get(d) == "soundfont" and d in soundfont.INSTRUMENTS for d in domains)
 
@@ -197,18 +180,14 @@ def sampled(dataset: Dataset, domain: str, sample_rate: int) -> Play:
     font, program = soundfont.find_font(dataset.soundfont), soundfont.instrument(domain).program
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
-        audio = soxr.resample(
-            soundfont.render(notes, program, font.path, length_s), soundfont.RENDER_RATE, sample_rate
-        )
-        return audio.astype(np.float32)
+        audio = soundfont.render(notes, program, font.path, length_s)
+        return soxr.resample(audio, soundfont.RENDER_RATE, sample_rate).astype(np.float32)
 
     return play
 
 
 def toned(config: FeatureConfig, representation: str, mean_db: Sequence[float]) -> Play:
-    """Notes as decaying harmonic tones, whose partials have the level of a domain's mean spectrum at their
-    frequency.
-    """
+    """Notes as decaying harmonic tones; partials have the level of the domain's mean spectrum there."""
     bins_hz = config.frequencies_hz(representation)
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
@@ -220,44 +199,34 @@ def toned(config: FeatureConfig, representation: str, mean_db: Sequence[float]) 
             partials = f0 * np.arange(1, int(0.45 * config.sample_rate / f0) + 1)
             levels = 10.0 ** (np.interp(partials, bins_hz, mean_db) / 20)
             tone = (levels[:, None] * np.sin(2 * np.pi * partials[:, None] * t)).sum(axis=0)
-            audio[start:stop] += (
-                tone * np.exp(-TONE_DECAY_PER_S * t) * np.minimum(1, np.minimum(t, t[::-1]) / 0.01)
-            )
+            edges = np.minimum(1, np.minimum(t, t[::-1]) / 0.01)
+            audio[start:stop] += tone * np.exp(-TONE_DECAY_PER_S * t) * edges
         return audio
 
     return play
 
 
 def cents_off(audio: np.ndarray, sample_rate: int, notes: Sequence[PlayedNote]) -> np.ndarray:
-    """How far each note of a take (N,) is off in cents: median of swift-f0's voiced frames after the attack;
-    infinite without any.
-    """
+    """Cents by which each note of a take (N,) is off: median of voiced frames after the attack; or inf."""
     times, hz, voiced = melody(audio, sample_rate)
     errors = []
     for note in notes:
         frames = voiced & (times >= note.start_s + ATTACK_S) & (times < note.end_s)
         expected = 440.0 * 2.0 ** ((note.pitch - 69) / 12)
-        errors.append(
-            1200 * abs(np.log2(np.median(hz[frames]) / expected)) if frames.sum() >= LEAST_FRAMES else np.inf
-        )
+        heard = frames.sum() >= LEAST_FRAMES
+        errors.append(1200 * abs(np.log2(np.median(hz[frames]) / expected)) if heard else np.inf)
     return np.array(errors)
-
-
-def _levelled(audio: np.ndarray, rms: float) -> np.ndarray:
-    """Scaled to a root mean square; silence stays."""
-    now = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
-    return (audio * (rms / max(now, 1e-9))).astype(np.float32)
 
 
 # -------------------------------------------------------------------------------- inside the models
 
 
 def relative_errors(change: Change, items: Sequence[Item]) -> dict[str, float]:
-    """``gan_rel_cycle`` |F(G(x)) - x| / |x| over the sources x, ``gan_rel_identity`` |G(y) - y| / |y| over
-    recordings y of the target.
+    """``gan_rel_cycle`` |F(G(x)) - x| / |x| and ``gan_rel_identity`` |G(y) - y| / |y|.
 
-    L1 norms, mean over items. x is the level above the floor in units of the range (0 to 1), so that silence
-    is 0 (Gupta & Naik took magnitudes: their 0.010 to 0.031 are on another scale). Empty without items.
+    x are the sources, y recordings of the target. L1 norms, mean over items. x is the level above the floor
+    in units of the range (0 to 1), so that silence is 0 (Gupta & Naik took magnitudes: their 0.010 to 0.031
+    are on another scale). Empty without items.
     """
 
     def above_floor(spectrum_db: np.ndarray) -> np.ndarray:
@@ -272,8 +241,5 @@ def relative_errors(change: Change, items: Sequence[Item]) -> dict[str, float]:
         x, y = item.source.level_db, (item.target or item.unrelated).level_db
         cycle.append(relative(change.transfer(change.transfer(x, item.target_domain), item.source_domain), x))
         identity.append(relative(change.transfer(y, item.target_domain), y))
-    return (
-        {"gan_rel_cycle": float(np.mean(cycle)), "gan_rel_identity": float(np.mean(identity))}
-        if items
-        else {}
-    )
+    errors = {"gan_rel_cycle": cycle, "gan_rel_identity": identity}
+    return {name: float(np.mean(values)) for name, values in errors.items() if values}

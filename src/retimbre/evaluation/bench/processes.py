@@ -34,9 +34,7 @@ def one_thread() -> Iterator[None]:
 
 def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     """A worker process begins."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all of them: the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the first process ends the others
     torch.set_num_threads(1)
     if start is not None:
         start(*given)
@@ -46,14 +44,12 @@ def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
 def worker_pool(
     jobs: int, advice: str, start: Callable[..., None] | None = None, *given: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """``jobs`` processes, each of which calls ``start(*given)`` first. When a block fails nobody waits for
-    what they are doing.
+    """``jobs`` processes, each of which calls ``start(*given)`` first; none is waited for after a failure.
 
     Raises RetimbreError with ``advice`` when one was ended from outside.
     """
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # a fork would inherit locks of threads that it does not have
+    # A fork would inherit locks of threads that it does not have.
+    context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, _begin, (start, given))
     try:
         yield pool
@@ -63,17 +59,15 @@ def worker_pool(
         for worker in workers:
             worker.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise RetimbreError(
-                f"a process was ended from outside, perhaps for lack of memory: {advice}."
-            ) from None
+            said = "a process was ended from outside, perhaps for lack of memory"
+            raise RetimbreError(f"{said}: {advice}.") from None
         raise
     pool.shutdown()
 
 
 @contextmanager
 def side_by_side(jobs: int | None = None) -> Iterator[Map]:
-    """A ``map`` over ``jobs`` processes (None: as many as torch has threads, at most :data:`MOST_JOBS`); one
-    job: in this process.
+    """A ``map`` over ``jobs`` processes (None: a torch thread each, at most :data:`MOST_JOBS`; 1: none new).
 
     Not joblib's, which ends workers that grow, as all do that import torch, and lets others import it again.
     """
@@ -82,7 +76,6 @@ def side_by_side(jobs: int | None = None) -> Iterator[Map]:
         if jobs == 1:
             yield map
             return
-        with worker_pool(
-            jobs, "run the command again with OMP_NUM_THREADS=1, which takes one process"
-        ) as pool:
+        advice = "run the command again with OMP_NUM_THREADS=1, which takes one process"
+        with worker_pool(jobs, advice) as pool:
             yield pool.map

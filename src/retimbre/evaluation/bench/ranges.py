@@ -1,4 +1,4 @@
-"""Whether an item's notes are playable on the target: the column ``range``.
+"""The column ``range``: items whose notes are playable on the target, and those whose are not.
 
 A transfer that is asked for notes which the target instrument was never heard to play cannot be learnt from
 recordings of it; such items are a stratum of their own (``out``). The target's range is what its *training*
@@ -34,9 +34,7 @@ def _spread(things: list, most: int) -> list:
 
 
 def midi_pitches(raw: Path, recordings: Iterable[Recording]) -> np.ndarray:
-    """MIDI pitches (n,) of the notes that sound within the recordings, from their MIDI files; none are left
-    out.
-    """
+    """MIDI pitches (n,) of all notes that sound within the recordings, from their MIDI files."""
     pitches = []
     for recording in recordings:
         end_s = recording.start_s + recording.duration_s
@@ -46,7 +44,7 @@ def midi_pitches(raw: Path, recordings: Iterable[Recording]) -> np.ndarray:
 
 
 class Ranges:
-    """What the domains' training recordings play.
+    """Ranges of the domains' training recordings.
 
     ``raw``: the folder of ``download`` (its manifest may be missing: everything is transcribed then).
     """
@@ -65,9 +63,8 @@ class Ranges:
             return self._transcriber(audio, self.audio.config["sample_rate"]).pitches_midi
 
         code = code_of("retimbre.nn.transcriber.notes")
-        return self.cache.once(
-            "pitches", digest(audio, self.audio.config["sample_rate"], code, versions()), make
-        )
+        key = digest(audio, self.audio.config["sample_rate"], code, versions())
+        return self.cache.once("pitches", key, make)
 
     def of(self, domain: str) -> tuple[float, float] | None:
         """Lowest and highest MIDI pitch of a domain's training recordings; None when no note is known."""
@@ -89,9 +86,8 @@ class Ranges:
     def notes_of(self, item: Item) -> tuple[np.ndarray, float]:
         """Pitches (n,) of an item's source, and the share of them that must lie inside."""
         if item.target is not None:
-            for r in (
-                self.recordings
-            ):  # only paired pieces keep the times of their file: others are trimmed and cut
+            # Only paired pieces keep the times of their file: others are trimmed and cut.
+            for r in self.recordings:
                 known = (r.piece, r.domain, r.performance, r.split)
                 if known == (item.piece, item.source_domain, PERFORMANCE, "test") and r.midi:
                     return midi_pitches(self.raw, [r]), 1.0

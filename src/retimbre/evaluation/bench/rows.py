@@ -10,35 +10,23 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.evaluation.bench.testset import Item, first_second
+from retimbre.evaluation.bench.testset import Item, Output, first_second
 from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems import streaming
 from retimbre.systems.base import Spectral, System
 from retimbre.vocoders.catalogue import Vocoder
 
-EVERYWHERE = (
-    "griffin_lim",
-    "source_phase",
-)  # beside the default, kinds that are quick enough to be heard on every piece
-
-
-class Sound(NamedTuple):
-    """``audio`` (N,), ``spectrum_db`` (F, T) as the system made it (None: it makes audio), and seconds of
-    computing.
-    """
-
-    audio: np.ndarray
-    spectrum_db: np.ndarray | None
-    seconds: float
+# Beside the default, kinds that are quick enough to be heard on every piece.
+EVERYWHERE = ("griffin_lim", "source_phase")
 
 
 class Maker(Protocol):
-    """What a row holds: something that makes audio of an item, and a spectrum where it goes through one."""
+    """Protocol of a row's source: makes audio of an item, and a spectrum where it goes through one."""
 
     def applies(self, item: Item) -> bool: ...
     def audio(self, item: Item, seed: int) -> np.ndarray: ...
@@ -46,9 +34,7 @@ class Maker(Protocol):
 
 
 def to_16_bit(audio: np.ndarray) -> np.ndarray:
-    """Audio (N,) on the grid of 16-bit samples, float32; what is beyond full scale is clipped, what is not
-    finite is silent.
-    """
+    """Audio (N,) on the grid of 16-bit samples, float32, clipped to full scale; not finite: silent."""
     codes = np.rint(np.nan_to_num(audio, posinf=0, neginf=0).astype(np.float64) * 32768).clip(-32768, 32767)
     return codes.astype(np.int16).astype(np.float32) / np.float32(32768)
 
@@ -82,10 +68,8 @@ class CopySynthesis:
         return item.target is not None
 
     def audio(self, item: Item, seed: int) -> np.ndarray:
-        target = item.target
-        return self.vocoder.synthesise(
-            target.level_db, len(target.audio), item.target_domain, item.source.audio, seed
-        )
+        true, to, source = item.target, item.target_domain, item.source
+        return self.vocoder.synthesise(true.level_db, len(true.audio), to, source.audio, seed)
 
     def spectrum(self, item: Item) -> None:
         return None
@@ -93,13 +77,13 @@ class CopySynthesis:
 
 @dataclass(frozen=True)
 class Transferred:
-    """What a system makes of the source."""
+    """A system's transfer of the source."""
 
     system: System
 
     @property
     def name(self) -> str:
-        """Of the system, whichever way it is heard."""
+        """The system's name, whichever way it is heard."""
         return self.system.name
 
     def applies(self, item: Item) -> bool:
@@ -107,9 +91,8 @@ class Transferred:
         return heard and item.target_domain in self.system.targets
 
     def audio(self, item: Item, seed: int) -> np.ndarray:
-        return streaming.transfer(
-            self.system, item.source.audio, self.system.sample_rate, item.target_domain, seed
-        )
+        source, rate = item.source.audio, self.system.sample_rate
+        return streaming.transfer(self.system, source, rate, item.target_domain, seed)
 
     def spectrum(self, item: Item) -> np.ndarray | None:
         if not isinstance(self.system, Spectral):
@@ -134,12 +117,11 @@ class Row:
         return digest_with_code(self.name, self.maker, code_of("retimbre.systems.streaming"))
 
     def seed(self, item: Item, seed: int) -> int:
-        """Of this output alone, whatever was made before it."""
-        return int.from_bytes(
-            hashlib.sha256(f"{seed} {self.name} {item.name}".encode()).digest()[:4], "little"
-        )
+        """Seed of this output alone, whatever was made before it."""
+        digest = hashlib.sha256(f"{seed} {self.name} {item.name}".encode()).digest()
+        return int.from_bytes(digest[:4], "little")
 
-    def render(self, item: Item, seed: int, config: FeatureConfig | None = None) -> Sound:
+    def render(self, item: Item, seed: int, config: FeatureConfig | None = None) -> Output:
         """The output. ``seconds`` are processor seconds of this process, which computes with one thread: load
         on the machine does not count. With ``config`` the row is tried out on a second of the item before.
         """
@@ -152,7 +134,7 @@ class Row:
         spectrum_db = self.maker.spectrum(item)
         if spectrum_db is not None:
             spectrum_db = np.asarray(spectrum_db).astype(np.float16).astype(np.float32) + np.float32(0)
-        return Sound(to_16_bit(audio), spectrum_db, seconds)
+        return Output(to_16_bit(audio), spectrum_db, seconds)
 
 
 def all_rows(

@@ -11,7 +11,7 @@ from retimbre.audio.features import FeatureConfig, spectrum_of
 from retimbre.audio.levels import rms
 from retimbre.classifiers.forest import ForestClassifier
 from retimbre.classifiers.panel import Classifiers
-from retimbre.evaluation.bench.testset import Item
+from retimbre.evaluation.bench.testset import Item, Output
 from retimbre.metrics import harmony as h
 from retimbre.metrics import notes as n
 from retimbre.metrics import quality as q
@@ -19,17 +19,6 @@ from retimbre.metrics import spectral as m
 from retimbre.metrics.distribution import mfcc_windows, thinned_frames
 from retimbre.metrics.memory import Memory, content_key
 from retimbre.nn.transcriber.notes import NoteTranscriber, melody
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output of a system: ``audio`` (N,), spectrum ``level_db`` (F, T) as it came out of the system (None:
-    measured on the audio), and the seconds of computing that it took.
-    """
-
-    audio: np.ndarray
-    level_db: np.ndarray | None
-    seconds: float
 
 
 def _nothing() -> np.ndarray:
@@ -80,12 +69,8 @@ class Scorer:
         forest: ForestClassifier | None = None,
     ):
         self.classifiers, self.forest = classifiers, forest
-        self.config, self.representation, self.top_db, self.rate = (
-            config,
-            representation,
-            top_db,
-            config.sample_rate,
-        )
+        self.config, self.representation, self.top_db = config, representation, top_db
+        self.rate = config.sample_rate
         self.transcribe = NoteTranscriber()
         self.fold = chroma.pitch_class_fold(config.frequencies_hz("cqt"))
         self.chroma_kept = Memory(64)
@@ -100,9 +85,7 @@ class Scorer:
         return self.chroma_kept(key, lambda: chroma.chroma(self.spectrum(audio, "cqt"), self.fold))
 
     def heard(self, audio: np.ndarray, source: np.ndarray) -> np.ndarray:
-        """Log-mel spectrum (F, T) of an output as the classifiers hear it: levelled like its source, as the
-        recordings that they learnt from.
-        """
+        """Log-mel spectrum (F, T) of an output, levelled like its source, as the classifiers learnt it."""
         return self.spectrum(audio * (rms(source) / max(rms(audio), 1e-9)), "mel")
 
     def __call__(self, item: Item, output: Output) -> Scored:
@@ -178,18 +161,14 @@ class Scorer:
             "paired_lsd": m.paired_lsd(audio, target, rate),
             "paired_lsd_frame": m.paired_lsd_frame(audio, target, rate),
             "paired_mel_l1_db": m.paired_mel_l1_db(audio, target, rate),
-            "paired_mrstft": m.paired_mrstft(audio, target, rate),
+            "paired_mrstft": m.paired_mrstft(audio, target),
             "paired_timbre": m.paired_timbre(audio, target, rate),
         }
 
 
 def _key(r: Result) -> dict[str, Any]:
-    return {
-        "system": r.system,
-        "direction": r.item.direction,
-        "item": r.item.piece,
-        "stratum": r.item.stratum,
-    }
+    where = {"direction": r.item.direction, "item": r.item.piece, "stratum": r.item.stratum}
+    return {"system": r.system, **where}
 
 
 def records(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -1,6 +1,4 @@
-"""A system's outputs of one direction, all together, beside recordings of the target instrument: records of
-the table.
-"""
+"""A system's outputs of one direction, all together, beside recordings of the target instrument."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,27 +50,21 @@ class RealSet:
 
     @classmethod
     def fit(cls, features: PackedFeatures, classifiers: Classifiers, domain: str, seed: int = 0) -> "RealSet":
-        """Hear up to 64 clips of the training split. Raises RetimbreError when no recording is as long as a
-        window.
-        """
+        """Hear up to 64 training clips. Raises RetimbreError when all are shorter than a window."""
         parts: tuple[list, list] = ([], [])
         timbres, frames = [], []
         clips = list(training_clips(features, domain, CLIPS, classifiers.window_frames))
         single = len({number for number, _ in clips}) == 1  # then clips must do for recordings
         for i, (number, mel_db) in enumerate(clips):
-            clf, mfcc = (
-                classifiers.embed_windows(mel_db),
-                dist.mfcc_windows(mel_db, classifiers.window_frames),
-            )
+            clf = classifiers.embed_windows(mel_db)
+            mfcc = dist.mfcc_windows(mel_db, classifiers.window_frames)
             half = (i if single else number) % 2
             parts[half].append((clf, mfcc, np.full(len(clf), number)))
             if half == 0:
                 timbres.append(mfcc[:, : dist.MFCC].mean(axis=0))
                 frames.append(dist.thinned_frames(mel_db))
         parts = (parts[0] or parts[1], parts[1] or parts[0])  # a single clip stands for both
-        halves = [
-            Windows(*(np.concatenate(columns) for columns in zip(*half, strict=True))) for half in parts
-        ]
+        halves = [Windows(*map(np.concatenate, zip(*half, strict=True))) for half in parts]
         return cls(*halves, np.stack(timbres), dist.Modes.fit(np.concatenate(frames), seed=seed))
 
 
@@ -84,8 +76,7 @@ def fit_real(
 
 
 def set_records(results: "Sequence[Result]", real: Mapping[str, RealSet]) -> list[dict[str, Any]]:
-    """Records of distances between sets: one per system and direction (item ``all``), and ``style_shift`` per
-    item.
+    """Records of distances between sets, one per system and direction (item ``all``), and shifts per item.
 
     ``style_kad_*`` with their interval over clips (``_low``, ``_high``) and, at the same number of windows,
     the value of held-out recordings (``_real``); ``style_fad_*`` likewise, with ``style_fad_dim`` and
@@ -146,9 +137,9 @@ def _held_out(real: RealSet, count: int) -> dict[str, float]:
 
 
 def _shifts(timbre: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, str, float]]:
-    """``style_shift`` (system, piece, value): (D(copy) - D) / mean (D(copy) - D(oracle)), so that its mean is
-    the ratio of means.
+    """``style_shift`` (system, piece, value): (D(copy) - D) / mean (D(copy) - D(oracle)).
 
+    So its mean is the ratio of means.
     None without both controls, or where recordings of the target are no nearer to the target than the source
     is.
     """

@@ -1,5 +1,4 @@
-"""Every row on every item of the test set: outputs, times, scores; in several processes, and only what is
-not known yet.
+"""Every row on every item of the test set: outputs, times, scores; only what is not known yet.
 
 Each output has its own seed and is computed with one thread, so results do not depend on the number of
 processes, on the order, or on which outputs were kept from an earlier run (see
@@ -16,9 +15,9 @@ from typing import Any
 from retimbre.evaluation.bench.cache import Cache, Stored
 from retimbre.evaluation.bench.processes import one_thread, worker_pool
 from retimbre.evaluation.bench.rows import Row
-from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
+from retimbre.evaluation.bench.scoring import Result, Scored, Scorer
 from retimbre.evaluation.bench.sets import RealSet, set_records
-from retimbre.evaluation.bench.testset import Item
+from retimbre.evaluation.bench.testset import Item, Output
 from retimbre.progress import Progress
 from retimbre.provenance import code_of, digest, versions
 
@@ -29,9 +28,7 @@ FEW = 4  # outputs that are not worth starting processes for
 
 @dataclass(frozen=True)
 class Job:
-    """One output to be made and scored. ``row``: its place among the rows; ``key``: of the output;
-    ``scoring``: of what scores it.
-    """
+    """One output to be made and scored: place of its row, keys of the output and of what scores it."""
 
     row: int
     key: str
@@ -49,19 +46,15 @@ class Bench:
 
 
 def item_key(item: Item) -> str:
-    """Changes with everything about an item but its name for the report: recordings, features, domains,
-    stratum.
-    """
+    """Digest of everything about an item but its ``range``."""
     return digest({field.name: getattr(item, field.name) for field in fields(item) if field.name != "range"})
 
 
 def scorer_key(make_scorer: MakeScorer) -> str:
     """Changes with the classifiers' weights, the settings, the metrics' code and the libraries."""
-    given = (
-        [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords]
-        if isinstance(make_scorer, partial)
-        else []
-    )
+    given = []
+    if isinstance(make_scorer, partial):
+        given = [make_scorer.func.__qualname__, make_scorer.args, make_scorer.keywords]
     return digest(given, code_of("retimbre.evaluation.bench.scoring"), versions())
 
 
@@ -99,22 +92,18 @@ def work(bench: Bench, scorer: Scorer, item: Item, jobs: list[Job]) -> Iterator[
         if not isinstance(output, Output):
             warm = scorer.config if row.name not in _tried else None
             _tried.add(row.name)
-            output = Output(*row.render(item, bench.seed, warm))
+            output = row.render(item, bench.seed, warm)
         key = score_key(job, output)
         scored = bench.cache.get("scores", key)
         if not isinstance(scored, Scored):
             scored = scorer(item, output)
-        stored = bench.cache.put("outputs", job.key, output) and bench.cache.put("scores", key, scored)
-        yield (
-            _light(bench.cache, job.key, key, item, output, scored)
-            if stored
-            else Result("", item, output, scored)
-        )
+        if bench.cache.put("outputs", job.key, output) and bench.cache.put("scores", key, scored):
+            yield _light(bench.cache, job.key, key, item, output, scored)
+        else:
+            yield Result("", item, output, scored)
 
 
 _tried: set[str] = set()  # rows that this process has rendered before
-
-
 _here: tuple[Bench, Scorer] | None = None  # of a worker process
 
 
@@ -135,9 +124,8 @@ def _in_processes(
     bench: Bench, tasks: list[tuple[Item, list[Job]]], processes: int
 ) -> Iterator[tuple[Item, list[Job], list[Result]]]:
     """Tasks as they are finished."""
-    with worker_pool(
-        processes, "lower machine.jobs; what was finished is kept", _start, pickle.dumps(bench)
-    ) as pool:
+    advice = "lower machine.jobs; what was finished is kept"
+    with worker_pool(processes, advice, _start, pickle.dumps(bench)) as pool:
         waiting = {pool.submit(_work_here, item, jobs): (item, jobs) for item, jobs in tasks}
         for done in as_completed(waiting):
             item, jobs = waiting[done]
@@ -180,9 +168,8 @@ def run(
     with Progress(total, "evaluate", "outputs") as progress, one_thread():
         progress.update(total - todo, f"{total - todo} kept from earlier runs" if todo < total else None)
         if jobs > 1 and todo > FEW:
-            for item, done, results in _in_processes(
-                bench, slow + fast, jobs
-            ):  # long ones first, so that none is left alone
+            # Long ones first, so that none is left alone.
+            for item, done, results in _in_processes(bench, slow + fast, jobs):
                 found |= {(item.name, job.row): r for job, r in zip(done, results, strict=True)}
                 progress.update(len(done), item.name)
         elif todo:
@@ -195,10 +182,7 @@ def run(
 
 
 def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
-    """What numbers of two runs must share to be compared: ``data/evaluation/versions.json``.
-    ``classifiers``: their weights; ``metrics``: the metrics' code, settings and libraries; ``test_set``: the
-    items.
-    """
+    """Digests that comparable runs share, ``data/evaluation/versions.json``."""
     classifiers = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
     return {
         "classifiers": digest(classifiers),
@@ -212,17 +196,16 @@ CONTROLS = {"copy", "oracle"}  # what other rows' shift is measured by
 
 def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache) -> list[dict[str, Any]]:
     """:func:`sets.set_records`, computed for the systems whose outputs or controls are not as they were."""
-    code, found = digest(code_of("retimbre.evaluation.bench.sets"), versions()), []
-    known = digest({domain: recordings for domain, recordings in real.items()})
+    code = digest(code_of("retimbre.evaluation.bench.sets"), versions())
+    known = digest(dict(real))
 
     def heard(r: Result) -> list[Any]:
         return [r.item.name, r.item.stratum, r.scored.windows, r.scored.mfcc, r.scored.frames]
 
     controls = digest([heard(r) for r in results if r.system in CONTROLS])
     systems = list(dict.fromkeys(r.system for r in results))
-    keys = {
-        s: digest(code, known, controls, s, [heard(r) for r in results if r.system == s]) for s in systems
-    }
+    every = {s: [heard(r) for r in results if r.system == s] for s in systems}
+    keys = {s: digest(code, known, controls, s, own) for s, own in every.items()}
     kept = {s: cache.get("sets", key) for s, key in keys.items()}
     missing = {s for s, values in kept.items() if values is None}
     if missing:
@@ -230,6 +213,4 @@ def set_values(results: list[Result], real: Mapping[str, RealSet], cache: Cache)
         for system in missing:
             kept[system] = [record for record in made if record["system"] == system]
             cache.put("sets", keys[system], kept[system])
-    for system in systems:
-        found += kept[system]
-    return found
+    return [record for system in systems for record in kept[system]]

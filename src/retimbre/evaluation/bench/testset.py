@@ -1,6 +1,7 @@
-"""The paired test set: what is transferred, and what it is compared with."""
+"""The paired test set: items to transfer, with what they are compared with, and outputs."""
 
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -14,12 +15,21 @@ UNPAIRED_ITEMS, UNPAIRED_S = 12, 8.0  # recordings per direction, and seconds of
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording: ``audio`` (N,), and its spectrum ``level_db`` (F, T) in dB, of the representation that is
-    changed.
-    """
+    """A recording: ``audio`` (N,), and its spectrum ``level_db`` (F, T) in the systems' representation."""
 
     audio: np.ndarray
     level_db: np.ndarray
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a system: ``audio`` (N,), spectrum ``level_db`` (F, T) as it came out of the system (None:
+    measured on the audio), and the seconds of computing that it took.
+    """
+
+    audio: np.ndarray
+    level_db: np.ndarray | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,7 @@ class Item:
 
 
 def first_second(item: Item, config: FeatureConfig) -> Item:
-    """The item's beginning, on which a row is tried out: what is compiled or loaded on first use is not
-    timed.
-    """
+    """The item's beginning, to try a row out on: what is compiled or loaded on first use is not timed."""
     samples = int(WARM_UP_S * config.sample_rate)
 
     def cut(clip: Clip | None) -> Clip | None:
@@ -64,9 +72,8 @@ def first_second(item: Item, config: FeatureConfig) -> Item:
         frames = config.frames(min(samples, len(clip.audio)))
         return Clip(clip.audio[:samples], clip.level_db[:, :frames])
 
-    return replace(
-        item, **{name: cut(getattr(item, name)) for name in ("source", "target", "oracle", "unrelated")}
-    )
+    clips = ("source", "target", "oracle", "unrelated")
+    return replace(item, **{name: cut(getattr(item, name)) for name in clips})
 
 
 def stratum_of(piece: str) -> str:
@@ -107,7 +114,7 @@ def load_items(
         return {(e.piece if paired else e.id): e for e in found}
 
     items = []
-    for source, target in (domains[:2], domains[1::-1]):
+    for source, target in permutations(domains[:2]):
         if paired:
             keys = (source, PERFORMANCE), (target, PERFORMANCE), (target, SECOND_PERFORMANCE)
             sources, targets, seconds = (chosen(*key) for key in keys)

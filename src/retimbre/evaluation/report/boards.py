@@ -1,6 +1,4 @@
-"""Boards for ``dvc plots`` and MLflow: source, systems and true target of one piece, side by side on one
-scale.
-"""
+"""Boards for ``dvc plots`` and MLflow: recordings of one piece side by side on one scale."""
 
 from collections.abc import Sequence
 
@@ -21,9 +19,7 @@ COLUMNS = 5
 
 
 def columns_of(names: Sequence[str], main: str | None) -> list[str]:
-    """Which recordings a board shows: source, an equaliser, the main system in two ways, target; filled up
-    with others, the target last.
-    """
+    """The recordings of a board: source, an equaliser, the main system in two ways, others, target."""
     ways = [n for n in names if main and (n == main or n.startswith(f"{main}_"))][:2]
     chosen = [n for n in names if n in ("source", "eq_match", "target", *ways)]
     chosen += [n for n in names if n not in chosen][: COLUMNS - len(chosen)]
@@ -31,13 +27,10 @@ def columns_of(names: Sequence[str], main: str | None) -> list[str]:
 
 
 def board(view: Views, seconds: float, scorer: Scorer, title: str, main: str | None) -> Figure:
-    """Rows: constant-Q, mel, rainbowgram, piano roll against the source. Columns: recordings. Time in
-    seconds.
-    """
+    """Rows: constant-Q, mel, rainbowgram, piano roll against the source. Columns: recordings. Time in s."""
     c, names = scorer.config, columns_of(list(view.cqt_db), main)
-    figure, axes = new_figure(
-        2.7 * len(names) + 0.9, 8.2, 4, len(names), layout=None, sharex=True, sharey="row"
-    )
+    width, shared = 2.7 * len(names) + 0.9, {"sharex": True, "sharey": "row"}
+    figure, axes = new_figure(width, 8.2, 4, len(names), layout=None, **shared)
     figure.subplots_adjust(left=0.075, right=0.9, top=0.92, bottom=0.07, wspace=0.06, hspace=0.2)
     scale = {"origin": "lower", "aspect": "auto", "interpolation": "nearest", "extent": (0, seconds, 0, 1)}
     octaves = c.cqt_bins / c.cqt_bins_per_octave
@@ -55,13 +48,11 @@ def board(view: Views, seconds: float, scorer: Scorer, title: str, main: str | N
         axes[2, column].imshow(colours(view.rainbow[name], view.rainbow_top_db), **scale)
         draw(axes[3, column], view.notes[name], *view.pitches)
         number = counts(view.notes[name])
-        axes[3, column].set_title(
-            f"{number['kept']} kept, {number['lost']} lost, {number['added']} added", fontsize=9
-        )
+        text = f"{number['kept']} kept, {number['lost']} lost, {number['added']} added"
+        axes[3, column].set_title(text, fontsize=9)
         axes[3, column].set_xlabel("time (s)")
-    for row, (places, label) in enumerate(
-        zip(ticks, ("constant-Q pitch", "mel frequency", "rainbowgram pitch"), strict=True)
-    ):
+    labels = ("constant-Q pitch", "mel frequency", "rainbowgram pitch")
+    for row, (places, label) in enumerate(zip(ticks, labels, strict=True)):
         axes[row, 0].set_yticks([p for p, _ in places], [t for _, t in places], fontsize=8)
         axes[row, 0].set_ylabel(label)
     low, high = view.pitches
@@ -74,8 +65,7 @@ def board(view: Views, seconds: float, scorer: Scorer, title: str, main: str | N
     bar.set_label("dB under the top, constant-Q and mel")
     turn = ScalarMappable(Normalize(-1, 1), ListedColormap(hue_circle(256)))
     place = axes[2, -1].get_position()
-    figure.colorbar(turn, cax=figure.add_axes((0.912, place.y0, 0.011, place.height))).set_label(
-        "phase advance\n(π per frame)"
-    )
+    bar = figure.colorbar(turn, cax=figure.add_axes((0.912, place.y0, 0.011, place.height)))
+    bar.set_label("phase advance\n(π per frame)")
     figure.suptitle(title, fontsize=12)
     return figure

@@ -1,6 +1,6 @@
 """Charts of the report: content against timbre, paired differences, classifier curves, the embedding map.
 
-Small enough to be read on a phone: three and a half inches wide, ten points. Figures are drawn in the style
+Small enough to be read on a phone: :data:`WIDTH` inches wide, ten points. Figures are drawn in the style
 of :mod:`retimbre.evaluation.report.figures`. Systems keep one marker and colour in all charts of a run: the
 colour says the group (controls, baselines, systems, vocoders), the marker which one.
 """
@@ -25,7 +25,7 @@ from retimbre.evaluation.report.figures import (
 )
 from retimbre.evaluation.report.legend import spoken
 from retimbre.evaluation.results.rows import group_of, in_order
-from retimbre.evaluation.results.statistics import Difference, Interval
+from retimbre.evaluation.results.statistics import Interval
 
 WIDTH = 4.6  # inches
 GROUP_COLOURS = {"controls": SOFT, "baselines": ORANGE, "systems": BLUE, "vocoders alone": GREEN}
@@ -60,9 +60,7 @@ def _legend_below(figure: Figure, count: int, columns: int = 2) -> None:
 
 
 def scatter(points: Mapping[str, tuple[Interval, Interval]], x_label: str, y_label: str) -> Figure:
-    """One marker per system with crosses of its 95 % intervals: ``name -> (x, y)``. Both axes are shares, 0
-    to 1.
-    """
+    """One marker per system with crosses of its 95 % intervals: ``name -> (x, y)``, shares from 0 to 1."""
     figure, axes = new_figure(WIDTH, 4.0)
     axis, looks = axes[0, 0], markers(list(points))
     for name in looks:
@@ -75,10 +73,8 @@ def scatter(points: Mapping[str, tuple[Interval, Interval]], x_label: str, y_lab
     return figure
 
 
-def forest(differences: Mapping[str, Difference], label: str, better: str) -> Figure:
-    """Paired differences with 95 % intervals, one line per system; the side that is better is named on the
-    axis.
-    """
+def forest(differences: Mapping[str, Interval], label: str, better: str) -> Figure:
+    """Paired differences with 95 % intervals, one line per system; the axis names the better side."""
     looks = markers(list(differences))
     figure, axes = new_figure(WIDTH, 1.1 + 0.27 * len(looks))
     axis = axes[0, 0]
@@ -114,9 +110,7 @@ def rates(
 
 
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Observed share against predicted probability: ``name -> (predicted, observed, windows)`` per bin; size
-    tells the windows.
-    """
+    """Observed share against predicted probability: ``name -> (predicted, observed, windows)`` per bin."""
     figure, axes = new_figure(WIDTH, 3.4)
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
@@ -137,8 +131,7 @@ def embedding_map(
     explained: Sequence[float],
     spread: str | None = None,
 ) -> Figure:
-    """Two principal axes of real clips, ``real``: domain -> (n, 2), with the outputs projected on them,
-    ``outputs``: system -> (n, 2).
+    """Two principal axes of ``real`` clips (domain -> (n, 2)), and ``outputs`` (system -> (n, 2)) on them.
 
     A system is shown at its mean; of ``spread`` every output is shown. ``explained``: shares of variance of
     the two axes.
@@ -152,18 +145,11 @@ def embedding_map(
         look = {"color": looks[spread][1], "alpha": 0.7, "linewidths": 0}
         axis.scatter(*outputs[spread].T, s=10, label=f"{spoken(spread)}, each", **look)
     for name, (marker, colour) in looks.items():
-        look = {
-            "color": colour,
-            "markersize": 8,
-            "markeredgewidth": 1.4,
-            "markerfacecolor": _face(name, colour),
-        }
+        look = {"color": colour, "markersize": 8, "markeredgewidth": 1.4}
+        look["markerfacecolor"] = _face(name, colour)
         axis.plot(*outputs[name].mean(axis=0), marker, label=spoken(name), **look)
-    labels = (
-        f"{which} principal axis ({share:.0%} of variance)"
-        for which, share in zip(("first", "second"), explained, strict=True)
-    )
-    axis.set(**dict(zip(("xlabel", "ylabel"), labels, strict=True)))
+    for which, label, share in zip(("first", "second"), ("xlabel", "ylabel"), explained, strict=True):
+        axis.set(**{label: f"{which} principal axis ({share:.0%} of variance)"})
     axis.grid(alpha=0.6)
     _legend_below(figure, len(looks) + len(real) + 1)
     return figure

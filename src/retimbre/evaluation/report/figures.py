@@ -55,9 +55,7 @@ def new_figure(
     layout: str | None = "constrained",
     **options: object,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of so many inches in the common style, and its axes (rows, columns). ``layout`` None: place
-    the axes yourself, faster.
-    """
+    """A figure of so many inches in the common style, and its axes (rows, columns)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout=layout)
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -100,7 +98,8 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
         svg = svg.replace(colour, f"var({variable})")
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     (box,) = re.findall(r'viewBox="([^"]+)"', svg)[:1]
-    head = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="{box}" xmlns="http://www.w3.org/2000/svg">'
+    head = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="{box}" '
+    head += 'xmlns="http://www.w3.org/2000/svg">'
     return head + svg[svg.index(">") + 1 :].strip()
 
 
@@ -126,9 +125,8 @@ def confusion(answers: pandas.DataFrame) -> Figure:
 def counted(answers: pandas.DataFrame) -> pandas.DataFrame:
     """Counts of rows (actual, predicted): a square table of the actual classes in their order."""
     classes = list(dict.fromkeys(answers.actual))
-    return pandas.crosstab(answers.actual, answers.predicted).reindex(
-        index=classes, columns=classes, fill_value=0
-    )
+    counts = pandas.crosstab(answers.actual, answers.predicted)
+    return counts.reindex(index=classes, columns=classes, fill_value=0)
 
 
 def groups_of(history: pandas.DataFrame) -> dict[str, list[str]]:
@@ -148,12 +146,14 @@ def curves(history: pandas.DataFrame, title: str = "") -> Figure:
     for axis, (group, names) in zip(axes.flat, groups.items(), strict=False):
         for i, name in enumerate(names):
             known = history[["step", name]].dropna().to_numpy()
-            line = {
-                "linewidth": 1.3,
-                "color": COLOURS[i % len(COLOURS)],
-                "linestyle": ("-", "--", ":", "-.")[i % 4],
-            }
-            axis.plot(*known.T, label=name.split("/")[-1], marker="." if len(known) == 1 else "", **line)
+            line = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
+            axis.plot(
+                *known.T,
+                label=name.split("/")[-1],
+                marker="." if len(known) == 1 else "",
+                linewidth=1.3,
+                **line,
+            )
         axis.set(title=group, xlabel="step", ylabel=_unit(group, names))
         axis.grid(alpha=0.5)
         axis.margins(y=0.2)  # room for the legend

@@ -55,9 +55,7 @@ def chart(figure: Figure, name: str, label: str, caption: str) -> Chart:
 
 
 def notes_on(metrics: Mapping[str, Mapping[str, Any]], main: str | None) -> list[str]:
-    """Sentences that a reader should see before the numbers: what the main system failed at, and what to
-    beware of.
-    """
+    """Sentences to read before the numbers: what the main system failed at, and what to beware of."""
     notes = ["One training run: the intervals cover the choice of test pieces, not the choice of seed."]
     made, eq, copy = (metrics.get(name, {}) for name in (main, AGAINST, "copy"))
     if made.get("fail_muted", 0) > 0:
@@ -88,11 +86,8 @@ def scatters(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> li
         "the oracle. Crosses: 95 % intervals."
     )
     for name, (x, y, label) in SCATTERS.items():
-        points = {
-            s: (found[s, x], found[s, y])
-            for s in table.system.unique()
-            if (s, x) in found and (s, y) in found
-        }
+        both = [s for s in table.system.unique() if (s, x) in found and (s, y) in found]
+        points = {s: (found[s, x], found[s, y]) for s in both}
         if points:
             figure = charts.scatter(points, label, "content kept: F1 of the source's notes")
             text = f"Content kept against {label}, {len(points)} systems; the results table has the numbers."
@@ -131,8 +126,7 @@ def classifier_charts(asked: Sequence[Question], album: Album) -> tuple[list[Cha
         "precision_recall": (recalls, "Precision-recall curves"),
         "reliability": (
             reliability,
-            "Reliability: on the diagonal a probability means what it says; larger marks stand for more "
-            "windows",
+            "Reliability: on the diagonal a probability means what it says; larger marks: more windows",
         ),
     }
     shown = [
@@ -166,18 +160,14 @@ def embedding_charts(
                 f"{spoken(direction)}: outputs on the principal axes of real test recordings, in the style "
                 "classifier's embedding."
             )
-            figure, text = (
-                charts.embedding_map(*projected, spread=main),
-                f"{len(outputs)} systems at their means.",
-            )
+            figure = charts.embedding_map(*projected, spread=main)
+            text = f"{len(outputs)} systems at their means."
             shown.append(album.add(figure, f"embedding_{direction}", f"{caption} {text}", caption))
     return shown
 
 
 def training_charts(plots: Path, album: Album) -> list[Chart]:
-    """Every ``<name>/history.csv`` of the trainings: a picture of each, and on the page a chart of each kind
-    of value.
-    """
+    """A picture of every ``<name>/history.csv``, and on the page a chart of each kind of value."""
     shown = []
     for path in sorted(plots.rglob("history.csv")):
         history = pandas.read_csv(path)
@@ -187,10 +177,8 @@ def training_charts(plots: Path, album: Album) -> list[Chart]:
         if groups:
             album.save(figures.curves(history, title), name)
         for group, columns in groups.items():
-            figure, label = (
-                figures.curves(history[["step", *columns]]),
-                f"{title}, {group}, over the steps of training.",
-            )
+            figure = figures.curves(history[["step", *columns]])
+            label = f"{title}, {group}, over the steps of training."
             shown.append(chart(figure, f"{name}_{group}", label, f"{title}: {group}"))
     return shown
 
@@ -199,11 +187,8 @@ def on_real(clips: Mapping[str, Sequence[Any]], scorer: Scorer, draws: int, seed
     """The row of real recordings: the classifiers' rates over all test clips of the first two domains."""
     asked = {name: getattr(scorer.classifiers, name) for name in ("style_target_rate", "style_beyond_eq")}
     heard = [(x, domain) for domain, spectra in list(clips.items())[:2] for x in spectra]
-    return {
-        name: bootstrap_mean([rate(*clip) for clip in heard], draws, seed)
-        for name, rate in asked.items()
-        if heard
-    }
+    rates = {name: [rate(*clip) for clip in heard] for name, rate in asked.items()}
+    return {name: bootstrap_mean(values, draws, seed) for name, values in rates.items() if heard}
 
 
 def write_gallery(
@@ -223,11 +208,8 @@ def write_gallery(
     summary; ``scorer``: its classifiers are examined on ``features``' test split; ``params``: the whole
     params file as a mapping; ``calibration``: of this run's controls.
     """
-    seed, draws, examples = (
-        params["seed"],
-        params["evaluate"]["bootstrap"],
-        params["evaluate"]["audio_examples"],
-    )
+    seed, p = params["seed"], params["evaluate"]
+    draws, examples = p["bootstrap"], p["audio_examples"]
     album, main = Album(out / "pictures"), main_system(scores)
     tops = {name: float(features.statistics[name]["top_db"]) for name in ("cqt", "mel")}
     pairs, seen, left_out = build_pairs(results, scores, scorer, tops, examples)

@@ -21,10 +21,9 @@ def uri(data: bytes, kind: str) -> str:
 
 
 def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
-    """Mono audio (N,), levelled, as MP3 in a data URI: played by every browser, a third of FLAC. Silence
-    stays silent.
+    """Mono audio (N,), levelled, as MP3 in a data URI: played by every browser, a third of FLAC.
 
-    Rates that MP3 does not have are sent as FLAC, which current browsers play too.
+    Rates that MP3 does not have are sent as FLAC, which current browsers play too. Silence stays silent.
     """
     now, peak = rms(audio), float(np.abs(audio).max(initial=0.0))
     gain = min(RMS / now, PEAK / peak) if now > 1e-5 else 1.0
@@ -38,9 +37,7 @@ def audio_uri(audio: np.ndarray, sample_rate: int) -> str:
 
 
 def palette_png(indices: np.ndarray, colours: np.ndarray) -> bytes:
-    """Rows from low to high, (F, T) numbers of ``colours`` (n, 3) uint8 -> a PNG of F x T pixels, lowest row
-    at the bottom.
-    """
+    """A PNG of F x T pixels from rows of numbers (F, T), lowest first, of ``colours`` (n, 3) uint8."""
     image = Image.fromarray(np.ascontiguousarray(indices[::-1], np.uint8), mode="P")
     image.putpalette(colours.astype(np.uint8).tobytes())
     buffer = io.BytesIO()
@@ -49,6 +46,7 @@ def palette_png(indices: np.ndarray, colours: np.ndarray) -> bytes:
 
 
 SHADES = 64
+COLUMNS = 320  # at most, of a spectrum
 MAGMA = (255 * colormaps["magma"](np.linspace(0, 1, SHADES))[:, :3]).round()
 
 
@@ -59,9 +57,7 @@ def pooled(spectrum_db: np.ndarray, columns: int) -> np.ndarray:
     return padded.reshape(len(spectrum_db), -1, width).max(axis=2)
 
 
-def spectrum_png(db: np.ndarray, top_db: float, range_db: float, columns: int = 320) -> bytes:
-    """Spectrum (F, T) in dB as a picture of the colour map magma: ``top_db`` is bright, ``range_db`` below
-    and under is black.
-    """
-    shares = ((pooled(db, columns) - top_db) / range_db + 1).clip(0, 1)
+def spectrum_png(db: np.ndarray, top_db: float, range_db: float) -> bytes:
+    """Spectrum (F, T) in dB in the colours magma, from ``range_db`` below ``top_db`` (black) up to it."""
+    shares = ((pooled(db, COLUMNS) - top_db) / range_db + 1).clip(0, 1)
     return palette_png((shares * (SHADES - 1)).round(), MAGMA)

@@ -31,6 +31,7 @@ from retimbre.metrics.catalogue import BOUNDS, FAILURES, FAMILIES, HEADLINE, kno
 from retimbre.paths import write_atomically
 
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
+EXTREMES = 3  # best and worst pairs of a direction that are linked to
 BROKEN_DOWN = {"direction": "direction", "stratum": "texture", "range": "the target's range"}
 BREAKDOWN = ("content_note_f1", "style_beyond_eq", "skill", "paired_lsd")
 TEXTURES = {"mono": "single line", "poly": "several voices", "in": "in range", "out": "out of range"}
@@ -47,7 +48,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report shows beside the numbers; every part may be missing.
+    """Parts of a report beside the numbers; every one may be missing.
 
     ``real``: what the classifiers say of real recordings, metric -> interval; ``confusion``: rows (actual,
     predicted); ``left_out``: pairs that did not fit; ``verdicts``: a sentence per classifier question;
@@ -71,9 +72,8 @@ class Contents:
 def versions() -> dict[str, str]:
     """Python, this package and the libraries whose version can move a number."""
     known = provenance.versions((*provenance.LIBRARIES, "pandas", "matplotlib", "dvc", "mlflow"))
-    return {"Python": platform.python_version(), "retimbre": retimbre.__version__} | dict(
-        pair.split("=") for pair in known.split()
-    )
+    own = {"Python": platform.python_version(), "retimbre": retimbre.__version__}
+    return own | dict(pair.split("=") for pair in known.split())
 
 
 def time_ticks(seconds: float) -> list[tuple[float, str]]:
@@ -87,9 +87,8 @@ def _grouped(lines: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of a table by group: row -> what the template shows of it."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for system in in_order(lines):
-        groups.setdefault(group_of(system), []).append(
-            {"system": system, "about": about(system), **lines[system]}
-        )
+        row = {"system": system, "about": about(system), **lines[system]}
+        groups.setdefault(group_of(system), []).append(row)
     return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
 
@@ -99,14 +98,12 @@ def _table(
     """Results for the template: a cell (Interval or None) for each row and each of ``metrics``."""
     ends = [name + bound for name in metrics for bound in BOUNDS]
     found = intervals(table[table.metric.isin([*metrics, *ends])], draws, seed)
-    for (system, name), mean in list(
-        found.items()
-    ):  # some metrics of whole sets come with an interval of their own
+    # Some metrics of whole sets come with an interval of their own.
+    for (system, name), mean in list(found.items()):
         if (low := found.get((system, f"{name}_low"))) and (high := found.get((system, f"{name}_high"))):
             found[system, name] = Interval(mean.mean, low.mean, high.mean, max(2, mean.n))
-    clips = (
-        table[table["item"] != "all"].drop_duplicates(["system", "direction", "item"]).system.value_counts()
-    )
+    items = table[table["item"] != "all"].drop_duplicates(["system", "direction", "item"])
+    clips = items.system.value_counts()
     lines = {}
     for system in table.system.unique():
         cells = [found.get((system, name)) for name in metrics]
@@ -123,10 +120,8 @@ def _breakdown(table: pandas.DataFrame, by: str, draws: int, seed: int) -> dict[
     if len(levels) < 2:
         return None
     metrics = [name for name in BREAKDOWN if name in set(rows.metric)]
-    found = {
-        level: intervals(rows[(rows[by] == level) & rows.metric.isin(metrics)], draws, seed)
-        for level in levels
-    }
+    shown = rows[rows.metric.isin(metrics)]
+    found = {level: intervals(shown[shown[by] == level], draws, seed) for level in levels}
     lines = {
         system: {"cells": [found[level].get((system, name)) for name in metrics for level in levels]}
         for system in rows.system.unique()
@@ -137,7 +132,7 @@ def _breakdown(table: pandas.DataFrame, by: str, draws: int, seed: int) -> dict[
     return {"by": BROKEN_DOWN[by], "levels": names, "columns": columns, "groups": _grouped(lines)}
 
 
-def _extremes(table: pandas.DataFrame, pairs: Sequence[Pair], count: int = 3) -> dict[str, Any]:
+def _extremes(table: pandas.DataFrame, pairs: Sequence[Pair]) -> dict[str, Any]:
     """The best and the worst pairs of every direction by the ranking metric."""
     name, ranks = ranking(table)
     shown = {(p.direction, p.item): p for p in pairs}
@@ -145,12 +140,10 @@ def _extremes(table: pandas.DataFrame, pairs: Sequence[Pair], count: int = 3) ->
     for direction in dict.fromkeys(d for d, _ in ranks):
         best_first = sorted((k for k in ranks if k[0] == direction), key=lambda k: (-ranks[k], k[1]))
         chosen = [k for k in best_first if k in shown]
-        most = min(count, len(chosen) // 2)
+        most = min(EXTREMES, len(chosen) // 2)
         if most:
-            best, worst = chosen[:most], chosen[-most:][::-1]
-            lists.append(
-                {"direction": direction, "best": [shown[k] for k in best], "worst": [shown[k] for k in worst]}
-            )
+            best, worst = ([shown[k] for k in keys] for keys in (chosen[:most], chosen[-most:][::-1]))
+            lists.append({"direction": direction, "best": best, "worst": worst})
     return {"column": metric(name), "system": main_system(table), "lists": lists}
 
 
@@ -217,6 +210,7 @@ def write_report(
     by_direction = [
         _table(table[table.direction == d], headline, legend.spoken(d), draws, seed) for d in directions
     ]
+    caption = "Mean over " + " and ".join(map(legend.spoken, directions))
     values = {
         "style": STYLE,
         "script": SCRIPT,
@@ -224,9 +218,7 @@ def write_report(
         "notes": list(notes),
         "calibration": contents.calibration,
         "verdict": contents.calibration.verdict.removeprefix("calibration: ") if contents.calibration else "",
-        "headline": _table(
-            table, headline, "Mean over " + " and ".join(map(legend.spoken, directions)), draws, seed
-        ),
+        "headline": _table(table, headline, caption, draws, seed),
         "real": [real.get(m) for m in headline] if real else [],
         "by_direction": by_direction if len(directions) > 1 else [],
         "families": [_table(table, of, title, draws, seed) for title, of in families.items() if of],

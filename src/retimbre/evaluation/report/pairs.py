@@ -1,6 +1,4 @@
-"""The test pieces as the report shows them: sound, spectra on one scale, rainbowgrams and piano rolls of
-every recording.
-"""
+"""The test pieces as the report shows them: sound, spectra, rainbowgrams, rolls of every recording."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,9 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Recording:
-    """One thing to hear: ``name`` is a system of the table, or ``source`` or ``target``; ``sound`` a data
-    URI.
-    """
+    """One thing to hear: ``name`` is a row of the table, ``source`` or ``target``; ``sound`` a data URI."""
 
     name: str
     sound: str
@@ -76,9 +72,7 @@ class Pair:
 
 
 def ranking(table: pandas.DataFrame) -> tuple[str, dict[tuple[str, str], float]]:
-    """The metric that ranks items, and the main system's value of it: ``(direction, item) -> value``; empty
-    when there is none.
-    """
+    """The metric that ranks items (or ""), and the main system's value: ``(direction, item) -> value``."""
     main = main_system(table)
     for metric in RANKED_BY:
         rows = table[(table.system == main) & (table.metric == metric) & (table["item"] != "all")]
@@ -107,9 +101,7 @@ def grouped(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def heard(rows: Sequence[Result], everything: bool = True) -> dict[str, np.ndarray]:
-    """What is played of an item: source, outputs of the source's length, true target. Without ``everything``
-    no vocoder alone.
-    """
+    """Source, outputs of its length, true target of an item; without ``everything`` no vocoder alone."""
     item = rows[0].item
     audio = {"source": item.source.audio}
     for r in rows:
@@ -120,9 +112,7 @@ def heard(rows: Sequence[Result], everything: bool = True) -> dict[str, np.ndarr
 
 @dataclass(frozen=True)
 class Views:
-    """Pictures' data of an item: each ``recording -> view``. Spectra are in dB under the scale's top, which
-    is 0.
-    """
+    """Pictures' data of an item: each ``recording -> view``. Spectra are in dB under the scale's top."""
 
     cqt_db: dict[str, np.ndarray]
     mel_db: dict[str, np.ndarray]
@@ -135,13 +125,9 @@ class Views:
 def views(
     rows: Sequence[Result], audio: Mapping[str, np.ndarray], scorer: Scorer, tops_db: Mapping[str, float]
 ) -> Views:
-    """Spectra, rainbowgrams and rolls of everything that is heard; ``tops_db``: representation -> top of its
-    scale.
-    """
-    spectra = {
-        kind: {n: scorer.spectrum(x, kind) - tops_db[kind] for n, x in audio.items()}
-        for kind in ("cqt", "mel")
-    }
+    """Spectra, rainbowgrams and rolls of what is heard; ``tops_db``: representation -> top of its scale."""
+    kinds = ("cqt", "mel")
+    cqt, mel = ({n: scorer.spectrum(x, k) - tops_db[k] for n, x in audio.items()} for k in kinds)
     rainbows = {n: rainbowgram(x, scorer.rate) for n, x in audio.items()}
     # A few bins of one loud onset must not darken everything: what is above the top is as bright as it.
     top = max(float(np.percentile(r.level_db, 99.7)) for r in rainbows.values())
@@ -149,28 +135,22 @@ def views(
     said = {r.system: r.scored.notes for r in rows if r.system in audio}
     if "target" in audio:
         said["target"] = scorer.transcribe(audio["target"], scorer.rate)
-    notes = {
-        name: overlap(transcription, source) for name, transcription in {"source": source, **said}.items()
-    }
-    return Views(spectra["cqt"], spectra["mel"], rainbows, top, notes, pitch_range(source, *said.values()))
+    notes = {name: overlap(its, source) for name, its in {"source": source, **said}.items()}
+    return Views(cqt, mel, rainbows, top, notes, pitch_range(source, *said.values()))
 
 
 def octave_ticks(first: float, octaves: float) -> list[tuple[float, str]]:
     """Every C on an axis of so many octaves that starts in octave ``first`` (4.0 is C4)."""
-    return [
-        ((o - first) / octaves, f"C{o}")
-        for o in range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))
-    ]
+    shown = range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))
+    return [((o - first) / octaves, f"C{o}") for o in shown]
 
 
 def mel_ticks(frequencies_hz: np.ndarray) -> list[tuple[float, str]]:
     """Round frequencies on an axis of mel bands."""
     wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies_hz[0] <= f <= frequencies_hz[-1]]
     places = np.interp(wanted, frequencies_hz, (np.arange(len(frequencies_hz)) + 0.5) / len(frequencies_hz))
-    return [
-        (float(p), f"{f / 1000:g} kHz" if f >= 1000 else f"{f} Hz")
-        for p, f in zip(places, wanted, strict=True)
-    ]
+    labels = [f"{f / 1000:g} kHz" if f >= 1000 else f"{f} Hz" for f in wanted]
+    return list(zip(places.tolist(), labels, strict=True))
 
 
 def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Picture]:
@@ -180,30 +160,18 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     rainbow = octave_ticks(2, transform(scorer.rate).n_bins / BINS_PER_OCTAVE)
     number = counts(view.notes[name])
     notes = f"{number['kept']} notes of the source kept, {number['lost']} lost, {number['added']} added"
-    roll = [
-        ((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in range(low, high + 1) if p % 12 == 0
-    ]
+    cs = [p for p in range(low, high + 1) if p % 12 == 0]
+    roll = [((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in cs]
     box = (max(1, round(100 * seconds)), 10 * (high - low + 1))
+    mel = mel_ticks(c.frequencies_hz("mel"))
+    cqt_png, mel_png = (spectrum_png(x[name], 0.0, c.range_db) for x in (view.cqt_db, view.mel_db))
+    phases = rainbow_png(view.rainbow[name], view.rainbow_top_db)
+    rectangles = svg_rectangles(view.notes[name], low, high)
     return [
-        Picture(
-            "cqt", f"Constant-Q spectrum of {name}", cqt, spectrum_png(view.cqt_db[name], 0.0, c.range_db)
-        ),
-        Picture(
-            "mel",
-            f"Mel spectrum of {name}",
-            mel_ticks(c.frequencies_hz("mel")),
-            spectrum_png(view.mel_db[name], 0.0, c.range_db),
-        ),
-        Picture(
-            "rainbow", f"Rainbowgram of {name}", rainbow, rainbow_png(view.rainbow[name], view.rainbow_top_db)
-        ),
-        Picture(
-            "roll",
-            f"Piano roll of {name}: {notes}",
-            roll,
-            rectangles=svg_rectangles(view.notes[name], low, high),
-            box=box,
-        ),
+        Picture("cqt", f"Constant-Q spectrum of {name}", cqt, cqt_png),
+        Picture("mel", f"Mel spectrum of {name}", mel, mel_png),
+        Picture("rainbow", f"Rainbowgram of {name}", rainbow, phases),
+        Picture("roll", f"Piano roll of {name}: {notes}", roll, rectangles=rectangles, box=box),
     ]
 
 
@@ -237,9 +205,8 @@ def build_pairs(
             progress.update()
             if size > MEGABYTES * 1e6 and not seen:
                 continue
-            sounds = dict(
-                zip(audio, pool.map(lambda x: audio_uri(x, scorer.rate), audio.values()), strict=True)
-            )
+            encoded = pool.map(lambda x: audio_uri(x, scorer.rate), audio.values())
+            sounds = dict(zip(audio, encoded, strict=True))
             view = views(rows, audio, scorer, tops_db) if seen else None
             recordings = []
             for n in audio:

@@ -18,9 +18,7 @@ KINDS = ("kept", "lost", "added")
 
 @dataclass(frozen=True)
 class Note:
-    """A note of the roll: ``kind`` is kept (as the output has it), lost (of the source) or added (of the
-    output).
-    """
+    """A note of the roll: ``kind`` is kept (the output has it), lost (of the source) or added."""
 
     kind: str
     onset_s: float

@@ -22,6 +22,8 @@ from retimbre.evaluation.report.media import palette_png
 
 HOP, BINS_PER_OCTAVE, OCTAVES, LOWEST_HZ, RANGE_DB = 256, 40, 6, 65.4064, 70.0
 HUES, STEPS = 28, 9  # of the palette: 1 + 28 * 9 = 253 colours
+LIGHTNESS, CHROMA = 0.80, 0.125  # of all hues, OKLCH
+COLUMNS = 260  # at most, of a picture
 OKLAB_TO_CONES = np.array(
     [[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]]
 )
@@ -36,9 +38,7 @@ CONES_TO_RGB = np.array(
 
 @dataclass(frozen=True)
 class Rainbowgram:
-    """``level_db`` (F, T), and ``advance`` (F, T): the phase's change since the frame before, in units of pi,
-    within [-1, 1].
-    """
+    """``level_db`` (F, T), and ``advance`` (F, T): the phase's change in a frame, in units of pi, -1 to 1."""
 
     level_db: np.ndarray
     advance: np.ndarray
@@ -55,19 +55,18 @@ def transform(sample_rate: int) -> ConstantQ:
 @torch.no_grad()
 def rainbowgram(audio: np.ndarray, sample_rate: int) -> Rainbowgram:
     """Mono audio (N,) with N > 0 -> its rainbowgram."""
-    spectrum = transform(sample_rate)(torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None])[
-        0
-    ].numpy()
+    x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))
+    spectrum = transform(sample_rate)(x[None])[0].numpy()
     phase = np.unwrap(np.angle(spectrum), axis=-1)
     advance = np.diff(phase, axis=-1, prepend=phase[:, :1]) / np.pi
     return Rainbowgram(20 * np.log10(np.maximum(np.abs(spectrum), 1e-6)), advance.clip(-1, 1))
 
 
-def hue_circle(count: int, lightness: float = 0.80, chroma: float = 0.125) -> np.ndarray:
+def hue_circle(count: int) -> np.ndarray:
     """(count, 3) colours in 0..1 around the hue circle at one lightness (OKLCH, Ottosson 2020)."""
     angle = 2 * np.pi * np.arange(count) / count
-    a, b = chroma * np.cos(angle), chroma * np.sin(angle)
-    cone = lightness + OKLAB_TO_CONES @ np.stack([a, b])
+    a, b = CHROMA * np.cos(angle), CHROMA * np.sin(angle)
+    cone = LIGHTNESS + OKLAB_TO_CONES @ np.stack([a, b])
     linear = np.clip(CONES_TO_RGB @ cone**3, 0, 1).T
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
@@ -78,13 +77,12 @@ def colours(picture: Rainbowgram, top_db: float) -> np.ndarray:
     return hue_circle(256)[_turn(picture.advance, 256)] * level[..., None]
 
 
-def rainbow_png(picture: Rainbowgram, top_db: float, columns: int = 260) -> bytes:
-    """A small PNG of F rows and at most ``columns``; of neighbouring frames the loudest is shown."""
-    width = max(1, -(-picture.level_db.shape[1] // columns))
+def rainbow_png(picture: Rainbowgram, top_db: float) -> bytes:
+    """A small PNG of F rows and at most 260 columns; of neighbouring frames the loudest is shown."""
+    width = max(1, -(-picture.level_db.shape[1] // COLUMNS))
     pad = ((0, 0), (0, -picture.level_db.shape[1] % width))
-    level, advance = (
-        np.pad(x, pad, mode="edge").reshape(len(x), -1, width) for x in (picture.level_db, picture.advance)
-    )
+    padded = (np.pad(x, pad, mode="edge") for x in (picture.level_db, picture.advance))
+    level, advance = (x.reshape(len(x), -1, width) for x in padded)
     loudest = level.argmax(axis=2)[..., None]
     level, advance = (np.take_along_axis(x, loudest, axis=2)[..., 0] for x in (level, advance))
     step = (((level - top_db) / RANGE_DB + 1).clip(0, 1) * STEPS).round().astype(int)

@@ -63,9 +63,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: means of both sides, B - A with its interval, p (``corrected``: Holm's, None outside the
-    headline).
-    """
+    """One metric: both means, B - A with its interval, p (``corrected``: Holm's, of the headline only)."""
 
     metric: str
     mean_a: float
@@ -94,11 +92,11 @@ class Comparison:
 # ------------------------------------------------------------------------------------- reading runs
 
 
-def read_run(name: str, root: Path = Path()) -> Run:
+def read_run(name: str) -> Run:
     """A run by name. Raises RetimbreError when there is no such run, or its table cannot be had here."""
-    folder = root if name == "workspace" else Path(name)
+    folder = Path() if name == "workspace" else Path(name)
     if name != "workspace" and not folder.is_dir():
-        return _of_revision(name, root)
+        return _of_revision(name)
     for path in (folder / "per_item.parquet", folder / TABLE):
         if path.is_file():
             return _run(name, str(path), path.read_bytes(), path.with_name("versions.json"), folder / ANSWERS)
@@ -106,15 +104,12 @@ def read_run(name: str, root: Path = Path()) -> Run:
         raise RetimbreError(
             f"the workspace has no {TABLE}: make it with `dvc repro evaluate`, or fetch it with `dvc pull`."
         )
-    raise RetimbreError(
-        f"{name} has no per_item.parquet: give the folder that holds it, or the name of a revision."
-    )
+    other = "give the folder that holds it, or the name of a revision"
+    raise RetimbreError(f"{name} has no per_item.parquet: {other}.")
 
 
 def _run(name: str, where: str, table: bytes, versions: Any, answers: Any) -> Run:
-    """A run from the table's contents and two files (paths, of whatever file system) that may be missing or
-    unreadable.
-    """
+    """A run from the table's contents and two files, of any file system, that may be missing."""
 
     def parsed(path: Any, parse: Callable[[bytes], Any]) -> Any:
         try:
@@ -127,14 +122,14 @@ def _run(name: str, where: str, table: bytes, versions: Any, answers: Any) -> Ru
     return Run(name, parse_table(table, where), known if isinstance(known, dict) else {}, said)
 
 
-def _of_revision(revision: str, root: Path) -> Run:
+def _of_revision(revision: str) -> Run:
     """A run by what DVC calls a revision."""
     from dvc.api import DVCFileSystem  # a second of imports
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.scm import RevError, SCMError
 
     try:
-        files = DVCFileSystem(str(root), rev=revision)
+        files = DVCFileSystem(".", rev=revision)
         table = files.read_bytes(TABLE)
     except RevError:
         raise RetimbreError(
@@ -143,12 +138,11 @@ def _of_revision(revision: str, root: Path) -> Run:
         ) from None
     except (NotDvcRepoError, SCMError):
         raise RetimbreError(
-            f"{root.resolve()} is not a DVC repository: run this in Retimbre's root, or give folders."
+            f"{Path.cwd()} is not a DVC repository: run this in Retimbre's root, or give folders."
         ) from None
     except DvcException as error:
-        raise RetimbreError(
-            f"DVC cannot read {revision!r}: {str(error).splitlines()[0].rstrip('.')}."
-        ) from None
+        said = str(error).splitlines()[0].rstrip(".")
+        raise RetimbreError(f"DVC cannot read {revision!r}: {said}.") from None
     except Exception:  # what storages raise for what they do not have is of many kinds
         raise RetimbreError(
             f"the table of {revision!r} is not in DVC's cache: fetch it with `dvc pull` on that revision, or "
@@ -213,9 +207,7 @@ def _one(
 
 
 def _verdict(row: Row) -> str:
-    """In words. What has no p is not judged; outside the headline the uncorrected p decides and is called
-    exploratory.
-    """
+    """The verdict in words; outside the headline the uncorrected p decides and is called exploratory."""
     p = row.p if row.corrected is None else row.corrected
     if p is None:
         return "one value per run: no test"
@@ -295,26 +287,24 @@ def compare_runs(
     sides = [[_wide(run, system, {*wanted, *HEADLINE}) for run in side] for side in (a, b)]
     tables = [table for side in sides for table in side]
     for name in asked:
-        if lacking := [
-            run.name for run, table in zip((*a, *b), tables, strict=True) if name not in table.columns
-        ]:
+        every = zip((*a, *b), tables, strict=True)
+        if lacking := [run.name for run, table in every if name not in table.columns]:
             known = ", ".join(sorted(set(_wide(a[0], system, None).columns)))
             raise RetimbreError(f"{lacking[0]} has no metric {name!r} of {system}: the table has {known}.")
     items = [{key for key in table.index if key[1] != "all"} for table in tables]
     common = set.intersection(*items)
     if not common:
-        raise RetimbreError(
-            "the runs have no test item in common, so they cannot be compared: they come from different "
-            "data sets."
-        )
+        said = "the runs have no test item in common, so they cannot be compared"
+        raise RetimbreError(f"{said}: they come from different data sets.")
     rows = a[0].table[a[0].table.system == system].drop_duplicates(["direction", "item"])
     strata = rows.set_index(["direction", "item"]).stratum
     # Holm covers every headline metric that the runs have, also when only some are asked for: asking less
     # must not prove more.
     every = [m for m in dict.fromkeys([*wanted, *HEADLINE]) if all(m in table.columns for table in tables)]
-    found = {
-        m: _one(m, [t[m] for t in sides[0]], [t[m] for t in sides[1]], strata, draws, seed) for m in every
-    }
+    found = {}
+    for m in every:
+        ours, theirs = ([table[m] for table in side] for side in sides)
+        found[m] = _one(m, ours, theirs, strata, draws, seed)
     tested = [m for m in HEADLINE if found.get(m) and found[m].p is not None]
     corrected = dict(zip(tested, holm([found[m].p for m in tested]).tolist(), strict=True))
     done = [replace(found[m], corrected=corrected.get(m)) for m in wanted if found.get(m)]
@@ -352,18 +342,11 @@ def to_text(comparison: Comparison) -> str:
     last = len(header) - 1
 
     def padded(line: Sequence[str]) -> str:
-        cells = [
-            c.ljust(w) if i in (0, last) else c.rjust(w)
-            for i, (c, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
+        sized = enumerate(zip(line, widths, strict=True))
+        return "  ".join(c.ljust(w) if i in (0, last) else c.rjust(w) for i, (c, w) in sized).rstrip()
 
-    names = [
-        f"A = {', '.join(comparison.a)}",
-        f"B = {', '.join(comparison.b)}",
-        f"system {comparison.system}",
-    ]
+    names = [f"A = {', '.join(comparison.a)}", f"B = {', '.join(comparison.b)}"]
+    names.append(f"system {comparison.system}")
     about = "(- lower is better, + higher; better and worse are said of B; Holm corrects for the headline)"
-    return "\n".join(
-        ["; ".join(names), *map(padded, lines), about, *(f"note: {note}" for note in comparison.notes)]
-    )
+    notes = (f"note: {note}" for note in comparison.notes)
+    return "\n".join(["; ".join(names), *map(padded, lines), about, *notes])

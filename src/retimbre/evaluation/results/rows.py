@@ -41,9 +41,7 @@ def in_order(rows: Iterable[str]) -> list[str]:
 
 
 def main_system(table: pandas.DataFrame) -> str | None:
-    """The system that comparisons, pictures and rankings are about: the first default one of the table, else
-    its first that is no control.
-    """
+    """The system that pictures and rankings are about: the first default one, else the first no control."""
     rows = list(table.system.unique())
     others = [row for group in ("systems", "baselines") for row in rows if group_of(row) == group]
     return next((name for name in (*catalogue.DEFAULTS, *others) if name in rows), None)
@@ -63,7 +61,6 @@ def about(row: str) -> str:
     sentence = catalogue.about(name) if name in catalogue.names() else ""
     if kind:
         phases = ", on the source's phases" if KINDS[kind].needs_source else ""
-        sentence += (
-            f" Heard through the vocoder {spoken}{phases}{', on a few pieces' if KINDS[kind].slow else ''}."
-        )
+        few = ", on a few pieces" if KINDS[kind].slow else ""
+        sentence += f" Heard through the vocoder {spoken}{phases}{few}."
     return sentence.strip()

@@ -28,13 +28,6 @@ class Interval:
     n: int
 
 
-@dataclass(frozen=True)
-class Difference(Interval):
-    """Mean paired difference a - b with its interval, and the share of items in which a is above b."""
-
-    share_above: float
-
-
 def bootstrap_mean(
     values: np.ndarray, draws: int = 1000, seed: int = 0, groups: Sequence | None = None
 ) -> Interval:
@@ -57,16 +50,12 @@ def bootstrap_mean(
 
 def paired_difference(
     a: np.ndarray, b: np.ndarray, draws: int = 1000, seed: int = 0, groups: Sequence | None = None
-) -> Difference:
-    """Difference a - b of two systems on the same items, both (n,) in the same order; items with a NaN are
-    left out.
-    """
+) -> Interval:
+    """Difference a - b on the same items, both (n,) in one order; items with a NaN are left out."""
     a, b = (np.asarray(x, np.float64) for x in (a, b))
     if a.shape != b.shape:
         raise ValueError(f"values must be lists of one length, not of shapes {a.shape} and {b.shape}")
-    found = bootstrap_mean(a - b, draws, seed, groups)
-    above = (a > b)[np.isfinite(a - b)]
-    return Difference(found.mean, found.low, found.high, found.n, float(above.mean()) if len(above) else NAN)
+    return bootstrap_mean(a - b, draws, seed, groups)
 
 
 # ------------------------------------------------------------------------------- several trainings
@@ -75,9 +64,7 @@ def paired_difference(
 def _matrix(values: np.ndarray, n: int | None = None) -> np.ndarray:
     x = np.asarray(values, np.float64)
     if x.ndim != 2 or 0 in x.shape or (n is not None and x.shape[1] != n) or not np.isfinite(x).all():
-        raise ValueError(
-            f"values are finite, one row per training and one column per item, not of shape {x.shape}"
-        )
+        raise ValueError(f"values are finite, one row per training, a column per item, not {x.shape}")
     return x
 
 
@@ -102,15 +89,13 @@ def hierarchical_difference(
     strata: Sequence | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> Difference:
-    """Mean difference a - b of two systems that were trained several times, and its interval over trainings
-    and items.
+) -> Interval:
+    """Mean difference a - b of two systems trained several times; interval over trainings and items.
 
     ``a`` (S_a, n), ``b`` (S_b, n): one row per training, one column per item, the same items in the same
     order. Each draw takes trainings of either side, and pieces (``groups`` (n,)) within ``strata`` (n,), the
     same pieces for both sides. With one training per side this is the paired bootstrap over pieces, and with
-    fewer than five the interval is still too narrow. ``share_above``: share of items in which the mean over
-    trainings of a is above that of b. Davison & Hinkley (1997), section 3.8.
+    fewer than five the interval is still too narrow. Davison & Hinkley (1997), section 3.8.
     """
     a = _matrix(a)
     b, n, rng = _matrix(b, a.shape[1]), a.shape[1], np.random.default_rng(seed)
@@ -124,12 +109,10 @@ def hierarchical_difference(
     for stratum in np.unique(stratum_of):
         inside = np.flatnonzero(stratum_of == stratum)
         weights[:, inside] = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), draws)
-    means = (_seed_draws(sums_a, weights, draws, rng) - _seed_draws(sums_b, weights, draws, rng)) / (
-        weights @ sizes
-    )
+    totals = _seed_draws(sums_a, weights, draws, rng) - _seed_draws(sums_b, weights, draws, rng)
+    means = totals / (weights @ sizes)
     low, high = np.percentile(means, PERCENTILES)
-    difference = a.mean(axis=0) - b.mean(axis=0)
-    return Difference(float(difference.mean()), float(low), float(high), n, float((difference > 0).mean()))
+    return Interval(float((a.mean(axis=0) - b.mean(axis=0)).mean()), float(low), float(high), n)
 
 
 # ------------------------------------------------------------------------------------------- tests
@@ -163,14 +146,13 @@ def permutation_p(a: np.ndarray, b: np.ndarray, groups: Sequence | None = None, 
 
 
 def permutation_p_of_runs(a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
-    """Two-sided p of a permutation test over trainings: the means of runs (S_a,) and (S_b,), whose labels are
-    shuffled.
+    """Two-sided p of a permutation test over trainings: means of runs (S_a,) and (S_b,), labels shuffled.
 
     Never below 2 / C(S_a + S_b, S_a): 0.1 with three a side, 0.008 with five. NaN with fewer than two a side.
     """
-    return (
-        _permutation_p(np.asarray(a), np.asarray(b), seed, "independent") if min(len(a), len(b)) > 1 else NAN
-    )
+    if min(len(a), len(b)) < 2:
+        return NAN
+    return _permutation_p(np.asarray(a), np.asarray(b), seed, "independent")
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

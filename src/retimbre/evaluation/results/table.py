@@ -15,7 +15,7 @@ import numpy as np
 import pandas
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.results.statistics import Difference, Interval, bootstrap_mean, paired_difference
+from retimbre.evaluation.results.statistics import Interval, bootstrap_mean, paired_difference
 from retimbre.metrics.catalogue import BOUNDS, HEADLINE
 
 COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "range", "metric", "value")
@@ -24,8 +24,7 @@ SIGNIFICANT_DIGITS = 4
 
 
 def make_table(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Records with the columns above (``vocoder``, ``stratum`` and ``range`` may be missing) -> the table,
-    undefined values left out.
+    """Records with the columns above -> the table, undefined values left out.
 
     Raises ValueError when a column is missing or a value is there twice.
     """
@@ -48,9 +47,7 @@ def write_table(path: Path, table: pandas.DataFrame) -> None:
 
 
 def parse_table(data: bytes, name: str) -> pandas.DataFrame:
-    """The table of a Parquet file's contents. Raises RetimbreError, calling it ``name``, when it is no table
-    or lacks a column.
-    """
+    """The table of a Parquet file's contents. Raises RetimbreError, calling it ``name``, if it is none."""
     again = "make it again with `dvc repro --force evaluate`"
     try:
         table = pandas.read_parquet(io.BytesIO(data))
@@ -72,48 +69,32 @@ def annotate(
     records: Iterable[Mapping[str, Any]], vocoders: Mapping[str, str], ranges: Mapping[tuple[str, str], str]
 ) -> list[dict[str, Any]]:
     """The records with their columns ``vocoder`` (by system) and ``range`` (by direction and item)."""
-    return [
-        {
-            **r,
-            "vocoder": vocoders.get(r["system"], ""),
-            "range": ranges.get((r["direction"], str(r["item"])), "any"),
-        }
-        for r in records
-    ]
+    found = []
+    for r in records:
+        known = ranges.get((r["direction"], str(r["item"])), "any")
+        found.append({**r, "vocoder": vocoders.get(r["system"], ""), "range": known})
+    return found
 
 
-def add_skill(table: pandas.DataFrame, metric: str = "feature_lsd", name: str = "skill") -> pandas.DataFrame:
-    """The table with ``skill`` added: 0 = the input returned, 1 = as good as the oracle, below 0 = worse than
-    doing nothing.
+def add_skill(table: pandas.DataFrame) -> pandas.DataFrame:
+    """The table with ``skill``: 0 = the input returned, 1 = the oracle, below 0 = worse than doing nothing.
 
     Per item (copy - value) / (mean copy - mean oracle), means over the direction's items that the system has,
     so that an item on which copy and oracle happen to be close does not explode and the mean over items is
     the ratio of means. Directions without both control rows, or whose controls do not differ, get none.
     """
-    distances = table[table.metric == metric]
-    controls = (
-        distances[distances.system.isin(["copy", "oracle"])]
-        .groupby(["direction", "system"])
-        .value.mean()
-        .unstack()
-    )
-    if not {"copy", "oracle"} <= set(controls.columns):
+    distances, own = table[table.metric == "feature_lsd"], ["direction", "item"]
+    controls = distances[distances.system.isin(["copy", "oracle"])]
+    if not {"copy", "oracle"} <= set(controls.system):
         return table
-    own = ["direction", "item"]
-    wide = distances[distances.system.isin(["copy", "oracle"])].pivot(
-        index=own, columns="system", values="value"
-    )
+    wide = controls.pivot(index=own, columns="system", values="value")
     rows = distances.join(wide, on=own).dropna(subset=["copy", "oracle"])
     # The span is that of the items which the system has: some are heard on a few pieces only.
-    span = (
-        (rows["copy"] - rows["oracle"])
-        .groupby([rows.system, rows.direction])
-        .transform("mean")
-        .replace(0, np.nan)
-    )
+    spans = (rows["copy"] - rows["oracle"]).groupby([rows.system, rows.direction])
+    span = spans.transform("mean").replace(0, np.nan)
     rows["value"] = (rows["copy"] - rows.value) / span
     rows = rows.drop(columns=["copy", "oracle"])
-    rows["metric"] = name
+    rows["metric"] = "skill"
     return pandas.concat([table, rows[np.isfinite(rows.value)]], ignore_index=True)
 
 
@@ -141,28 +122,23 @@ def summarise(table: pandas.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def speeds(table: pandas.DataFrame) -> dict[str, float]:
-    """``data/evaluation/speed.json``: processor seconds per second of audio of every system that computes,
-    two significant digits.
-    """
+    """``data/evaluation/speed.json``: processor seconds per second of audio, two significant digits."""
     means = table[table.metric == "rtf"].groupby("system", sort=False).value.mean()
     return {str(system): float(f"{value:.2g}") for system, value in means.items() if value > 0}
 
 
 def intervals(table: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> dict[tuple[str, str], Interval]:
-    """95 % bootstrap intervals over pieces: ``(system, metric) -> Interval``. Both directions of a piece are
-    drawn together.
-    """
+    """95 % bootstrap intervals over pieces, both directions together: ``(system, metric) -> Interval``."""
     found = {}
     for (system, metric), rows in table.groupby(["system", "metric"], sort=False):
-        found[str(system), str(metric)] = bootstrap_mean(
-            rows.value.to_numpy(), draws, seed, groups=rows["item"].to_numpy()
-        )
+        values, pieces = rows.value.to_numpy(), rows["item"].to_numpy()
+        found[str(system), str(metric)] = bootstrap_mean(values, draws, seed, groups=pieces)
     return found
 
 
 def compare(
     table: pandas.DataFrame, metric: str, system: str, against: str, draws: int = 1000, seed: int = 0
-) -> Difference:
+) -> Interval:
     """Paired difference ``system`` - ``against`` of one metric, on the items that both have."""
     rows = table[(table.metric == metric) & table.system.isin([system, against])]
     wide = rows.pivot(index=["direction", "item"], columns="system", values="value")

@@ -67,7 +67,7 @@ def run_job(job: Job) -> None:
 
 @cache
 def available() -> bool:
-    """Whether the kernel could be built and agrees with the eager step; says why not on stderr, once."""
+    """True if the kernel could be built and agrees with the eager step; says why not on stderr, once."""
     try:
         _check(_library())
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
@@ -99,7 +99,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Description of the processor, which -march=native depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         telling = ("model name", "flags", "Features", "CPU part")

@@ -32,7 +32,7 @@ MAX_TILE = 8  # streams that one thread advances together, sharing every weight 
 
 
 class State:
-    """What is carried from chunk to chunk: rings of past layer inputs, last code, position, generator.
+    """State of a generation between chunks: rings of past layer inputs, last code, position, generator.
 
     ``streams`` is the number of signals generated side by side; ``seed`` None draws from the system's
     entropy. The model's weights are packed once, here; ``take`` branches off.
@@ -207,7 +207,7 @@ def _conditioning(model: WaveNet, features: Tensor, domain: Tensor, state: State
 
 
 def _context(model: WaveNet, state: State, segment: int) -> np.ndarray:
-    """What the context stack adds to the gates of ``segment``, (B, 1, L, 2 R); it is run once a segment."""
+    """The context stack's share of the gates of ``segment``, (B, 1, L, 2 R), computed once a segment."""
     p, hold, seen = state.packed, model.config.hold_length, model.config.context_segments
     if state._context is None or state._context[0] != segment:
         state.past = state.past[:, -seen * hold :]

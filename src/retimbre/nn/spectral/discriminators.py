@@ -68,8 +68,9 @@ class SpectrumDiscriminator(nn.Module, ABC):
 
 
 class FullSpectrum(SpectrumDiscriminator):
-    """Three halvings, then one layer that sees every frequency and 3 places in time at once: partials of a
-    note are judged together. Scores (B, 1, 1, T / 8).
+    """Three halvings, then a layer that sees every frequency and 3 places in time, all partials of a note.
+
+    Scores (B, 1, 1, T / 8).
     """
 
     def height(self, rows: int) -> int:
@@ -87,8 +88,9 @@ class FullSpectrum(SpectrumDiscriminator):
 
 
 class Patch(FullSpectrum):
-    """The same without the layer that sees every frequency: each score is for 21 bins and 38 frames. Scores
-    (B, 1, F / 8, T / 8).
+    """The same without the layer that sees every frequency: each score is for 21 bins and 38 frames.
+
+    Scores (B, 1, F / 8, T / 8).
     """
 
     def height(self, rows: int) -> int:
@@ -102,11 +104,10 @@ class Conv1d(SpectrumDiscriminator):
     """
 
     def build(self, bins: int, c: int, inputs: int) -> list[nn.Module]:
-        sizes = [inputs * bins, c, c, c]
         layers = [
             self.conv(i, c, (1, 3), norm=n > 0, padding=(0, 2**n), dilation=(1, 2**n))
-            for n, i in enumerate(sizes)
-        ]  # dilations 1, 2, 4, 8
+            for n, i in enumerate([inputs * bins, c, c, c])
+        ]
         return [*layers, self.score(c)]
 
     def picture(self, x: Tensor) -> Tensor:
@@ -121,8 +122,7 @@ class PoolOverTime(nn.Module):
 
 
 class Spectrogram(SpectrumDiscriminator):
-    """One score for the whole crop, all bins and all frames (B, 1, 1, 1), as TimbreTron asks for; the layers
-    are ours.
+    """One score for the whole crop (B, 1, 1, 1), as TimbreTron asks for; the layers are ours.
 
     Four halvings, a layer over every frequency, and the mean and maximum over time before the last two
     layers: crops may have any length.
@@ -174,8 +174,7 @@ DISCRIMINATORS: dict[str, type[SpectrumDiscriminator]] = {
 
 
 class Discriminator(nn.Module):
-    """One network, or several that are asked together: every kind named in ``kinds``, at every one of
-    ``scales``.
+    """One network, or several that are asked together: all ``kinds``, at all ``scales``.
 
     At scale s the spectra are averaged over 2^s bins and frames. A ``conditional`` one (pix2pix) sees the
     source too.
@@ -201,9 +200,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> list[list[Tensor]]:
-        """Spectra (B, F, T), and what they were made from if conditional; one list of activations per
-        network.
-        """
+        """Spectra (B, F, T) and, if conditional, their sources; one list of activations per network."""
         spectra = [x, source] if self.conditional else [x]
         found = []
         for scale, networks in enumerate(self.networks):

@@ -117,12 +117,10 @@ class ResNet2d(nn.Module):
 
         def up(i: int, o: int) -> list[nn.Module]:
             if upsampling == "transposed":
-                return [
-                    nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),
-                    ChannelNorm(o),
-                    nn.ReLU(),
-                ]
-            return [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1), ChannelNorm(o), nn.ReLU()]
+                larger = [nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1)]
+            else:
+                larger = [nn.Upsample(scale_factor=2), nn.Conv2d(i, o, 3, padding=1)]
+            return [*larger, ChannelNorm(o), nn.ReLU()]
 
         self.inner = nn.Sequential(
             nn.Conv2d(2, c, 7, padding=3, padding_mode="reflect"),
@@ -138,6 +136,5 @@ class ResNet2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         bins, frames = x.shape[1:]
-        return self.out(self.inner(picture(x, 4, 4)))[
-            :, 0, :bins, :frames
-        ]  # (B, F, T) -> (B, 2, F', T') -> (B, F, T)
+        y = self.inner(picture(x, 4, 4))  # (B, F, T) -> (B, 2, F', T') -> (B, C, F', T')
+        return self.out(y)[:, 0, :bins, :frames]  # (B, F, T)

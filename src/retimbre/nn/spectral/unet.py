@@ -1,6 +1,4 @@
-"""The U-Net body of pix2pix on the spectrum as a picture. ``context`` and ``stride`` as in
-``nn.spectral.resnet``.
-"""
+"""The U-Net body of pix2pix on the spectrum as a picture; ``context``, ``stride``: as in ``resnet``."""
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +19,8 @@ class UNet(nn.Module):
     def __init__(self, bins: int, channels: int, halvings: int, upsampling: str = "nearest"):
         super().__init__()
         self.stride = 2**halvings
-        self.context = (
-            3 * (self.stride - 1) + 1
-        )  # down, up, and the frame's place in its 2^halvings; the last convolution
+        # Down, up, and the frame's place in its 2^halvings; the last convolution.
+        self.context = 3 * (self.stride - 1) + 1
         sizes = [channels * min(2**i, 8) for i in range(halvings)]
         self.downs = nn.ModuleList(
             nn.Sequential(

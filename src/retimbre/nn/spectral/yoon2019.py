@@ -28,9 +28,8 @@ class Yoon2019(nn.Module):
         super().__init__()
         c, self.upsampling = channels, upsampling
         self.context = (3 + 3) + 3 * (self.stride - 1) + 2 * self.stride * blocks
-        self.rows = [
-            max(bins, 9)
-        ]  # of the picture at each level: 84, 42, 21, 11; two at least where borders are reflected
+        # Of the picture at each level: 84, 42, 21, 11; two at least where borders are reflected.
+        self.rows = [max(bins, 9)]
         for _ in range(self.HALVINGS):
             self.rows.append(-(-self.rows[-1] // 2))
         heights = [3 + (rows % 2 == 0) for rows in self.rows[:-1]]

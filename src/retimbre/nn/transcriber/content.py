@@ -8,6 +8,7 @@ The level must be the one at which systems hear, a root mean square of 0.1: noth
 of a recording, which a chunk does not know.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -49,12 +50,8 @@ NOISE_FROM_HZ = 500.0
 HANN_POWER = 0.375  # mean square of the window
 
 # Channels of a content frame; noise bands are the rest.
-CONTOUR, NOTE, ONSET, LOUDNESS = (
-    slice(0, CONTOURS),
-    slice(CONTOURS, CONTOURS + NOTES),
-    slice(CONTOURS + NOTES, POSTERIORS),
-    slice(POSTERIORS, POSTERIORS + 1),
-)
+EDGES = (0, CONTOURS, CONTOURS + NOTES, POSTERIORS, POSTERIORS + 1)
+CONTOUR, NOTE, ONSET, LOUDNESS = (slice(*edges) for edges in itertools.pairwise(EDGES))
 
 
 def local_level(spectrum_db: Tensor) -> Tensor:

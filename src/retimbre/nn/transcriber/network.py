@@ -83,7 +83,7 @@ class ConstantQ(nn.Module):
 
 
 def harmonic_stack(x: Tensor) -> Tensor:
-    """What lies on a pitch's harmonics as channels of that pitch: (B, 1, 309, T) to (B, 8, 264, T)."""
+    """Harmonics of every pitch as its channels: (B, 1, 309, T) to (B, 8, 264, T)."""
     below, above = -min(HARMONICS), max(HARMONICS)
     x = functional.pad(x, (0, 0, below, above))
     return torch.cat([x[:, :, below + h : below + h + CONTOURS] for h in HARMONICS], 1)

@@ -134,7 +134,7 @@ class WaveNet(nn.Module):
         return torch.sign(value) * torch.log1p(value.abs() * (CODES - 1)) / math.log(CODES)
 
     def context_of(self, codes: Tensor) -> Tensor:
-        """What the context stack adds to the conditioning after segments of codes (B, M hold): (B, M, H)."""
+        """The context stack's share of the conditioning after segments of codes (B, M hold): (B, M, H)."""
         return self.context(self.amplitudes(codes).view(codes.shape[0], -1, self.config.hold_length))
 
     def forward(self, codes: Tensor, features: Tensor, domain: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ class WaveNet(nn.Module):
 
 
 def mean_and_std(features: "PackedFeatures", representation: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the levels in dB, (F,) each: means over the domains."""
+    """Mean and standard deviation of the levels in dB, (F,) each: means over the domains."""
     of_domains = (features.statistics[representation][name] for name in ("mean_db", "std_db"))
     mean, std = (torch.tensor([values[d] for d in features.domains]).mean(0) for values in of_domains)
     return mean, std
@@ -214,9 +214,8 @@ def check_features(config: WaveNetConfig, features: Tensor, length: int) -> None
     """Refuse features (B, F, T) that do not fit the network or do not cover ``length`` samples."""
     if features.dim() != 3 or features.shape[1] != config.feature_bins or features.shape[2] < 1:
         shape = tuple(features.shape)
-        raise RetimbreError(
-            f"the WaveNet needs features of shape (B, {config.feature_bins}, T), not {shape}."
-        )
+        needed = f"(B, {config.feature_bins}, T)"
+        raise RetimbreError(f"the WaveNet needs features of shape {needed}, not {shape}.")
     covered = features.shape[2] * config.hop_length
     if not 0 < length <= covered:
         T = features.shape[2]
@@ -226,9 +225,8 @@ def check_features(config: WaveNetConfig, features: Tensor, length: int) -> None
 def likelihoods(network: WaveNet, outputs: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Cross entropies in nats per sample of ``outputs`` (B, N, O): the own loss, and of mu-law codes.
 
-    ``codes`` (B, N) are those that the outputs predict.
-    They differ for a mixture of logistics alone, whose own grid has 16 bits; the second may be compared
-    between all networks.
+    ``codes`` (B, N) are those that the outputs predict. The two differ for a mixture of logistics alone,
+    whose own grid has 16 bits; the second may be compared between all networks.
     """
     if network.config.output == "softmax":
         loss = nnf.cross_entropy(outputs.reshape(-1, outputs.shape[-1]), codes.reshape(-1))

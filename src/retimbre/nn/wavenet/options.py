@@ -32,7 +32,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class WaveNetConfig:
-    """What a WaveNet is built from. Raises RetimbreError when the parts cannot work together.
+    """Sizes and options of a WaveNet. Raises RetimbreError when the parts cannot work together.
 
     ``input``: "codes" (one-hot: a row of an embedding per code) or "scalar" (the companded amplitude times
     one row). ``output``: "softmax" over 256 mu-law codes or "mol", a mixture of ``mixtures`` logistics on
@@ -79,7 +79,7 @@ class WaveNetConfig:
 
     @property
     def codes(self) -> int:
-        """How many values a sample can take."""
+        """Number of values that a sample can take."""
         return PCM_CODES if self.output == "mol" else CODES
 
     @property
@@ -107,7 +107,7 @@ class WaveNetConfig:
         return 2**self.context_layers if self.context_layers else 0
 
     def receptive_field(self) -> int:
-        """How many previous codes an output depends on (1024 for ten layers of kernel 2).
+        """Number of previous codes that an output depends on (1024 for ten layers of kernel 2).
 
         With a context stack that of the samples that see furthest: the oldest output of the first layer
         that they depend on is the last of its segment, and was conditioned on the segments before.

@@ -1,4 +1,4 @@
-"""What the training-free systems share: recordings to draw on, edges, levels.
+"""Base of the training-free systems: recordings to draw on, edges, levels.
 
 A system keeps a few minutes of every domain's training split (its corpora) and what it derives from them; it
 transfers mono audio at the pipeline's rate into any of these domains, whatever it was played on.
@@ -13,6 +13,7 @@ import torch
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import rms
+from retimbre.audio.spectral import stft
 from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.systems.base import RMS, check_target
@@ -55,9 +56,8 @@ def draw_corpus(
     total = sum(len(x) for x in corpus) / rate
     if total < SHORTEST_CORPUS_S:
         raise RetimbreError(
-            f"the training split of {domain!r} has {total:.1f} s of audio for the training-free "
-            "systems: give recordings of at least "
-            f"{SHORTEST_CORPUS_S:g} s or raise baselines.corpus_s."
+            f"the training split of {domain!r} has {total:.1f} s of audio for the training-free systems: "
+            f"give recordings of at least {SHORTEST_CORPUS_S:g} s or raise baselines.corpus_s."
         )
     return corpus
 
@@ -99,9 +99,7 @@ class TrainingFree(ABC):
         """Draw every domain's corpus from its training split. Raises RetimbreError when it is too short."""
         settings = getattr(p, cls.name)
         seconds = getattr(settings, "corpus_s", p.corpus_s)
-        corpora = {
-            domain: draw_corpus(audio, domain, seconds, seed, cls.segment_s) for domain in audio.domains
-        }
+        corpora = {d: draw_corpus(audio, d, seconds, seed, cls.segment_s) for d in audio.domains}
         return cls(corpora, features.config, settings)
 
     @property
@@ -130,3 +128,18 @@ class TrainingFree(ABC):
         y = self.convert(padded, to, np.random.default_rng([seed, zlib.crc32(to.encode())]))[: len(x)]
         gain = rms(x) / max(rms(y), 1e-9)
         return (y * min(gain, PEAK_LIMIT / max(float(np.abs(y).max()), 1e-9))).astype(np.float32)
+
+
+class Windowed(TrainingFree):
+    """Base of those that look through the STFT of a published ``window``: samples at Hz, a quarter as hop."""
+
+    window: tuple[int, int]
+
+    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
+        super().__init__(corpora, config, settings)
+        self.n_fft = window_samples(config.sample_rate, *self.window)
+        self.hop = self.n_fft // 4
+
+    def spectrum(self, x: np.ndarray) -> torch.Tensor:
+        """Complex STFT (F, T) of audio (N,)."""
+        return stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0]

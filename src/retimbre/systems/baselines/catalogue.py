@@ -1,6 +1,4 @@
-"""The training-free systems by name: what a trained one must beat. ``docs/baselines.md`` says what each
-does.
-"""
+"""The training-free systems by name: what a trained one must beat (``docs/baselines.md``)."""
 
 from retimbre.datasets.packed.data import Data
 from retimbre.systems.base import System

@@ -18,17 +18,14 @@ from retimbre.audio.spectral import istft, stft
 from retimbre.systems.baselines.base import Corpus, TrainingFree, looped
 
 WINDOW_S = 0.064  # about; the FFT has a multiple of 256 samples, four hops
-FLOOR = (
-    1e-5  # relative to the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
-)
+FLOOR = 1e-5  # of the loudest bin: 100 dB below, so that silence between notes does not shape envelopes
 LOUD_DB = 40.0  # corpus frames further than this below the loudest are no examples of the instrument
 ROWS = 1024  # source frames compared at a time
 GATE_DB = 80.0  # what lies further below the frame's peak than this is not lifted by an envelope
 
 
 def log_envelope(magnitude: Tensor, lifter: int, floor: float) -> Tensor:
-    """Envelopes (F, T), natural logarithm, of magnitudes (F, T): their cepstrum below ``lifter`` quefrency
-    samples.
+    """Log envelopes (F, T) of magnitudes (F, T): their cepstrum below ``lifter`` quefrency samples.
 
     The last quarter of the lifter fades out (half a cosine), so that envelopes do not ring.
     """
@@ -61,12 +58,12 @@ class Cepstral(TrainingFree):
         return log_envelope(magnitude, self.lifter, FLOOR * float(magnitude.max()) + 1e-12)
 
     def _pitch(self, x: np.ndarray) -> Tensor:
-        """What is sounding: constant-Q magnitudes to the power 1/2, as unit vectors (T, F)."""
+        """Notes that sound: constant-Q magnitudes to the power 1/2, as unit vectors (T, F)."""
         cqt = self.extractor(torch.from_numpy(x)[None], "cqt")[0]
         return torch.nn.functional.normalize(cqt.sqrt(), dim=0).T.contiguous()
 
     def _examples(self, corpus: Corpus) -> tuple[Tensor, Tensor]:
-        """Of all loud frames of a corpus: what is sounding (K, F), and log envelopes (K, F') of mean 0."""
+        """Notes (K, F) and log envelopes (K, F') of mean 0 of all loud frames of a corpus."""
         pitches, envelopes = [], []
         for x in corpus:
             magnitude = self._spectrum(x).abs()
@@ -75,9 +72,7 @@ class Cepstral(TrainingFree):
             envelope = self._envelope(magnitude)
             pitches.append(self._pitch(x)[loud])
             envelopes.append((envelope - envelope.mean(0))[:, loud].T)
-        return torch.cat(pitches).half(), torch.cat(
-            envelopes
-        ).half()  # half precision: these go to every process
+        return torch.cat(pitches).half(), torch.cat(envelopes).half()  # these go to every process
 
     def _target_envelope(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> Tensor:
         """Log envelopes (F, T) or (F, 1) of the target for a source (N,)."""
@@ -88,9 +83,8 @@ class Cepstral(TrainingFree):
             return self._envelope(self._spectrum(looped(self.corpora[domain], len(x), rng)).abs())
         pitches, k = pitches.float(), min(self.settings.neighbours, len(pitches))
         # A block of frames at a time: (ROWS, K) cosines.
-        nearest = torch.cat(
-            [(rows @ pitches.T).topk(k, dim=1).indices for rows in self._pitch(x).split(ROWS)]
-        )
+        blocks = self._pitch(x).split(ROWS)
+        nearest = torch.cat([(rows @ pitches.T).topk(k, dim=1).indices for rows in blocks])
         return torch.cat([envelopes[rows].float().mean(1) for rows in nearest.split(ROWS)]).T
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:

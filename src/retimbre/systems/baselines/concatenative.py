@@ -36,61 +36,48 @@ class Concatenative(TrainingFree):
     def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
         self.extractor = FeatureExtractor(config)
-        self.half = max(
-            1, round(settings.unit_s * config.sample_rate / config.hop_length / 2)
-        )  # frames from unit to unit
+        # Frames from unit to unit.
+        self.half = max(1, round(settings.unit_s * config.sample_rate / config.hop_length / 2))
         self.unit, self.step = 2 * self.half * config.hop_length, self.half * config.hop_length  # samples
         with torch.no_grad():
             self.units = {domain: self._describe_corpus(domain, corpus) for domain, corpus in corpora.items()}
 
     def describe(self, x: np.ndarray, every: int) -> tuple[Tensor, Tensor]:
-        """Units that begin every ``every`` frames of audio (N,): timbre (K, PARTS * 13) and notes (K, PARTS
-        * F).
+        """Timbre (K, PARTS * 13) and notes (K, PARTS * F) of units every ``every`` frames of audio (N,).
 
         Timbre: MFCCs and, per part, the level in the unit. Notes: constant-Q magnitudes to the power 1/2, of
         unit length per part.
         """
         audio = torch.from_numpy(x)[None]
         mel_db = decibels(self.extractor(audio, "mel"))[0].numpy()
-        cepstrum = scipy.fft.dct(np.maximum(mel_db, mel_db.max() - 80.0), axis=0, norm="ortho")[
-            : MFCCS + 1
-        ]  # as librosa's top_db
+        mel_db = np.maximum(mel_db, mel_db.max() - 80.0)  # as librosa's top_db
+        cepstrum = scipy.fft.dct(mel_db, axis=0, norm="ortho")[: MFCCS + 1]
         notes = torch.nn.functional.normalize(self.extractor(audio, "cqt")[0].sqrt(), dim=0).T
         starts = np.arange(0, (len(x) - self.unit) // self.config.hop_length + 1, every)
-        frames = starts[:, None] + ((np.arange(PARTS) + 0.5) * 2 * self.half / PARTS).astype(
-            int
-        )  # (K, PARTS)
+        parts = ((np.arange(PARTS) + 0.5) * 2 * self.half / PARTS).astype(int)
+        frames = starts[:, None] + parts  # (K, PARTS)
         timbre = cepstrum[:, frames]  # (13, K, PARTS)
         timbre[0] -= timbre[0].mean(1, keepdims=True)
-        rows = len(starts)
-        return torch.from_numpy(timbre.transpose(1, 2, 0).reshape(rows, -1)).float().contiguous(), notes[
-            frames
-        ].reshape(rows, -1)
+        timbre, rows = timbre.transpose(1, 2, 0), len(starts)
+        timbre = torch.from_numpy(timbre.reshape(rows, -1)).float().contiguous()
+        return timbre, notes[frames].reshape(rows, -1)
 
     def _describe_corpus(self, domain: str, corpus: Corpus) -> dict[str, Tensor]:
-        """All units of a corpus: ``timbre``, ``notes``, ``segment`` and ``start`` (in samples), (K, ...)
-        each.
-        """
+        """All units of a corpus: ``timbre``, ``notes``, ``segment``, ``start`` in samples, (K, ...) each."""
         parts: dict[str, list[Tensor]] = {"timbre": [], "notes": [], "segment": [], "start": []}
         for i, x in enumerate(corpus):
             if len(x) >= self.unit and rms(x) > 0:
                 timbre, notes = self.describe(x, 1)
                 rows = torch.arange(len(timbre))
-                for key, value in zip(
-                    parts,
-                    (timbre, notes, torch.full_like(rows, i), rows * self.config.hop_length),
-                    strict=True,
-                ):
-                    parts[key].append(value)
+                values = timbre, notes, torch.full_like(rows, i), rows * self.config.hop_length
+                for part, value in zip(parts.values(), values, strict=True):
+                    part.append(value)
         if not parts["timbre"]:
-            seconds = self.unit / self.sample_rate
-            raise RetimbreError(
-                f"no training recording of {domain!r} has a unit of {seconds:g} s: lower "
-                "baselines.concatenative.unit_s."
-            )
+            missing = f"has a unit of {self.unit / self.sample_rate:g} s"
+            advice = "lower baselines.concatenative.unit_s"
+            raise RetimbreError(f"no training recording of {domain!r} {missing}: {advice}.")
         units = {key: torch.cat(value) for key, value in parts.items()}
-        # Both distances are measured against those of unrelated units, so that their weights mean the same
-        # for any data.
+        # Both distances are relative to those of unrelated units: their weights mean the same for any data.
         other = torch.from_numpy(np.random.default_rng(0).permutation(len(units["start"])))
         spread = units["timbre"].std(0, correction=0).clamp(min=1e-3)
         units["scale"] = spread * np.sqrt(2 * len(spread))
@@ -99,18 +86,13 @@ class Concatenative(TrainingFree):
         return units | {key: units[key].half() for key in ("timbre", "notes")}
 
     def distances(self, x: np.ndarray, domain: str) -> Tensor:
-        """Distance of every unit of audio (N,) to every unit of the domain: (J, K); about 1 + pitch_weight
-        for unrelated ones.
-        """
+        """Distances (J, K) of units of audio (N,) to the domain's, about 1 + pitch_weight if unrelated."""
         units, weight = self.units[domain], self.settings.pitch_weight
         timbre, notes = self.describe(x, self.half)
         result = torch.cdist(timbre / units["scale"], units["timbre"].float() / units["scale"]).square()
         if weight:
-            result += (
-                weight
-                / units["notes_scale"]
-                * (2 * PARTS - 2 * notes @ units["notes"].float().T).clamp(min=0)
-            )
+            of_notes = (2 * PARTS - 2 * notes @ units["notes"].float().T).clamp(min=0)
+            result += weight / units["notes_scale"] * of_notes
         return result
 
     def select(self, x: np.ndarray, domain: str) -> np.ndarray:
@@ -167,9 +149,7 @@ class Concatenative(TrainingFree):
         return out[self.step : self.step + len(x)]
 
     def _shift(self, tail: np.ndarray, recording: np.ndarray, start: int) -> int:
-        """Samples by which a unit is moved so that its first half correlates best with what is played
-        already.
-        """
+        """Samples to move a unit by, so that its first half correlates best with what is played already."""
         reach = round(MAX_SHIFT_S * self.sample_rate)
         low, high = max(start - reach, 0), min(start + reach, len(recording) - self.unit)
         region = recording[low : high + self.step].astype(np.float64)

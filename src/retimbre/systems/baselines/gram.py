@@ -9,18 +9,16 @@ on the same loss in a hundred.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import scipy.optimize
 import torch
 from torch import Tensor
 
-from retimbre.audio.features import FeatureConfig
-from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.systems.baselines.base import Corpus, TrainingFree, looped, window_samples
+from retimbre.audio.spectral import griffin_lim, istft
+from retimbre.systems.baselines.base import Windowed, looped
 
-WINDOW, PUBLISHED_RATE = 2048, 16000  # samples at Hz, a quarter as hop (librosa's defaults)
+WINDOW = (2048, 16000)  # samples at Hz, a quarter as hop (librosa's defaults)
 LONGEST_S = 20.0  # longer sources are optimised in parts
 GRIFFIN_LIM_ROUNDS = 60
 
@@ -28,9 +26,7 @@ GRIFFIN_LIM_ROUNDS = 60
 def minimise(
     loss: Callable[[Tensor], Tensor], start: Tensor, iterations: int, lowest: float | None = None
 ) -> Tensor:
-    """L-BFGS (SciPy's, ten corrections) on a function of one float32 tensor; never below ``lowest``. Returns
-    the best point.
-    """
+    """Best point of L-BFGS (SciPy's, ten corrections) for a float32 tensor, from ``lowest`` up."""
 
     def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():
@@ -41,14 +37,8 @@ def minimise(
 
     bounds = None if lowest is None else scipy.optimize.Bounds(lowest, np.inf)
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 10, "ftol": 0.0, "gtol": 0.0}
-    found = scipy.optimize.minimize(
-        evaluate,
-        start.numpy().astype(np.float64).ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options=options,
-    )
+    first, how = start.numpy().astype(np.float64).ravel(), {"jac": True, "method": "L-BFGS-B"}
+    found = scipy.optimize.minimize(evaluate, first, **how, bounds=bounds, options=options)
     return torch.from_numpy(found.x.astype(np.float32)).reshape(start.shape)
 
 
@@ -62,21 +52,10 @@ def losses(S: Tensor, content: Tensor, style_gram: Tensor) -> tuple[Tensor, Tens
     return 0.5 * (S - content).square().mean(), 0.5 * (gram(S) - style_gram).square().mean()
 
 
-class GramOptimisation(TrainingFree):
-    """``transfer`` moves a source's magnitudes towards the Gram matrix of a clip of the domain (drawn by the
-    seed).
-    """
+class GramOptimisation(Windowed):
+    """``transfer`` moves a source's magnitudes towards the Gram matrix of a drawn clip of the domain."""
 
-    name, slow = "gram", True
-
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
-        super().__init__(corpora, config, settings)
-        self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
-        self.hop = self.n_fft // 4
-
-    def spectrum(self, x: np.ndarray) -> Tensor:
-        """Complex STFT (F, T) of audio (N,)."""
-        return stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0]
+    name, slow, window = "gram", True, WINDOW
 
     def optimise(self, content: Tensor, style: Tensor) -> Tensor:
         """Magnitudes (F, T) of the least weighted loss for a content (F, T) and a style clip (F, T')."""
@@ -89,14 +68,11 @@ class GramOptimisation(TrainingFree):
         return minimise(loss, content, s.iterations, lowest=0.0)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
-        style = self.spectrum(
-            looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng)
-        ).abs()
-        X = self.spectrum(x)
+        clip = looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng)
+        style, X = self.spectrum(clip).abs(), self.spectrum(x)
         frames = int(LONGEST_S * self.sample_rate / self.hop)
         S = torch.cat([self.optimise(part, style) for part in X.abs().split(frames, dim=1)], dim=1)
+        size, phase = (self.n_fft, self.hop, len(x)), X.angle()
         if self.settings.phase == "source":
-            return istft(torch.polar(S, X.angle())[None], self.n_fft, self.hop, len(x))[0].numpy()
-        return griffin_lim(
-            S[None], self.n_fft, self.hop, len(x), GRIFFIN_LIM_ROUNDS, initial_phase=X.angle()[None]
-        )[0].numpy()
+            return istft(torch.polar(S, phase)[None], *size)[0].numpy()
+        return griffin_lim(S[None], *size, GRIFFIN_LIM_ROUNDS, initial_phase=phase[None])[0].numpy()

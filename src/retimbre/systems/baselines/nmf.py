@@ -9,26 +9,21 @@ successive frames (diagonals of H) support each other over c frames. r = 3, p = 
 The window, the number of iterations and the few rounds of Griffin-Lim are ours.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from retimbre.audio.features import FeatureConfig
-from retimbre.audio.spectral import griffin_lim, istft, stft
-from retimbre.systems.baselines.base import Corpus, TrainingFree, window_samples
+from retimbre.audio.spectral import griffin_lim, istft
+from retimbre.systems.baselines.base import Windowed
 
-WINDOW, WINDOW_RATE = 2048, 16000  # samples at Hz: 128 ms, which separates semitones from about 250 Hz up
+WINDOW = (2048, 16000)  # samples at Hz: 128 ms, which separates semitones from about 250 Hz up
 LONGEST_S = 20.0  # longer sources are factorised in parts: activations are independent but for a few frames
 TINY = 1e-9
 
 
 def restrict_repetition(H: Tensor, frames: int, keep: float) -> Tensor:
-    """Activations (K, T) times ``keep`` wherever the same template is stronger within ``frames`` frames
-    before or after.
-    """
+    """Activations (K, T), times ``keep`` where a template is stronger within ``frames`` before or after."""
     strongest = functional.max_pool1d(H[None], 2 * frames + 1, stride=1, padding=frames)[0]
     return torch.where(H >= strongest, H, keep * H)
 
@@ -65,9 +60,7 @@ def activations(
     continuity: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """H (K, T) for magnitudes V (F, T) and templates W (F, K), from random ones; equations 3 to 7 of the
-    paper.
-    """
+    """H (K, T) for magnitudes V (F, T) and templates W (F, K), from random ones: equations 3 to 7."""
     H = torch.rand(W.shape[1], V.shape[1], generator=generator) + TINY
     weight = W.sum(0)[:, None].clamp(min=TINY)
     for i in range(iterations):
@@ -79,41 +72,29 @@ def activations(
     return H
 
 
-class Nmf(TrainingFree):
+class Nmf(Windowed):
     """``transfer`` rebuilds a source's spectrum from frames of a domain's recordings."""
 
-    name, slow = "nmf", False
-    segment_s = (
-        2.0  # of one recording: a template can only play notes that it holds, so many pieces are needed
-    )
-
-    def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
-        super().__init__(corpora, config, settings)
-        self.n_fft = window_samples(config.sample_rate, WINDOW, WINDOW_RATE)
-        self.hop = self.n_fft // 4
+    name, slow, window = "nmf", False, WINDOW
+    segment_s = 2.0  # of one recording: templates can only play notes that they hold, so many are needed
 
     def templates(self, domain: str) -> Tensor:
-        """All frames of a domain's corpus, complex (F, K), with silence between recordings, so that no
-        diagonal runs over.
-        """
+        """All frames of a domain's corpus, complex (F, K), with silence between recordings, for diagonals."""
         gap = torch.zeros(self.n_fft // 2 + 1, self.settings.continuity, dtype=torch.complex64)
-        frames = [stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0] for x in self.corpora[domain]]
-        return torch.cat([part for spectrum in frames for part in (spectrum, gap)], dim=1)
+        return torch.cat([part for x in self.corpora[domain] for part in (self.spectrum(x), gap)], dim=1)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         s, generator = self.settings, torch.Generator().manual_seed(int(rng.integers(2**62)))
         templates = self.templates(domain)
         W = templates.abs()
-        V = stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0].abs()
+        V = self.spectrum(x).abs()
         parts = [
             activations(part, W, s.iterations, s.repetition, s.polyphony, s.continuity, generator)
             for part in V.split(int(LONGEST_S * self.sample_rate / self.hop), dim=1)
         ]
         H = torch.cat(parts, dim=1)
         Y = templates @ H.to(templates.dtype)  # the templates with their own phases
-        rounds = s.griffin_lim_iterations
+        size, rounds = (self.n_fft, self.hop, len(x)), s.griffin_lim_iterations
         if not rounds:
-            return istft(Y[None], self.n_fft, self.hop, len(x))[0].numpy()
-        return griffin_lim(
-            (W @ H)[None], self.n_fft, self.hop, len(x), rounds, initial_phase=Y.angle()[None]
-        )[0].numpy()
+            return istft(Y[None], *size)[0].numpy()
+        return griffin_lim((W @ H)[None], *size, rounds, initial_phase=Y.angle()[None])[0].numpy()

@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.audio.spectral import griffin_lim, stft
-from retimbre.systems.baselines.base import Corpus, TrainingFree, looped, window_samples
+from retimbre.audio.spectral import griffin_lim
+from retimbre.systems.baselines.base import Corpus, Windowed, looped
 from retimbre.systems.baselines.gram import minimise
 
-WINDOW, PUBLISHED_RATE, PUBLISHED_FILTERS = 2048, 22050, 4096  # samples at Hz, a quarter as hop
+WINDOW = (2048, 22050)  # samples at Hz, a quarter as hop
+PUBLISHED_FILTERS = 4096
 WIDTH = 11  # frames
 START_STD = 1e-3
 LONGEST_S = 20.0  # longer sources are optimised in parts
@@ -43,37 +44,27 @@ def responses(image: Tensor, weights: Tensor) -> Tensor:
 
 
 def gram(features: Tensor, frames: int) -> Tensor:
-    """F F^T / frames of features (K, T'): (K, K). ``frames`` are the image's, not the convolution's, as
-    published.
-    """
+    """F F^T / frames of features (K, T'): (K, K). ``frames`` are those of the image, as published."""
     return features @ features.T / frames
 
 
-class TextureOptimisation(TrainingFree):
-    """``transfer`` makes an image with a source's random features and the texture of a clip of the domain
-    (drawn by the seed).
-    """
+class TextureOptimisation(Windowed):
+    """``transfer`` makes an image with a source's random features and a drawn clip's texture."""
 
-    name, slow = "texture", True
+    name, slow, window = "texture", True, WINDOW
 
     def __init__(self, corpora: dict[str, Corpus], config: FeatureConfig, settings: Any):
         super().__init__(corpora, config, settings)
-        self.n_fft = window_samples(config.sample_rate, WINDOW, PUBLISHED_RATE)
-        self.hop = self.n_fft // 4
-        self.unit = (
-            WINDOW / self.n_fft
-        )  # magnitudes as large as the published window's, since log1p depends on it
+        self.unit = WINDOW[0] / self.n_fft  # magnitudes as large as published: log1p depends on it
 
     def image(self, x: np.ndarray) -> Tensor:
         """log(1 + magnitude) (F, T) of audio (N,)."""
-        return (stft(torch.from_numpy(x)[None], self.n_fft, self.hop)[0].abs() * self.unit).log1p()
+        return (self.spectrum(x).abs() * self.unit).log1p()
 
     def losses(
         self, image: Tensor, weights: Tensor, content: Tensor, style_gram: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Content and style loss of an image (F, T) against features (K, T') and a Gram matrix (K, K), as of
-        4096 filters.
-        """
+        """Content and style loss, as of 4096 filters, of an image (F, T): features (K, T'), Gram (K, K)."""
         more, features = PUBLISHED_FILTERS / len(weights), responses(image, weights)
         content_loss = self.settings.alpha * more * (features - content).square().sum()
         return content_loss, more**2 * (gram(features, image.shape[1]) - style_gram).square().sum()
@@ -81,17 +72,10 @@ class TextureOptimisation(TrainingFree):
     def optimise(self, content: Tensor, style: Tensor, rng: np.random.Generator) -> Tensor:
         """An image (F, T) from those of the content (F, T) and a style clip (F, T')."""
         weights = random_filters(len(content), self.settings.filters, rng)
-        content_features, style_gram = (
-            responses(content, weights),
-            gram(responses(style, weights), style.shape[1]),
-        )
+        goals = responses(content, weights), gram(responses(style, weights), style.shape[1])
         noise = START_STD * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
         start = noise if self.settings.start == "noise" else content + noise
-        return minimise(
-            lambda x: sum(self.losses(x, weights, content_features, style_gram)),
-            start,
-            self.settings.iterations,
-        )
+        return minimise(lambda x: sum(self.losses(x, weights, *goals)), start, self.settings.iterations)
 
     def convert(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> np.ndarray:
         style = self.image(looped(self.corpora[domain], min(len(x), int(LONGEST_S * self.sample_rate)), rng))
@@ -104,7 +88,5 @@ class TextureOptimisation(TrainingFree):
         image = torch.cat([self.optimise(part, style, rng) for part in parts], dim=1)
         magnitude = image.clamp(min=0).expm1() / self.unit
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rounds = self.settings.griffin_lim_iterations
-        return griffin_lim(
-            magnitude[None], self.n_fft, self.hop, len(x), rounds, momentum=0.0, generator=generator
-        )[0].numpy()
+        size = self.n_fft, self.hop, len(x), self.settings.griffin_lim_iterations
+        return griffin_lim(magnitude[None], *size, momentum=0.0, generator=generator)[0].numpy()

@@ -11,9 +11,7 @@ DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 
 
 class Adversarial(Section):
-    """What every training of spectral generators against discriminators is told; ``section``: its name in
-    the file.
-    """
+    """Knobs of every training of spectral generators against discriminators; ``section``: of params.yaml."""
 
     section: ClassVar[str]
 
@@ -63,21 +61,17 @@ class Adversarial(Section):
     @model_validator(mode="after")
     def _losses(self) -> "Adversarial":
         if self.gan_loss == "wgan_gp" and self.lambda_gradient_penalty == 0:
-            raise ValueError(
-                "lambda_gradient_penalty must be above 0 for gan_loss wgan_gp: use 10, as published"
-            )
+            advice = "use 10, as published"
+            raise ValueError(f"lambda_gradient_penalty must be above 0 for gan_loss wgan_gp: {advice}")
         if self.label_smoothing and self.gan_loss not in ("lsgan", "nonsaturating"):
-            raise ValueError(
-                f"label_smoothing: gan_loss {self.gan_loss} has no label to smooth, so set it to 0"
-            )
+            why = f"gan_loss {self.gan_loss} has no label to smooth"
+            raise ValueError(f"label_smoothing: {why}, so set it to 0")
         if self.lambda_content and self.representation != "cqt":
-            raise ValueError(
-                "lambda_content folds CQT bins to pitch classes: set it to 0 for other representations"
-            )
+            advice = "set it to 0 for other representations"
+            raise ValueError(f"lambda_content folds CQT bins to pitch classes: {advice}")
         if self.generator == "unet" and self.generator_blocks > 8:
-            raise ValueError(
-                "generator_blocks counts the halvings of generator unet: use at most 8, as published"
-            )
+            advice = "use at most 8, as published"
+            raise ValueError(f"generator_blocks counts the halvings of generator unet: {advice}")
         return self
 
 

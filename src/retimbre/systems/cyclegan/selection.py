@@ -1,5 +1,4 @@
-"""Which step's generators are kept: figures on held-out pieces, content and style together, and the rule
-over them.
+"""Choice of the step whose generators are kept: figures of content and style on held-out pieces, and a rule.
 
 A GAN's losses say how the two players stand, not how good the output is, so the choice is made on transferred
 validation pieces. Per direction (``ab``, ``ba``):
@@ -39,24 +38,18 @@ from retimbre.audio.equaliser import Equaliser
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.format import Excerpt, PackedFeatures
 
-Transfer = Callable[
-    [np.ndarray, str], np.ndarray
-]  # spectrum (F, T) in dB of one domain, name of the other -> its spectrum
+# Spectrum (F, T) in dB of one domain, name of the other -> its spectrum.
+Transfer = Callable[[np.ndarray, str], np.ndarray]
 
 # Of the true target's chroma likeness (without pairs, of the equalised source's): the notes count as kept.
 CONTENT_RATIO = 0.9
 WINDOW, HOP = 16, 4  # frames of a window: long enough for an attack and the beginning of its decay
-TIME_COEFFICIENTS, BIN_COEFFICIENTS = (
-    4,
-    16,
-)  # of the window's cosine transform: its shape, not each partial's place
+TIME_COEFFICIENTS, BIN_COEFFICIENTS = 4, 16  # of its cosine transform: its shape, not each partial's place
 LONGEST_S = 240.0  # of each domain: ten validations must not take as long as the training
 
 
 def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> np.ndarray:
-    """Low-order two-dimensional cosine transform of every window, (windows, coefficients), of levels (F, T)
-    in dB.
-    """
+    """Low-order 2-D cosine transforms (windows, coefficients) of all windows of levels (F, T) in dB."""
     shapes = []
     for level_db in levels:
         z = normalise(level_db.astype(np.float64), top_db, range_db)
@@ -71,9 +64,7 @@ def window_shapes(levels: list[np.ndarray], top_db: float, range_db: float) -> n
 
 @dataclass
 class Direction:
-    """One direction's held-out pieces and what the figures are relative to; levels (F, T) in dB, clipped to
-    the range.
-    """
+    """One direction's held-out pieces, levels (F, T) in dB within the range, and the figures' measures."""
 
     target: str
     sources: list[np.ndarray]
@@ -84,18 +75,14 @@ class Direction:
 
 
 class Validation:
-    """Figures of a transfer on the ``split`` of the first two ``domains``; ``empty`` when a domain has no
-    excerpt there.
-    """
+    """Figures of a transfer on validation pieces of the first two ``domains``; ``empty`` if one has none."""
 
-    def __init__(
-        self, features: PackedFeatures, representation: str, domains: list[str], split: str = "validation"
-    ):
+    def __init__(self, features: PackedFeatures, representation: str, domains: list[str]):
         statistics, self.range_db = features.statistics[representation], features.config.range_db
         self.top_db: float = statistics["top_db"]
         self.fold = pitch_class_fold(features.config.frequencies_hz(representation))
         most = int(LONGEST_S * features.config.sample_rate / features.config.hop_length)
-        first, second = (features.excerpts(domain=domain, split=split) for domain in domains[:2])
+        first, second = (features.excerpts(domain=domain, split="validation") for domain in domains[:2])
         pairs = paired_excerpts(first, second)
         self.paired = bool(pairs)
         if pairs:
@@ -112,9 +99,8 @@ class Validation:
         for name, source, target in (("ab", 0, 1), ("ba", 1, 0)):
             if not self.empty:
                 equaliser = Equaliser.between(statistics, domains[source], domains[target], self.range_db)
-                self.directions[name] = self._direction(
-                    domains[target], levels[source], levels[target], equaliser
-                )
+                pieces = levels[source], levels[target]
+                self.directions[name] = self._direction(domains[target], *pieces, equaliser)
 
     def _clip(self, level_db: np.ndarray) -> np.ndarray:
         return np.clip(level_db, self.top_db - self.range_db, self.top_db)
@@ -133,14 +119,12 @@ class Validation:
         )
 
     def _chroma(self, outputs: list[np.ndarray], sources: list[np.ndarray]) -> float:
-        return float(
-            np.mean([chroma_correlation(o, s, self.fold) for o, s in zip(outputs, sources, strict=True)])
-        )
+        pairs = zip(outputs, sources, strict=True)
+        return float(np.mean([chroma_correlation(output, source, self.fold) for output, source in pairs]))
 
     def _style(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
-        return frechet_distance(
-            *(window_shapes(x, self.top_db, self.range_db) for x in (outputs, references))
-        )
+        both = (window_shapes(x, self.top_db, self.range_db) for x in (outputs, references))
+        return frechet_distance(*both)
 
     def _lsd(self, outputs: list[np.ndarray], references: list[np.ndarray]) -> float:
         return float(np.mean([log_spectral_distance(o, r) for o, r in zip(outputs, references, strict=True)]))
@@ -150,14 +134,12 @@ class Validation:
         figures, scores = {}, []
         for name, d in self.directions.items():
             outputs = [self._clip(transfer(source, d.target)) for source in d.sources]
-            style = self._style(outputs, d.references) / max(d.style, 1e-9)
-            score = style
+            score = style = self._style(outputs, d.references) / max(d.style, 1e-9)
             if self.paired:
-                figures[f"validation/feature_lsd_{name}"] = self._lsd(outputs, d.references)
-                score += figures[f"validation/feature_lsd_{name}"] / max(d.lsd, 1e-9)
-            figures[f"validation/chroma_ratio_{name}"] = self._chroma(outputs, d.sources) / max(
-                d.chroma, 1e-9
-            )
+                figures[f"validation/feature_lsd_{name}"] = lsd = self._lsd(outputs, d.references)
+                score += lsd / max(d.lsd, 1e-9)
+            chroma = self._chroma(outputs, d.sources)
+            figures[f"validation/chroma_ratio_{name}"] = chroma / max(d.chroma, 1e-9)
             figures[f"validation/style_{name}"] = style
             scores.append(score)
         return figures | {"validation/score": float(np.mean(scores))}
@@ -170,8 +152,7 @@ def beginning(excerpts: list[Excerpt], frames: int) -> list[Excerpt]:
 
 
 def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[Excerpt, Excerpt]]:
-    """The pieces that both lists play sample-aligned, in the first's order; of several performances the one
-    named 1.
+    """Performances 1 of the pieces that both lists play sample-aligned, in the first's order.
 
     A piece may be in several parts, which are in the same order in both lists.
     """
@@ -185,16 +166,12 @@ def paired_excerpts(first: list[Excerpt], second: list[Excerpt]) -> list[tuple[E
         return found
 
     others = parts(second)
-    return [
-        (e, others[key])
-        for key, e in parts(first).items()
-        if key in others and others[key].length == e.length
-    ]
+    pairs = [(e, others[key]) for key, e in parts(first).items() if key in others]
+    return [(e, other) for e, other in pairs if other.length == e.length]
 
 
 class Selection:
-    """Keeps the weights of ``network`` (the moving average) that the rule prefers. ``rule``: last | best, of
-    the params' ``parameter``."""
+    """Weights of ``network``, the moving average, that ``rule`` prefers: last | best, of ``parameter``."""
 
     def __init__(self, rule: str, network: nn.Module, parameter: str):
         self.rule, self.network, self.parameter = rule, network, parameter
@@ -208,9 +185,8 @@ class Selection:
         kept = all(value >= CONTENT_RATIO for name, value in figures.items() if "chroma_ratio" in name)
         if kept and figures["validation/score"] < self.score:
             self.step, self.score = step, figures["validation/score"]
-            self.weights = {
-                name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()
-            }
+            weights = self.network.state_dict().items()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
 
     def apply(self) -> dict[str, float]:
         """Give the network the chosen weights; returns ``selection/step`` and ``selection/score``.
@@ -221,12 +197,9 @@ class Selection:
         if self.rule == "last":
             return {}
         if not self.weights:
-            share = f"{CONTENT_RATIO:.0%} of the true target's harmony"
-            print(
-                f"warning: {self.parameter} is best, but no step kept {share}: the last one is taken.",
-                file=sys.stderr,
-                flush=True,
-            )
+            why = f"no step kept {CONTENT_RATIO:.0%} of the true target's harmony"
+            text = f"warning: {self.parameter} is best, but {why}: the last one is taken."
+            print(text, file=sys.stderr, flush=True)
             return {}
         self.network.load_state_dict(self.weights)
         return {"selection/step": self.step, "selection/score": self.score}

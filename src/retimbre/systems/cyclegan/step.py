@@ -1,5 +1,4 @@
-"""Training step of spectral generators against discriminators: the CycleGAN's, and the base that pix2pix
-builds on.
+"""Training step of spectral generators against discriminators: the CycleGAN's, and pix2pix's base.
 
 One step for the generators, then one or more for the discriminators. It reads like the papers: forward,
 freeze D, step G, unfreeze, step D. Every loss has one slash-name, used here, in MLflow, in the history file
@@ -61,22 +60,15 @@ class AdversarialTrainer(ABC):
         self.generators, self.discriminators = generators.to(fabric.device), discriminators.to(fabric.device)
         self.networks = [*self.generators.values(), *self.discriminators.values()]
         betas = (p.adam_beta1, 0.999)
-        self.optimiser_g = torch.optim.Adam(
-            self.generators.parameters(), p.learning_rate_generator, betas, fused=True
-        )
-        self.optimiser_d = torch.optim.Adam(
-            self.discriminators.parameters(), p.learning_rate_discriminator, betas, fused=True
-        )
+        weights_g, weights_d = self.generators.parameters(), self.discriminators.parameters()
+        self.optimiser_g = torch.optim.Adam(weights_g, p.learning_rate_generator, betas, fused=True)
+        self.optimiser_d = torch.optim.Adam(weights_d, p.learning_rate_discriminator, betas, fused=True)
         self.ema = Ema(self.generators, p.ema_decay, p.ema_warmup)
         self.pools = {name: ReplayPool(self.pool_size, seed, stream) for name, stream in DOMAINS}
         self.adversarial = Adversarial(p.gan_loss, p.label_smoothing)
         self.content = content.to(fabric.device) if content else None
-        self.noise = (
-            torch.Generator()
-        )  # of the discriminators' noise, seeded anew by every step: no state to save
-        self.discriminator_rate = (
-            1.0  # factor of the discriminators' learning rate, for guards that slow them down
-        )
+        self.noise = torch.Generator()  # of the discriminators; every step seeds it: no state to save
+        self.discriminator_rate = 1.0  # factor of their learning rate, for guards that slow them down
 
     @property
     def pool_size(self) -> int:
@@ -111,10 +103,9 @@ class AdversarialTrainer(ABC):
         """
         p, g = self.p, self.generators
         factor = rate_factor(step / p.steps, p.decay_from)
+        rate_d = p.learning_rate_discriminator * factor * self.discriminator_rate
         self.optimiser_g.param_groups[0]["lr"] = p.learning_rate_generator * factor
-        self.optimiser_d.param_groups[0]["lr"] = (
-            p.learning_rate_discriminator * factor * self.discriminator_rate
-        )
+        self.optimiser_d.param_groups[0]["lr"] = rate_d
         lambdas = self.lambdas(step)
         self.noise.manual_seed(int(np.random.SeedSequence([self.seed, NOISE, step]).generate_state(1)[0]))
 
@@ -139,17 +130,14 @@ class AdversarialTrainer(ABC):
         with part("forward"), self.fabric.autocast():
             fake_b, fake_a = g["ab"](a), g["ba"](b)
             seen_b, seen_a = self._activations("b", fake_b, a), self._activations("a", fake_a, b)
-            losses = {
-                "loss/adversarial": self.adversarial.generator(seen_b) + self.adversarial.generator(seen_a)
-            }
+            fooled = self.adversarial.generator(seen_b) + self.adversarial.generator(seen_a)
+            losses = {"loss/adversarial": fooled}
             losses |= self.generator_losses(a, b, fake_a, fake_b, lambdas)
             if lambdas["loss/feature_matching"] > 0:
                 with torch.no_grad():
                     real_b, real_a = self._activations("b", b, a), self._activations("a", a, b)
-                of_a, of_b = (
-                    feature_matching(real_a, seen_a, self.conditional),
-                    feature_matching(real_b, seen_b, self.conditional),
-                )
+                of_a = feature_matching(real_a, seen_a, self.conditional)
+                of_b = feature_matching(real_b, seen_b, self.conditional)
                 losses["loss/feature_matching"] = of_b + of_a
             if lambdas["loss/content"] > 0:
                 assert self.content is not None
@@ -178,9 +166,8 @@ class AdversarialTrainer(ABC):
         with part("forward"), self.fabric.autocast():
             real_b, seen_b = self._activations("b", b, a), self._activations("b", old_b, a)
             loss = self.adversarial.discriminator(real_b, seen_b)
-            loss = loss + self.adversarial.discriminator(
-                self._activations("a", a, b), self._activations("a", old_a, b)
-            )
+            real_a, seen_a = self._activations("a", a, b), self._activations("a", old_a, b)
+            loss = loss + self.adversarial.discriminator(real_a, seen_a)
         total, figures = loss, {}
         if lambdas["loss/gradient_penalty"] > 0:  # in full precision: squares of small gradients
             with part("forward"):
@@ -214,10 +201,8 @@ class AdversarialTrainer(ABC):
     ) -> Tensor:
         rng = np.random.default_rng([self.seed, INTERPOLATES[domain], step, draw])
         shares = torch.from_numpy(rng.random(len(real) * self.fabric.world_size, np.float32)).to(real.device)
-        share = own_share(self.fabric, shares)
-        return gradient_penalty(
-            self.discriminators[domain], real, fake, share, source if self.conditional else None
-        )
+        share, seen = own_share(self.fabric, shares), source if self.conditional else None
+        return gradient_penalty(self.discriminators[domain], real, fake, share, seen)
 
     def _pooled(self, domain: str, fakes: Tensor, step: int, draw: int) -> Tensor:
         """As many examples of the pool, which sees the fakes of all processes and is the same in each."""

@@ -1,6 +1,5 @@
 """The trained generators as a change of log spectra, both directions of one pair of domains."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from retimbre.audio.features import FeatureConfig, denormalise, normalise
+from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.nn.weights import save_weights
+from retimbre.nn.weights import read_config, save_weights, write_config
 from retimbre.systems.base import check_target
 
 
@@ -38,11 +37,7 @@ class Change:
     @torch.no_grad()
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Spectrum in dB (F, T) of the other domain to (F, T) of ``to``."""
-        z = normalise(
-            torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32)),
-            self.top_db,
-            self.features.range_db,
-        )
+        z = network_input(spectrum_db, self.top_db, self.features.range_db)
         y = self.generator_to(to)(z[None].to(self.device))[0].cpu()
         return denormalise(y, self.top_db, self.features.range_db).numpy()
 
@@ -62,12 +57,12 @@ class Change:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / "generators.safetensors", self.generators)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+        write_config(folder, self.config)
 
     @classmethod
     def load(cls, folder: Path) -> "Change":
         """Read what ``save`` wrote."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_config(folder)
         shape = GeneratorConfig(**config["generator"])
         generators = nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
         generators.load_state_dict(load_file(folder / "generators.safetensors"))

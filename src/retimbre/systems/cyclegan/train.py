@@ -34,16 +34,16 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
     trainer, change = prepare(CycleGanTrainer, features, p, run)
     check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
     part = (run.fabric.global_rank, run.fabric.world_size)
-    size = (p.crop_frames, p.batch_size, run.seed)
+    size, last = (p.crop_frames, p.batch_size, run.seed), (part, f"{p.section}.crop_frames")
     crops = [
-        FeatureCrops(
-            features, p.representation, domain, "train", *size, stream, part, f"{p.section}.crop_frames"
-        )
+        FeatureCrops(features, p.representation, domain, "train", *size, stream, *last)
         for stream, domain in enumerate(features.domains[:2])
     ]
-    return change, train(
-        "cyclegan", trainer, change, lambda number: [c.batch(number) for c in crops], features, p, run
-    )
+
+    def draw(number: int) -> list[Tensor]:
+        return [c.batch(number) for c in crops]
+
+    return change, train("cyclegan", trainer, change, draw, features, p, run)
 
 
 def build(
@@ -75,9 +75,7 @@ def build(
 
 @torch.no_grad()
 def start_at_eq(generators: nn.ModuleDict, config: dict[str, Any]) -> None:
-    """Let the generators begin as the equaliser between the domains: the mean difference of their spectra,
-    per bin.
-    """
+    """Let the generators begin as the equaliser between the domains: their mean spectra's difference."""
     mean_a, mean_b = (torch.tensor(config["mean_db"][d], dtype=torch.float32) for d in config["domains"])
     half_range_db = config["features"]["range_db"] / 2
     generators["ab"].offset.copy_((mean_b - mean_a) / half_range_db)
@@ -122,10 +120,8 @@ def train(
         return [normalise(x, change.top_db, change.features.range_db) for x in draw(number)]
 
     def batches(step: int) -> list[list[Tensor]]:
-        return [
-            crops(number)
-            for number in range(step * p.discriminator_steps, (step + 1) * p.discriminator_steps)
-        ]
+        first = step * p.discriminator_steps
+        return [crops(number) for number in range(first, first + p.discriminator_steps)]
 
     def take(batch: list[list[Tensor]], step: int) -> dict[str, Tensor]:
         (a, b), *more = [[x.to(change.device) for x in pair] for pair in batch]
@@ -133,9 +129,7 @@ def train(
         return trainer.step(a, b, step, more)
 
     def watch(batch: list[list[Tensor]], step: int) -> dict[str, Tensor]:
-        """What the guards measure: the step's crops, and another beside a single one, which has nothing to
-        differ from.
-        """
+        """Figures of the guards on the step's crops; a single one is given another to differ from."""
         if (step + 1) % WATCH_EVERY and step + 1 < p.steps:
             return {}
         pair = batch[0]
@@ -154,18 +148,9 @@ def train(
         selection.offer(done, figures)
         return figures
 
-    history = loop.fit(
-        name,
-        p.steps,
-        trainer,
-        batches,
-        run,
-        step=take,
-        watch=watch,
-        validate=None if validation.empty else validate,
-        also={"selection": selection, "guards": guards},
-        hold=lambda: guards.suspicious,
-    )
+    options = {"validate": None if validation.empty else validate, "hold": lambda: guards.suspicious}
+    also = {"selection": selection, "guards": guards}
+    history = loop.fit(name, p.steps, trainer, batches, run, step=take, watch=watch, also=also, **options)
     if run.leads and (chosen := selection.apply()):
         history.append({"step": p.steps, **chosen})
     return history

@@ -1,6 +1,4 @@
-"""Training of pix2pix: both directions at once, on training pieces that the two instruments play
-sample-aligned.
-"""
+"""Training of pix2pix: both directions at once, on pieces that the two instruments play sample-aligned."""
 
 from torch import Tensor
 
@@ -42,16 +40,11 @@ class PairedCrops:
     """
 
     def __init__(self, features: PackedFeatures, p: Params, seed: int, part: tuple[int, int] = (0, 1)):
-        domains, size = features.domains[:2], (p.crop_frames, p.batch_size, seed)
-        self.crops = [
-            FeatureCrops(
-                features, p.representation, domain, "train", *size, 0, part, f"{p.section}.crop_frames"
-            )
-            for domain in domains
-        ]
-        first, second = (
-            [(e.piece, e.performance, e.length) for e in c.positions.excerpts] for c in self.crops
-        )
+        domains = features.domains[:2]
+        size = (p.crop_frames, p.batch_size, seed, 0, part, f"{p.section}.crop_frames")
+        self.crops = [FeatureCrops(features, p.representation, d, "train", *size) for d in domains]
+        excerpts = (c.positions.excerpts for c in self.crops)
+        first, second = ([(e.piece, e.performance, e.length) for e in of] for of in excerpts)
         if first != second or not all(performance for _, performance, _ in first):
             raise RetimbreError(
                 f"the training pieces of {domains[0]} and {domains[1]} are not the same performances: "

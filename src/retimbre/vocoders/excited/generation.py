@@ -22,7 +22,7 @@ BLOCK_FRAMES = 64  # what does not depend on the samples is computed for this ma
 
 
 class State:
-    """What is carried from chunk to chunk of one signal; ``seed`` None draws from the system's entropy."""
+    """State of one signal's generation between chunks; ``seed`` None draws from the system's entropy."""
 
     def __init__(self, model: ExcitedWaveNet, seed: int | None = None):
         self.packed = pack(model)

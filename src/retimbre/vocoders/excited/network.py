@@ -40,9 +40,8 @@ class ExcitedWaveNet(WaveNet):
 
     def __init__(self, config: WaveNetConfig, mean_db: Tensor | None = None, std_db: Tensor | None = None):
         if config.output != "mol" or config.input != "scalar" or config.context_layers:
-            raise RetimbreError(
-                "a WaveNet with an excitation needs input scalar, output mol and no context stack."
-            )
+            needed = "input scalar, output mol and no context stack"
+            raise RetimbreError(f"a WaveNet with an excitation needs {needed}.")
         super().__init__(config, mean_db, std_db)
         R, S, K = config.residual_channels, config.skip_channels, config.mixtures
         self.amplitude = nn.Linear(FEEDBACK, R, bias=False)
@@ -56,7 +55,7 @@ class ExcitedWaveNet(WaveNet):
             self.head_output.bias.copy_(torch.cat([torch.zeros(2 * K), log_scales]))
 
     def excite(self, excitation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What an excitation (B, N + 2 MARGIN) adds to first layer's input and skip sum, and its level.
+        """Shares of an excitation (B, N + 2 MARGIN) in first layer's input and skip sum, and its level.
 
         (B, N, R), (B, N, S) and (B, N + 1): root mean square around each sample, beginning with the sample
         before the first.
@@ -105,7 +104,7 @@ def compand(x: Tensor) -> Tensor:
 
 
 def feedback(residuals: Tensor, excitation: Tensor, level: Tensor) -> Tensor:
-    """What is told of samples (B, N): companded, and their residuals relative to the level: (B, N, 2)."""
+    """Samples (B, N) as they are heard: companded, and residuals relative to the level: (B, N, 2)."""
     return torch.stack([compand(excitation + residuals), torch.asinh(2 * residuals / level)], -1)
 
 

@@ -32,9 +32,7 @@ ALONE_WEIGHT = 0.25  # of the likelihood of crops that are heard without their o
 
 
 class Examples(NamedTuple):
-    """Segments to train on: pre-emphasised target and excitation (n, N), levels (n, F, T), T = N / hop + 1,
-    domains (n,).
-    """
+    """Segments: pre-emphasised target and excitation (n, N), levels (n, F, N / hop + 1), domains (n,)."""
 
     samples: np.ndarray
     excitation: np.ndarray
@@ -58,13 +56,10 @@ class ExcitedTrainer(CosineTrainer):
     def step(
         self, samples: Tensor, excitation: Tensor, level_db: Tensor, domain: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """``samples`` (B, N) and ``excitation`` (B, N + 2 MARGIN) pre-emphasised, ``level_db`` (B, F, T)
-        clipped, ``domain`` (B,).
-        """
+        """``samples`` (B, N), ``excitation`` (B, N + 2 MARGIN) emphasised; ``level_db`` (B, F, T) clipped."""
         samples, excitation, level_db, domain = self.own(samples, excitation, level_db, domain)
-        taught = (
-            torch.arange(len(samples), device=samples.device) % 2 == step % 2
-        )  # turns are taken, so that a batch of one learns both
+        # Turns are taken, so that a batch of one learns both.
+        taught = torch.arange(len(samples), device=samples.device) % 2 == step % 2
         near = excitation[:, MARGIN:-MARGIN]
         residuals = samples - near
         figures = {}
@@ -80,41 +75,28 @@ class ExcitedTrainer(CosineTrainer):
         self.descend(loss, step)
         with torch.no_grad():
             if not taught.all():
-                figures["excited/spectral_db_of_excitation"] = log_spectral_distance(
-                    near[alone], samples[alone]
-                )
+                distance = log_spectral_distance(near[alone], samples[alone])
+                figures["excited/spectral_db_of_excitation"] = distance
             if taught.any():
-                figures["excited/nll_bits"] = code_bits(
-                    parameters[taught], samples[taught], near[taught]
-                ).mean()
+                bits = code_bits(parameters[taught], samples[taught], near[taught])
+                figures["excited/nll_bits"] = bits.mean()
         return {name: value.detach() for name, value in figures.items()}
 
 
 def log_spectral_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the log magnitude spectra of signals (B, N), in dB, over the FFT sizes
-    that fit into them.
-    """
+    """Mean absolute difference of log magnitude spectra of signals (B, N) in dB, over FFT sizes that fit."""
     sizes = [n for n in FFT_SIZES if n <= a.shape[-1]] or [a.shape[-1]]
-    distances = []
-    for n in sizes:
-        window = torch.hann_window(n, device=a.device)
-        levels = [
-            20
-            * torch.log10(
-                torch.stft(x.float(), n, n // 4, window=window, center=False, return_complex=True)
-                .abs()
-                .clamp(min=FLOOR * n)
-            )
-            for x in (a, b)
-        ]
-        distances.append((levels[0] - levels[1]).abs().mean())
-    return torch.stack(distances).mean()
+
+    def level_db(x: Tensor, n: int) -> Tensor:
+        window = torch.hann_window(n, device=x.device)
+        S = torch.stft(x.float(), n, n // 4, window=window, center=False, return_complex=True)
+        return 20 * torch.log10(S.abs().clamp(min=FLOOR * n))
+
+    return torch.stack([(level_db(a, n) - level_db(b, n)).abs().mean() for n in sizes]).mean()
 
 
 def segment_frames(features: PackedFeatures, p: Params) -> int:
-    """``p.segment_frames``, or fewer: recordings that hold a segment make up half of every domain's material
-    at least.
-    """
+    """``p.segment_frames``, or fewer: at least half of every domain's material holds a segment."""
     fit = []
     for domain in features.domains:
         lengths = np.sort([excerpt.length for excerpt in features.excerpts(domain=domain, split="train")])
@@ -125,22 +107,10 @@ def segment_frames(features: PackedFeatures, p: Params) -> int:
 def prepare(
     vocoder: ExcitedVocoder, audio: PackedAudio, features: PackedFeatures, p: Params, seed: int
 ) -> Examples:
-    """Excitations and aligned targets of ``p.minutes`` of the training split, drawn at random; domains take
-    equal shares.
-    """
+    """Excitations and aligned targets of ``p.minutes`` of the training split, equal shares of the domains."""
     config, frames = features.config, segment_frames(features, p)
-    crops = AudioFeatureCrops(
-        audio,
-        features,
-        [vocoder.representation],
-        features.domains,
-        "train",
-        frames,
-        1,
-        seed,
-        60,
-        "vocoder.excited.crop_frames",
-    )
+    of, size = [vocoder.representation], (frames, 1, seed, 60, "vocoder.excited.crop_frames")
+    crops = AudioFeatureCrops(audio, features, of, features.domains, "train", *size)
     count = max(1, round(p.minutes * 60 * config.sample_rate / (frames * config.hop_length)))
     rows = []
     with Progress(count, "excitations", "segments") as progress:
@@ -148,15 +118,8 @@ def prepare(
             batch = crops.batch(i)
             x, levels = batch["audio"][0].numpy(), batch[vocoder.representation][0].numpy()
             excitation = vocoder.excitation(levels, len(x))
-            target = align(x, excitation, config, p.iterations)
-            rows.append(
-                (
-                    vocoder.emphasised(target),
-                    vocoder.emphasised(excitation),
-                    vocoder.clipped(levels)[0].numpy(),
-                    batch["domain"][0].numpy(),
-                )
-            )
+            both = [vocoder.emphasised(y) for y in (align(x, excitation, config, p.iterations), excitation)]
+            rows.append((*both, vocoder.clipped(levels)[0].numpy(), batch["domain"][0].numpy()))
             progress.update()
     return Examples(*(np.stack(column) for column in zip(*rows, strict=True)))
 
@@ -169,40 +132,27 @@ def crops_of(
     edge = -(-MARGIN // hop)  # frames of excitation before and after a crop
     rows = rng.integers(len(examples.domain), size=batch_size)
     starts = rng.integers(edge, examples.level_db.shape[-1] - frames - edge, size=batch_size)
-    N = frames * hop
-    samples = np.stack(
-        [examples.samples[row, s * hop : s * hop + N] for row, s in zip(rows, starts, strict=True)]
-    )
-    around = [
-        examples.excitation[row, s * hop - MARGIN : s * hop + N + MARGIN]
-        for row, s in zip(rows, starts, strict=True)
-    ]
-    levels = np.stack(
-        [examples.level_db[row, :, s : s + frames + 1] for row, s in zip(rows, starts, strict=True)]
-    )
-    return tuple(torch.from_numpy(x) for x in (samples, np.stack(around), levels, examples.domain[rows]))
+    N, places = frames * hop, list(zip(rows, starts, strict=True))
+    samples = [examples.samples[row, s * hop : s * hop + N] for row, s in places]
+    around = [examples.excitation[row, s * hop - MARGIN : s * hop + N + MARGIN] for row, s in places]
+    levels = [examples.level_db[row, :, s : s + frames + 1] for row, s in places]
+    batch = (*map(np.stack, (samples, around, levels)), examples.domain[rows])
+    return tuple(torch.from_numpy(x) for x in batch)
 
 
 def fit(
     data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
 ) -> tuple[ExcitedVocoder, History]:
-    """Train on segments of every domain's training split. What is prepared depends on the seed alone: a
-    restart makes it again.
-    """
-    check_batch(
-        p.batch_size, run.fabric, "vocoder.excited.batch_size", 2
-    )  # halves of a batch learn different things
+    """Train on segments of every domain's training split. A restart prepares the same ones again."""
+    # Halves of a batch learn different things.
+    check_batch(p.batch_size, run.fabric, "vocoder.excited.batch_size", 2)
     features, hop = data.features, data.features.config.hop_length
     torch.manual_seed(run.seed)
     sizes = (features.config.bins(representation), hop, len(features.domains))
     shape = p.network(*sizes, input="scalar", output="mol")
     network = ExcitedWaveNet(shape, *mean_and_std(features, representation))
-    options = {
-        "excited": shape.to_dict(),
-        "iterations": p.iterations,
-        "preemphasis": p.preemphasis,
-        "gain": p.gain,
-    }
+    heard = {name: getattr(p, name) for name in ("iterations", "preemphasis", "gain")}
+    options = {"excited": shape.to_dict(), **heard}
     vocoder = ExcitedVocoder(network, base_config(data.audio, features, representation) | options, below)
     examples = prepare(vocoder, data.audio, features, p, run.seed)
     trainer = ExcitedTrainer(network, p, run.fabric)

@@ -27,10 +27,8 @@ def align(audio: np.ndarray, excitation: np.ndarray, config: FeatureConfig, iter
     """The recording (N,) in phase with the excitation (N,)."""
     x, e = (torch.from_numpy(np.ascontiguousarray(y, np.float32))[None] for y in (audio, excitation))
     n_fft, hop = config.stft_n_fft, config.hop_length
-    phase = torch.angle(stft(e, n_fft, hop))
-    return griffin_lim(stft(x, n_fft, hop).abs(), n_fft, hop, len(audio), iterations, initial_phase=phase)[
-        0
-    ].numpy()
+    phase, size = torch.angle(stft(e, n_fft, hop)), (n_fft, hop, len(audio))
+    return griffin_lim(stft(x, n_fft, hop).abs(), *size, iterations, initial_phase=phase)[0].numpy()
 
 
 class ExcitedVocoder(Renderer):
@@ -51,9 +49,7 @@ class ExcitedVocoder(Renderer):
         return (self.config["gain"] * preemphasis(audio, self.config["preemphasis"])).astype(np.float32)
 
     def excitation(self, level_db: np.ndarray, length: int, before: np.ndarray | None = None) -> np.ndarray:
-        """The inverter's waveform (N,) of levels (F, T); ``before`` (M,): samples made already, whose phases
-        are continued.
-        """
+        """The inverter's waveform (N,) of levels (F, T), continuing the phases of samples ``before`` (M,)."""
         return self.below["inverter"].griffin_lim(level_db, length, self.config["iterations"], before)
 
     @torch.no_grad()
@@ -65,53 +61,30 @@ class ExcitedVocoder(Renderer):
         own_db: np.ndarray,
         heard_db: np.ndarray | None = None,
     ) -> float:
-        """Of the recording brought into phase with the excitation of its own levels, given that of
-        ``heard_db``.
-        """
+        """Bits of the recording, in phase with its own levels' excitation, given that of ``heard_db``."""
         target = align(audio, self.excitation(own_db, len(audio)), self.features, self.config["iterations"])
         heard = self.excitation(level_db if heard_db is None else heard_db, len(audio))
         samples, wide = torch.from_numpy(self.emphasised(target))[None], padded(self.emphasised(heard))
         near = wide[:, MARGIN:-MARGIN]
-        parameters = self.network(
-            previous(samples - near), wide, self.clipped(level_db), torch.tensor([self.domains.index(domain)])
-        )
+        index = torch.tensor([self.domains.index(domain)])
+        parameters = self.network(previous(samples - near), wide, self.clipped(level_db), index)
         return float(code_bits(parameters, samples, near).mean())
 
     def synthesise(self, wanted: Request) -> np.ndarray:
-        """The excitation and ``share`` of the residual: at ``temperature`` 0 the expected one, else one that
-        is drawn.
-        """
+        """The excitation and ``share`` of the residual, expected at ``temperature`` 0, else drawn."""
         temperature, share, before = self.settings.temperature, self.settings.share, wanted.before
         audio = self.excitation(wanted.spectrum_db, wanted.length, before)
-        excitation, levels, index = (
-            self.emphasised(audio),
-            self.clipped(wanted.spectrum_db)[0],
-            self.domains.index(wanted.domain),
-        )
+        levels, index = self.clipped(wanted.spectrum_db)[0], self.domains.index(wanted.domain)
+        given = (self.network, levels, index, excitation := self.emphasised(audio))
         if temperature == 0:
-            residuals = expected(self.network, levels, index, excitation)
+            residuals = expected(*given)
         else:
-            state, made = State(self.network, wanted.seed), np.zeros(0, np.float32)
+            state, residuals = State(self.network, wanted.seed), np.zeros(0, np.float32)
             if before is not None and len(before):  # brings the state to where `before` ends
-                made = (
-                    self.emphasised(before[: wanted.length].astype(np.float32)) - excitation[: len(before)]
-                ) / share
-                generate(
-                    self.network,
-                    levels,
-                    index,
-                    excitation,
-                    length=len(made),
-                    state=state,
-                    forced=temperature * made,
-                )
-            left = len(made) < wanted.length
-            drawn = (
-                generate(self.network, levels, index, excitation, temperature, state=state)
-                if left
-                else made[:0]
-            )
-            residuals = np.concatenate([made, drawn])
-        return (
-            audio + deemphasis(share * residuals / self.config["gain"], self.config["preemphasis"])
-        ).astype(np.float32)
+                heard = self.emphasised(before[: wanted.length].astype(np.float32))
+                residuals = (heard - excitation[: len(before)]) / share
+                generate(*given, length=len(residuals), state=state, forced=temperature * residuals)
+            if len(residuals) < wanted.length:
+                residuals = np.concatenate([residuals, generate(*given, temperature, state=state)])
+        added = deemphasis(share * residuals / self.config["gain"], self.config["preemphasis"])
+        return (audio + added).astype(np.float32)

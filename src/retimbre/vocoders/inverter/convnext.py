@@ -1,5 +1,4 @@
-"""ConvNeXt block and the distance of mel bands: what the vocoders' networks of magnitudes are made of and
-learn by.
+"""ConvNeXt block and distance of mel bands, for the vocoders' networks of magnitudes.
 
 Liu et al. 2022; as a vocoder backbone: Vocos, Siuzdak 2023.
 """
@@ -10,17 +9,18 @@ from torch.nn import functional as F
 
 FLOOR_DB = -60.0  # the losses ignore what lies below: 60 dB under a magnitude of 1
 CEILING_DB = 60.0  # more than any window of audio has
+EXPANSION = 3  # of the channels within a block
 
 
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over 7 frames, then a per-frame MLP, added to the input."""
 
-    def __init__(self, channels: int, expansion: int = 3):
+    def __init__(self, channels: int):
         super().__init__()
         self.depthwise = nn.Conv1d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels)
-        self.expand = nn.Linear(channels, channels * expansion)
-        self.contract = nn.Linear(channels * expansion, channels)
+        self.expand = nn.Linear(channels, channels * EXPANSION)
+        self.contract = nn.Linear(channels * EXPANSION, channels)
         self.scale = nn.Parameter(torch.full((channels,), 0.2))
 
     def forward(self, x: Tensor) -> Tensor:

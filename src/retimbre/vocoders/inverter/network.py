@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from retimbre.vocoders.inverter.convnext import FLOOR_DB, ConvNeXtBlock
 
+MID_DB, SPAN_DB = -35.0, 17.0  # put the untrained output in the middle of the range of real levels
+
 
 @dataclass(frozen=True)
 class InverterConfig:
@@ -39,11 +41,9 @@ class SpectralInverter(nn.Module):
         self.out = nn.Linear(c, config.n_fft // 2 + 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.blocks(self.inner(z))  # (B, C, T)
-        # Scale and offset put the untrained output in the middle of the range of real levels.
-        return (
-            self.out(self.norm(h.transpose(1, 2))).float().transpose(1, 2) * 17.0 - 35.0
-        )  # (B, K, T) dB; bf16 is too coarse
+        h = self.blocks(self.inner(z)).transpose(1, 2)  # (B, T, C)
+        level_db = self.out(self.norm(h)).float()  # bf16 is too coarse
+        return level_db.transpose(1, 2) * SPAN_DB + MID_DB  # (B, K, T) dB
 
 
 def inverter_loss(predicted_db: Tensor, target_db: Tensor) -> Tensor:

@@ -78,32 +78,18 @@ def fit(
     bands = mel_filters(c.sample_rate, c.stft_n_fft, c.mel_bins)
     trainer = InverterTrainer(network, p, run.fabric, config["top_db"], c.range_db, run.seed, bands)
     share = max(1, p.batch_size // len(domains))
-    size = f"vocoder.inverter.batch_size, as a multiple of the {len(domains)} domains,"
-    check_batch(share * len(domains), run.fabric, size)
+    named = f"vocoder.inverter.batch_size, as a multiple of the {len(domains)} domains,"
+    check_batch(share * len(domains), run.fabric, named)
     # The same seed and stream draw the same places, so that the two batches show the same audio.
+    size, key = (p.crop_frames, share, run.seed), {"parameter": "vocoder.inverter.crop_frames"}
     pairs = [
-        [
-            FeatureCrops(
-                features,
-                r,
-                d,
-                "train",
-                p.crop_frames,
-                share,
-                run.seed,
-                30 + i,
-                parameter="vocoder.inverter.crop_frames",
-            )
-            for r in (representation, "stft")
-        ]
+        [FeatureCrops(features, r, d, "train", *size, 30 + i, **key) for r in (representation, "stft")]
         for i, d in enumerate(domains)
     ]
 
     def draw(step: int) -> list[Tensor]:
-        return [
-            torch.cat(batches)
-            for batches in zip(*[[c.batch(step) for c in pair] for pair in pairs], strict=True)
-        ]
+        drawn = [[crops.batch(step) for crops in pair] for pair in pairs]
+        return [torch.cat(batches) for batches in zip(*drawn, strict=True)]
 
     history = fit_network("inverter", p.steps, trainer, draw, run)
     return Inverter(network.cpu(), config | {"inverter": network.config.to_dict()}, below), history

@@ -35,11 +35,9 @@ class Inverter(Renderer):
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> nn.Module | None:
-        return (
-            None
-            if config["representation"] == "stft"
-            else SpectralInverter(InverterConfig(**config["inverter"]))
-        )
+        if config["representation"] == "stft":
+            return None
+        return SpectralInverter(InverterConfig(**config["inverter"]))
 
     @classmethod
     def settings_of(cls, rendering: Rendering) -> GriffinLim:
@@ -47,7 +45,7 @@ class Inverter(Renderer):
 
     @cached_property
     def low_band(self) -> LowBand | None:
-        """What inverts the low constant-Q bins; None without any (other representations have none)."""
+        """Inversion of the low constant-Q bins; None without any (other representations have none)."""
         if self.representation != "cqt" or not self.settings.low_band_hops:
             return None
         band = LowBand(self.features, self.settings.low_band_hops).to(self.device)
@@ -55,7 +53,7 @@ class Inverter(Renderer):
 
     @property
     def floor_db(self) -> float:
-        """Where the range of spectra ends: what lies there is silent."""
+        """Lower end of the range of spectra: what lies there is silent."""
         return self.top_db - self.features.range_db
 
     @torch.no_grad()
@@ -70,14 +68,9 @@ class Inverter(Renderer):
     def source_phase(self, spectrum_db: np.ndarray, source: np.ndarray) -> np.ndarray:
         """Audio (N,) from a spectrum (F, T) and the source recording (N,), T = N // hop + 1."""
         n_fft, hop = self.features.stft_n_fft, self.features.hop_length
-        phase = torch.angle(
-            stft(torch.from_numpy(np.ascontiguousarray(source, np.float32))[None].to(self.device), n_fft, hop)
-        )
-        return (
-            istft(torch.polar(self.stft_magnitude(spectrum_db), phase), n_fft, hop, len(source))[0]
-            .cpu()
-            .numpy()
-        )
+        x = torch.from_numpy(np.ascontiguousarray(source, np.float32))[None].to(self.device)
+        X = torch.polar(self.stft_magnitude(spectrum_db), torch.angle(stft(x, n_fft, hop)))
+        return istft(X, n_fft, hop, len(source))[0].cpu().numpy()
 
     @torch.no_grad()
     def griffin_lim(
@@ -95,16 +88,14 @@ class Inverter(Renderer):
         spectrum = self.stft_magnitude(spectrum_db)
         known = None
         if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
-            known = np.angle(
-                stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)[0, :, :frames].numpy()
-            )
+            made = stft(torch.from_numpy(np.ascontiguousarray(before))[None], n_fft, hop)
+            known = np.angle(made[0, :, :frames].numpy())
         phase = spsi_phase(spectrum[0].cpu().numpy(), n_fft, hop, known)
         phase = torch.from_numpy(phase).to(self.device, torch.float32)[None]
         if band := self.low_band:
             low = band(spectrum_db, self.floor_db, length, self.settings.low_band_iterations, before)
-            spectrum, phase = splice(
-                spectrum, phase, stft(low, n_fft, hop), band.crossover_hz, self.features.sample_rate / n_fft
-            )
+            edge = (band.crossover_hz, self.features.sample_rate / n_fft)
+            spectrum, phase = splice(spectrum, phase, stft(low, n_fft, hop), *edge)
         iterations = self.settings.iterations if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 

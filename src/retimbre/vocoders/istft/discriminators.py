@@ -18,29 +18,20 @@ SPAN_DB = 40.0
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """Audio (B, N) to scores (B, frequency, time) and the features on the way there, all of which look at a
-    patch.
-    """
+    """Audio (B, N) to scores (B, frequency, time) of patches, and the features on the way there."""
 
     def __init__(self, n_fft: int, channels: int = CHANNELS):
         super().__init__()
         self.n_fft = n_fft
-        sizes = [1, channels, channels, channels, channels]
+        layers = [(1, 7), *[(channels, 5)] * 3]  # channels of the input, height of the filters
         self.convolutions = nn.ModuleList(
-            weight_norm(
-                nn.Conv2d(
-                    a, b, (7, 3) if i == 0 else (5, 3), stride=(2, 1), padding=(3, 1) if i == 0 else (2, 1)
-                )
-            )
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+            weight_norm(nn.Conv2d(c, channels, (k, 3), stride=(2, 1), padding=(k // 2, 1))) for c, k in layers
         )
         self.out = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        h = (
-            decibels(stft(x, self.n_fft, self.n_fft // 4).abs())[:, None] / SPAN_DB + 1
-        )  # (B, 1, K, T), about -1..1
-        features = []
+        level_db, features = decibels(stft(x, self.n_fft, self.n_fft // 4).abs()), []
+        h = level_db[:, None] / SPAN_DB + 1  # (B, 1, K, T), about -1..1
         for convolution in self.convolutions:
             h = F.leaky_relu(convolution(h), 0.1)
             features.append(h)
@@ -50,9 +41,9 @@ class SpectrogramDiscriminator(nn.Module):
 class MultiResolution(nn.Module):
     """One discriminator per resolution: a list of scores and a list of features."""
 
-    def __init__(self, resolutions: tuple[int, ...] = RESOLUTIONS, channels: int = CHANNELS):
+    def __init__(self, channels: int = CHANNELS):
         super().__init__()
-        self.each = nn.ModuleList(SpectrogramDiscriminator(n_fft, channels) for n_fft in resolutions)
+        self.each = nn.ModuleList(SpectrogramDiscriminator(n_fft, channels) for n_fft in RESOLUTIONS)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         made = [discriminator(x) for discriminator in self.each]
@@ -61,9 +52,5 @@ class MultiResolution(nn.Module):
 
 def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
     """Mean absolute difference of features, each relative to the real ones' mean size."""
-    return torch.stack(
-        [
-            (f - r.detach()).abs().mean() / r.detach().abs().mean().clamp(min=1e-6)
-            for f, r in zip(fake, real, strict=True)
-        ]
-    ).mean()
+    pairs = [(f, r.detach()) for f, r in zip(fake, real, strict=True)]
+    return torch.stack([(f - r).abs().mean() / r.abs().mean().clamp(min=1e-6) for f, r in pairs]).mean()

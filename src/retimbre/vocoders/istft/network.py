@@ -20,17 +20,14 @@ from torch.nn import functional as F
 from retimbre.audio.features import magnitude
 from retimbre.audio.spectral import istft, spsi_phase, stft
 from retimbre.vocoders.inverter.convnext import ConvNeXtBlock
-from retimbre.vocoders.inverter.network import SpectralInverter
+from retimbre.vocoders.inverter.network import MID_DB, SPAN_DB, SpectralInverter
 
-MID_DB, SPAN_DB = -35.0, 17.0  # as the inverter's, whose weights these may be
 SMALLEST = 1e-7
 
 
 @dataclass(frozen=True)
 class IstftConfig:
-    """``bins``: F of the levels; ``n_fft``: of the head, not of the features; ``projections``: after the
-    first phases.
-    """
+    """``bins``: F of the levels; ``n_fft``: the head's, not the features'; ``projections``: of the phases."""
 
     bins: int
     hop_length: int
@@ -60,19 +57,15 @@ class IstftNet(nn.Module):
 
     @torch.no_grad()
     def start_at(self, inverter: SpectralInverter) -> None:
-        """Take the weights of a spectral inverter of the same width and depth; its levels are interpolated
-        between bins.
-        """
+        """Take the weights of an inverter of the same width and depth; its levels are interpolated."""
         for name in ("inner", "blocks", "norm"):
             getattr(self, name).load_state_dict(getattr(inverter, name).state_dict())
-        louder_db = 20 * math.log10(
-            self.config.n_fft / inverter.config.n_fft
-        )  # of the same tone in another window
+        # Of the same tone in another window.
+        louder_db = 20 * math.log10(self.config.n_fft / inverter.config.n_fft)
         for mine, theirs in ((self.level.weight, inverter.out.weight), (self.level.bias, inverter.out.bias)):
             rows = theirs.reshape(len(theirs), -1).T[None]  # (1, C, K) of the inverter
-            mine.copy_(
-                F.interpolate(rows, len(mine), mode="linear", align_corners=True)[0].T.reshape(mine.shape)
-            )
+            between = F.interpolate(rows, len(mine), mode="linear", align_corners=True)
+            mine.copy_(between[0].T.reshape(mine.shape))
         self.level.bias += louder_db / SPAN_DB
 
     def spectrum(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +75,7 @@ class IstftNet(nn.Module):
         return level_db.transpose(1, 2) * SPAN_DB + MID_DB, correction.transpose(1, 2)  # (B, K, T)
 
     def audio(self, level_db: Tensor, correction: Tensor, length: int, known: Tensor | None = None) -> Tensor:
-        """What ``spectrum`` made to audio (B, ``length``).
+        """Audio (B, ``length``) of what ``spectrum`` made.
 
         ``known`` (B, K, M): phases of the first M frames, which are kept and continued. Gradients flow to
         levels and corrections; the analytic phase counts as a constant.
@@ -103,12 +96,11 @@ class IstftNet(nn.Module):
 
 
 def analytic_phase(wanted: Tensor, n_fft: int, hop: int, known: Tensor | None = None) -> Tensor:
-    """Phases (B, K, T) in radians that advance with the peaks of a magnitude (B, K, T), without a gradient;
-    ``known`` (B, K, M).
+    """Phases (B, K, T) in radians that advance with the peaks of a magnitude, after ``known`` (B, K, M).
+
+    They have no gradient.
     """
     before = [None] * len(wanted) if known is None else known.cpu().numpy()
-    phases = [
-        spsi_phase(one, n_fft, hop, first)
-        for one, first in zip(wanted.detach().cpu().numpy(), before, strict=True)
-    ]
+    pairs = zip(wanted.detach().cpu().numpy(), before, strict=True)
+    phases = [spsi_phase(one, n_fft, hop, first) for one, first in pairs]
     return torch.from_numpy(np.stack(phases)).to(wanted)

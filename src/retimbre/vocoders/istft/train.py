@@ -1,6 +1,4 @@
-"""Training of the inverse-STFT vocoder: spectrogram losses on its audio, and a discriminator's where it has
-one.
-"""
+"""Training of the inverse-STFT vocoder: losses on its audio's spectrograms, and perhaps a discriminator's."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from retimbre.training.trainer import cosine_rate
 from retimbre.vocoders.base import Renderer, base_config
 from retimbre.vocoders.inverter.convnext import FLOOR_DB, BandDistance
 from retimbre.vocoders.inverter.train import GAIN_DB
-from retimbre.vocoders.istft.discriminators import MultiResolution, feature_matching
+from retimbre.vocoders.istft.discriminators import RESOLUTIONS, MultiResolution, feature_matching
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 from retimbre.vocoders.istft.params import Params
 from retimbre.vocoders.istft.vocoder import IstftVocoder
@@ -30,7 +28,6 @@ from retimbre.vocoders.istft.vocoder import IstftVocoder
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
-RESOLUTIONS = (512, 1024, 2048)  # samples of the windows; a quarter as hop
 LEAST = 1e-3  # magnitude: what is 60 dB under 1 does not count, as with the inverter
 EDGE_S = 0.064  # of a crop's ends, which are unlike what lies inside a recording
 BANDS, BAND_WINDOW, BAND_WEIGHT = 80, (2048, 512), 0.1  # mel bands; samples of window and hop; per dB
@@ -40,9 +37,7 @@ MAGNITUDE_SHARE = 0.4  # of the steps, which fit magnitudes alone where there is
 
 
 def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Spectral convergence and L1 of natural log magnitudes of audio (B, N), each a mean over resolutions
-    (Yamamoto et al. 2020).
-    """
+    """Spectral convergence and L1 of log magnitudes of audio (B, N), by Yamamoto et al. 2020."""
     convergence, logarithmic = [], []
     for n_fft in RESOLUTIONS:
         y, x = (stft(audio, n_fft, n_fft // 4).abs().clamp(min=LEAST) for audio in (output, target))
@@ -52,8 +47,7 @@ def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class IstftTrainer:
-    """The network, its optimiser, and those of the discriminators if ``p.adversarial``; ``state_dict`` is
-    complete.
+    """The network, its optimiser, and the discriminators' if ``p.adversarial``; ``state_dict`` is complete.
 
     The first ``magnitude_share`` of the steps fits levels alone, which is quick, the rest the audio. A
     network that begins with the inverter's weights needs none of that.
@@ -81,10 +75,9 @@ class IstftTrainer:
         if p.adversarial:
             self.nets["discriminators"] = MultiResolution().to(fabric.device).train()
         betas = {"network": (0.9, 0.98), "discriminators": (0.8, 0.99)}
+        options = {"weight_decay": 1e-3, "fused": True}
         self.optimisers = {
-            name: torch.optim.AdamW(
-                net.parameters(), p.learning_rate, betas=betas[name], weight_decay=1e-3, fused=True
-            )
+            name: torch.optim.AdamW(net.parameters(), p.learning_rate, betas[name], **options)
             for name, net in self.nets.items()
         }
 
@@ -126,27 +119,19 @@ class IstftTrainer:
             optimiser.step()
 
     def step(self, level_db: Tensor, audio: Tensor, step: int) -> dict[str, Tensor]:
-        """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length); both are moved by one random gain
-        per crop.
-        """
+        """``level_db`` (B, F, T) of ``audio`` (B, (T - 1) * hop_length), both moved by one gain per crop."""
         rng = np.random.default_rng([self.seed, 22, step])
         change = torch.from_numpy(rng.uniform(*GAIN_DB, (len(audio), 1)).astype(np.float32))
         # Random phases to start from, as partials have in the midst of a piece: all at zero they would meet
         # again and again, and what was learnt of that would be wrong but for beginnings.
-        phase = torch.from_numpy(
-            rng.uniform(-np.pi, np.pi, (len(audio), self.network.config.n_fft // 2 + 1, 1)).astype(np.float32)
-        )
-        moved = (
-            audio * 10 ** (change / 20),
-            normalise(level_db + change[..., None], self.top_db, self.range_db),
-            phase,
-        )
+        size = (len(audio), self.network.config.n_fft // 2 + 1, 1)
+        phase = torch.from_numpy(rng.uniform(-np.pi, np.pi, size).astype(np.float32))
+        z = normalise(level_db + change[..., None], self.top_db, self.range_db)
+        moved = (audio * 10 ** (change / 20), z, phase)
         target, z, phase = (own_share(self.fabric, x).to(self.fabric.device) for x in moved)
-        return (
-            self._fit_levels(z, target, step)
-            if step < self.first_audio_step
-            else self._fit_audio(z, target, phase, step)
-        )
+        if step < self.first_audio_step:
+            return self._fit_levels(z, target, step)
+        return self._fit_audio(z, target, phase, step)
 
     def _fit_levels(self, z: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
         config = self.network.config
@@ -165,30 +150,26 @@ class IstftTrainer:
         with part("forward"), self.fabric.autocast():
             made = self.network(z, (z.shape[-1] - 1) * hop, phase)[:, inside]
             losses = multi_resolution_loss(made, target)
-            losses["band_lsd_db"] = self.band_distance(
-                *(decibels(stft(x, *BAND_WINDOW).abs()) for x in (made, target))
-            )
+            spectra = (decibels(stft(x, *BAND_WINDOW).abs()) for x in (made, target))
+            losses["band_lsd_db"] = self.band_distance(*spectra)
         if "discriminators" in self.nets:
             losses |= self._adversarial(made, target, step)
-        self._descend(
-            "network", sum(self.weights[name] * losses[name] for name in self.weights if name in losses), step
-        )
+        total = sum(self.weights[name] * losses[name] for name in self.weights if name in losses)
+        self._descend("network", total, step)
         return {f"istft/{name}": loss.detach() for name, loss in losses.items()}
 
     def _adversarial(self, made: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
         """The discriminators' own step, then what they say of the network's audio."""
-        judge = self.nets["discriminators"]
+        d = self.nets["discriminators"]
         with part("forward"), self.fabric.autocast():
-            real, fake = judge(target)[0], judge(made.detach())[0]
-            told_apart = torch.stack(
-                [hinge_discriminator(r, f) for r, f in zip(real, fake, strict=True)]
-            ).mean()
+            pairs = zip(d(target)[0], d(made.detach())[0], strict=True)
+            told_apart = torch.stack([hinge_discriminator(real, fake) for real, fake in pairs]).mean()
         self._descend("discriminators", told_apart, step)
-        judge.requires_grad_(False)
+        d.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
-            (scores, features), (_, true) = judge(made), judge(target)
+            (scores, features), (_, true) = d(made), d(target)
             adversarial = torch.stack([hinge_generator(score) for score in scores]).mean()
-        judge.requires_grad_(True)
+        d.requires_grad_(True)
         return {
             "adversarial": adversarial,
             "matching": feature_matching(features, true),
@@ -199,14 +180,9 @@ class IstftTrainer:
 def fit(
     data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
 ) -> tuple[IstftVocoder, History]:
-    """Train on every domain's training split: spectra to audio, from the inverter's weights on where it has
-    any.
-    """
-    config, features, c = (
-        base_config(data.audio, data.features, representation),
-        data.features,
-        data.features.config,
-    )
+    """Train on every domain's training split: spectra to audio, from the inverter's weights on, if any."""
+    features, c = data.features, data.features.config
+    config = base_config(data.audio, features, representation)
     inverter = below["inverter"].network
     check_batch(p.batch_size, run.fabric, "vocoder.istft.batch_size")
     size = (p.crop_frames, p.batch_size, run.seed, 50, "vocoder.istft.crop_frames")
@@ -217,9 +193,8 @@ def fit(
     if inverter is not None:
         network.start_at(inverter)
     share = 0.0 if inverter is not None else MAGNITUDE_SHARE
-    trainer = IstftTrainer(
-        network, p, run.fabric, config["top_db"], c.range_db, c.sample_rate, run.seed, share
-    )
+    scale = (config["top_db"], c.range_db, c.sample_rate)
+    trainer = IstftTrainer(network, p, run.fabric, *scale, run.seed, share)
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
         batch = crops.batch(step)

@@ -28,10 +28,8 @@ class IstftVocoder(Renderer):
     @torch.no_grad()
     def synthesise(self, wanted: Request) -> np.ndarray:
         n_fft, hop = self.network.config.n_fft, self.network.config.hop_length
-        known = None
-        if (
-            wanted.before is not None and (frames := (len(wanted.before) - n_fft // 2) // hop) > 0
-        ):  # whole windows only
-            made = torch.from_numpy(np.ascontiguousarray(wanted.before, np.float32))[None].to(self.device)
+        known, before = None, wanted.before
+        if before is not None and (frames := (len(before) - n_fft // 2) // hop) > 0:  # whole windows only
+            made = torch.from_numpy(np.ascontiguousarray(before, np.float32))[None].to(self.device)
             known = torch.angle(stft(made, n_fft, hop)[..., :frames])
         return self.network(self.normalised(wanted.spectrum_db), wanted.length, known)[0].cpu().numpy()

@@ -25,9 +25,7 @@ from retimbre.audio.companding import (
 
 
 def encode_audio(x: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
-    """Audio (..., N) to the codes that the WaveNet predicts: pre-emphasis, gain, 8-bit mu-law (``pcm``: 16
-    bits, even steps).
-    """
+    """Audio (..., N), pre-emphasised and with a gain, to codes: 8-bit mu-law (``pcm``: 16-bit, even)."""
     return (pcm_encode if pcm else mu_law_encode)(gain * preemphasis(x, coefficient))
 
 
@@ -71,9 +69,8 @@ class Codec:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Codec":
         """From a vocoder's stored configuration."""
-        return cls(
-            config["preemphasis"], config["gain"], config["wavenet"]["output"] == "mol", config["reverse"]
-        )
+        pcm = config["wavenet"]["output"] == "mol"
+        return cls(config["preemphasis"], config["gain"], pcm, config["reverse"])
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Audio (..., N) in the network's direction to codes, int64."""
@@ -84,9 +81,7 @@ class Codec:
         return decode_audio(codes, self.preemphasis, self.gain, self.pcm)
 
     def example(self, x: np.ndarray, level_db: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network learns: audio (..., frames * hop) and levels (..., F, frames + 1) to codes and
-        levels in its direction.
-        """
+        """Audio (..., frames * hop), levels (..., F, frames + 1) to codes and levels in its direction."""
         if self.reverse:
             x, level_db = backwards(x), level_db.flip(-1)
         return torch.from_numpy(self.encode(x).astype(np.int64)), level_db

@@ -29,13 +29,10 @@ class Size(Section):
 
     def network(self, bins: int, hop_length: int, domains: int, **choices: str | int) -> WaveNetConfig:
         """The network of a section: the sizes that every WaveNet has, and ``choices``."""
-        names = (
-            "layers layers_per_stack kernel residual_channels skip_channels conditioning_channels "
-            "mixtures upsampling"
-        ).split()
-        return WaveNetConfig(
-            bins, hop_length, domains, **{name: getattr(self, name) for name in names}, **choices
-        )
+        names = ("layers", "layers_per_stack", "kernel", "residual_channels", "skip_channels")
+        names += ("conditioning_channels", "mixtures", "upsampling")
+        sizes = {name: getattr(self, name) for name in names}
+        return WaveNetConfig(bins, hop_length, domains, **sizes, **choices)
 
 
 class Params(Size):
@@ -50,7 +47,6 @@ class Params(Size):
     @model_validator(mode="after")
     def _mixture(self) -> "Params":
         if self.output == "mol" and self.input != "scalar":
-            raise ValueError(
-                "vocoder.wavenet.output mol needs vocoder.wavenet.input scalar: 65536 codes have no embedding"
-            )
+            why = "65536 codes have no embedding"
+            raise ValueError(f"vocoder.wavenet.output mol needs vocoder.wavenet.input scalar: {why}")
         return self

@@ -25,32 +25,25 @@ from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
-REDRAWS = (
-    8  # tries to replace a silent crop; after them it stays, so that a silent data set can be trained on too
-)
+REDRAWS = 8  # tries to replace a silent crop; then it stays: a silent data set can be trained on too
 ANOTHER = 1 << 40  # steps between the batches that replacements are taken from: no training is that long
 GRADIENT_NORM = 1.0  # the loss is in nats
 
 
 def audible_batch(crops: AudioFeatureCrops, step: int, silence_db: float) -> dict[str, torch.Tensor]:
-    """Batch number ``step``; crops whose level (root mean square, dB of full scale) is below ``silence_db``
-    are drawn again.
+    """Batch number ``step``, crops of a level below ``silence_db`` drawn again; it depends on the step alone.
 
-    It depends on the step alone. Digital silence counts as -200 dB.
+    Levels are root mean squares in dB of full scale; digital silence counts as -200 dB.
     """
     batch = crops.batch(step)
     for again in range(1, REDRAWS + 1):
         level_db = 20 * batch["audio"].square().mean(-1).sqrt().clamp(min=1e-10).log10()
-        silent = (
-            level_db.double() < silence_db - 1e-3
-        )  # -200 dB, the least that a crop can have, excludes none
+        silent = level_db.double() < silence_db - 1e-3  # -200 dB, the least there is, excludes none
         if not silent.any():
             break
         other = crops.batch(step + again * ANOTHER)
-        batch = {
-            name: torch.where(silent.view(-1, *[1] * (x.dim() - 1)), other[name], x)
-            for name, x in batch.items()
-        }
+        for name, x in batch.items():
+            batch[name] = torch.where(silent.view(-1, *[1] * (x.dim() - 1)), other[name], x)
     return batch
 
 
@@ -98,10 +91,8 @@ def fit(
 
     def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         batch = audible_batch(crops, step, p.silence_db)
-        codes, spectrum_db = codec.example(
-            batch["audio"].numpy(), batch[representation].clamp(low_db, top_db)
-        )
-        return codes, spectrum_db, batch["domain"]
+        heard = batch["audio"].numpy(), batch[representation].clamp(low_db, top_db)
+        return *codec.example(*heard), batch["domain"]
 
     # The output starts as the codes' overall distribution, counted on crops that are not trained on yet.
     counted = [crops.batch(step)["audio"].numpy() for step in range(p.steps, p.steps + 32)]

@@ -69,15 +69,12 @@ class WaveNetVocoder(Renderer):
         levels, index = self.clipped(level_db)[0], self.domains.index(domain)
         if not self.codec.reverse:
             made = None if before is None or not len(before) else self.codec.encode(before[:length])
-            return self.codec.decode(
-                self._codes(levels, index, length, seed, temperature, made, beams, beam_step)
-            )
+            codes = self._codes(levels, index, length, seed, temperature, made, beams, beam_step)
+            return self.codec.decode(codes)
         levels = backwards_levels(levels)
         samples = (levels.shape[-1] - 1) * self.features.hop_length + 1
-        drawn = self.codec.decode(
-            self._codes(levels, index, samples, seed, temperature, None, beams, beam_step)
-        )
-        audio = np.ascontiguousarray(forwards(drawn, length))
+        codes = self._codes(levels, index, samples, seed, temperature, None, beams, beam_step)
+        audio = np.ascontiguousarray(forwards(self.codec.decode(codes), length))
         return audio if before is None else self._joined(before, audio)
 
     def _codes(
@@ -91,30 +88,22 @@ class WaveNetVocoder(Renderer):
         beams: int,
         beam_step: int,
     ) -> np.ndarray:
-        """Codes (length,) in the network's direction from levels (F, T), clipped; the first ones may be
-        given.
-        """
+        """Codes (length,) in the network's direction from clipped levels (F, T), the first ``made``."""
         if beams > 1:
-            cost = LevelCost(
-                self.features, self.representation, levels.numpy(), self.top_db, self.codec.decode
-            )
-            return beam_search(
-                self.network, levels, domain, length, cost, beams, beam_step, temperature, seed, made
-            )
+            wanted = (self.features, self.representation, levels.numpy(), self.top_db)
+            how = (LevelCost(*wanted, self.codec.decode), beams, beam_step, temperature, seed, made)
+            return beam_search(self.network, levels, domain, length, *how)
         made = np.zeros(0, np.int64) if made is None else made
         state = State(self.network, 1, seed)
-        if len(made):
-            forced_logits(
-                self.network, levels[None], domain, made[None], state=state
-            )  # brings the state to where `made` ends
+        if len(made):  # brings the state to where `made` ends
+            forced_logits(self.network, levels[None], domain, made[None], state=state)
         if length == len(made):
             return made
         drawn = generate(self.network, levels[None], domain, length - len(made), temperature, state=state)[0]
         return np.concatenate([made, drawn.astype(np.int64)])
 
     def _joined(self, before: np.ndarray, audio: np.ndarray) -> np.ndarray:
-        """``before`` goes over into ``audio``, both from sample 0, at its end but for the warm-up with which
-        it began.
+        """``before`` going over into ``audio``, both from sample 0, near its end but before its warm-up.
 
         Nothing is joined where ``before`` is too short: what comes next cross-fades anyway.
         """

@@ -1,11 +1,11 @@
-"""Rows of ``results.json`` that README.md quotes between two markers: ``python -m benchmarks readme``."""
+"""Rows of ``results.json`` that docs/performance.md quotes: ``python -m benchmarks quote``."""
 
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT, PAGE = Path(__file__).parents[1], "docs/performance.md"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-# (group, case, route, threads) as in results.json: what the README shows. The peer is the case's own.
+# (group, case, route, threads) as in results.json: what the page shows. The peer is the case's own.
 QUOTED = (
     ("CQT", "84 bins, 4 x 4 s", "retimbre ConstantQ", 1),
     ("CQT", "336 bins, 4 x 4 s", "retimbre ConstantQ", 1),
@@ -23,7 +23,7 @@ QUOTED = (
 
 
 def quoted_table(result: dict) -> str:
-    """The README's table, Markdown. Rows that ``result`` does not have are left out."""
+    """The page's table, Markdown. Rows that ``result`` does not have are left out."""
     lines = [
         "| what | route | threads | rate | times the peer: median (min – max) | peer |",
         "|---|---|---|---|---|---|",
@@ -41,20 +41,20 @@ def quoted_table(result: dict) -> str:
             cells = (f"{group}: {case}", row["route"], str(threads), rate, times, row["against"] or "")
             lines.append(f"| {' | '.join(cells)} |")
     e = result["environment"]
-    where = "all rows, versions and notes: [benchmarks/results.md](benchmarks/results.md)."
+    where = "all rows, versions and notes: [benchmarks/results.md](../benchmarks/results.md)."
     return "\n".join([*lines, "", f"{e['cpu']}; {result['rounds']} interleaved rounds; {where}"])
 
 
-def filled(readme: str, result: dict) -> str:
-    """README text with the table between the markers. Raises ValueError when they are not there in order."""
-    begin, end = readme.find(BEGIN), readme.find(END)
+def filled(page: str, result: dict) -> str:
+    """The page with the table between the markers. Raises ValueError when they are not there in order."""
+    begin, end = page.find(BEGIN), page.find(END)
     if begin < 0 or end < begin:
-        raise ValueError(f"README.md needs the lines {BEGIN} and {END}")
-    return readme[: begin + len(BEGIN)] + "\n" + quoted_table(result) + "\n" + readme[end:]
+        raise ValueError(f"{PAGE} needs the lines {BEGIN} and {END}")
+    return page[: begin + len(BEGIN)] + "\n" + quoted_table(result) + "\n" + page[end:]
 
 
 def main() -> None:
-    path = ROOT / "README.md"
+    path = ROOT / PAGE
     result = json.loads(Path(__file__).with_name("results.json").read_text())
     try:
         text = filled(path.read_text(encoding="utf-8"), result)

@@ -1,0 +1,44 @@
+"""README and docs/: figures are the committed ones, links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from retimbre.cli import table
+from tests.toys import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+METRICS = json.loads((ROOT / "metrics/evaluation.json").read_text(encoding="utf-8"))
+OF_README = ("content_note_f1", "style_beyond_eq", "skill", "paired_lsd")  # columns of its table
+
+
+def anchors(page: Path) -> set[str]:
+    """Names of a page's headings, as code hosts make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_the_readmes_figures_are_those_of_the_committed_metrics():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \**`(\w+)`.*?\|((?: [-\d.]+ \|){4})$", text, re.MULTILINE)
+    assert {"copy", "cyclegan", "oracle"} <= {name for name, _ in rows}
+    for name, cells in rows:
+        expected = [f"{METRICS[name][column]:.3g}" for column in OF_README]
+        assert cells.strip(" |").split(" | ") == expected, name
+
+
+def test_the_table_of_results_is_what_summary_prints_of_the_committed_metrics():
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert f"```text\n{table(METRICS, {})}\n" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
