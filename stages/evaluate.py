@@ -16,6 +16,7 @@ from retimbre.training.devices import set_threads
 from retimbre.training.stage import write_metrics
 
 OUT, METRICS = Path("data/evaluation"), Path("metrics")
+SPEED = Path("data/speed.json")  # of this machine: no output, Git and DVC do not keep it
 FIGURES, VOCODERS, STAGES = METRICS / "evaluation.json", METRICS / "vocoders.json", METRICS / "stages"
 # All sections: the report and MLflow show the whole file, so a change of any of it makes them anew.
 SECTIONS = (
@@ -32,11 +33,11 @@ def main() -> None:
     items, rows, make_scorer = bench.items(), bench.rows(), bench.make_scorer()
     results = suite.run(items, rows, make_scorer, bench.cache, p.seed, p.evaluate.slow_items, p.machine.jobs)
     write_outputs(OUT, results, bench.data.features.config.sample_rate)
+    write_metrics(SPEED, suite.speeds(results, bench.data.features.config.sample_rate))
 
     # Tables.
     scores = bench.table(items, rows, results)
     table.write_table(OUT / "per_item.parquet", scores)
-    write_metrics(OUT / "speed.json", table.speeds(scores))
     write_metrics(OUT / "versions.json", suite.identity(items, make_scorer))
 
     # Metrics: do the controls stand in the right order, and what do the systems reach?

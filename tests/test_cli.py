@@ -20,10 +20,11 @@ def test_help_of_every_command_is_complete(capsys):
 
 
 def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
-    (tmp_path / "audio").mkdir()
-    (tmp_path / "report.html").write_text("<html>")
-    (tmp_path / "audio" / "a_to_b.tune.source.flac").write_bytes(b"")
-    (tmp_path / "audio" / "a_to_b.tune.cyclegan.flac").write_bytes(b"")
+    evaluation = tmp_path / "evaluation"
+    (evaluation / "audio").mkdir(parents=True)
+    (evaluation / "report.html").write_text("<html>")
+    (evaluation / "audio" / "a_to_b.tune.source.flac").write_bytes(b"")
+    (evaluation / "audio" / "a_to_b.tune.cyclegan.flac").write_bytes(b"")
     (tmp_path / "evaluation.json").write_text(
         json.dumps(
             {
@@ -33,11 +34,11 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
             }
         )
     )
-    (tmp_path / "speed.json").write_text(json.dumps({"cyclegan": 0.012}))
+    (tmp_path / "speed.json").write_text(json.dumps({"cyclegan": 0.012, "gone": 1}))
     (tmp_path / "stages").mkdir()
     heard = {"style_a_real": 1.0, "style_a_copy": 0.1, "hard_a_real": 0.87}
     (tmp_path / "stages" / "classifier.json").write_text(json.dumps({"on_recordings": heard}))
-    main(["summary", "--metrics", str(tmp_path), "--evaluation", str(tmp_path)])
+    main(["summary", "--metrics", str(tmp_path), "--evaluation", str(evaluation)])
     said = capsys.readouterr().out
     assert "feature LSD dB -" in said and "9.54" in said and "0.53" in said
     assert "report.html" in said and said.count("a_to_b.tune.") == 2

@@ -205,6 +205,14 @@ def test_second_repro_runs_nothing(repo: Repository) -> None:
     assert "up to date" in repo.dvc("status")
 
 
+def test_evaluating_anew_gives_the_same_bytes(repo: Repository) -> None:
+    before = repo.lock()
+    shutil.rmtree(repo.folder / ".scratch/evaluation")
+    repo.dvc("repro", "--force", "--single-item", "evaluate")
+    assert repo.lock() == before and repo.git("status", "--porcelain") == ""
+    assert json.loads((repo.folder / "data/speed.json").read_text())["cyclegan"] > 0
+
+
 def test_dag_is_the_chain(repo: Repository) -> None:
     edges = set(re.findall(r'"([\w@]+)" -> "([\w@]+)"', repo.dvc("dag", "--dot")))
     chain = {("download", "resample"), ("resample", "features"), ("vocoder@inverter", "vocoder@istft")}

@@ -132,7 +132,10 @@ def test_evaluate_completes_the_parent(place: Path) -> None:
         pass
     (place / "report").mkdir()
     (place / "report/index.html").write_text("<p>")
-    metrics = {"evaluation": {"cyclegan": {"skill": 0.5, "rtf": None}}, "classifier": {"accuracy": 1}}
+    metrics = {
+        "evaluation": {"cyclegan": {"skill": 0.5, "style_beyond_eq": None}},
+        "classifier": {"accuracy": 1},
+    }
     tracking.log_to_parent({**PARAMS, "audio": {"rms": 0.1}}, metrics, ["report", "params.yaml"])
     parents, _ = runs()
     (parent,) = parents["plucky-oboe"]

@@ -65,19 +65,19 @@ def rendering() -> Rendering:
 
 
 def table(systems: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
-    """The headline columns of the systems' metrics as text, one row each; ``speed``: real-time factors.
+    """The headline columns of the systems' metrics as text, one row each; ``speed``: real-time factors
+    (seconds of one core per second of audio), where they are known.
 
     Failures are shown only where some are seen; columns without a value are left out.
     """
-    for name in speed.keys() & systems.keys():
-        systems[name]["rtf"] = speed[name]
     shown = [name for name in HEADLINE if any(name in values for values in systems.values())]
     shown += [name for name in FAILURES if any(values.get(name, 0) > 0 for values in systems.values())]
-    shown += ["rtf"] if speed else []
-    rows = [["", *(f"{metric(name).title} {SIGNS[metric(name).better]}" for name in shown)]]
+    titles = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in shown]
+    rows = [["", *titles, *(["RTF -"] if speed else [])]]
     for system, values in systems.items():
-        rows.append([system, *(f"{values[name]:.3g}" if name in values else "" for name in shown)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(shown) + 1)]
+        cells = [values.get(name) for name in shown] + ([speed.get(system)] if speed else [])
+        rows.append([system, *("" if cell is None else f"{cell:.3g}" for cell in cells)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
     return "\n".join("  ".join(line) for line in lines)
 
@@ -120,7 +120,9 @@ def read_json(path: Path, shape: Any, advice: str | None) -> Any:
 
 def summary(args: argparse.Namespace) -> None:
     metrics = read_json(args.metrics / "evaluation.json", Evaluation, "run `dvc repro` first")
-    print(table(metrics.model_extra, read_json(args.evaluation / "speed.json", dict[str, float], None)))
+    print(
+        table(metrics.model_extra, read_json(args.evaluation.parent / "speed.json", dict[str, float], None))
+    )
     print("(means over the test set, both directions; - lower is better, + higher is better)")
     classifier = read_json(args.metrics / "stages" / "classifier.json", Classifier, None)
     if said := on_recordings(classifier.on_recordings):

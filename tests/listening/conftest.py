@@ -80,7 +80,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if system in quality:
                     value = quality[system] + 0.02 * rng.normal()
                     about = {"system": system, "direction": direction, "item": piece, "stratum": stratum}
-                    for metric in ("content_note_f1", "content_rpa", "rtf"):
+                    for metric in ("content_note_f1", "content_rpa"):
                         measured.append(about | {"metric": metric, "value": value})
     with (folder / "outputs.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -81,7 +81,6 @@ def test_metrics_are_held_against_people(result: dict) -> None:
     rows = {(r["question"], r["metric"]): r for r in result["validity"]}
     assert rows["content", "content_note_f1"]["per_clip"] > 0.5
     assert rows["content", "content_note_f1"]["systems"] == 6
-    assert ("content", "rtf") not in rows, "nobody hears computing time"
     assert next(r for r in result["reliability"]["agreement"] if r["question"] == "content")["alpha"] > 0.3
     assert result["reliability"]["repeats"]["n"] == 40
     assert {r["group"] for r in result["subgroups"]} == {"musician", "device", "direction", "stratum"}

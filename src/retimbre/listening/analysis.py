@@ -150,8 +150,7 @@ def validity(table: pandas.DataFrame, measured: pandas.DataFrame | None) -> list
     score = table.value.where(~named, table.value == table.wanted)
     humans = table.assign(score=score)[table.question.isin(RATINGS) | named].astype({"score": float})
     means = humans.groupby(["question", "system", "item"]).score.mean().reset_index()
-    metrics = measured[measured.metric != "rtf"]  # computing time is heard by nobody
-    metrics = metrics.assign(item=metrics.direction + "." + metrics["item"])
+    metrics = measured.assign(item=measured.direction + "." + measured["item"])
     both = means.merge(metrics[["system", "item", "metric", "value"]], on=["system", "item"])
     rows = []
     for (question, metric), own in both.groupby(["question", "metric"]):

@@ -48,7 +48,7 @@ FAMILIES = {
     "style": "Timbre reached",
     "quality": "Signal quality",
     "fail": "Failures",
-    "other": "Inside the models, and cost",
+    "other": "Inside the models",
 }
 # fmt: off
 CATALOGUE: dict[str, Metric] = {m.name: m for m in (
@@ -210,8 +210,6 @@ CATALOGUE: dict[str, Metric] = {m.name: m for m in (
            "found.", "Cella's slides on autoXsynth", interval=True),
     Metric("probe_notes", "other", "notes", "none", "probed",
            "Random single notes that are found in the source."),
-    Metric("rtf", "other", "", "down", "RTF",
-           "Real-time factor: seconds of one core per second of audio."),
 )}
 # fmt: on
 

@@ -40,7 +40,7 @@ def test_what_is_kept_comes_back_bit_for_bit(value):
 
 def scored():
     notes = Transcription(np.array([[0.0, 0.5]]), np.array([60.0]), np.full((4, 88), 0.25, np.float32))
-    return Scored({"content_note_f1": float("nan"), "rtf": 0.1}, np.arange(3.0), notes)
+    return Scored({"content_note_f1": float("nan"), "style_target_rate": 0.1}, np.arange(3.0), notes)
 
 
 def test_outputs_and_scores_are_dataclasses_again_and_small():
@@ -114,8 +114,8 @@ def test_no_cache_keeps_nothing_and_a_full_disk_is_no_error(tmp_path):
 def test_stored_values_are_read_when_asked(tmp_path):
     cache = c.Cache(tmp_path)
     cache.put("scores", "aa", scored())
-    stored = c.Stored(cache, "scores", "aa", values={"rtf": 2.0})
-    assert stored.values == {"rtf": 2.0} and len(stored.notes.pitches_midi) == 1
+    stored = c.Stored(cache, "scores", "aa", values={"skill": 2.0})
+    assert stored.values == {"skill": 2.0} and len(stored.notes.pitches_midi) == 1
     cache.put("scores", "aa", replace(scored(), embedding=np.zeros(9)))
     assert len(stored.embedding) == 9
     with pytest.raises(AttributeError):

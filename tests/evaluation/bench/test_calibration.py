@@ -90,4 +90,4 @@ def test_without_a_true_target_the_rest_is_checked():
     }
     found = calibrate(table(unpaired))
     assert 0 < len(found.checks) < 34 and not found.failed
-    assert calibrate(table({"copy": {"rtf": 0.0}})).note == "no control rows to check"
+    assert calibrate(table({"copy": {"quality_clip": 0.0}})).note == "no control rows to check"

@@ -24,12 +24,11 @@ def records(values):
 TABLE = t.make_table(
     records(
         {
-            "copy": {"feature_lsd": ([10, 9], [8, 10]), "rtf": ([0, 0], [0, 0])},
+            "copy": {"feature_lsd": ([10, 9], [8, 10])},
             "oracle": {"feature_lsd": ([5, 6], [5, 5])},
             "cyclegan": {
                 "feature_lsd": ([7.5, 7.5], [7, 7]),
                 "content_note_f1": ([0.8, float("nan")], [0.70012345, 0.7]),
-                "rtf": ([0.0123, 0.01], [0.01, 0.01]),
             },
         }
     )
@@ -68,16 +67,15 @@ def test_intervals_and_comparison():
     assert t.compare(TABLE, "content_note_f1", "cyclegan", "copy").n == 0
 
 
-def test_the_summary_is_one_level_without_times_and_directions_only_of_the_headline():
+def test_the_summary_is_one_level_without_ends_of_intervals_and_directions_only_of_the_headline():
     extra = [
         {"system": "cyclegan", "direction": d, "item": "all", "metric": m, "value": 1.0}
         for d in DIRECTIONS
         for m in ("style_kad_clf_low",)
     ]
     more = [{**r, "metric": "paired_mel_l1_db"} for r in records({"cyclegan": {"x": ([1, 2], [3, 4])}})]
-    summary = t.summarise(t.make_table([*records({"cyclegan": {"rtf": ([1, 1], [1, 1])}}), *extra, *more]))
+    summary = t.summarise(t.make_table([*extra, *more]))
     assert summary == {"cyclegan": {"paired_mel_l1_db": 2.5}}
-    assert t.speeds(TABLE) == {"cyclegan": 0.011}, "what only plays a recording takes no time"
 
 
 def test_records_get_their_vocoder_and_range():
@@ -101,6 +99,6 @@ def test_user_mistakes(tmp_path):
     with pytest.raises(RetimbreError, match="no column item"):
         t.read_table(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="twice"):
-        t.make_table(records({"copy": {"rtf": ([1], [1])}}) * 2)
+        t.make_table(records({"copy": {"skill": ([1], [1])}}) * 2)
     with pytest.raises(ValueError, match="need the columns"):
-        t.make_table([{"system": "copy", "metric": "rtf", "value": 1.0}])
+        t.make_table([{"system": "copy", "metric": "skill", "value": 1.0}])

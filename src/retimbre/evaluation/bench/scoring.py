@@ -116,7 +116,6 @@ class Scorer:
             **q.spectrogram_scores(audio, self.config.stft_n_fft, self.config.hop_length),
             "fail_muted": m.fail_muted(audio, source),
             "fail_level": m.fail_level(audio, source, rate),
-            "rtf": output.seconds / (len(audio) / rate),
         }
         return Scored(scores, windows.mean(axis=0), notes, windows, mfcc, thinned_frames(mel_db))
 

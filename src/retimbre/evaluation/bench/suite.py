@@ -59,8 +59,8 @@ def scorer_key(make_scorer: MakeScorer) -> str:
 
 
 def score_key(job: Job, output: Output) -> str:
-    """Scores belong to samples and levels, and to the time that they took (``rtf``)."""
-    return digest(job.scoring, output.audio, output.level_db, output.seconds)
+    """Scores belong to samples and levels."""
+    return digest(job.scoring, output.audio, output.level_db)
 
 
 def kept(cache: Cache, job: Job, item: Item) -> Result | None:
@@ -179,6 +179,19 @@ def run(
                     found[item.name, job.row] = result
                     progress.update(1, rows[job.row].name)
     return [replace(result, system=rows[number].name) for (_, number), result in found.items()]
+
+
+def speeds(results: list[Result], sample_rate: int) -> dict[str, float]:
+    """Real-time factors by system, ``data/speed.json``: seconds of one core per second of audio, two digits.
+
+    They differ from run to run, so they are no output of the pipeline; recordings that are only played have
+    none.
+    """
+    factors: dict[str, list[float]] = {}
+    for r in results:
+        factors.setdefault(r.system, []).append(r.output.seconds * sample_rate / len(r.output.audio))
+    means = {system: sum(values) / len(values) for system, values in factors.items()}
+    return {system: float(f"{mean:.2g}") for system, mean in means.items() if mean > 0}
 
 
 def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:

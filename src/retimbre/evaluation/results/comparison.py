@@ -260,9 +260,9 @@ def _classifiers(a: Run, b: Run) -> list[str]:
 
 
 def _changed(a: Run, b: Run) -> list[str]:
-    """Systems whose measured values, computing time aside, are not the same in both runs."""
+    """Systems whose measured values are not the same in both runs."""
     keys = ["system", "direction", "item", "metric"]
-    x, y = (run.table[run.table.metric != "rtf"].set_index(keys).value for run in (a, b))
+    x, y = (run.table.set_index(keys).value for run in (a, b))
     both = pandas.concat([x, y], axis=1, join="inner").dropna()
     changed = set(both.index[both.iloc[:, 0] != both.iloc[:, 1]].get_level_values("system"))
     return [name for name in dict.fromkeys(a.table.system) if name in changed]

@@ -107,11 +107,10 @@ def summarise(table: pandas.DataFrame) -> dict[str, dict[str, float]]:
 
     ``<metric>`` is the mean over directions (each the mean over its items, so that both weigh the same),
     ``<metric>_<source>_to_<target>`` the mean of one direction, for the headline metrics; four significant
-    digits; what was not measured is not there. Times (``rtf``) change with every run and have their own
-    file, :func:`speeds`; ends of intervals (``_low``, ``_high``) are in the table only.
+    digits; what was not measured is not there. Ends of intervals (``_low``, ``_high``) are in the table only.
     """
     summary: dict[str, dict[str, float]] = {}
-    shown = (table.metric != "rtf") & ~table.metric.str.endswith(BOUNDS)
+    shown = ~table.metric.str.endswith(BOUNDS)
     for (system, metric), rows in table[shown].groupby(["system", "metric"], sort=False):
         by_direction = rows.groupby("direction", sort=False).value.mean()
         entry = summary.setdefault(str(system), {})
@@ -119,12 +118,6 @@ def summarise(table: pandas.DataFrame) -> dict[str, dict[str, float]]:
         if len(by_direction) > 1 and metric in HEADLINE:
             entry |= {f"{metric}_{direction}": _rounded(value) for direction, value in by_direction.items()}
     return summary
-
-
-def speeds(table: pandas.DataFrame) -> dict[str, float]:
-    """``data/evaluation/speed.json``: processor seconds per second of audio, two significant digits."""
-    means = table[table.metric == "rtf"].groupby("system", sort=False).value.mean()
-    return {str(system): float(f"{value:.2g}") for system, value in means.items() if value > 0}
 
 
 def intervals(table: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> dict[tuple[str, str], Interval]:
