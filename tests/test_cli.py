@@ -55,6 +55,7 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
     [
         (None, "run `dvc repro`"),
         *((broken, "not valid JSON") for broken in ("{broken", "[]", '{"copy": 3}', '{"calibration": 1}')),
+        *((broken, "not valid JSON") for broken in ('{"copy": {"skill": "1"}}', '{"copy": {"skill": true}}')),
     ],
 )
 def test_summary_without_metrics_says_what_to_do(tmp_path, capsys, content, words):
@@ -64,6 +65,17 @@ def test_summary_without_metrics_says_what_to_do(tmp_path, capsys, content, word
         main(["summary", "--metrics", str(tmp_path)])
     assert stop.value.code == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[]", '{"copy": "1"}', '{"on_recordings": {"style_a_real": true}}'])
+def test_optional_metrics_of_another_shape_count_as_absent(tmp_path, capsys, content):
+    (tmp_path / "evaluation.json").write_text('{"copy": {"skill": 0.0}}')
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "classifier.json").write_text(content)
+    (tmp_path / "speed.json").write_text(content)
+    main(["summary", "--metrics", str(tmp_path), "--evaluation", str(tmp_path / "evaluation")])
+    said = capsys.readouterr().out
+    assert "copy" in said and "RTF" not in said and "real test recordings" not in said
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,19 @@ class Thing:
         return 2 * self.weight
 
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    weight: float
+
+
 def test_objects_and_networks_are_what_they_hold() -> None:
     one, same, other = Thing(1.0), Thing(1.0), Thing(2.0)
     assert one.doubled == 2
     assert provenance.digest(one) == provenance.digest(same) != provenance.digest(other), (
         "what is cached does not count"
     )
+    first, again, changed = (provenance.digest(Slotted(weight)) for weight in (1.0, 1.0, 2.0))
+    assert first == again != changed
     torch.manual_seed(0)
     network, rebuilt = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     assert provenance.digest(network) != provenance.digest(rebuilt)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from retimbre import __version__, errors
 from retimbre.arguments import add_folder, natural, positive
@@ -105,17 +105,23 @@ def listen(folder: Path) -> list[Path]:
 
 
 def read_json(path: Path, shape: Any, advice: str | None) -> Any:
-    """A metrics file of a shape; one that is not there is empty unless there is ``advice`` what to do."""
+    """A metrics file of a shape, whose texts and truth values are no numbers.
+
+    ``advice``: what to do where it is not there (None: the file is optional, and empty where it is not there
+    or of another shape). Raises RetimbreError: not there, no JSON, another shape.
+    """
     try:
-        return TypeAdapter(shape).validate_json(path.read_bytes())
+        return TypeAdapter(shape).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
-        if advice is None:
-            return TypeAdapter(shape).validate_python({})
-        raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
-    except ValueError:  # no JSON, no UTF-8 or another shape
-        raise errors.RetimbreError(
-            f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`."
-        ) from None
+        if advice is not None:
+            raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
+    except ValidationError as error:
+        no_json = error.errors()[0]["type"] == "json_invalid"  # or no UTF-8
+        if no_json or advice is not None:
+            raise errors.RetimbreError(
+                f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`."
+            ) from None
+    return TypeAdapter(shape).validate_python({})
 
 
 def summary(args: argparse.Namespace) -> None:

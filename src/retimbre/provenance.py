@@ -66,9 +66,10 @@ def _feed(into: Any, value: Any, classes: set[type]) -> None:
     ):
         classes.add(type(value))
         into.update(f"object {type(value).__module__}.{kind};".encode())
-        names = vars(value)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value):  # one with slots has no vars
             names = [field.name for field in dataclasses.fields(value)]
+        else:
+            names = list(vars(value))
         kept = {name for name in names if not isinstance(getattr(type(value), name, None), cached_property)}
         _feed(into, {name: getattr(value, name) for name in kept}, classes)
     else:

@@ -271,7 +271,10 @@ class StageRun:
         self._flushed = time.monotonic()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """The stage's final numbers, at the end of its curves; on the parent as ``stage/metric``."""
+        """The stage's final numbers, at the end of its curves; on the parent as ``stage/metric``.
+
+        Nested names are joined by slashes.
+        """
         numbers = _numbers(values)
         for_parent = {f"{self._stage}/{key}": value for key, value in numbers.items()}
         self._store.attempt(lambda: self._store.log(self._run, metrics=_metrics(numbers, self._step)))

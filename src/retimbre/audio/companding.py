@@ -14,8 +14,9 @@ def _is_tensor(x: Any) -> bool:
 
 
 def mu_law_encode(x: Any, mu: int = 255) -> Any:
-    """Audio in [-1, 1] -> codes 0..mu (int64, same kind and shape): silence is (mu + 1) / 2 = 128.
+    """Audio in [-1, 1] -> codes 0..mu (int64, same kind and shape).
 
+    -1 is 0, silence is (mu + 1) / 2 = 128, +1 is mu.
     Samples beyond full scale are clipped first, so no code is out of range; NaN counts as silence.
     """
     if _is_tensor(x):
@@ -43,8 +44,9 @@ def mu_law_decode(codes: Any, mu: int = 255) -> Any:
 
 
 def pcm_encode(x: Any) -> Any:
-    """Audio in [-1, 1] -> unsigned 16-bit codes (int64, same kind and shape); silence is 32768.
+    """Audio in [-1, 1] -> unsigned 16-bit codes 0..65535 (int64, same kind and shape).
 
+    They are evenly spaced; silence is 32768.
     Samples beyond full scale are clipped first; NaN counts as silence.
     """
     if _is_tensor(x):

@@ -23,7 +23,7 @@ from retimbre.audio.spectral import random_phase
 
 
 def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
-    """Frames rows @ kernels.T (B, T, C), (n, C), summed ``hop`` samples apart: (B, (T - 1) * hop + n).
+    """Frames rows @ kernels.T, summed ``hop`` samples apart: (B, T, C), (n, C) -> (B, (T - 1) * hop + n).
 
     Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened
     rows do at once; then parts are summed. This is faster than torch's fold, and sums in the same order on
@@ -106,9 +106,10 @@ class InverseConstantQ(nn.Module):
         return functional.pad(summed, (-before, length + before - summed.shape[-1]))
 
     def adjoint(self, C: Tensor, length: int) -> Tensor:
-        """Complex (B, F, T) -> (B, length): the sum of the real part of each times its kernel.
+        """Complex (B, F, T) -> (B, length): the sum over coefficients of the real part of C * kernel.
 
-        For all audio x: (x * adjoint(C)).sum() = (transform(x).conj() * C).sum().real.
+        The kernel is not conjugated. For all audio x:
+        (x * adjoint(C)).sum() = (transform(x).conj() * C).sum().real.
         """
         transform = self.transform
         hop, frames = transform.hop_length, C.shape[-1]
@@ -137,9 +138,9 @@ class InverseConstantQ(nn.Module):
     def forward(self, C: Tensor, length: int, iterations: int = 60, tolerance: float = 1e-4) -> Tensor:
         """Complex (B, F, T) -> audio (B, length) of least energy whose transform is nearest to C.
 
-        Conjugate gradients on the normal equations, from silence; it stops when the residual of these has
-        fallen to ``tolerance`` of its start for every signal of the batch, or after ``iterations``. Few
-        iterations leave out what is hardest to tell from C.
+        Nearest in weighted squares. Conjugate gradients on the normal equations, from silence; it stops when
+        the residual of these has fallen to ``tolerance`` of its start for every signal of the batch, or after
+        ``iterations``. Few iterations leave out what is hardest to tell from C.
         """
         self._check_shape(C, length)
         with torch.autocast(C.device.type, enabled=False):

@@ -166,7 +166,10 @@ _extractors: dict[FeatureConfig, FeatureExtractor] = {}
 
 @torch.no_grad()
 def spectrum_of(audio: np.ndarray, config: FeatureConfig, representation: str) -> np.ndarray:
-    """Spectrum in dB (F, T) of audio (N,), by one extractor per process: building it takes as long as use."""
+    """Spectrum in dB (F, T) of audio (N,).
+
+    A process keeps one extractor per configuration: building one takes as long as using it.
+    """
     if config not in _extractors:
         _extractors[config] = FeatureExtractor(config)
     x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]

@@ -47,8 +47,8 @@ def training_clips(
 class ForestClassifier:
     """Random forest on MFCC statistics of real windows, ``examples`` (n, 24) with ``labels`` (n,).
 
-    The forest is grown when it is first asked, the same from the same fields; a copy in another process grows
-    its own.
+    ``labels`` index ``domains``. The forest is grown when it is first asked, the same from the same fields; a
+    copy in another process grows its own.
     """
 
     examples: np.ndarray

@@ -92,10 +92,11 @@ class Classifiers:
         return self._probability("style", mel_db, domain)
 
     def style_beyond_eq(self, mel_db: np.ndarray, target: str) -> float:
-        """Share of windows of a log-mel spectrum (F, T) that are real ``target``, not equalised source.
+        """Share of windows of a log-mel spectrum (F, T) that the hard classifier takes for real ``target``.
 
-        The hard classifier must be 90 % sure: a vocoder that learnt from recordings gives every equalised
-        source something of the target, so that doubtful windows are no evidence of a transfer.
+        The other answer is equalised source, and it must be 90 % sure: a vocoder that learnt from recordings
+        gives every equalised source something of the target, so that doubtful windows are no evidence of a
+        transfer.
         """
         return self._rate(f"hard_{target}", mel_db, target, HARD_SURE)
 
@@ -117,8 +118,8 @@ def window_scores(
 ) -> tuple[dict[str, float], pandas.DataFrame]:
     """Scores by window of the test split, and the windows as a table (actual, predicted).
 
-    ``auc``: area under the ROC curve, one class against the rest, mean over classes; ``ece``: expected
-    calibration error, 15 equal bins.
+    The test split's tunes are in no other split. ``auc``: area under the ROC curve, one class against the
+    rest, mean over classes; ``ece``: expected calibration error, 15 equal bins.
     """
     classes = list(network.config.classes)
     tested = {d: split_windows(features, representation, d, "test", frames) for d in classes}

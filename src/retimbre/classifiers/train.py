@@ -109,7 +109,10 @@ def fit_classifier(
     augmentation: Augmentation,
     run: Run,
 ) -> tuple[SpectrumClassifier, History]:
-    """Train one network; returns it (evaluation mode, CPU) and its history."""
+    """Train one network; returns it (evaluation mode, CPU) and its history.
+
+    Raises RetimbreError when the loss is no longer finite.
+    """
     torch.manual_seed(run.seed)
     network = SpectrumClassifier(ClassifierConfig(batches.classes, p.channels, top_db, range_db))
     network = network.to(run.fabric.device, memory_format=torch.channels_last)  # a quarter faster on a CPU

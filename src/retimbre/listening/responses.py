@@ -169,7 +169,12 @@ class Store:
             raise self._unusable(error) from None
 
     def _unusable(self, error: Exception) -> RetimbreError:
-        reason = str(error).splitlines()[0]
+        if isinstance(error, ValidationError):
+            return RetimbreError(
+                f"{self.path} holds a record that this version does not read: use the version that stored "
+                "it, or restore the file from a copy if it is damaged."
+            )
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         return RetimbreError(f"{self.path} cannot be used ({reason}): restore it from a copy.")
 
     def __enter__(self) -> "Store":

@@ -109,7 +109,7 @@ def simulate(folder: Path, listeners: int = 24, effect: float = 0.8, seed: int =
                     rated, asked, clips = plan.rated(page), plan.asked(block).values(), plan.clips(page)
                     answers = [a for question in asked for a in world.answers(question, rated, listener)]
                     seconds = len(clips) * frozen["params"]["clip_s"] + rng.lognormal(1.0, 0.5)
-                    common |= {"rt_ms": int(1000 * seconds), "plays": dict.fromkeys(clips, 1)}
-                    store.add(Record(**common, answers=answers, session=session, trial=trial))
+                    given = {"rt_ms": int(1000 * seconds), "plays": dict.fromkeys(clips, 1)}
+                    store.add(Record(**common, **given, answers=answers, session=session, trial=trial))
                 pages += 1 + len(plan.orders[order])
     return listeners, pages

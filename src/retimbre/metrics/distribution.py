@@ -43,7 +43,10 @@ def validate(x: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mfcc(mel_db: np.ndarray) -> np.ndarray:
-    """Cepstral coefficients 1 to 12, (12, T), of a log-mel spectrum (F, T) in dB cut 60 dB under its peak."""
+    """Cepstral coefficients 1 to 12, (12, T), of a log-mel spectrum (F, T) in dB cut 60 dB under its peak.
+
+    DCT-II, as librosa.
+    """
     cut = np.maximum(mel_db, mel_db.max() - MFCC_RANGE_DB).astype(np.float64)
     return scipy.fft.dct(cut, axis=0, norm="ortho")[1 : MFCC + 1]
 

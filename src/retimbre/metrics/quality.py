@@ -30,7 +30,10 @@ def quality_silence(audio: np.ndarray) -> float:
 
 
 def quality_lufs_delta(output: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Loudness of the output minus the source's in LU (ITU-R BS.1770); silence counts as -70 LUFS."""
+    """Loudness of the output minus the source's in LU; silence counts as -70 LUFS.
+
+    ITU-R BS.1770, by pyloudnorm.
+    """
     return loudness_lufs(output, sample_rate) - loudness_lufs(source, sample_rate)
 
 

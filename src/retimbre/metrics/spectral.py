@@ -96,9 +96,9 @@ def paired_lsd_frame(output: np.ndarray, target: np.ndarray, sample_rate: int) -
 
 
 def paired_mel_l1_db(output: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Mean absolute difference in dB of levelled 80-band log-mel spectra, 60 dB under the target's peak.
+    """Mean absolute difference in dB of levelled 80-band log-mel spectra.
 
-    Silence on both sides gives 0.
+    Their floor is 60 dB under the target's peak. Silence on both sides gives 0.
     """
     validate(output, target, 1)
     settings = {"sr": sample_rate, "n_fft": 1024, "hop_length": 256, "n_mels": LOG_MEL_BANDS, "power": 1.0}
@@ -151,7 +151,10 @@ def paired_timbre(output: np.ndarray, target: np.ndarray, sample_rate: int) -> f
 
 @kept_by_content(KEPT)
 def loudness_db(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor 80 dB under full scale (as in DDSP)."""
+    """A-weighted power per frame in dB, (T,) at 250 frames/s, floor 80 dB under full scale.
+
+    As in DDSP (Engel et al. 2020).
+    """
     n_fft, hop = 512, max(1, round(sample_rate / DDSP_FRAME_RATE_HZ))
     power = np.abs(librosa.stft(audio.astype(np.float64), n_fft=n_fft, hop_length=hop)) ** 2
     weights = librosa.A_weighting(np.maximum(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft), 1.0))

@@ -108,9 +108,9 @@ def load(
     vocoder: "Vocoder | str | None" = None,
     rendering: "Rendering | None" = None,
 ) -> "System":
-    """A trained system, if spectral with ``vocoder``: one, or a kind in ``models`` (None: the default).
+    """A trained system, if spectral with ``vocoder``: one, or a kind in ``models``.
 
-    Raises RetimbreError when it is not trained, or damaged.
+    ``vocoder`` None: the default of ``rendering``. Raises RetimbreError when it is not trained, or damaged.
     """
     from retimbre.systems.base import Spectral
 

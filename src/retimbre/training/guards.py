@@ -70,7 +70,10 @@ def mean_correlation(x: Tensor) -> Tensor:
 
 
 def output_figures(name: str, x: Tensor, y: Tensor, range_db: float) -> dict[str, Tensor]:
-    """Figures of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1; diversity only of two or more."""
+    """Figures of inputs ``x`` and outputs ``y`` (B, F, T) in -1..1, which is ``range_db`` wide.
+
+    Diversity only of two or more.
+    """
 
     def power(z: Tensor) -> Tensor:
         # -1..1 is range_db: half a range is range_db / 2 dB.
@@ -93,9 +96,12 @@ def wins(real: Tensor, generated: Tensor) -> Tensor:
     return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean()
 
 
-def example_scores(outputs: list[list[Tensor]]) -> Tensor:
-    """Mean score of every example (B,), from a discriminator's output."""
-    return torch.stack([activations[-1].float().flatten(1).mean(1) for activations in outputs]).mean(0)
+def example_scores(judgements: list[list[Tensor]]) -> Tensor:
+    """Mean score of every example (B,), from a discriminator's output.
+
+    That is one list of activations per network, the last of them its scores.
+    """
+    return torch.stack([activations[-1].float().flatten(1).mean(1) for activations in judgements]).mean(0)
 
 
 @torch.no_grad()

@@ -67,7 +67,7 @@ class Vocoder:
     ) -> np.ndarray:
         """Audio (N,) of ``length`` samples; arguments as a :class:`Request` has them.
 
-        Raises RetimbreError for a domain that it was not trained on, and for a source that it needs.
+        Raises RetimbreError for a domain that it was not trained on, and without a source that it needs.
         """
         kind = KINDS[self.kind]
         if kind.needs_domain and domain not in self.renderer.domains:

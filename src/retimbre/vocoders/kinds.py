@@ -11,7 +11,7 @@ STARTS_FROM = {  # network -> what its training starts from, below data/
 
 
 def below(network: str) -> str | None:
-    """The network that a training starts from."""
+    """The network that a training starts from; None for one that starts from the features."""
     start = STARTS_FROM[network].rpartition("/")[2]
     return start if start in STARTS_FROM else None
 

@@ -79,6 +79,11 @@ def test_stretches_between_silences(tmp_path):
     ]
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     assert youtube.stretches(tmp_path / "silent.wav") == []
+    sound(tmp_path / "mono.wav", 3.0)
+    tone, _ = soundfile.read(tmp_path / "mono.wav")
+    opposite = np.stack([tone, np.where(np.arange(len(tone)) < RATE, tone, -tone)], axis=1)
+    soundfile.write(tmp_path / "opposite.wav", opposite, RATE)
+    assert youtube.stretches(tmp_path / "opposite.wav") == [(0.0, 3.0)], "opposite phases sound"
 
 
 def test_a_rerun_adds_only_what_is_new(site, tmp_path, capsys):

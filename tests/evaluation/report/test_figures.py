@@ -65,6 +65,14 @@ def test_training_curves_name_their_units_and_leave_gaps_out():
     assert np.array_equal(axes[0].lines[0].get_xdata(), [1, 3]) and len(axes[1].lines[0].get_xdata()) == 1
 
 
+def test_a_panel_of_several_units_names_them_and_its_legend_covers_no_curve():
+    history = pandas.DataFrame({"step": [1, 2], "excited/nll_bits": [5.0, 4.0], "excited/spectral_db": 3.0})
+    figure = figures.curves(history)
+    (axis,) = figure.axes
+    assert axis.get_ylabel() == "bits per sample, dB"
+    assert axis.get_legend().get_window_extent().y1 < axis.get_window_extent().y0
+
+
 def test_confusion_counts():
     table = pandas.DataFrame({"actual": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
     texts = [t.get_text() for t in figures.confusion(table).axes[0].texts]

@@ -43,7 +43,10 @@ def downloads_folder() -> Path:
 
 
 def link(source: Path | str, target: Path | str) -> None:
-    """Make ``target`` the same file as ``source``; a copy where the file system has no hard links."""
+    """Make ``target`` the same file as ``source``.
+
+    A copy where the file system has no hard links, or it is another one.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

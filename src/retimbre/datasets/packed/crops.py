@@ -54,9 +54,10 @@ def _share(batch_size: int, part: tuple[int, int]) -> slice:
 
 
 class FeatureCrops:
-    """Crops of one representation, domain and split; ``batch_size`` is that of all processes.
+    """Crops of ``frames`` frames of one representation, domain and split.
 
-    Streams with the same seed and number but another representation draw the same places.
+    ``batch_size`` is that of all processes. Streams with the same seed and number but another representation
+    draw the same places.
     """
 
     def __init__(

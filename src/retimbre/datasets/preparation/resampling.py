@@ -43,7 +43,7 @@ def stretches(recording: Recording, rate: int, longest_s: float) -> list[Stretch
 def level(stretch: Stretch, folder: Path, audio: Audio) -> tuple[np.ndarray, float] | None:
     """Read a stretch as mono, trim it unless it is paired, and scale it to ``audio.rms``.
 
-    Returns ((N,) int16, gain in dB), or None when it is silent or shorter than 0.1 s.
+    Returns ((N,) int16 at ``audio.sample_rate``, gain in dB), or None: silent, or shorter than 0.1 s.
     """
     recording, rate = stretch.recording, audio.sample_rate
     x = read_mono(folder / recording.path, rate, start=stretch.start, stop=stretch.stop)

@@ -1,4 +1,7 @@
-"""MusicNet (Thickstun et al., ICLR 2017) in the six domains of UMTN; see docs/datasets/musicnet.md."""
+"""MusicNet (Thickstun et al., ICLR 2017) in Universal Music Translation's six domains.
+
+See docs/datasets/musicnet.md.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +26,10 @@ FOLDERS = ("musicnet/train_data", "musicnet/test_data")
 
 
 class MusicNet(Adapter):
-    """Recordings of one composer and ensemble. A piece is a movement; the official test set is not kept."""
+    """Recordings of one composer and ensemble. A piece is a movement.
+
+    The publisher's ten test recordings are not kept apart.
+    """
 
     name = "musicnet"
     title = "MusicNet 1.0"

@@ -15,7 +15,10 @@ COMMON_SENTENCES = 24  # everybody reads the same text first; what follows diffe
 
 
 class Vctk(Adapter):
-    """110 speakers at 48 kHz, each a domain. A piece is a sentence; common ones are one for all."""
+    """110 speakers at 48 kHz, each a domain (p225, p226 ...).
+
+    A piece is a sentence; the common ones are one piece for all speakers.
+    """
 
     name = "vctk"
     title = "VCTK 0.92, first microphone"

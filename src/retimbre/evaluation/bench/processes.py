@@ -67,9 +67,10 @@ def worker_pool(
 
 @contextmanager
 def side_by_side(jobs: int | None = None) -> Iterator[Map]:
-    """A ``map`` over ``jobs`` processes (None: a torch thread each, at most :data:`MOST_JOBS`; 1: none new).
+    """A ``map`` over ``jobs`` processes.
 
-    Not joblib's, which ends workers that grow, as all do that import torch, and lets others import it again.
+    None: as many as torch has threads, at most :data:`MOST_JOBS`; 1: this process. Not joblib's, which ends
+    workers that grow, as all do that import torch, and lets others import it again.
     """
     jobs = min(torch.get_num_threads(), MOST_JOBS) if jobs is None else jobs
     with one_thread():

@@ -195,7 +195,11 @@ def speeds(results: list[Result], sample_rate: int) -> dict[str, float]:
 
 
 def identity(items: list[Item], make_scorer: MakeScorer) -> dict[str, str]:
-    """Digests that comparable runs share, ``data/evaluation/versions.json``."""
+    """Digests that comparable runs share, ``data/evaluation/versions.json``.
+
+    ``classifiers``: of their weights; ``metrics``: of the metrics' code, settings and libraries;
+    ``test_set``: of the items.
+    """
     classifiers = [given for given in getattr(make_scorer, "args", ()) if hasattr(given, "networks")]
     return {
         "classifiers": digest(classifiers),

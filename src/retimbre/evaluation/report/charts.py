@@ -110,7 +110,10 @@ def rates(
 
 
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Observed share against predicted probability: ``name -> (predicted, observed, windows)`` per bin."""
+    """Observed share against predicted probability: ``name -> (predicted, observed, windows)`` per bin.
+
+    A mark's size tells the windows.
+    """
     figure, axes = new_figure(WIDTH, 3.4)
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")

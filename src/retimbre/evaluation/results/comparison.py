@@ -207,7 +207,10 @@ def _one(
 
 
 def _verdict(row: Row) -> str:
-    """The verdict in words; outside the headline the uncorrected p decides and is called exploratory."""
+    """The verdict in words; outside the headline the uncorrected p decides and is called exploratory.
+
+    What has no p is not judged.
+    """
     p = row.p if row.corrected is None else row.corrected
     if p is None:
         return "one value per run: no test"

@@ -64,7 +64,7 @@ def paired_difference(
 def _matrix(values: np.ndarray, n: int | None = None) -> np.ndarray:
     x = np.asarray(values, np.float64)
     if x.ndim != 2 or 0 in x.shape or (n is not None and x.shape[1] != n) or not np.isfinite(x).all():
-        raise ValueError(f"values are finite, one row per training, a column per item, not {x.shape}")
+        raise ValueError(f"values: finite, one row per training, one column per item, not of shape {x.shape}")
     return x
 
 

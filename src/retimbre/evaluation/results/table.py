@@ -26,7 +26,8 @@ SIGNIFICANT_DIGITS = 4
 def make_table(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     """Records with the columns above -> the table, undefined values left out.
 
-    Raises ValueError when a column is missing or a value is there twice.
+    ``vocoder``, ``stratum`` and ``range`` may be missing. Raises ValueError when another column is missing or
+    a value is there twice.
     """
     rows = [{"vocoder": "", "stratum": "any", "range": "any", **record} for record in records]
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
@@ -47,7 +48,10 @@ def write_table(path: Path, table: pandas.DataFrame) -> None:
 
 
 def parse_table(data: bytes, name: str) -> pandas.DataFrame:
-    """The table of a Parquet file's contents. Raises RetimbreError, calling it ``name``, if it is none."""
+    """The table of a Parquet file's contents.
+
+    Raises RetimbreError, calling it ``name``, when it is no table or lacks a column.
+    """
     again = "make it again with `dvc repro --force evaluate`"
     try:
         table = pandas.read_parquet(io.BytesIO(data))

@@ -72,7 +72,8 @@ class Cepstral(TrainingFree):
             envelope = self._envelope(magnitude)
             pitches.append(self._pitch(x)[loud])
             envelopes.append((envelope - envelope.mean(0))[:, loud].T)
-        return torch.cat(pitches).half(), torch.cat(envelopes).half()  # these go to every process
+        # Half precision: these go to every process.
+        return torch.cat(pitches).half(), torch.cat(envelopes).half()
 
     def _target_envelope(self, x: np.ndarray, domain: str, rng: np.random.Generator) -> Tensor:
         """Log envelopes (F, T) or (F, 1) of the target for a source (N,)."""

@@ -53,7 +53,10 @@ def losses(S: Tensor, content: Tensor, style_gram: Tensor) -> tuple[Tensor, Tens
 
 
 class GramOptimisation(Windowed):
-    """``transfer`` moves a source's magnitudes towards the Gram matrix of a drawn clip of the domain."""
+    """``transfer`` moves a source's magnitudes towards the Gram matrix of a clip of the domain.
+
+    The clip is drawn by the seed.
+    """
 
     name, slow, window = "gram", True, WINDOW
 

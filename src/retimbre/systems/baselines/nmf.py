@@ -76,10 +76,14 @@ class Nmf(Windowed):
     """``transfer`` rebuilds a source's spectrum from frames of a domain's recordings."""
 
     name, slow, window = "nmf", False, WINDOW
-    segment_s = 2.0  # of one recording: templates can only play notes that they hold, so many are needed
+    # Of one recording: templates can only play notes that they hold, so many pieces are needed.
+    segment_s = 2.0
 
     def templates(self, domain: str) -> Tensor:
-        """All frames of a domain's corpus, complex (F, K), with silence between recordings, for diagonals."""
+        """All frames of a domain's corpus, complex (F, K).
+
+        Silence lies between recordings, so that no diagonal runs over from one to the next.
+        """
         gap = torch.zeros(self.n_fft // 2 + 1, self.settings.continuity, dtype=torch.complex64)
         return torch.cat([part for x in self.corpora[domain] for part in (self.spectrum(x), gap)], dim=1)
 

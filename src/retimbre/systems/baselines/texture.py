@@ -49,7 +49,10 @@ def gram(features: Tensor, frames: int) -> Tensor:
 
 
 class TextureOptimisation(Windowed):
-    """``transfer`` makes an image with a source's random features and a drawn clip's texture."""
+    """``transfer`` makes an image with a source's random features and the texture of a clip of the domain.
+
+    The clip is drawn by the seed.
+    """
 
     name, slow, window = "texture", True, WINDOW
 

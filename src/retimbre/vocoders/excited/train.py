@@ -56,7 +56,11 @@ class ExcitedTrainer(CosineTrainer):
     def step(
         self, samples: Tensor, excitation: Tensor, level_db: Tensor, domain: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """``samples`` (B, N), ``excitation`` (B, N + 2 MARGIN) emphasised; ``level_db`` (B, F, T) clipped."""
+        """One step on a batch; returns its figures.
+
+        ``samples`` (B, N) and ``excitation`` (B, N + 2 MARGIN) pre-emphasised, ``level_db`` (B, F, T)
+        clipped, ``domain`` (B,).
+        """
         samples, excitation, level_db, domain = self.own(samples, excitation, level_db, domain)
         # Turns are taken, so that a batch of one learns both.
         taught = torch.arange(len(samples), device=samples.device) % 2 == step % 2

@@ -37,7 +37,10 @@ MAGNITUDE_SHARE = 0.4  # of the steps, which fit magnitudes alone where there is
 
 
 def multi_resolution_loss(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Spectral convergence and L1 of log magnitudes of audio (B, N), by Yamamoto et al. 2020."""
+    """Spectral convergence and L1 of natural log magnitudes of audio (B, N), by Yamamoto et al. 2020.
+
+    Each is a mean over resolutions.
+    """
     convergence, logarithmic = [], []
     for n_fft in RESOLUTIONS:
         y, x = (stft(audio, n_fft, n_fft // 4).abs().clamp(min=LEAST) for audio in (output, target))
