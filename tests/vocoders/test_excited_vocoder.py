@@ -51,6 +51,7 @@ def vocoder(
     if trained:
         torch.nn.init.normal_(network.head_output.weight, 0, 0.2)
     config = {"features": FEATURES.to_dict(), "representation": "cqt", "domains": ["a", "b"], "top_db": 7.0}
+    config["rms"] = 0.1
     config |= {"iterations": 8, "preemphasis": 0.85, "gain": 1.6}
     how = Rendering(wavenet_excited=Residual(temperature=temperature, share=share))
     return ExcitedVocoder(network, config, {"inverter": FixedWaveform(excitation)}, how)

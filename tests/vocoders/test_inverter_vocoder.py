@@ -23,6 +23,7 @@ def vocoder(features=FINE, representation="cqt", hops: float = 2.5, iterations: 
     torch.manual_seed(0)
     network = SpectralInverter(InverterConfig(features.bins(representation), 1024, 16, 1))
     config = {"domains": ["piano", "guitar"], "features": features.to_dict(), "top_db": 8.0}
+    config["rms"] = 0.1
     config |= {"representation": representation, "inverter": network.config.to_dict()}
     how = GriffinLim(iterations=2, low_band_hops=hops, low_band_iterations=iterations)
     return Inverter(network, config, {}, Rendering(griffin_lim=how))

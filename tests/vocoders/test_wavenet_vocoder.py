@@ -33,6 +33,7 @@ CONFIG = {
     "representation": "mel",
     "domains": ["piano", "guitar"],
     "top_db": TOP_DB,
+    "rms": 0.1,
     "preemphasis": 0.85,
     "gain": 1.6,
     "reverse": False,
