@@ -88,6 +88,20 @@ def test_feature_lsd_is_the_rms_of_a_shift_and_clips():
     assert metrics.feature_lsd(half, db, top_db=0) == pytest.approx(np.sqrt(8))
 
 
+def test_the_best_shift_is_found_and_taken_out():
+    x = np.random.default_rng(0).normal(size=(10, 40))
+    late, early = np.pad(x, ((0, 0), (2, 0)))[:, :40], np.pad(x, ((0, 0), (0, 1)))[:, 1:]
+    assert metrics.best_shift(late, x, 3.0) == (2, 0.0)
+    assert metrics.best_shift(early, x, 3.0) == (-1, 0.0)
+    assert metrics.best_shift(x, x, 3.0) == (0, 0.0)
+    silence = np.full_like(x, -100)
+    assert metrics.best_shift(silence, x, 3.0)[1] <= metrics.feature_lsd(silence, x, 3.0)
+    assert metrics.best_shift(silence, silence, 3.0) == (0, 0.0), "of equal ones the nearest to none"
+    assert metrics.best_shift(x[:, :1], x[:, :1], 3.0) == (0, 0.0), "a single frame cannot be moved"
+    assert [y.tolist() for y in metrics.aligned(np.arange(5), np.arange(5), 2)] == [[2, 3, 4], [0, 1, 2]]
+    assert [y.tolist() for y in metrics.aligned(np.arange(5), np.arange(4), -1)] == [[0, 1, 2], [1, 2, 3]]
+
+
 def test_ordering_of_the_controls():
     lsd = {n: metrics.paired_lsd(x, TARGET, RATE) for n, x in CONTROLS.items()}
     assert lsd["oracle"] < lsd["copy"] < lsd["unrelated"]

@@ -51,6 +51,22 @@ def test_identity(tune):
     assert pitch.jaccard(tune, tune) == 0
 
 
+def test_notes_against_a_score_once_their_lag_is_taken_out():
+    onsets = 0.5 * np.arange(6)
+    score = pitch.Notes(np.stack([onsets, onsets + 0.4], axis=1), np.array([60.0, 62, 64, 65, 67, 69]))
+    # All 80 ms late but the last, which is not heard; two more notes are.
+    late = np.concatenate([onsets[:5] + 0.08, [0.2, 1.0]])
+    heard = pitch.Notes(np.stack([late, late + 0.3], axis=1), np.array([60.0, 62, 64, 65, 67, 80, 81]))
+    lags = pitch.lags_s(heard, score)
+    assert lags == pytest.approx([0.08] * 5)
+    assert pitch.score_notes(heard, score, 0.0) == (0, 0, 0)
+    assert pitch.score_notes(heard, score, 0.08) == pytest.approx((5 / 7, 5 / 6, 10 / 13))
+    nothing = pitch.Notes(np.zeros((0, 2)), np.zeros(0))
+    assert len(pitch.lags_s(nothing, score)) == 0
+    assert pitch.score_notes(nothing, score, 0.0) == (0, 0, 0)
+    assert np.isnan(pitch.score_notes(heard, nothing, 0.0)).all()
+
+
 def test_level_and_instrument_hardly_matter_but_transposition_does(transcribe, tune):
     other = transcribe(0.3 * play(TUNE, (1, 0.1, 0.5, 0.1, 0.3)), RATE)
     up = transcribe(play([p + 1 for p in TUNE]), RATE)

@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-* A :class:`Transcription` holds note events and note activations (T, 88) at 86.13 frames/s, column k is MIDI
-  pitch 21 + k; a :class:`Melody` the course of a single line. Networks make them:
-  :mod:`retimbre.nn.transcriber`.
+* :class:`Notes` are those of a score, or heard. A :class:`Transcription` holds note events and note
+  activations (T, 88) at 86.13 frames/s, column k is MIDI pitch 21 + k; a :class:`Melody` the course of a
+  single line. Networks make both: :mod:`retimbre.nn.transcriber`.
 * The estimate is the first argument of a score, the reference (the source, or the true target) the second.
 * Silence: with a reference that has no note or no pitch a score is undefined (NaN); an output without notes
   against a reference that has some scores 0 (distance 1). So silence is never rewarded: ss-vq-vae counts
@@ -22,6 +22,7 @@ import numpy as np
 LOWEST_MIDI = 21
 FRAME_THRESHOLD = 0.3  # of activations: basic-pitch's default
 ONSET_TOLERANCE_S = 0.05
+LAG_WINDOW_S = 0.15  # in which notes are paired to find how late an instrument speaks
 OUTLIER_SEMITONES = 12.0
 MELODY_SCORES = (
     "content_rpa", "content_rca", "content_vr", "content_vfa", "content_f0_l1", "content_f0_outlier",
@@ -29,22 +30,28 @@ MELODY_SCORES = (
 
 
 @dataclass(frozen=True)
-class Transcription:
-    """Note events and note activations of one recording."""
+class Notes:
+    """Notes of a recording: heard, or those of the score that it plays."""
 
     intervals_s: np.ndarray  # (notes, 2) onset and offset in seconds
     pitches_midi: np.ndarray  # (notes,)
+
+    @property
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals (notes, 2) in seconds and pitches (notes,) in Hz, as mir_eval takes them."""
+        return self.intervals_s, 440.0 * 2.0 ** ((self.pitches_midi - 69) / 12)
+
+
+@dataclass(frozen=True)
+class Transcription(Notes):
+    """Note events and note activations of one recording."""
+
     posterior: np.ndarray  # (T, 88), 0 to 1
 
     @property
     def active(self) -> np.ndarray:
         """(T, 88) bool: activations above the threshold."""
         return self.posterior > FRAME_THRESHOLD
-
-    @property
-    def events(self) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals (notes, 2) in seconds and pitches (notes,) in Hz, as mir_eval takes them."""
-        return self.intervals_s, 440.0 * 2.0 ** ((self.pitches_midi - 69) / 12)
 
 
 class Melody(NamedTuple):
@@ -55,7 +62,7 @@ class Melody(NamedTuple):
     voiced: np.ndarray
 
 
-def note_f1(estimate: Transcription, reference: Transcription) -> float:
+def note_f1(estimate: Notes, reference: Notes) -> float:
     """F1 of note onsets within 50 ms and 50 cents; offsets are ignored (mir_eval.transcription, MIREX)."""
     if len(reference.pitches_midi) == 0:
         return float("nan")
@@ -67,13 +74,33 @@ def note_f1(estimate: Transcription, reference: Transcription) -> float:
     return float(f1)
 
 
-def matched_notes(estimate: Transcription, reference: Transcription) -> list[tuple[int, int]]:
+def matched_notes(
+    estimate: Notes, reference: Notes, tolerance_s: float = ONSET_TOLERANCE_S
+) -> list[tuple[int, int]]:
     """Pairs (of the reference, of the estimate) of notes that :func:`note_f1` counts as the same."""
     if not len(reference.pitches_midi) or not len(estimate.pitches_midi):
         return []
     return mir_eval.transcription.match_notes(
-        *reference.events, *estimate.events, onset_tolerance=ONSET_TOLERANCE_S, offset_ratio=None
+        *reference.events, *estimate.events, onset_tolerance=tolerance_s, offset_ratio=None
     )
+
+
+def lags_s(estimate: Notes, reference: Notes) -> np.ndarray:
+    """How late the estimate's onsets are, of each note that is found within LAG_WINDOW_S: (found,)."""
+    pairs = np.array(matched_notes(estimate, reference, LAG_WINDOW_S), np.int64).reshape(-1, 2)
+    return estimate.intervals_s[pairs[:, 1], 0] - reference.intervals_s[pairs[:, 0], 0]
+
+
+def score_notes(estimate: Notes, score: Notes, lag_s: float) -> tuple[float, float, float]:
+    """Precision, recall and F1 of note onsets against the score, once the estimate is ``lag_s`` earlier.
+
+    Within 50 ms and 50 cents, offsets ignored, as in :func:`note_f1`. NaN without a score, 0 without notes.
+    """
+    if len(score.pitches_midi) == 0:
+        return (float("nan"),) * 3
+    found = len(matched_notes(Notes(estimate.intervals_s - lag_s, estimate.pitches_midi), score))
+    precision, recall = found / max(len(estimate.pitches_midi), 1), found / len(score.pitches_midi)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
 
 
 def _same_frames(estimate: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:

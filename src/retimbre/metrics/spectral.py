@@ -32,6 +32,7 @@ DDSP_FRAME_RATE_HZ = 250
 LOUDNESS_RANGE_DB = 80.0
 ACTIVE_RANGE_DB = 50.0  # a frame is active when it is at most this far below the loudest frame
 LEVEL_LU = 6.0  # change of loudness that is a failure
+MOST_SHIFT = 2  # frames: 32 ms
 KEPT = 64  # recordings whose spectra are kept
 FRAME = 512  # samples, of what is active
 
@@ -70,6 +71,29 @@ def feature_lsd(output_db: np.ndarray, target_db: np.ndarray, top_db: float, ran
     """
     validate(output_db, target_db, 2)
     return log_spectral_distance(*(x.clip(top_db - range_db, top_db) for x in (output_db, target_db)))
+
+
+def aligned(output: np.ndarray, reference: np.ndarray, late: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both without what the other lacks along the last axis, when the output is ``late`` places behind."""
+    length = min(output.shape[-1], reference.shape[-1]) - abs(late)
+    first, second = max(late, 0), max(-late, 0)
+    return output[..., first : first + length], reference[..., second : second + length]
+
+
+def best_shift(
+    output_db: np.ndarray, target_db: np.ndarray, top_db: float, range_db: float = 60.0
+) -> tuple[int, float]:
+    """Frames within MOST_SHIFT by which an output is late, and its :func:`feature_lsd` once it is not.
+
+    The shift with the smallest distance, the nearest to 0 of equal ones. How soon a target speaks after its
+    key no system can know that has not seen pairs.
+    """
+    most = min(MOST_SHIFT, (output_db.shape[1] - 1) // 2)
+    distances = {
+        late: feature_lsd(*aligned(output_db, target_db, late), top_db, range_db)
+        for late in sorted(range(-most, most + 1), key=abs)
+    }
+    return min(distances.items(), key=lambda found: found[1])
 
 
 @kept_by_content(KEPT)

@@ -18,6 +18,8 @@ from retimbre.datasets.scores import soundfont
 from retimbre.datasets.scores.corpus import Note
 from retimbre.datasets.scores.performance import perform
 from retimbre.evaluation.bench import scoring, sets
+from retimbre.evaluation.bench.cache import Cache
+from retimbre.evaluation.bench.scores import heard_targets, score_records
 from retimbre.evaluation.bench.scoring import Output, Result, Scorer
 from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.evaluation.results.table import add_skill, make_table
@@ -33,10 +35,15 @@ KNOWN = {name for m in CATALOGUE.values() for name in m.names}
 TUNE, OTHER_TUNE = [60, 64, 67, 72, 71, 67, 62, 65], [66, 61, 70, 63, 68, 61, 73, 58]
 
 
+def performed(pitches, performance=1, shift=0):
+    """A performance of a tune."""
+    notes = [Note(i * 0.9, 0.9, p, 0) for i, p in enumerate(pitches)]
+    return perform(notes, shift, 120, np.random.default_rng([performance, *pitches]))
+
+
 def play(domain, pitches, performance=1, shift=0):
     """A performance of a tune on a sampled instrument: (N,) float32 at 16 kHz, RMS 0.1."""
-    notes = [Note(i * 0.9, 0.9, p, 0) for i, p in enumerate(pitches)]
-    played = perform(notes, shift, 120, np.random.default_rng([performance, *pitches]))
+    played = performed(pitches, performance, shift)
     audio = soundfont.render(played, soundfont.instrument(domain).program, soundfont.default_font(), SECONDS)
     audio = soxr.resample(audio, soundfont.RENDER_RATE, RATE).astype(np.float32)
     return audio * np.float32(0.1 / np.sqrt(np.mean(audio**2)))
@@ -80,7 +87,9 @@ def item(scorer):
 
     source, target, oracle = play("piano", TUNE), play("guitar", TUNE), play("guitar", TUNE, 2)
     clips = map(clip, (source, target, oracle, play("guitar", OTHER_TUNE)))
-    return Item("ryansMammoth-tune", *DOMAINS, "mono", *clips)
+    played = performed(TUNE)
+    score = pitch.Notes(np.array([n[:2] for n in played]), np.array([n.pitch for n in played], float))
+    return Item("ryansMammoth-tune", *DOMAINS, "mono", *clips, score=score)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +115,8 @@ DISTANCES.append("source_lsd")
 OF_NOTES = ("note_f1", "mpe_acc", "mpe_chroma_acc", "onset_f1", "rpa", "rca")
 LIKENESSES = [f"content_{name}" for name in OF_NOTES]
 PAIRED = [f"paired_{name}" for name in ("lsd", "lsd_frame", "mel_l1_db", "mrstft", "timbre")]
-PAIRED.append("feature_lsd")
+PAIRED += [f"{name}_shifted" for name in ("feature_lsd", "paired_lsd", "paired_mrstft")]
+PAIRED += ["feature_lsd", "energy_error_db", "energy_lost", "energy_ghosts"]
 OF_LOUDNESS = {"content_loud_l1", "quality_lufs_delta", "quality_silence", "fail_level"}
 
 
@@ -121,7 +131,8 @@ def test_1_a_gain_moves_only_what_measures_loudness(scored):
     copy, quieter = scored["copy"].values, scored["quieter"].values
     near = {"rtol": 2e-3, "atol": 2e-3, "equal_nan": True}
     moved = {n for n in copy if not np.isclose(copy[n], quieter[n], **near)}
-    moved -= {"feature_lsd"}  # it takes levels as the features have them
+    # These take levels as the features have them, and so the shift.
+    moved -= {"feature_lsd"} | {n for n in copy if n.startswith("energy_") or n.endswith("_shifted")}
     assert moved <= OF_LOUDNESS and "content_loud_l1" in moved
     assert quieter["quality_lufs_delta"] == pytest.approx(-6.02, abs=0.05)
     assert quieter["fail_level"] == 1 and copy["fail_level"] == 0
@@ -138,6 +149,16 @@ def test_2_the_controls_are_in_order(scored):
     assert oracle["paired_timbre"] < unrelated["paired_timbre"] < copy["paired_timbre"]
     for name in ("feature_lsd", "paired_lsd"):
         assert oracle[name] < copy[name] < unrelated[name], name
+
+
+def test_2_notes_by_energy_are_those_of_the_score(scored):
+    oracle, unrelated, octave = (scored[name].values for name in ("oracle", "unrelated", "octave"))
+    assert oracle["energy_lost"] < 0.2 and abs(oracle["energy_error_db"]) < 3
+    assert unrelated["energy_lost"] > 0.6
+    # An octave up sounds on partials of the note: no loss, but a ghost.
+    assert octave["energy_ghosts"] > oracle["energy_ghosts"] + 0.2
+    silence = scored["silence"].values
+    assert silence["energy_lost"] == 1 and silence["energy_ghosts"] == 0
 
 
 def test_3_a_semitone_ruins_pitch_and_a_low_pass_timbre(scored):
@@ -219,6 +240,7 @@ def test_every_metric_of_a_run_has_an_entry_and_every_entry_is_measured(
         Result(n, i, Output(item.source.audio, None, 0.0), scored[n]) for i in (item, second) for n in names
     ]
     records = scoring.records(results) + scoring.failures(results, scorer)
+    records += score_records(results, heard_targets([item, second], RATE, Cache(None)))
     records += sets.set_records(results, sets.fit_real(features, classifiers, DOMAINS))
     made = {r["metric"] for r in records} | set(add_skill(make_table(records)).metric)
     probed = {name for name in KNOWN if name.startswith(("gan_", "probe_"))}  # test_probes.py measures these

@@ -11,13 +11,14 @@ from retimbre.evaluation.results.table import make_table
 DIRECTIONS = ("piano_to_guitar", "guitar_to_piano")
 METRICS = (
     "content_note_f1", "content_jaccard", "style_target_rate", "style_beyond_eq", "feature_lsd", "paired_lsd",
+    "score_f1", "energy_lost",
 )  # fmt: skip
 MEANS = {  # much as of the embedded data
-    "copy": (1.0, 0.0, 0.0, 0.0, 9.9, 9.9),
-    "eq_match": (0.88, 0.18, 0.9, 0.03, 8.4, 8.4),
-    "eq_affine": (0.88, 0.17, 0.97, 0.05, 8.4, 8.1),
-    "oracle": (0.83, 0.25, 1.0, 0.94, 5.0, 4.0),
-    "unrelated": (0.02, 0.92, 1.0, 0.93, 15.9, 18.4),
+    "copy": (1.0, 0.0, 0.0, 0.0, 9.9, 9.9, 0.85, 0.02),
+    "eq_match": (0.88, 0.18, 0.9, 0.03, 8.4, 8.4, 0.84, 0.03),
+    "eq_affine": (0.88, 0.17, 0.97, 0.05, 8.4, 8.1, 0.82, 0.03),
+    "oracle": (0.83, 0.25, 1.0, 0.94, 5.0, 4.0, 0.85, 0.01),
+    "unrelated": (0.02, 0.92, 1.0, 0.93, 15.9, 18.4, 0.03, 0.75),
 }
 RIGHT = {system: dict(zip(METRICS, means, strict=True)) for system, means in MEANS.items()}
 
@@ -38,10 +39,10 @@ def changed(system, **metrics):
 
 def test_the_right_order_passes_in_both_directions():
     found = calibrate(table(RIGHT))
-    assert len(found.checks) == 2 * 17 and all(found.checks.values()) and not found.note
-    assert "34 of 34" in found.verdict
+    assert len(found.checks) == 2 * 19 and all(found.checks.values()) and not found.note
+    assert "38 of 38" in found.verdict
     found.require("the report")
-    assert json.loads(json.dumps(found.to_metrics())) == {"passed": 34, "failed": 0, "verdict": found.verdict}
+    assert json.loads(json.dumps(found.to_metrics())) == {"passed": 38, "failed": 0, "verdict": found.verdict}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,8 @@ def test_the_right_order_passes_in_both_directions():
         (changed("eq_affine", style_beyond_eq=0.8), "eq_affine does not pass for the target"),
         (changed("oracle", feature_lsd=11.0), "skill is scaled by it"),
         (changed("unrelated", paired_lsd=1.0), "paired_lsd"),
+        (changed("oracle", score_f1=0.01), "oracle plays more of the score"),
+        (changed("unrelated", energy_lost=0.0), "oracle loses fewer notes"),
     ],
 )
 def test_a_metric_that_is_broken_is_named(values, said):

@@ -8,6 +8,7 @@ from retimbre.datasets.recordings.manifest import Recording, write_manifest
 from retimbre.datasets.scores.performance import PlayedNote, write_midi
 from retimbre.evaluation.bench.cache import Cache
 from retimbre.evaluation.bench.ranges import Ranges, midi_pitches, with_ranges
+from retimbre.evaluation.bench.scores import with_scores
 from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.metrics.notes import Transcription
 
@@ -78,7 +79,7 @@ def test_midi_of_paired_pieces_is_exact(packed, tmp_path):
     assert ranges.of("harp") == pytest.approx((40.0, 59.0), abs=0.5), "no training MIDI: transcribed"
     items = [item([], True, "inside"), item([], True, "outside"), item([50], False, "inside")]
     # An unpaired clip has no times in its file.
-    assert [i.range for i in with_ranges(items, ranges)] == ["in", "out", "out"]
+    assert [i.range for i in with_ranges(with_scores(items, raw), ranges)] == ["in", "out", "out"]
 
 
 def test_only_notes_within_the_recording_count(tmp_path):

@@ -57,6 +57,16 @@ def test_no_skill_without_an_oracle():
     assert "skill" not in set(t.add_skill(TABLE[TABLE.system != "oracle"]).metric)
 
 
+def test_the_shifted_skill_is_of_shifted_distances():
+    assert "skill_shifted" not in set(t.add_skill(TABLE).metric), "none was measured"
+    shifted = TABLE[TABLE.metric == "feature_lsd"].assign(metric="feature_lsd_shifted")
+    shifted.loc[shifted.system == "cyclegan", "value"] -= 1
+    both = t.add_skill(t.pandas.concat([TABLE, shifted]))
+    summary = t.summarise(both)["cyclegan"]
+    assert summary["skill_piano_to_guitar"] == pytest.approx(0.5)
+    assert summary["skill_shifted_piano_to_guitar"] == pytest.approx(0.75)
+
+
 def test_intervals_and_comparison():
     found = t.intervals(TABLE, draws=200)
     assert found["copy", "feature_lsd"].n == 4

@@ -17,6 +17,7 @@ from retimbre.evaluation.bench.likelihood import likelihood_figures
 from retimbre.evaluation.bench.processes import side_by_side
 from retimbre.evaluation.bench.ranges import Ranges, with_ranges
 from retimbre.evaluation.bench.rows import Row, all_rows
+from retimbre.evaluation.bench.scores import heard_targets, score_records, with_scores
 from retimbre.evaluation.bench.sets import fit_real
 from retimbre.evaluation.bench.testset import Item, load_items
 from retimbre.evaluation.results import table
@@ -44,6 +45,7 @@ class Bench:
     def items(self) -> list[Item]:
         """The test set in both directions."""
         items = load_items(self.data.audio, self.data.features, self.representation, self.domains)
+        items = with_scores(items, self.raw)
         return with_ranges(items, Ranges(self.raw, self.data.audio, NoteTranscriber, self.cache))
 
     def rows(self) -> list[Row]:
@@ -85,6 +87,7 @@ class Bench:
         records = [
             *scoring.records(results),
             *scoring.failures(results, self.make_scorer()()),
+            *score_records(results, heard_targets(items, self.data.features.config.sample_rate, self.cache)),
             *suite.set_values(results, real, self.cache),
             *self.probed(items, heard),
         ]

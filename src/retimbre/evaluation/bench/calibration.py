@@ -66,6 +66,11 @@ CHECKS = (
               f"{row} does not pass for the target", "an equalised source is not the target instrument")
         for row in ("eq_match", "eq_affine")
     ),
+    # The score's notes, counted and weighed: oracle plays it, unrelated another.
+    Check("score_f1", ("oracle", "unrelated"), lambda o, u: o > u,
+          "oracle plays more of the score than unrelated", "it plays the score"),
+    Check("energy_lost", ("oracle", "unrelated"), lambda o, u: o < u,
+          "oracle loses fewer notes than unrelated", "it plays the score"),
     # Distance to the true target: what skill is scaled by.
     Check("feature_lsd", ("oracle", "copy"), lambda o, c: o < c,
           "oracle is nearer to the true target than copy", "skill is scaled by it"),

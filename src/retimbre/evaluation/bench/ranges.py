@@ -3,8 +3,9 @@
 A transfer that is asked for notes which the target instrument was never heard to play cannot be learnt from
 recordings of it; such items are a stratum of their own (``out``). The target's range is what its *training*
 recordings play. Notes come from the MIDI files that ``download`` keeps beside paired and rendered
-recordings; where there are none, from transcriptions (basic-pitch), whose mistakes are allowed for: the
-range is then without the outermost 1 % of notes, and an item is ``in`` with 95 % of its notes inside.
+recordings (an item's from its score); where there are none, from transcriptions (basic-pitch), whose
+mistakes are allowed for: the range is then without the outermost 1 % of notes, and an item is ``in`` with
+95 % of its notes inside.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from retimbre.datasets.packed.format import PackedAudio
 from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
 from retimbre.datasets.scores.performance import read_midi
 from retimbre.evaluation.bench.cache import Cache
-from retimbre.evaluation.bench.testset import PERFORMANCE, Item
+from retimbre.evaluation.bench.testset import Item
 from retimbre.metrics.notes import Transcription
 from retimbre.provenance import code_of, digest, versions
 
@@ -85,12 +86,8 @@ class Ranges:
 
     def notes_of(self, item: Item) -> tuple[np.ndarray, float]:
         """Pitches (n,) of an item's source, and the share of them that must lie inside."""
-        if item.target is not None:
-            # Only paired pieces keep the times of their file: others are trimmed and cut.
-            for r in self.recordings:
-                known = (r.piece, r.domain, r.performance, r.split)
-                if known == (item.piece, item.source_domain, PERFORMANCE, "test") and r.midi:
-                    return midi_pitches(self.raw, [r]), 1.0
+        if item.score is not None:
+            return item.score.pitches_midi, 1.0
         return self._transcribed(item.source.audio), SHARE_INSIDE
 
     def name(self, item: Item) -> str:

@@ -17,8 +17,11 @@ from retimbre.metrics import notes as n
 from retimbre.metrics import quality as q
 from retimbre.metrics import spectral as m
 from retimbre.metrics.distribution import mfcc_windows, thinned_frames
+from retimbre.metrics.energy import Places, energy_scores
 from retimbre.metrics.memory import Memory, content_key
 from retimbre.nn.transcriber.notes import NoteTranscriber, melody
+
+MOST_GAIN_DB = 40.0  # that brings an output to its target's loudness: silence stays silent
 
 
 def _nothing() -> np.ndarray:
@@ -72,12 +75,14 @@ class Scorer:
         self.config, self.representation, self.top_db = config, representation, top_db
         self.rate = config.sample_rate
         self.transcribe = NoteTranscriber()
-        self.fold = chroma.pitch_class_fold(config.frequencies_hz("cqt"))
-        self.chroma_kept = Memory(64)
+        self.frequencies_hz = config.frequencies_hz("cqt")
+        self.fold = chroma.pitch_class_fold(self.frequencies_hz)
+        self.chroma_kept, self.spectra_kept, self.places_kept = Memory(64), Memory(8), Memory(8)
 
     def spectrum(self, audio: np.ndarray, representation: str) -> np.ndarray:
-        """Spectrum in dB (F, T) of audio (N,)."""
-        return spectrum_of(audio, self.config, representation)
+        """Spectrum in dB (F, T) of audio (N,), kept by content."""
+        key = content_key(audio, self.rate), representation
+        return self.spectra_kept(key, lambda: spectrum_of(audio, self.config, representation))
 
     def chroma(self, audio: np.ndarray) -> np.ndarray:
         """Chroma (12, T) of audio (N,), kept by content."""
@@ -151,10 +156,12 @@ class Scorer:
             for x in (level_db, item.source.level_db, item.target.level_db)
         ]
         lsd = m.feature_lsd(spectra[0], spectra[2], self.top_db, c.range_db)
+        late, lsd_shifted = m.best_shift(spectra[0], spectra[2], self.top_db, c.range_db)
         if self.representation != "cqt":  # chroma is always read from a constant-Q transform
             spectra = [self.spectrum(x, "cqt") for x in (audio, item.source.audio, target)]
-        return {
+        scores = {
             "feature_lsd": lsd,
+            "feature_lsd_shifted": lsd_shifted,
             "content_chroma_ratio": h.content_chroma_ratio(*spectra, self.fold),
             "content_peak_ratio": h.content_peak_ratio(*spectra, self.fold),
             "paired_lsd": m.paired_lsd(audio, target, rate),
@@ -163,6 +170,22 @@ class Scorer:
             "paired_mrstft": m.paired_mrstft(audio, target),
             "paired_timbre": m.paired_timbre(audio, target, rate),
         }
+        on_time = m.aligned(audio, target, late * c.hop_length)
+        scores |= {
+            "paired_lsd_shifted": m.paired_lsd(*on_time, rate) if late else scores["paired_lsd"],
+            "paired_mrstft_shifted": m.paired_mrstft(*on_time) if late else scores["paired_mrstft"],
+        }
+        return scores | (self._energies(item, audio, late) if item.score is not None else {})
+
+    def _energies(self, item: Item, audio: np.ndarray, late: int) -> dict[str, float]:
+        """The score's notes in an output that is so many frames ``late``."""
+        target, score, hop = item.target.audio, item.score, self.config.hop_length
+        frames = len(target) // hop + 1
+        key = score.intervals_s.tobytes(), score.pitches_midi.tobytes(), frames
+        places = self.places_kept(key, lambda: Places.of(score, self.frequencies_hz, self.rate / hop, frames))
+        gain_db = min(20 * np.log10(max(rms(target), 1e-9) / max(rms(audio), 1e-9)), MOST_GAIN_DB)
+        ours, true = (self.spectrum(x, "cqt") for x in (audio, target))
+        return energy_scores(ours + gain_db, true, late, places)
 
 
 def _key(r: Result) -> dict[str, Any]:

@@ -46,8 +46,9 @@ class Bench:
 
 
 def item_key(item: Item) -> str:
-    """Digest of everything about an item but its ``range``."""
-    return digest({field.name: getattr(item, field.name) for field in fields(item) if field.name != "range"})
+    """Digest of everything about an item that a system is given: all but its ``range`` and its ``score``."""
+    given = [field.name for field in fields(item) if field.name not in ("range", "score")]
+    return digest({name: getattr(item, name) for name in given})
 
 
 def scorer_key(make_scorer: MakeScorer) -> str:
@@ -158,7 +159,8 @@ def run(
         for number, row in enumerate(rows):
             if not row.maker.applies(item) or (row.slow and index >= slow_items):
                 continue
-            job = Job(number, digest(prints[number], key, row.seed(item, seed)), digest(scoring_key, key))
+            scoring = digest(scoring_key, key, item.score)
+            job = Job(number, digest(prints[number], key, row.seed(item, seed)), scoring)
             result = found[item.name, number] = kept(cache, job, item)
             if result is None:
                 (slow.append((item, [job])) if row.slow else missing.append(job))

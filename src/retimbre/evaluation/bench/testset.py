@@ -7,6 +7,7 @@ import numpy as np
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
+from retimbre.metrics.notes import Notes
 
 PERFORMANCE, SECOND_PERFORMANCE = "1", "2"
 WARM_UP_S = 1.0
@@ -40,7 +41,8 @@ class Item:
     is None in unpaired data, such as one's own folders); ``oracle`` is a second performance of the score
     on the target instrument (None when there is none), ``unrelated`` another piece on it. ``range``: ``in``
     when its notes lie in the target's range, ``out``, or ``any`` when that is not known
-    (:mod:`retimbre.evaluation.bench.ranges` says which).
+    (:mod:`retimbre.evaluation.bench.ranges` says which). ``score``: the notes that source and target play
+    (None when they are not known, see :mod:`retimbre.evaluation.bench.scores`).
     """
 
     piece: str
@@ -52,6 +54,7 @@ class Item:
     oracle: Clip | None
     unrelated: Clip
     range: str = "any"
+    score: Notes | None = None
 
     @property
     def direction(self) -> str:

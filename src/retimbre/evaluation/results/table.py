@@ -20,6 +20,7 @@ from retimbre.metrics.catalogue import BOUNDS, HEADLINE
 
 COLUMNS = ("system", "vocoder", "direction", "item", "stratum", "range", "metric", "value")
 KEY = ["system", "direction", "item", "metric"]
+SKILLS = {"skill": "feature_lsd", "skill_shifted": "feature_lsd_shifted"}  # and what it is a scale of
 SIGNIFICANT_DIGITS = 4
 
 
@@ -86,11 +87,17 @@ def add_skill(table: pandas.DataFrame) -> pandas.DataFrame:
     Per item (copy - value) / (mean copy - mean oracle), means over the direction's items that the system has,
     so that an item on which copy and oracle happen to be close does not explode and the mean over items is
     the ratio of means. Directions without both control rows, or whose controls do not differ, get none.
+    ``skill_shifted`` is the same of distances after the best shift.
     """
-    distances, own = table[table.metric == "feature_lsd"], ["direction", "item"]
+    return pandas.concat([table, *(_skill(table, *names) for names in SKILLS.items())], ignore_index=True)
+
+
+def _skill(table: pandas.DataFrame, name: str, distance: str) -> pandas.DataFrame:
+    """The rows of a skill."""
+    distances, own = table[table.metric == distance], ["direction", "item"]
     controls = distances[distances.system.isin(["copy", "oracle"])]
     if not {"copy", "oracle"} <= set(controls.system):
-        return table
+        return table[:0]
     wide = controls.pivot(index=own, columns="system", values="value")
     rows = distances.join(wide, on=own).dropna(subset=["copy", "oracle"])
     # The span is that of the items which the system has: some are heard on a few pieces only.
@@ -98,8 +105,8 @@ def add_skill(table: pandas.DataFrame) -> pandas.DataFrame:
     span = spans.transform("mean").replace(0, np.nan)
     rows["value"] = (rows["copy"] - rows.value) / span
     rows = rows.drop(columns=["copy", "oracle"])
-    rows["metric"] = "skill"
-    return pandas.concat([table, rows[np.isfinite(rows.value)]], ignore_index=True)
+    rows["metric"] = name
+    return rows[np.isfinite(rows.value)]
 
 
 def _rounded(value: float) -> float:
