@@ -1,4 +1,4 @@
-"""Stages ``cyclegan`` and ``system@NAME``: train a transfer system: ``python -m stages.train NAME``."""
+"""Stages ``resynthesis``, ``cyclegan``, ``system@NAME``: ``python -m stages.train NAME`` trains a system."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from retimbre.systems import catalogue
 from retimbre.training.fit import History, Run
 from retimbre.training.stage import Outputs, final_losses, train
 
-INPUTS = [Path("data/resampled"), Path("data/features")]
+INPUTS = (Path("data/resampled"), Path("data/features"))
 
 
 def main(name: str) -> None:
@@ -37,7 +37,8 @@ def main(name: str) -> None:
         return partial(catalogue.store, name, values, model), {"history": history}, metrics
 
     known = {"seed": p.seed, **params.flatten(section, values)}
-    train(name, known, INPUTS, module, p.seed, p.machine, values.precision, trained, outputs)
+    inputs = (*INPUTS, *map(Path, getattr(values, "inputs", ())))
+    train(name, known, inputs, module, p.seed, p.machine, values.precision, trained, outputs)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,19 @@ class Change(Protocol):
         ...
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """Interface of changes that hear what is played: they need the audio, not only its spectrum."""
+
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        """Audio (N,) of the level that the vocoder knows to a code of what is played (T, C)."""
+        ...
+
+    def decode(self, code: np.ndarray, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Code (T, C) and the source's spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
+        ...
+
+
 def check_target(to: str, targets: list[str]) -> None:
     """Raise RetimbreError, naming the choice, unless ``to`` is one of ``targets``."""
     if to not in targets:
@@ -117,7 +130,10 @@ class Spectral:
 
     def spectrum(self, audio: np.ndarray, to: str) -> np.ndarray:
         """Changed spectrum in dB (F, T) of audio (N,), as it is made audible."""
-        return self.change.transfer(spectrum_of(audio, self.change.features, self.change.representation), to)
+        source_db = spectrum_of(audio, self.change.features, self.change.representation)
+        if isinstance(self.change, Coded):
+            return self.change.decode(self.change.encode(audio), source_db, to)
+        return self.change.transfer(source_db, to)
 
     def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
         return self.continued(audio, to, seed, None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from retimbre.vocoders.params import Rendering
 
 # Always trained, by a stage of their own; the first that is trained and knows the target is used.
-DEFAULTS = ("cyclegan",)
+DEFAULTS = ("resynthesis", "cyclegan")
 MODELS = Path("data/models")
 NOT_SYSTEMS = {"vocoder", "classifier"}  # folders of data/models
 

@@ -17,6 +17,7 @@ from retimbre.training.processes import end_with_parent
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 # A process joins its group once, however many networks it trains.
 _joined: dict[tuple[str, int, str, int], "Fabric"] = {}
 
@@ -128,3 +129,17 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for this process's torch and for processes started inside."""
+    before, given = torch.get_num_threads(), {name: os.environ.get(name) for name in THREADS}
+    torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        for name, value in given.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

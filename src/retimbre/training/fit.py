@@ -118,6 +118,12 @@ def fit(
     return loop.curves()
 
 
+def steps_done(name: str, run: Run) -> int:
+    """Steps that the last checkpoint of a training has done."""
+    saved = (run.scratch.load() if run.scratch else None) or {}
+    return run.fabric.broadcast(saved.get(name, {}).get("step", 0))
+
+
 class Loop:
     """Iterates over steps ``0 .. steps - 1``; :func:`fit` says what the arguments are."""
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.bench.processes import one_thread, side_by_side
+from retimbre.evaluation.bench.processes import side_by_side
+from retimbre.training.devices import one_thread
 
 
 def threads_here(task):

@@ -3,14 +3,19 @@
 from functools import cached_property
 from pathlib import Path
 
-from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.datasets.packed.format import PackedAudio, PackedContent, PackedFeatures
 
 
 class Data:
-    """``audio`` and ``features`` of a project: what every training is handed."""
+    """``audio``, ``features`` and ``content`` of a project: what every training is handed."""
 
-    def __init__(self, resampled: Path = Path("data/resampled"), features: Path = Path("data/features")):
-        self._resampled, self._features = resampled, features
+    def __init__(
+        self,
+        resampled: Path = Path("data/resampled"),
+        features: Path = Path("data/features"),
+        content: Path = Path("data/content"),
+    ):
+        self._resampled, self._features, self._content = resampled, features, content
 
     @cached_property
     def audio(self) -> PackedAudio:
@@ -19,3 +24,7 @@ class Data:
     @cached_property
     def features(self) -> PackedFeatures:
         return PackedFeatures(self._features)
+
+    @cached_property
+    def content(self) -> PackedContent:
+        return PackedContent(self._content)

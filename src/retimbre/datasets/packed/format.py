@@ -206,7 +206,8 @@ class AudioWriter(_Writer):
 
 
 class FeatureWriter(_Writer):
-    """Writes ``data/features``, except ``statistics.json``, which ``set_statistics`` takes before the end.
+    """Writes ``data/features`` and ``data/content``, except ``statistics.json`` of the former, which
+    ``set_statistics`` takes before the end.
 
     The widest representation decides when a shard is full, so that shard and offset hold for all.
     """
@@ -356,6 +357,17 @@ class PackedFeatures(_Packed):
                 f"{self.folder} has no {representation!r} features; it has {', '.join(self.statistics)}."
             )
         return self._slice(f"{representation}_", excerpt, start, stop)
+
+
+class PackedContent(_Packed):
+    """``data/content``: what a transcriber hears of every excerpt, at the frames of the features."""
+
+    stage = "content"
+
+    def read(self, excerpt: Excerpt, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames ``start..stop`` of an excerpt: (T, C) float16, a read-only slice of the memory map; the
+        channels C as :class:`retimbre.nn.transcriber.content.Content` has them."""
+        return self._slice("content_", excerpt, start, stop)
 
 
 def total_length(excerpts: Iterable[Excerpt]) -> int:

@@ -16,14 +16,14 @@ import pandas as pd
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError, run
-from retimbre.evaluation.bench.processes import Map, one_thread, side_by_side
+from retimbre.evaluation.bench.processes import Map, side_by_side
 from retimbre.evaluation.bench.rows import CopySynthesis
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item, first_second, load_items
 from retimbre.metrics.notes import jaccard, melody_scores
 from retimbre.metrics.spectral import paired_lsd, paired_mrstft
 from retimbre.nn.transcriber.notes import NoteTranscriber, melody
 from retimbre.progress import Progress
-from retimbre.training.devices import set_threads
+from retimbre.training.devices import one_thread, set_threads
 from retimbre.vocoders.catalogue import Vocoder, Vocoders
 
 SLOW_ITEMS = 2  # of each direction: a chorale and a tune of the embedded data

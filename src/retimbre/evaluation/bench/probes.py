@@ -144,7 +144,7 @@ class Probes:
         if self.inverter is None:
             return
         spectra = {
-            row.name: [row.maker.system.change.transfer(i.source.level_db, i.target_domain) for i in items]
+            row.name: [row.maker.system.spectrum(i.source.audio, i.target_domain) for i in items]
             for row in rows
         }
         spectra["vocoder_griffin_lim"] = [i.target.level_db for i in items if i.target is not None]

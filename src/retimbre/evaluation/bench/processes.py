@@ -1,7 +1,6 @@
 """Processes of one thread each that measure side by side: times are of one core, and sums have one order."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,24 +11,10 @@ from typing import Any
 import torch
 
 from retimbre.errors import RetimbreError
+from retimbre.training.devices import one_thread
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 MOST_JOBS = 4  # of measurements that nobody sets a number for: each holds torch and models
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as the built-in
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for this process's torch and for processes started inside."""
-    before, given = torch.get_num_threads(), {name: os.environ.get(name) for name in THREADS}
-    torch.set_num_threads(1)
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        for name, value in given.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:

@@ -18,7 +18,7 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.bench.testset import Item, Output, first_second
 from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems import streaming
-from retimbre.systems.base import Spectral, System
+from retimbre.systems.base import Coded, Spectral, System
 from retimbre.vocoders.catalogue import Vocoder
 
 # Beside the default, kinds that are quick enough to be heard on every piece.
@@ -101,6 +101,32 @@ class Transferred:
 
 
 @dataclass(frozen=True)
+class Scrambled:
+    """A control of a system that goes through a code: the code of another piece in the place of its own.
+
+    What comes near the true target all the same does not come from the code.
+    """
+
+    system: Spectral
+
+    @property
+    def name(self) -> str:
+        return f"{self.system.name}_scrambled"
+
+    def applies(self, item: Item) -> bool:
+        return item.target_domain in self.system.targets
+
+    def audio(self, item: Item, seed: int) -> np.ndarray:
+        source, to, vocoder = item.source.audio, item.target_domain, self.system.vocoder
+        return vocoder.synthesise(self.spectrum(item), len(source), to, source=source, seed=seed)
+
+    def spectrum(self, item: Item) -> np.ndarray:
+        other = np.resize(item.unrelated.audio, len(item.source.audio))  # cut, or played again
+        change = self.system.change
+        return change.decode(change.encode(other), item.source.level_db, item.target_domain)
+
+
+@dataclass(frozen=True)
 class Row:
     """A row: ``name`` as in the table, ``vocoder`` the kind of vocoder (empty: none). ``slow`` rows are made
     for the first items of each direction only; ``tried`` ones are not tried out before they are timed.
@@ -162,6 +188,8 @@ def all_rows(
     heard = []
     for name, ways in systems.items():
         heard.append(row(name, ways[0]))
+        if isinstance(ways[0], Spectral) and isinstance(ways[0].change, Coded):
+            heard.append(Row(f"{name}_scrambled", Scrambled(ways[0]), ways[0].vocoder.kind, slow=True))
         heard += [row(f"{name}_{way.vocoder.kind}", way) for way in ways[1:]]
     return [
         Row("copy", Recorded("source")),

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from retimbre.evaluation.bench.cache import Cache, Stored
-from retimbre.evaluation.bench.processes import one_thread, worker_pool
+from retimbre.evaluation.bench.processes import worker_pool
 from retimbre.evaluation.bench.rows import Row
 from retimbre.evaluation.bench.scoring import Result, Scored, Scorer
 from retimbre.evaluation.bench.sets import RealSet, set_records
 from retimbre.evaluation.bench.testset import Item, Output
 from retimbre.progress import Progress
 from retimbre.provenance import code_of, digest, versions
+from retimbre.training.devices import one_thread
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, classifiers, ...)
 LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them

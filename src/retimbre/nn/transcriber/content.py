@@ -1,8 +1,9 @@
 """Content: what is played, whatever plays it, aligned to the frames of the features.
 
-A frame holds what basic-pitch hears (contours, notes, onsets), how loud the music is, and how much noise lies
-in each octave, since a transcriber is deaf to breath, bow and drums. Everything depends on nearby audio only,
-so that chunks join as if the recording had been one piece.
+A frame holds what basic-pitch hears (contours, notes, onsets) and how loud the music is. A transcriber is
+deaf to breath, bow and drums; levels of noise in octaves are no remedy, for they tell the instrument (tried:
+docs/systems/resynthesis.md). Everything depends on nearby audio only, so that chunks join as if the recording
+had been one piece.
 
 The level must be the one at which systems hear, a root mean square of 0.1: nothing here looks at the peak
 of a recording, which a chunk does not know.
@@ -19,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.features import FeatureConfig
-from retimbre.audio.spectral import stft
 from retimbre.nn.transcriber.network import (
     CONTOURS,
     FLOOR,
@@ -45,12 +45,9 @@ BLOCK = 1024  # frames, 12 s, that are heard at once: the fastest on a CPU (0.65
 
 POSTERIORS = CONTOURS + 2 * NOTES
 LOUDNESS_RANGE_DB = 60.0
-NOISE_RANGE_DB = 80.0
-NOISE_FROM_HZ = 500.0
-HANN_POWER = 0.375  # mean square of the window
 
-# Channels of a content frame; noise bands are the rest.
-EDGES = (0, CONTOURS, CONTOURS + NOTES, POSTERIORS, POSTERIORS + 1)
+CHANNELS = POSTERIORS + 1  # of a content frame
+EDGES = (0, CONTOURS, CONTOURS + NOTES, POSTERIORS, CHANNELS)
 CONTOUR, NOTE, ONSET, LOUDNESS = (slice(*edges) for edges in itertools.pairwise(EDGES))
 
 
@@ -108,46 +105,15 @@ def loudness(audio: np.ndarray, hop: int) -> np.ndarray:
     frames = len(audio) // hop + 1
     hops = np.pad(audio, (hop, frames * hop - len(audio))).reshape(frames + 1, hop)
     power = np.square(hops, dtype=np.float64).mean(1)
-    return _unit(10 * np.log10((power[:-1] + power[1:]) / 2 + 1e-10), LOUDNESS_RANGE_DB)[:, None]
-
-
-def noise_bands(sample_rate: int) -> int:
-    """Number of octaves from 500 Hz to half the sample rate, of which the last may be cut."""
-    return math.ceil(math.log2(sample_rate / 2 / NOISE_FROM_HZ))
-
-
-def noise(audio: np.ndarray, sample_rate: int, n_fft: int, hop: int) -> np.ndarray:
-    """Level of the noise in octaves above 500 Hz: (N,) to (N // hop + 1, bands) float32.
-
-    The median of a band's bins stands for all of them, since partials are few bins and noise is every bin.
-    -1 is 80 dB below full scale or less, 1 is full scale; white noise reads 1.6 dB low (the median of an
-    exponential distribution). Partials closer than eight bins, those of low notes, pass for noise: with
-    1,024 samples at 16 kHz a sawtooth of 110 Hz reads 26 dB below its level, one of 440 Hz 55 dB.
-    """
-    x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]
-    power = stft(x, n_fft, hop)[0].abs().square()  # (F, T)
-    # Full scale: a band of n of the n_fft / 2 bins of noise with variance 1 has n / (n_fft / 2) of it.
-    level_db = 10 * torch.log10(power / (n_fft * HANN_POWER) + 1e-12)  # (F, T)
-    hz = torch.arange(len(power)) * sample_rate / n_fft
-    octave = torch.floor(torch.log2(hz.clamp(min=1) / NOISE_FROM_HZ))
-    bands = []
-    for band in range(noise_bands(sample_rate)):
-        bins = octave == band
-        bands.append(level_db[bins].median(0).values + 10 * math.log10(int(bins.sum()) / (n_fft / 2)))
-    return _unit(torch.stack(bands, 1).numpy(), NOISE_RANGE_DB)
-
-
-def _unit(level_db: np.ndarray, range_db: float) -> np.ndarray:
-    """-range_db and less to -1, 0 dB and more to 1."""
-    return np.clip(2 * level_db / range_db + 1, -1, 1).astype(np.float32)
+    level_db = 10 * np.log10((power[:-1] + power[1:]) / 2 + 1e-10)
+    return np.clip(2 * level_db / LOUDNESS_RANGE_DB + 1, -1, 1).astype(np.float32)[:, None]
 
 
 class Content:
     """Content of recordings at the frames of the features: frame t is centred on sample t * hop_length.
 
-    Channels C, in this order: contours 264 (3 per semitone), notes 88, onsets 88, loudness 1, noise 4 at
-    16 kHz (:func:`noise_bands`); :class:`.network.Posteriors` says which pitch is which. ``device``: where
-    the network runs.
+    ``CHANNELS`` C, in this order: contours 264 (3 per semitone), notes 88, onsets 88, loudness 1;
+    :class:`.network.Posteriors` says which pitch is which. ``device``: where the network runs.
     """
 
     def __init__(self, config: FeatureConfig, device: str = "cpu"):
@@ -155,14 +121,10 @@ class Content:
         self.network = pretrained().to(device)
 
     @property
-    def channels(self) -> int:
-        return POSTERIORS + 1 + noise_bands(self.config.sample_rate)
-
-    @property
     def context(self) -> int:
         """Samples to each side of a chunk that its content depends on."""
         c = self.config
-        return max(math.ceil((CONTEXT + 1) * HOP * c.sample_rate / SAMPLE_RATE), c.stft_n_fft // 2)
+        return math.ceil((CONTEXT + 1) * HOP * c.sample_rate / SAMPLE_RATE)
 
     @property
     def grid(self) -> int:
@@ -178,9 +140,5 @@ class Content:
         """Audio (N,) at the features' rate, RMS 0.1, to content (T, C) float32, T = N // hop_length + 1."""
         c = self.config
         times_s = np.arange(c.frames(len(audio))) * c.hop_length / c.sample_rate
-        parts = (
-            posteriors(self.network, audio, c.sample_rate, times_s),
-            loudness(audio, c.hop_length),
-            noise(audio, c.sample_rate, c.stft_n_fft, c.hop_length),
-        )
-        return np.concatenate(parts, 1)
+        heard = posteriors(self.network, audio, c.sample_rate, times_s)
+        return np.concatenate([heard, loudness(audio, c.hop_length)], 1)

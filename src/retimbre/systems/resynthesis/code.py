@@ -1,0 +1,76 @@
+"""Content made to vary as it does between instruments, for training.
+
+B batch, C channels (contours, notes, onsets, loudness, as :mod:`retimbre.nn.transcriber.content` has them), T
+frames. Posteriors of held notes fall as the instrument's sound does, and loudness with them: an instrument
+that decays would be heard in what another one plays. So the training sees every course of a note.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from retimbre.nn.transcriber.content import CONTOUR, LOUDNESS, NOTE, ONSET, POSTERIORS
+
+HELD = slice(CONTOUR.start, NOTE.stop)  # what follows the course of a note; onsets do not
+TIMES = (2.0, 40.0)  # frames in which a lengthened note falls to 1/e
+SLOW_TIMES = (30.0, 150.0)  # frames, of the envelope that shortened notes are measured by
+LENGTHENED, SHORTENED = 0.35, 0.35  # shares of the crops
+STEEPEST = 1.5  # power of how far a shortened note has fallen
+EXPONENTS = (0.4, 0.6)  # of posteriors, at most that much below and above 1
+OFFSET, NOISE = 0.1, 0.02  # standard deviations, of loudness as a whole and of every cell
+SMOOTHED = 31  # frames of the smoothest loudness
+
+
+def held(posteriors: Tensor, frames: Tensor) -> Tensor:
+    """Envelope (B, C, T) that rises with (B, C, T) and falls to 1/e in so many ``frames`` (B,)."""
+    fall = torch.exp(-1 / frames)[:, None]
+    found, last = torch.empty_like(posteriors), torch.zeros_like(posteriors[..., 0])
+    for t in range(posteriors.shape[-1]):
+        last = torch.maximum(posteriors[..., t], last * fall)
+        found[..., t] = last
+    return found
+
+
+def vary_sustain(content: Tensor, rng: np.random.Generator, amount: float) -> Tensor:
+    """Content (B, C, T) whose notes are lengthened, shortened or left, and whose loudness is smoothed.
+
+    ``amount``: 0 changes nothing, 1 everything up to a note that does not decay at all.
+    """
+    if not amount:
+        return content
+    batch = len(content)
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, batch)).float()
+
+    posteriors = content[:, HELD]
+    kind, times, slow = draw(0, 1), draw(*TIMES), draw(*SLOW_TIMES)
+    share, power, smooth = draw(0, min(amount, 1)), draw(0, STEEPEST * amount), draw(0, min(amount, 1))
+    longer = torch.lerp(posteriors, held(posteriors, times), share[:, None, None])
+    fallen = (posteriors / held(posteriors, slow).clamp(min=1e-3)).clamp(0, 1)
+    shorter = posteriors * fallen ** power[:, None, None]
+    kind = kind[:, None, None]
+    changed = torch.where(kind < LENGTHENED, longer, torch.where(kind > 1 - SHORTENED, shorter, posteriors))
+    loudness = content[:, LOUDNESS]  # (B, 1, T)
+    around = functional.pad(loudness, (SMOOTHED // 2, SMOOTHED // 2), "replicate")
+    smoothed = torch.lerp(loudness, functional.avg_pool1d(around, SMOOTHED, 1), smooth[:, None, None])
+    return torch.cat([changed, content[:, ONSET], smoothed], 1)
+
+
+def vary_levels(content: Tensor, rng: np.random.Generator, amount: float) -> Tensor:
+    """Content (B, C, T) with other exponents of its posteriors, another loudness, and noise.
+
+    ``amount``: 0 changes nothing, 1 takes posteriors to powers of 0.6 to 1.6.
+    """
+    if not amount:
+        return content
+    below, above = (amount * x for x in EXPONENTS)
+    powers = torch.from_numpy(rng.uniform(1 - below, 1 + above, (len(content), 3))).float()
+    parts = [
+        content[:, which].clamp(1e-4, 1) ** powers[:, n, None, None]
+        for n, which in enumerate((CONTOUR, NOTE, ONSET))
+    ]
+    offset = torch.from_numpy(rng.normal(0, OFFSET * amount, (len(content), 1, 1))).float()
+    varied = torch.cat([*parts, content[:, POSTERIORS:] + offset], 1)
+    return varied + NOISE * amount * torch.from_numpy(rng.standard_normal(varied.shape, np.float32))

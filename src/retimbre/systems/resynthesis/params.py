@@ -1,0 +1,36 @@
+"""Section ``resynthesis``."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from retimbre.section import Count, Natural, NonNegative, Positive, Precision, Representation, Section, Share
+
+
+class Params(Section):
+    """The knobs of the networks and of the phases of their training."""
+
+    section: ClassVar[str] = "resynthesis"
+    inputs: ClassVar[tuple[str, ...]] = ("data/content", "data/models/vocoder/inverter")
+
+    representation: Representation
+    channels: Count
+    blocks: Annotated[int, Field(ge=1, le=32)]
+    embedding: Count
+    steps: Count
+    rounds: Natural
+    round_steps: Count
+    back_share: Share
+    back_minutes: Positive
+    spectrum_steps: Natural
+    spectrum_share: Share
+    joint_steps: Natural
+    vary_sustain: NonNegative
+    vary_levels: Share
+    lambda_linear: NonNegative
+    lambda_alone: NonNegative
+    crop_frames: Annotated[int, Field(ge=16)]
+    batch_size: Count
+    learning_rate: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    precision: Precision

@@ -1,0 +1,71 @@
+"""The trained networks as a change of recordings: any instrument in, one of the trained ones out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from retimbre.audio.features import FeatureConfig, denormalise, network_input
+from retimbre.nn.transcriber.content import Content
+from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.systems.base import check_target
+from retimbre.systems.resynthesis.network import Experts
+
+
+class Change:
+    """The networks with all that is needed to use them (``systems.base.Coded``)."""
+
+    sources = None
+
+    def __init__(self, networks: Experts, config: dict[str, Any]):
+        self.networks, self.config = networks.eval(), config
+        self.targets: list[str] = config["domains"]
+        self.features = FeatureConfig.from_dict(config["features"])
+        self.representation: str = config["representation"]
+        self.top_db: float = config["top_db"]
+        self.device = next(networks.parameters()).device
+        self.content = Content(self.features)
+
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        """Content (T, C) of audio (N,) of RMS 0.1."""
+        return self.content.frames(audio)
+
+    @torch.no_grad()
+    def decode(self, code: np.ndarray, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Content (T, C) and the source's spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
+        check_target(to, self.targets)
+        inputs = (
+            torch.from_numpy(np.ascontiguousarray(code.T, np.float32)),
+            network_input(spectrum_db, self.top_db, self.features.range_db),
+        )
+        place = torch.tensor([self.targets.index(to)], device=self.device)
+        z = self.networks(*(x[None].to(self.device) for x in inputs), place)[0].clamp(-1, 1).cpu()
+        return denormalise(z, self.top_db, self.features.range_db).numpy()
+
+    def context(self, to: str) -> int:
+        """Frames on each side that a frame of the output may depend on."""
+        return self.networks.context + -(-self.content.context // self.features.hop_length)
+
+    def stride(self, to: str) -> int:
+        """Frames of the grid on which chunks must start to come out as the whole does."""
+        return self.content.grid // self.features.hop_length
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(x.numel() for x in self.networks.parameters())
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / "networks.safetensors", self.networks)
+        write_config(folder, self.config | {"networks": self.networks.to_dict()})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Change":
+        """Read what ``save`` wrote."""
+        config = read_config(folder)
+        networks = Experts.from_dict(config["networks"])
+        networks.load_state_dict(load_file(folder / "networks.safetensors"))
+        return cls(networks.requires_grad_(False), config)

@@ -1,0 +1,46 @@
+"""Content that is made to vary: how far, and what is left alone."""
+
+import numpy as np
+import torch
+
+from retimbre.nn.transcriber.content import CHANNELS, LOUDNESS, NOTE, ONSET
+from retimbre.systems.resynthesis.code import held, vary_levels, vary_sustain
+
+
+def content(batch: int = 16, frames: int = 64) -> torch.Tensor:
+    """A note that begins in frame 10 and falls by half every 12 frames, in every item."""
+    x = torch.zeros(batch, CHANNELS, frames)
+    note = 0.9 * 0.5 ** ((torch.arange(frames) - 10) / 12) * (torch.arange(frames) >= 10)
+    x[:, NOTE.start + 40] = note
+    x[:, ONSET.start + 40, 10] = 0.8
+    x[:, LOUDNESS] = torch.linspace(0.5, -0.5, frames)
+    return x
+
+
+def test_an_envelope_falls_to_1_e_in_its_time() -> None:
+    x = torch.zeros(2, 1, 50)
+    x[:, 0, 5] = 1
+    found = held(x, torch.tensor([10.0, 20.0]))
+    assert torch.allclose(found[0, 0, 15], torch.tensor(np.exp(-1), dtype=torch.float32))
+    assert torch.allclose(found[1, 0, 25], torch.tensor(np.exp(-1), dtype=torch.float32))
+    assert not found[..., :5].any()
+
+
+def test_notes_become_longer_and_shorter_and_begin_where_they_did() -> None:
+    x, rng = content(64), np.random.default_rng(3)
+    y = vary_sustain(x, rng, 1.0)
+    late, begins = y[:, NOTE.start + 40, 40], y[:, NOTE.start + 40, 10]
+    true = x[0, NOTE.start + 40, 40]
+    assert (late > 1.2 * true).sum() > 8 and (late < 0.8 * true).sum() > 8 and (late == true).sum() > 8
+    assert torch.allclose(begins, x[:, NOTE.start + 40, 10])
+    assert torch.equal(y[:, ONSET], x[:, ONSET])
+    assert not y[:, NOTE, :10].any(), "nothing is heard before it"
+
+
+def test_nothing_changes_by_nothing_and_levels_stay_in_range() -> None:
+    x, rng = content(), np.random.default_rng(3)
+    assert torch.equal(vary_sustain(x, rng, 0.0), x) and torch.equal(vary_levels(x, rng, 0.0), x)
+    y = vary_levels(x, rng, 0.25)
+    loud = (x[:, NOTE] > 0.5).nonzero(as_tuple=True)
+    assert 0.02 < float((y - x)[:, NOTE][loud].abs().mean()) < 0.2
+    assert float((y - x)[:, LOUDNESS].mean((1, 2)).std()) > 0.01, "louder and softer as a whole"

@@ -1,0 +1,225 @@
+"""The networks trained on toy recordings: killed and continued, in chunks, without a second instrument."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retimbre.audio.levels import rms
+from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.format import AudioWriter
+from retimbre.datasets.preparation.caching import cache_features
+from retimbre.datasets.preparation.hearing import cache_content
+from retimbre.datasets.preparation.params import Features
+from retimbre.errors import RetimbreError
+from retimbre.nn.transcriber.content import CHANNELS, Content
+from retimbre.section import Machine
+from retimbre.systems import catalogue, streaming
+from retimbre.systems.base import Coded, Spectral
+from retimbre.systems.resynthesis.material import Crops, Material
+from retimbre.systems.resynthesis.network import Experts, NetworkConfig
+from retimbre.systems.resynthesis.params import Params
+from retimbre.systems.resynthesis.system import Change
+from retimbre.systems.resynthesis.train import fit
+from retimbre.training.checkpoint import Scratch
+from retimbre.vocoders.catalogue import Vocoders
+from tests.toys import ROOT
+from tests.toys.features import run_of
+from tests.toys.models import FEATURES, RATE, melody, write_models
+from tests.toys.project import smoke
+
+MACHINE = dict(log_every=2, checkpoint_every=3, jobs=1, joblib_backend="threading")
+SCRIPT = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from retimbre.datasets.packed.data import Data
+from retimbre.systems.resynthesis.params import Params
+from retimbre.systems.resynthesis import train
+from retimbre.training.checkpoint import Scratch
+from tests.toys.features import run_of
+
+hears, death, trained = sys.argv[1], int(sys.argv[2]), train.Trainer.step
+
+def step(self, *batch):
+    if self.hears == hears and batch[-1] == death:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return trained(self, *batch)
+
+train.Trainer.step = step
+with Scratch("toy", "r") as scratch:
+    train.fit(Data(), Params.model_validate(eval(sys.argv[3])), run_of(scratch, **eval(sys.argv[4])))
+"""
+
+
+def values(**changes: object) -> dict[str, object]:
+    """The smoke profile's section, smaller still."""
+    return (
+        smoke()["resynthesis"]
+        | {"steps": 6, "round_steps": 6, "spectrum_steps": 6, "joint_steps": 6}
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``data``: two instruments, 4 pieces of 3 s each, and untrained vocoders."""
+    folder = tmp_path_factory.mktemp("project")
+    data = folder / "data"
+    with AudioWriter(data / "resampled", RATE, 0.1, 100) as writer:
+        for n, domain in enumerate(("piano", "guitar")):
+            for piece in range(4):
+                x = np.roll(melody(3.0), (4 * n + piece) * 4000) * np.linspace(1, 1 - 0.5 * n, 3 * RATE)
+                codes = np.rint(x * (0.1 / rms(x)) * 32767).clip(-32768, 32767).astype(np.int16)
+                writer.add(codes, domain, "train", f"piece{n}{piece}")
+    machine = Machine(jobs=1, joblib_backend="threading")
+    known = {name: value for name, value in FEATURES.to_dict().items() if name != "sample_rate"}
+    features = Features.model_validate(known)
+    cache_features(data / "resampled", data / "features", features, 100, machine)
+    cache_content(data / "resampled", data / "content", features, 100, machine)
+    write_models(data / "models")
+    return folder
+
+
+@pytest.fixture
+def data(project: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
+    monkeypatch.chdir(project)
+    torch.manual_seed(0)
+    return Data()
+
+
+def trained(data: Data, scratch: Scratch | None = None, **changes: object):
+    return fit(data, Params.model_validate(values(**changes)), run_of(scratch, **MACHINE))
+
+
+def test_content_on_disk_is_what_is_heard(data: Data) -> None:
+    e = data.content.index[3]
+    (recording,) = (other for other in data.audio.index if other.id == e.id)
+    heard = Content(data.features.config).frames(data.audio.read(recording)).astype(np.float16)
+    assert np.array_equal(data.content.read(e), heard)
+    assert len(heard) == data.features.index[3].length, "as many frames as the features have"
+
+
+def test_it_learns_and_travels(data: Data, tmp_path: Path) -> None:
+    model, history = trained(data, steps=60, channels=32, learning_rate=3e-3)
+    losses = [row["content/l1"] for row in history if "content/l1" in row]
+    assert losses[-1] < 0.7 * losses[0]
+    assert [row["step"] for row in history] == sorted({row["step"] for row in history}), "one long curve"
+    assert isinstance(model, Coded) and model.sources is None and model.targets == ["piano", "guitar"]
+    catalogue.store("resynthesis", Params.model_validate(values()), model, tmp_path / "resynthesis")
+    again = Change.load(tmp_path / "resynthesis")
+    x = melody(1.0)
+    spectrum_db = np.full((FEATURES.cqt_bins, FEATURES.frames(len(x))), -20.0, np.float32)
+    one, two = (m.decode(m.encode(x), spectrum_db, "guitar") for m in (model, again))
+    assert np.array_equal(one, two) and one.shape == spectrum_db.shape
+    other = again.decode(again.encode(x), spectrum_db, "piano")
+    assert np.abs(other - two).max() > 0.1, "the instrument is heard"
+    with pytest.raises(RetimbreError, match="harp"):
+        again.decode(again.encode(x), spectrum_db, "harp")
+
+
+@pytest.mark.parametrize(
+    ("hears", "death", "phases"), [("content", 4, 1), ("content", 7, 1), ("spectrum", 1, 2), ("both", 5, 4)]
+)
+def test_killed_in_any_phase_ends_with_the_same_bytes(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hears: str, death: int, phases: int
+) -> None:
+    whole, curves = trained(data)
+    whole.save(tmp_path / "whole")
+    (tmp_path / "train.py").write_text(SCRIPT)
+    environment = {
+        **os.environ,
+        "DVC_ROOT": str(tmp_path),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+        "OMP_NUM_THREADS": "1",
+    }
+    words = [sys.executable, str(tmp_path / "train.py"), hears, str(death), repr(values()), repr(MACHINE)]
+    killed = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    torch.manual_seed(death)  # another state than the killed one's
+    with Scratch("toy", "r") as scratch:
+        assert len(scratch.load()) == phases, "what is done, and what is begun"
+        continued, again = trained(data, scratch)
+    continued.save(tmp_path / "continued")
+    one, two = ((tmp_path / name / "networks.safetensors").read_bytes() for name in ("whole", "continued"))
+    assert one == two and again == curves
+
+
+def networks(share: float = 0.4) -> Experts:
+    """Untrained ones whose outputs differ from frame to frame."""
+    torch.manual_seed(1)
+    size = (FEATURES.cqt_bins, 2, 16, 3, 4)
+    made = Experts(
+        NetworkConfig(CHANNELS, *size), NetworkConfig(FEATURES.cqt_bins, *size, residual=True), share
+    )
+    torch.nn.init.normal_(made.spectrum.out.weight, 0, 0.05)
+    return made.eval().requires_grad_(False)
+
+
+def change(share: float = 0.4) -> Change:
+    config = {"domains": ["piano", "guitar"], "representation": "cqt", "features": FEATURES.to_dict()}
+    return Change(networks(share), config | {"top_db": 7.0})
+
+
+def test_context_is_what_an_output_depends_on() -> None:
+    made, frames = networks(), 101
+    content, spectrum = torch.zeros(1, CHANNELS, frames), torch.zeros(1, FEATURES.cqt_bins, frames)
+    content.requires_grad_(), spectrum.requires_grad_()
+    made(content, spectrum, torch.tensor([0]))[..., frames // 2].sum().backward()
+    for x in (content, spectrum):
+        (seen,) = np.nonzero(x.grad.abs().sum((0, 1)).numpy())
+        assert seen.min() == frames // 2 - made.context and seen.max() == frames // 2 + made.context
+
+
+def test_share_mixes_the_networks() -> None:
+    x = (torch.rand(1, CHANNELS, 20), torch.rand(1, FEATURES.cqt_bins, 20), torch.tensor([1]))
+    alone, other, both = (networks(share)(*x) for share in (0.0, 1.0, 0.25))
+    assert torch.allclose(both, 0.75 * alone + 0.25 * other, atol=1e-6)
+
+
+def test_chunks_join_as_the_whole(project: Path) -> None:
+    vocoder = Vocoders.load(project / "data/models/vocoder").by("source_phase")
+    system = Spectral("resynthesis", change(), vocoder)
+    x = melody(24.0) * np.linspace(1, 0.3, 24 * RATE, dtype=np.float32)
+    x *= 0.1 / rms(x)
+    whole = streaming.transfer(system, x, RATE, "guitar", chunking=streaming.Chunking(body_s=60))
+    chunks = streaming.transfer(system, x, RATE, "guitar", chunking=streaming.Chunking(body_s=6))
+    assert np.abs(whole).max() > 0.05
+    assert np.abs(whole - chunks).max() < 1e-4
+
+
+def test_one_instrument_is_enough(data: Data) -> None:
+    features = Data().features
+    features.index = [e for e in features.index if e.domain == "guitar"]
+    alone = Data()
+    alone.features = features
+    model, _ = trained(alone)
+    assert model.targets == ["guitar"]
+
+
+def test_renderings_are_other_instruments_of_the_same_music(data: Data) -> None:
+    made = change()
+    vocoder = Vocoders.load(Path("data/models/vocoder")).by("griffin_lim")
+    material = Material(data, made, vocoder, 1.0, Machine(jobs=1, joblib_backend="threading"), seed=3)
+    material.back_translate(1)
+    assert set(material.rendered) == {e.id for e in data.features.index}
+    first = dict(material.rendered)
+    e = data.features.index[0]
+    content = data.content.read(material.content_of[e.id])
+    by_hand = made.decode(content, data.features.read(e).T, "guitar")
+    assert np.abs(first[e.id].spectrum_db.T.astype(np.float32) - by_hand).mean() < 20, (
+        "what decode makes of it"
+    )
+    crops = Crops(material, Params.model_validate(values()), 5, 1.0)
+    batch = crops.batch(7)
+    assert batch.instrument.tolist() == [0, 1, 0, 1], "instruments take turns"
+    assert torch.equal(batch.content, crops.batch(7).content), "a function of the step alone"
+    own = Crops(material, Params.model_validate(values()), 5, 0.0).batch(7)
+    assert torch.equal(own.spectrum, own.target), "a recording hears itself"
+    assert not torch.equal(batch.spectrum, batch.target)
