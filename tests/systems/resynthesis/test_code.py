@@ -42,5 +42,5 @@ def test_nothing_changes_by_nothing_and_levels_stay_in_range() -> None:
     assert torch.equal(vary_sustain(x, rng, 0.0), x) and torch.equal(vary_levels(x, rng, 0.0), x)
     y = vary_levels(x, rng, 0.25)
     loud = (x[:, NOTE] > 0.5).nonzero(as_tuple=True)
-    assert 0.02 < float((y - x)[:, NOTE][loud].abs().mean()) < 0.2
+    assert 0.005 < float((y - x)[:, NOTE][loud].abs().mean()) < 0.2
     assert float((y - x)[:, LOUDNESS].mean((1, 2)).std()) > 0.01, "louder and softer as a whole"

@@ -24,7 +24,8 @@ class Params(Section):
     back_minutes: Positive
     spectrum_steps: Natural
     spectrum_share: Share
-    joint_steps: Natural
+    joint_rounds: Natural
+    joint_steps: Count
     vary_sustain: NonNegative
     vary_levels: Share
     lambda_linear: NonNegative

@@ -147,6 +147,6 @@ def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:
         number = p.rounds + 1
         training.rounds("spectrum", [p.spectrum_steps], p.learning_rate, number, vary=False)
         training.change.networks.share = p.spectrum_share
-        if p.joint_steps:
-            training.rounds("both", [p.joint_steps], JOINT_RATE * p.learning_rate, number + 1, vary=False)
+        steps, rate = [p.joint_steps] * p.joint_rounds, JOINT_RATE * p.learning_rate
+        training.rounds("both", steps, rate, number + 1, vary=False)
     return training.change, training.history
