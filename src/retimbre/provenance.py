@@ -197,12 +197,12 @@ def code_of(*modules: str, root: Path = PACKAGE) -> str:
     if missing := [module for module in modules if _path_of(module, root) is None]:
         raise ValueError(f"{missing[0]} is not a module of retimbre")
 
-    def text(file: Path) -> str:
+    def meaning(file: Path) -> str | bytes:
         if file.suffix != ".py":
-            return file.read_text(encoding="utf-8")
+            return file.read_bytes()
         return _read(file, ".".join(("retimbre", *file.relative_to(root).parts[:-1])))[2]
 
-    return digest({str(file.relative_to(root)): text(file) for file in files})
+    return digest({str(file.relative_to(root)): meaning(file) for file in files})
 
 
 @cache
