@@ -18,6 +18,27 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def octaves(text: str) -> int | None:
+    """An argument of so many octaves up or down; None for ``auto``."""
+    if text == "auto":
+        return None
+    sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text.removeprefix("+"))
+    if not (digits.isascii() and digits.isdigit() and len(digits) == 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number of octaves")
+    return int(sign + digits)
+
+
+def share(text: str) -> float:
+    """An argument from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def add_folder(parser: argparse.ArgumentParser, name: str, default: Path, what: str) -> None:
     """Add an option that names a folder."""
     help = f"{what} (default: {default})"

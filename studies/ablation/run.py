@@ -18,7 +18,7 @@ import study
 from retimbre import errors
 from retimbre.arguments import positive
 from retimbre.errors import RetimbreError
-from retimbre.evaluation.bench.processes import THREADS
+from retimbre.training.devices import THREADS
 
 LOGS = study.ROOT / ".scratch/ablation/logs"
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]

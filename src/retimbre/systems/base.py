@@ -1,6 +1,6 @@
 """The contract of a transfer system: a recording in, the same music on another instrument out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -88,6 +88,21 @@ def check_target(to: str, targets: list[str]) -> None:
         raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
 
 
+@runtime_checkable
+class Adjustable(Protocol):
+    """Interface of changes that can transpose the music and even out its expression."""
+
+    octaves: int | None  # None: those of the recording, by fitted
+
+    def adjusted(self, octaves: int | None, expression: float) -> Any:
+        """The same change by so many octaves (None: by what suits), with 0 to 1 of the expression."""
+        ...
+
+    def fitted(self, audio: np.ndarray, to: str) -> tuple[Any, str]:
+        """The change for a recording that begins with audio (N,), and what that means, in words."""
+        ...
+
+
 # Of the analysis, if the features do not ask for a longer one: 48 bins per octave from C1.
 LONGEST_WINDOW_S = 2.1
 
@@ -127,6 +142,26 @@ class Spectral:
     @property
     def slow(self) -> bool:
         return self.vocoder.slow
+
+    def adjusted(self, octaves: int | None, expression: float) -> "Spectral":
+        """The same system, transposed by octaves (None: into the target's range) and with so much (0 to 1)
+        of the source's expression. Raises RetimbreError for a system that can do neither.
+        """
+        if not isinstance(self.change, Adjustable):
+            raise RetimbreError(
+                f"{self.name} can neither transpose nor even out: leave --transpose and --expression out."
+            )
+        return replace(self, change=self.change.adjusted(octaves, expression))
+
+    @property
+    def fits(self) -> bool:
+        """True for a system that :meth:`fitted` is to see the beginning of a recording first."""
+        return isinstance(self.change, Adjustable) and self.change.octaves is None
+
+    def fitted(self, audio: np.ndarray, to: str) -> tuple["Spectral", str]:
+        """The system for a recording that begins with audio (N,), and what that means, in words."""
+        change, said = self.change.fitted(audio, to)
+        return replace(self, change=change), said
 
     def spectrum(self, audio: np.ndarray, to: str) -> np.ndarray:
         """Changed spectrum in dB (F, T) of audio (N,), as it is made audible."""

@@ -21,9 +21,10 @@ from retimbre.audio.mixdown import Channels
 from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
-from retimbre.systems.base import Streams, System, check_target
+from retimbre.systems.base import Spectral, Streams, System, check_target
 
 SHORTEST_S = 0.1
+FITTED_S = 60  # of a recording that a system is fitted to
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
 PEAK_LIMIT = 10 ** (-1.05 / 20)  # of the true peak: below -1 dBFS by what two oversampling filters differ
 MOST_CHANNELS = 64  # of an array: more are samples, the wrong way round
@@ -57,9 +58,12 @@ class Job:
 
 @dataclass
 class Outcome:
-    """Report of a transfer: by how much the output had to be quieter than the input, not to clip."""
+    """Report of a transfer: by how much the output had to be quieter than the input, not to clip; how the
+    system was ``fitted`` to the recording, in words.
+    """
 
     quieter_db: float = 0.0
+    fitted: str = ""
 
 
 def transfer(
@@ -196,6 +200,10 @@ def _run(
     gain = np.float32(system.rms / level)
     if abs(20 * np.log10(gain)) < SAME_LEVEL_DB:
         gain = np.float32(1)
+    if isinstance(system, Spectral) and system.fits:
+        heard_first = (block * gain for block in job.blocks(system.sample_rate))
+        beginning = _beginning(heard_first, FITTED_S * system.sample_rate)
+        system, outcome.fitted = system.fitted(beginning, to)
     with tempfile.TemporaryFile(suffix=".f32") as scratch:
         made, made_square = LoudnessMeter(system.sample_rate), 0.0
         levelled = (block * gain for block in job.blocks(system.sample_rate))
@@ -227,6 +235,17 @@ def _run(
                 yield block
         if written < job.frames:  # the resamplers' rounding, a few samples at most
             yield np.zeros(job.frames - written, np.float32)
+
+
+def _beginning(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
+    """The first samples of blocks, (N,)."""
+    found, count = [], 0
+    for block in blocks:
+        found.append(block)
+        count += len(block)
+        if count >= samples:
+            break
+    return np.concatenate(found)[:samples]
 
 
 def _chunks(

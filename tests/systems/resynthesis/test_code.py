@@ -3,8 +3,18 @@
 import numpy as np
 import torch
 
-from retimbre.nn.transcriber.content import CHANNELS, LOUDNESS, NOTE, ONSET
-from retimbre.systems.resynthesis.code import held, vary_levels, vary_sustain
+from retimbre.nn.transcriber.content import CHANNELS, CONTOUR, LOUDNESS, NOTE, ONSET
+from retimbre.systems.resynthesis.code import (
+    evened,
+    held,
+    notes_heard,
+    octaves_into,
+    range_of,
+    shifted,
+    transposed,
+    vary_levels,
+    vary_sustain,
+)
 
 
 def content(batch: int = 16, frames: int = 64) -> torch.Tensor:
@@ -44,3 +54,36 @@ def test_nothing_changes_by_nothing_and_levels_stay_in_range() -> None:
     loud = (x[:, NOTE] > 0.5).nonzero(as_tuple=True)
     assert 0.005 < float((y - x)[:, NOTE][loud].abs().mean()) < 0.2
     assert float((y - x)[:, LOUDNESS].mean((1, 2)).std()) > 0.01, "louder and softer as a whole"
+
+
+def test_an_octave_up_is_twelve_keys_and_back() -> None:
+    x = content(2)
+    x[:, CONTOUR.start + 3 * 40 + 1] = 0.7
+    y = transposed(x, 1)
+    assert torch.equal(y[:, NOTE.start + 52], x[:, NOTE.start + 40]) and not y[:, NOTE.start + 40].any()
+    assert (y[:, CONTOUR.start + 3 * 52 + 1] == 0.7).all() and torch.equal(y[:, LOUDNESS], x[:, LOUDNESS])
+    assert torch.equal(transposed(y, -1), x)
+    assert not transposed(x, 5)[:, NOTE].any(), "what leaves the keyboard is lost"
+    assert shifted(torch.ones(1, 3, 1), -1, -9.0)[0, :, 0].tolist() == [1, 1, -9]
+
+
+def test_without_expression_a_bend_is_in_tune_and_a_swell_even() -> None:
+    x = content(1)
+    x[:, CONTOUR.start + 3 * 40 + 2, 10:] = 0.9  # a third of a semitone sharp
+    y = evened(x, 0.0)
+    assert int(y[0, CONTOUR, 30].argmax()) == 3 * 40 + 1 and int(x[0, CONTOUR, 30].argmax()) == 3 * 40 + 2
+    assert torch.equal(evened(x, 1.0), x)
+    x[:, LOUDNESS] = torch.sin(torch.arange(64) * 2 * torch.pi / 10)  # a tremolo of 6 Hz
+    assert float(evened(x, 0.0)[:, LOUDNESS, 16:48].abs().max()) < 0.15
+    assert torch.equal(evened(x, 0.5)[:, NOTE], x[:, NOTE])
+
+
+def test_octaves_into_a_range() -> None:
+    frames = np.zeros(88, int)
+    frames[[20, 24, 27]] = 100, 50, 50
+    assert range_of(frames) == (20, 27)
+    frames[80] = 1  # half a percent: no part of the range
+    assert range_of(frames) == (20, 27)
+    assert octaves_into(frames, 30, 50) == 1 and octaves_into(frames, 15, 30) == 0
+    assert octaves_into(frames, 0, 16) == -1 and octaves_into(np.zeros(88, int), 0, 10) == 0
+    assert notes_heard(content(1)[0].T.numpy())[40] == 11, "frames above a half"

@@ -164,7 +164,8 @@ def networks(share: float = 0.4) -> Experts:
 
 def change(share: float = 0.4) -> Change:
     config = {"domains": ["piano", "guitar"], "representation": "cqt", "features": FEATURES.to_dict()}
-    return Change(networks(share), config | {"top_db": 7.0})
+    ranges = {"piano": [0, 87], "guitar": [55, 70]}
+    return Change(networks(share), config | {"top_db": 7.0, "ranges": ranges})
 
 
 def test_context_is_what_an_output_depends_on() -> None:
@@ -223,3 +224,27 @@ def test_renderings_are_other_instruments_of_the_same_music(data: Data) -> None:
     own = Crops(material, Params.model_validate(values()), 5, 0.0).batch(7)
     assert torch.equal(own.spectrum, own.target), "a recording hears itself"
     assert not torch.equal(batch.spectrum, batch.target)
+
+
+def tone(midi: float, seconds: float = 4.0) -> np.ndarray:
+    """Four decaying notes of a pitch, (N,) of RMS 0.1."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    hz = 440 * 2 ** ((midi - 69) / 12)
+    x = sum(np.sin(2 * np.pi * hz * h * t) / h for h in range(1, 6)) * np.exp(-2 * (t % 1))
+    return (x * (0.1 / rms(x))).astype(np.float32)
+
+
+def test_the_music_is_brought_into_the_range_of_the_target(project: Path) -> None:
+    vocoder = Vocoders.load(project / "data/models/vocoder").by("griffin_lim")
+    system = Spectral("resynthesis", change(), vocoder)
+    low = tone(57)  # key 36: 19 below the range
+    assert not system.fits and system.adjusted(None, 1.0).fits
+    fitted, said = system.adjusted(None, 1.0).fitted(low, "guitar")
+    assert fitted.change.octaves == 2 and said == "transposed by +2 octaves into the range of the guitar"
+    assert system.adjusted(None, 1.0).fitted(low, "piano")[1] == "", "it lies there"
+    by_hand = system.adjusted(2, 1.0).spectrum(low, "guitar")
+    assert np.array_equal(fitted.spectrum(low, "guitar"), by_hand)
+    assert not np.array_equal(system.spectrum(low, "guitar"), by_hand)
+    assert not np.array_equal(system.adjusted(0, 0.0).spectrum(low, "guitar"), system.spectrum(low, "guitar"))
+    outcome = streaming.transfer(system.adjusted(None, 1.0), low, RATE, "guitar")
+    assert np.array_equal(outcome, streaming.transfer(system.adjusted(2, 1.0), low, RATE, "guitar"))

@@ -1,4 +1,4 @@
-"""Content made to vary as it does between instruments, for training.
+"""Content made to vary as it does between instruments, for training; transposed or evened out by hand.
 
 B batch, C channels (contours, notes, onsets, loudness, as :mod:`retimbre.nn.transcriber.content` has them), T
 frames. Posteriors of held notes fall as the instrument's sound does, and loudness with them: an instrument
@@ -20,6 +20,10 @@ STEEPEST = 1.5  # power of how far a shortened note has fallen
 EXPONENTS = (0.4, 0.6)  # of posteriors, at most that much below and above 1
 OFFSET, NOISE = 0.1, 0.02  # standard deviations, of loudness as a whole and of every cell
 SMOOTHED = 31  # frames of the smoothest loudness
+IN_TUNE = (0.24, 1.0, 0.32)  # contours of a note that is in tune, to its highest: means of 29,000 frames
+SOUNDS = 0.5  # posterior from which a note counts
+RANGE_SHARE = 0.01  # of an instrument's notes, at either end, that its range leaves out
+FURTHEST = 4  # octaves
 
 
 def held(posteriors: Tensor, frames: Tensor) -> Tensor:
@@ -53,9 +57,8 @@ def vary_sustain(content: Tensor, rng: np.random.Generator, amount: float) -> Te
     kind = kind[:, None, None]
     changed = torch.where(kind < LENGTHENED, longer, torch.where(kind > 1 - SHORTENED, shorter, posteriors))
     loudness = content[:, LOUDNESS]  # (B, 1, T)
-    around = functional.pad(loudness, (SMOOTHED // 2, SMOOTHED // 2), "replicate")
-    smoothed = torch.lerp(loudness, functional.avg_pool1d(around, SMOOTHED, 1), smooth[:, None, None])
-    return torch.cat([changed, content[:, ONSET], smoothed], 1)
+    loudness = torch.lerp(loudness, smoothed(loudness), smooth[:, None, None])
+    return torch.cat([changed, content[:, ONSET], loudness], 1)
 
 
 def vary_levels(content: Tensor, rng: np.random.Generator, amount: float) -> Tensor:
@@ -74,3 +77,60 @@ def vary_levels(content: Tensor, rng: np.random.Generator, amount: float) -> Ten
     offset = torch.from_numpy(rng.normal(0, OFFSET * amount, (len(content), 1, 1))).float()
     varied = torch.cat([*parts, content[:, POSTERIORS:] + offset], 1)
     return varied + NOISE * amount * torch.from_numpy(rng.standard_normal(varied.shape, np.float32))
+
+
+def smoothed(loudness: Tensor) -> Tensor:
+    """Loudness (B, 1, T), averaged over half a second."""
+    around = functional.pad(loudness, (SMOOTHED // 2, SMOOTHED // 2), "replicate")
+    return functional.avg_pool1d(around, SMOOTHED, 1)
+
+
+def transposed(content: Tensor, octaves: int) -> Tensor:
+    """Content (B, C, T) with all pitches ``octaves`` higher; what leaves the keyboard is lost."""
+    parts = [
+        shifted(content[:, which], octaves * 12 * bins)
+        for which, bins in ((CONTOUR, 3), (NOTE, 1), (ONSET, 1))
+    ]
+    return torch.cat([*parts, content[:, POSTERIORS:]], 1)
+
+
+def shifted(x: Tensor, bins: int, fill: float = 0.0) -> Tensor:
+    """``x`` (B, F, T) with every bin moved up by so many; ``fill`` where nothing comes from."""
+    moved = torch.full_like(x, fill)
+    count = max(x.shape[1] - abs(bins), 0)
+    up, down = max(bins, 0), max(-bins, 0)
+    moved[:, up : up + count] = x[:, down : down + count]
+    return moved
+
+
+def evened(content: Tensor, expression: float) -> Tensor:
+    """Content (B, C, T) with so much (0 to 1) of its bends, vibrato and swells: 0 is in tune and even."""
+    batch, _, frames = content.shape
+    highest = content[:, CONTOUR].reshape(batch, -1, 3, frames).amax(2, keepdim=True)  # (B, 88, 1, T)
+    in_tune = (highest * torch.tensor(IN_TUNE)[:, None]).reshape(batch, -1, frames)
+    contours = torch.lerp(in_tune, content[:, CONTOUR], expression)
+    loudness = content[:, LOUDNESS]
+    loudness = torch.lerp(smoothed(loudness), loudness, expression)
+    return torch.cat([contours, content[:, NOTE.start : POSTERIORS], loudness], 1)
+
+
+def notes_heard(content: np.ndarray) -> np.ndarray:
+    """Frames in which each of the 88 keys sounds, of content (T, C): (88,)."""
+    return (content[:, NOTE] > SOUNDS).sum(0)
+
+
+def range_of(frames: np.ndarray) -> tuple[int, int]:
+    """Lowest and highest key (0 to 87) of an instrument, from the frames (88,) in which each sounds."""
+    below = np.cumsum(frames) / max(frames.sum(), 1)
+    return int((below < RANGE_SHARE).sum()), int((below < 1 - RANGE_SHARE).sum())
+
+
+def octaves_into(frames: np.ndarray, lowest: int, highest: int) -> int:
+    """The fewest octaves that bring most of what sounds, frames of each key (88,), between two keys."""
+    keys = np.flatnonzero(frames)
+
+    def outside(octaves: int) -> int:
+        moved = keys + 12 * octaves
+        return int(frames[keys[(moved < lowest) | (moved > highest)]].sum())
+
+    return min(range(-FURTHEST, FURTHEST + 1), key=lambda octaves: (outside(octaves), abs(octaves)))

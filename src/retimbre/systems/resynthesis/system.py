@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
+from retimbre.errors import RetimbreError
 from retimbre.nn.transcriber.content import Content
 from retimbre.nn.weights import read_config, save_weights, write_config
 from retimbre.systems.base import check_target
+from retimbre.systems.resynthesis.code import evened, notes_heard, octaves_into, shifted, transposed
 from retimbre.systems.resynthesis.network import Experts
 
 
@@ -19,8 +21,14 @@ class Change:
 
     sources = None
 
-    def __init__(self, networks: Experts, config: dict[str, Any]):
+    def __init__(
+        self, networks: Experts, config: dict[str, Any], octaves: int | None = 0, expression: float = 1.0
+    ):
+        """``octaves`` by which the music is transposed (None: into the target's range, by
+        :meth:`fitted`); ``expression``: how much of bends, vibrato and swells is taken over, 0 to 1.
+        """
         self.networks, self.config = networks.eval(), config
+        self.octaves, self.expression = octaves, expression
         self.targets: list[str] = config["domains"]
         self.features = FeatureConfig.from_dict(config["features"])
         self.representation: str = config["representation"]
@@ -36,13 +44,33 @@ class Change:
     def decode(self, code: np.ndarray, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Content (T, C) and the source's spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
         check_target(to, self.targets)
-        inputs = (
-            torch.from_numpy(np.ascontiguousarray(code.T, np.float32)),
-            network_input(spectrum_db, self.top_db, self.features.range_db),
-        )
+        heard = torch.from_numpy(np.ascontiguousarray(code.T, np.float32))[None]
+        source = network_input(spectrum_db, self.top_db, self.features.range_db)[None]
+        if self.octaves:
+            heard = transposed(heard, self.octaves)
+            source = shifted(source, self.octaves * self.features.cqt_bins_per_octave, -1.0)
+        if self.expression < 1:
+            heard = evened(heard, self.expression)
         place = torch.tensor([self.targets.index(to)], device=self.device)
-        z = self.networks(*(x[None].to(self.device) for x in inputs), place)[0].clamp(-1, 1).cpu()
+        z = self.networks(heard.to(self.device), source.to(self.device), place)[0].clamp(-1, 1).cpu()
         return denormalise(z, self.top_db, self.features.range_db).numpy()
+
+    def adjusted(self, octaves: int | None, expression: float) -> "Change":
+        """The same networks, transposed and expressive as asked. Raises RetimbreError where they cannot."""
+        if octaves != 0 and self.representation != "cqt":
+            raise RetimbreError(
+                f"a spectrum of {self.representation} cannot be transposed: leave --transpose out, or train "
+                "with resynthesis.representation: cqt."
+            )
+        return Change(self.networks, self.config, octaves, expression)
+
+    def fitted(self, audio: np.ndarray, to: str) -> tuple["Change", str]:
+        """Transposed by the octaves that bring most of audio (N,) into the range of ``to``; a sentence."""
+        octaves = octaves_into(notes_heard(self.encode(audio)), *self.config["ranges"][to])
+        said = (
+            f"transposed by {octaves:+d} octave{'s' if abs(octaves) > 1 else ''} into the range of the {to}"
+        )
+        return self.adjusted(octaves, self.expression), said if octaves else ""
 
     def context(self, to: str) -> int:
         """Frames on each side that a frame of the output may depend on."""

@@ -12,11 +12,13 @@ import copy
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from retimbre.datasets.packed.data import Data
 from retimbre.nn.transcriber.content import CHANNELS
+from retimbre.systems.resynthesis.code import notes_heard, range_of
 from retimbre.systems.resynthesis.material import Batch, Crops, Material
 from retimbre.systems.resynthesis.network import Experts, NetworkConfig, spectral_loss
 from retimbre.systems.resynthesis.params import Params
@@ -106,6 +108,7 @@ class Training:
             "representation": p.representation,
             "features": c.to_dict(),
             "top_db": data.features.statistics[p.representation]["top_db"],
+            "ranges": {domain: ranges(data, domain) for domain in domains},
         }
         self.change = Change(networks, config)
         vocoder = Vocoders.load(VOCODERS, wanted=["inverter"]).by("griffin_lim")
@@ -132,6 +135,12 @@ class Training:
             self.history += [{**row, "step": start + row["step"]} for row in rows]
             before += count
             trainer.keep()
+
+
+def ranges(data: Data, domain: str) -> tuple[int, int]:
+    """Lowest and highest key of an instrument, as heard in its training recordings."""
+    heard = (notes_heard(data.content.read(e)) for e in data.content.excerpts(domain=domain, split="train"))
+    return range_of(sum(heard, np.zeros(88, np.int64)))
 
 
 def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:

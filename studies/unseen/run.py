@@ -1,0 +1,72 @@
+"""Sources that no training has heard: the test pieces on other instruments, through the trained systems.
+
+``python studies/unseen/run.py`` after ``dvc repro`` renders every test piece on General MIDI programs outside
+the data set, transfers them to both targets, and writes ``table.md`` and ``results.json`` beside this file:
+notes against the score as shares of the true target's, and the classifiers' rates. Some four minutes.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "src"))
+
+from retimbre import errors, params  # noqa: E402
+from retimbre.audio.features import spectrum_of  # noqa: E402
+from retimbre.audio.levels import rms  # noqa: E402
+from retimbre.datasets.scores import soundfont  # noqa: E402
+from retimbre.datasets.scores.performance import PlayedNote  # noqa: E402
+from retimbre.evaluation.bench import suite  # noqa: E402
+from retimbre.evaluation.bench.bench import Bench  # noqa: E402
+from retimbre.evaluation.bench.scores import heard_targets, score_records  # noqa: E402
+from retimbre.evaluation.bench.scoring import records  # noqa: E402
+from retimbre.evaluation.bench.testset import Clip, Item  # noqa: E402
+from retimbre.evaluation.results.table import make_table  # noqa: E402
+from retimbre.systems import catalogue  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52, "trumpet": 56, "flute": 73}  # General MIDI
+VELOCITY = 80
+SHOWN = ("score_f1_of_true", "score_precision_of_true", "score_recall_of_true", "style_target_rate")
+
+
+def on_another(item: Item, name: str, bench: Bench) -> Item:
+    """The item with its score played by another instrument, of which nobody knows the true times."""
+    rate, length = bench.data.features.config.sample_rate, len(item.source.audio)
+    spans = zip(item.score.intervals_s.clip(min=0), item.score.pitches_midi, strict=True)
+    notes = [PlayedNote(float(on), float(off), int(pitch), VELOCITY) for (on, off), pitch in spans]
+    font = soundfont.find_font(bench.p.dataset.soundfont)
+    played = soundfont.render(notes, PROGRAMS[name], font.path, length / rate)
+    audio = np.resize(soxr.resample(played, soundfont.RENDER_RATE, rate), length)
+    audio = (audio * (bench.p.audio.rms / rms(audio))).astype(np.float32)
+    heard = Clip(audio, spectrum_of(audio, bench.data.features.config, bench.representation))
+    return replace(item, source_domain=name, source=heard, oracle=None)
+
+
+def main() -> None:
+    bench = Bench(params.read(ROOT / "params.yaml"), ROOT / catalogue.MODELS, ROOT / "data/raw")
+    scored = [item for item in bench.items() if item.score is not None]
+    items = [on_another(item, name, bench) for name in PROGRAMS for item in scored]
+    rows = [row for row in bench.rows() if row.name in catalogue.DEFAULTS[:1]]
+    jobs = bench.p.machine.jobs
+    results = suite.run(items, rows, bench.make_scorer(), bench.cache, bench.p.seed, len(items), jobs)
+    targets = heard_targets(items, bench.data.features.config.sample_rate, bench.cache)
+    table = make_table([*records(results), *score_records(results, targets)])
+    means = table[table.metric.isin(SHOWN)].groupby(["direction", "metric"], sort=False).value.mean()
+    wide = means.unstack("metric")[list(SHOWN)]
+    (HERE / "results.json").write_text(json.dumps(wide.round(3).to_dict("index"), indent=1) + "\n")
+    lines = ["| direction | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    lines += [f"| {d.replace('_to_', ' → ')} | " + " | ".join(f"{x:.2f}" for x in row) + " |"
+              for d, row in zip(wide.index, wide.to_numpy(), strict=True)]  # fmt: skip
+    lines.append("| mean | " + " | ".join(f"{x:.2f}" for x in wide.mean()) + " |")
+    (HERE / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    errors.run(main)
