@@ -20,7 +20,8 @@ SPEED = Path("data/speed.json")  # of this machine: no output, Git and DVC do no
 FIGURES, VOCODERS, STAGES = METRICS / "evaluation.json", METRICS / "vocoders.json", METRICS / "stages"
 # All sections: the report and MLflow show the whole file, so a change of any of it makes them anew.
 SECTIONS = (
-    "seed systems vocoders dataset audio features classifier model vocoder rendering evaluate baselines"
+    "seed systems vocoders dataset audio features classifier resynthesis model vocoder rendering evaluate "
+    "baselines"
 ).split()
 
 

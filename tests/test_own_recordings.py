@@ -10,10 +10,15 @@ import pytest
 import soundfile
 import yaml
 
+from retimbre.systems.catalogue import DEFAULTS
 from tests.toys import ROOT
 from tests.toys.project import smoke
 
-STAGES = ["download", "resample", "features", "classifier", "vocoder inverter", "train cyclegan", "evaluate"]
+STAGES = [
+    *("download", "resample", "features", "content", "classifier", "vocoder inverter"),
+    *(f"train {name}" for name in DEFAULTS),
+    "evaluate",
+]
 RATE = 22050
 LIMIT_S = 1200  # of a command that hangs
 
@@ -81,7 +86,8 @@ def test_every_stage_and_a_transfer(workspace):
         assert done.returncode == 0, f"{stage}: {said[stage]}"
     assert "broken.wav" in said["download"]
     metrics = json.loads((workspace / "metrics/evaluation.json").read_text())
-    assert {"copy", "eq_match", "unrelated", "cyclegan", "cyclegan_griffin_lim"} <= set(metrics)
+    assert {"copy", "eq_match", "unrelated", *DEFAULTS, "cyclegan_griffin_lim"} <= set(metrics)
+    assert "resynthesis_scrambled" in metrics
     assert metrics["copy"]["content_note_f1"] == 1.0
     names = {name for row in metrics.values() for name in row}
     assert not any(name.startswith(("paired", "feature_lsd", "skill")) for name in names), (
@@ -95,5 +101,8 @@ def test_every_stage_and_a_transfer(workspace):
 
     song = workspace / "bell/a.wav"
     command = [sys.executable, "-m", "retimbre.cli", "transfer", str(song), "--to", "reed", "-o", "out.wav"]
-    subprocess.run(command, cwd=workspace, env=environment, check=True, capture_output=True, timeout=LIMIT_S)
+    done = subprocess.run(
+        command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0 and f"(by {DEFAULTS[0]}, " in done.stdout, done.stderr
     assert soundfile.info(workspace / "out.wav").frames == soundfile.info(song).frames

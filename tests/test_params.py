@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from retimbre import params
 from retimbre.errors import RetimbreError
+from retimbre.evaluation.results.rows import BASELINES
 from retimbre.section import Machine
+from retimbre.systems.catalogue import DEFAULTS
+from retimbre.vocoders.kinds import KINDS, STARTS_FROM
 from retimbre.vocoders.params import Rendering
 from tests.toys import ROOT
 
@@ -60,7 +65,10 @@ BROKEN = {  # what is set -> what the sentence must say
         {"systems": {"pix2pix": "pix2pix"}},
         "systems names pix2pix, .* set dataset.paired_training to true",
     ),
-    "an unknown system": ({"systems": {"x": "wavegan2"}}, "systems.x is 'wavegan2': use some of cyclegan, "),
+    "an unknown system": (
+        {"systems": {"x": "wavegan2"}},
+        f"systems.x is 'wavegan2': use some of {', '.join(DEFAULTS)}, ",
+    ),
     "a list of systems": ({"systems": ["pix2pix"]}, "systems is .*: input should be a valid dictionary"),
     "a default system": (
         {"systems": {"cyclegan": "cyclegan"}},
@@ -80,7 +88,7 @@ BROKEN = {  # what is set -> what the sentence must say
     ),
     "a kind that no network makes": (
         {"vocoders": {"inverter": "features"}},
-        "evaluate.vocoders.cyclegan is istft, which needs istft",
+        "evaluate.vocoders.resynthesis is istft, which needs istft",
     ),
     "one domain": ({"dataset.domains": ["piano"]}, "dataset.domains is"),
     "a domain twice": ({"dataset.domains": ["piano", "piano"]}, "dataset.domains names a domain twice"),
@@ -118,6 +126,10 @@ BROKEN = {  # what is set -> what the sentence must say
     "bins above Nyquist": ({**TWELVE, "features.cqt_bins": 108}, "features.cqt_bins: the highest filter"),
     "two representations": (
         {"vocoder.representation": "mel"},
+        "vocoder.representation must be the same as resynthesis.representation",
+    ),
+    "two representations of systems": (
+        {"vocoder.representation": "mel", "resynthesis.representation": "mel"},
         "vocoder.representation must be the same as model.representation",
     ),
     "window of istft": (
@@ -133,7 +145,7 @@ BROKEN = {  # what is set -> what the sentence must say
         "vocoder.istft.channels is 8, but the inverter .* has 192",
     ),
     "segments of excited": (
-        {"vocoder.excited.segment_frames": 19},
+        {"vocoders.excited": "models/vocoder/inverter", "vocoder.excited.segment_frames": 19},
         "vocoder.excited.segment_frames must be at least 20",
     ),
     "mixture of codes": (
@@ -185,6 +197,21 @@ def test_networks_that_are_not_trained_have_no_rules() -> None:
         given["vocoders"] = {"inverter": "features", name: start}
         with pytest.raises(RetimbreError, match=f"vocoder.{name}.{key}"):
             params.parse(given)
+
+
+def test_what_left_the_default_comes_back_as_the_page_on_experiments_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"^\*\*More rows:\*\*.*?(?=^\*\*)", text, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "params.yaml"
+    shutil.copy(PARAMS, path)
+    for options in re.findall(r"`(-S .*?)`", rows):  # each with those above it
+        before = params.read(path)
+        apply_overrides(path, [word for word in shlex.split(options) if word != "-S"])
+        changed = params.read(path)
+        assert changed != before, options
+    assert set(changed.vocoders) == set(STARTS_FROM)
+    assert set(changed.evaluate.vocoders["cyclegan"]) == set(KINDS)
+    assert tuple(changed.baselines.systems) == BASELINES
 
 
 def test_smoke_and_gpu_profiles_exist() -> None:

@@ -26,6 +26,7 @@ import soundfile
 import yaml
 
 from retimbre.evaluation.bench.rows import Row
+from retimbre.systems.catalogue import DEFAULTS
 from retimbre.tracking import flatten
 from tests.toys import ROOT
 from tests.toys.project import copy_checkout, smoke
@@ -34,17 +35,18 @@ STAGES = [
     "download",
     "resample",
     "features",
+    "content",
     "classifier",
     "vocoder@inverter",
     "vocoder@istft",
-    "cyclegan",
+    *DEFAULTS,
     "evaluate",
 ]
 TRAININGS = {
     "classifier": "classifier",
     "vocoder@inverter": "vocoder_inverter",
     "vocoder@istft": "vocoder_istft",
-    "cyclegan": "cyclegan",
+    **{name: name for name in DEFAULTS},
 }
 SECONDS = 1200  # only catches what hangs: no test depends on how fast the machine is
 
@@ -179,6 +181,7 @@ def test_first_repro_makes_everything(repo: Repository, first: str) -> None:
         "evaluation",
         "vocoders",
         "stages/features",
+        "stages/content",
         *(f"stages/{name}" for name in TRAININGS.values()),
     ):
         text = (repo.folder / f"metrics/{name}.json").read_text()
@@ -186,10 +189,13 @@ def test_first_repro_makes_everything(repo: Repository, first: str) -> None:
         assert values and "NaN" not in text and "Infinity" not in text
         inner = [v for value in values.values() if isinstance(value, dict) for v in value.values()]
         assert not any(isinstance(value, dict) for value in inner)
-    made = "raw/manifest.csv resampled/index.csv features/statistics.json evaluation/report.html"
+    rows = json.loads((repo.folder / "metrics/evaluation.json").read_text())
+    assert {"copy", *DEFAULTS, "resynthesis_scrambled", "resynthesis_griffin_lim"} <= set(rows)
+    made = "raw/manifest.csv resampled/index.csv features/statistics.json content/index.csv"
+    made += " evaluation/report.html"
     for path in made.split():
         assert (repo.folder / "data" / path).stat().st_size > 0
-    for name in ("classifier", "cyclegan", "vocoder/inverter", "vocoder/istft"):
+    for name in ("classifier", *DEFAULTS, "vocoder/inverter", "vocoder/istft"):
         folder = repo.folder / "data/models" / name
         assert (folder / "config.json").is_file() and list(folder.rglob("*.safetensors"))
         assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
@@ -205,17 +211,11 @@ def test_second_repro_runs_nothing(repo: Repository) -> None:
     assert "up to date" in repo.dvc("status")
 
 
-def test_evaluating_anew_gives_the_same_bytes(repo: Repository) -> None:
-    before = repo.lock()
-    shutil.rmtree(repo.folder / ".scratch/evaluation")
-    repo.dvc("repro", "--force", "--single-item", "evaluate")
-    assert repo.lock() == before and repo.git("status", "--porcelain") == ""
-    assert json.loads((repo.folder / "data/speed.json").read_text())["cyclegan"] > 0
-
-
 def test_dag_is_the_chain(repo: Repository) -> None:
     edges = set(re.findall(r'"([\w@]+)" -> "([\w@]+)"', repo.dvc("dag", "--dot")))
     chain = {("download", "resample"), ("resample", "features"), ("vocoder@inverter", "vocoder@istft")}
+    chain |= {(name, "resynthesis") for name in ("resample", "features", "content", "vocoder@inverter")}
+    chain |= {("resample", "content")}
     trainings = {("features", name) for name in TRAININGS}
     evaluation = {(name, "evaluate") for name in TRAININGS}
     assert chain | trainings | evaluation <= edges
@@ -234,11 +234,11 @@ def test_mlflow_has_one_parent_with_the_trainings_below_it(repo: Repository) -> 
     wanted = {name for name, value in flatten(params, ".").items() if value not in ({}, [])}
     assert wanted <= logged, sorted(wanted - logged)
     assert parent.data.params["model.lambda_cycle"] == str(params["model"]["lambda_cycle"])
-    for name in ("features", "vocoders", "evaluation", *TRAININGS.values()):
+    for name in ("features", "content", "vocoders", "evaluation", *TRAININGS.values()):
         assert any(key.startswith(f"{name}/") for key in parent.data.metrics), (
             f"metrics of {name} are on the parent"
         )
-    assert "evaluation/cyclegan/style_beyond_eq" in parent.data.metrics
+    assert {f"evaluation/{name}/style_beyond_eq" for name in DEFAULTS} <= set(parent.data.metrics)
     (cyclegan,) = (run for run in nested if run.info.run_name == "cyclegan")
     curve = client.get_metric_history(cyclegan.info.run_id, "loss/cycle")
     assert len(curve) > 3 and len({point.step for point in curve}) > 3
@@ -248,6 +248,15 @@ def test_mlflow_has_one_parent_with_the_trainings_below_it(repo: Repository) -> 
         for path in (repo.folder / "mlartifacts" / run.info.run_id).rglob("*")
     ]
     assert {".png", ".json", ".csv", ".html", ".flac"} <= {path.suffix for path in artifacts}
+
+
+def test_evaluating_anew_gives_the_same_bytes(repo: Repository) -> None:
+    before = repo.lock()
+    shutil.rmtree(repo.folder / ".scratch/evaluation")
+    repo.dvc("repro", "--force", "--single-item", "evaluate")
+    assert repo.lock() == before and repo.git("status", "--porcelain") == ""
+    speed = json.loads((repo.folder / "data/speed.json").read_text())
+    assert all(speed[name] > 0 for name in DEFAULTS)
 
 
 def test_experiment_reruns_what_depends_on_the_param_and_going_back_restores(repo: Repository) -> None:
@@ -381,16 +390,22 @@ def test_a_system_is_added_by_its_folder_and_its_name(repo: Repository) -> None:
     assert ran(repo.dvc("repro")) == [] and repo.lock() == before
 
 
-def test_a_row_of_the_bench_is_what_the_command_makes(repo: Repository) -> None:
-    """The same samples, of the same recording, but for the rounding to 16 bits."""
+@pytest.mark.parametrize("system", DEFAULTS)
+def test_a_row_of_the_bench_is_what_the_command_makes(repo: Repository, system: str) -> None:
+    """The same samples, of the same recording, but for the rounding to 16 bits; the first default system is
+    what the command takes by itself.
+    """
     evaluation = repo.folder / "data/evaluation"
     with (evaluation / "outputs.csv").open(newline="") as file:
         files = {(row["direction"], row["item"], row["system"]): row for row in csv.DictReader(file)}
-    (direction, item, _), made = next((key, row) for key, row in files.items() if key[2] == "cyclegan")
+    (direction, item, _), made = next((key, row) for key, row in files.items() if key[2] == system)
     source = evaluation / files[direction, item, "source"]["path"]
-    seed = Row("cyclegan", None).seed(SimpleNamespace(name=f"{direction}.{item}"), smoke()["seed"])
+    seed = Row(system, None).seed(SimpleNamespace(name=f"{direction}.{item}"), smoke()["seed"])
     command = (sys.executable, "-m", "retimbre.cli", "transfer", str(source), "--to", made["target_domain"])
-    repo.run(*command, "-o", "row.wav", "--seed", str(seed), PYTHONPATH=str(repo.folder / "src"))
+    named = () if system == DEFAULTS[0] else ("--system", system)
+    options = ("-o", "row.wav", "--seed", str(seed), *named)
+    said = repo.run(*command, *options, PYTHONPATH=str(repo.folder / "src"))
+    assert f"(by {system}, " in said
     (x, _), (y, _) = (
         soundfile.read(path, dtype="int16") for path in (evaluation / made["path"], repo.folder / "row.wav")
     )
@@ -498,7 +513,9 @@ def test_broken_yaml_stops_before_anything_runs(repo: Repository) -> None:
     assert "up to date" in repo.dvc("repro")
 
 
-@pytest.mark.parametrize(("stage", "whom"), [("cyclegan", "stage"), ("vocoder@inverter", "tree")])
+@pytest.mark.parametrize(
+    ("stage", "whom"), [("resynthesis", "stage"), ("cyclegan", "stage"), ("vocoder@inverter", "tree")]
+)
 def test_killed_training_continues_and_ends_with_the_same_weights(
     repo: Repository, stage: str, whom: str
 ) -> None:
@@ -585,6 +602,6 @@ def test_commands_of_the_readme(repo: Repository) -> None:
         repo.run(sys.executable, "-c", snippet, PYTHONPATH=str(repo.folder / "src"))
         assert (repo.folder / "out.wav").stat().st_size > 10_000
         said = repo.run(sys.executable, "-m", "retimbre.cli", "summary", PYTHONPATH=str(repo.folder / "src"))
-        assert "cyclegan" in said and "report.html" in said
+        assert all(name in said for name in (*DEFAULTS, "report.html"))
     finally:
         repo.git("clean", "-fdq")

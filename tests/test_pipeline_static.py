@@ -12,31 +12,33 @@ import yaml
 
 from retimbre import params, provenance
 from retimbre.errors import RetimbreError
+from retimbre.systems import catalogue
+from retimbre.vocoders.kinds import STARTS_FROM
 from stages import train, vocoder
 from tests.toys import ROOT
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 LIBRARY = ROOT / "src/retimbre"
-SEVEN = ["download", "resample", "features", "classifier", "vocoder", "cyclegan", "evaluate"]
+ORDER = "download resample features content classifier vocoder resynthesis cyclegan system evaluate".split()
 TRAININGS = {  # stage -> module of its training
     "classifier": "retimbre.classifiers.train",
-    "cyclegan": "retimbre.systems.cyclegan.train",
+    **{name: f"retimbre.systems.{name}.train" for name in catalogue.DEFAULTS},
     "system@pix2pix": "retimbre.systems.pix2pix.train",
-    **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in PARAMS["vocoders"]},
+    **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in STARTS_FROM},
 }
-ROOMS = "audio metrics datasets nn training vocoders classifiers systems evaluation listening".split()
+ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening".split()
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}}  # of one floor: neither imports the other
 LEAVES = {"arguments", "section", "paths", "provenance", "errors", "progress", "tracking"}  # for everybody
 TOP = {"params", "cli"}  # what only stages and commands import
 
 
 def expanded() -> dict[str, dict]:
-    """Every stage that DVC makes of ``dvc.yaml`` and its default params, and that of pix2pix."""
+    """Every stage that DVC makes of ``dvc.yaml``: of every network of vocoders, and of pix2pix."""
     found = {}
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
-            items = PARAMS["vocoders"] if name == "vocoder" else {"pix2pix": "pix2pix"}
+            items = STARTS_FROM if name == "vocoder" else {"pix2pix": "pix2pix"}
             for key, item in items.items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
         else:
@@ -81,7 +83,7 @@ def imported_modules(file: Path) -> set[str]:
 def test_the_pipeline_is_read_in_one_sitting() -> None:
     lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 200
-    assert list(PIPELINE["stages"]) == [*SEVEN[:6], "system", SEVEN[6]]
+    assert list(PIPELINE["stages"]) == ORDER
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
     assert {stage["cmd"].split()[2].removeprefix("stages.") for stage in STAGES.values()} == scripts
     for name in scripts:
@@ -99,14 +101,16 @@ def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_
     """Every module that the training runs lies in a listed folder, but for those that change no result."""
     listed = [ROOT / path for path in code_of(STAGES[name])]
     loose = {LIBRARY / f"{room}__init__.py" for room in ("", "systems/", "vocoders/", "nn/", "datasets/")}
-    loose |= {LIBRARY / "systems/base.py", LIBRARY / "nn/weights.py"}
+    loose |= {LIBRARY / name for name in ("systems/base.py", "nn/weights.py", "datasets/parallel.py")}
     for file in provenance.sources(TRAININGS[name]):
         room = file.relative_to(LIBRARY).parts[0]
         assert room not in ("metrics", "evaluation", "listening"), f"{name} runs {file.relative_to(LIBRARY)}"
         if file in loose or any(folder in file.parents for folder in (*listed, LIBRARY / "nn/generation")):
-            continue  # what only saves, holds a contract, or samples from what is trained
-        # A vocoder builds on the one that it starts from, and on its contract.
-        assert LIBRARY / "vocoders" in file.parents, (
+            continue  # what only saves, spreads work, holds a contract, or samples from what is trained
+        # A vocoder, and what renders with one, builds on the one that it starts from, on its contract, and on
+        # the types of all vocoders' params.
+        types = {LIBRARY / "nn/wavenet" / name for name in ("__init__.py", "options.py")}
+        assert LIBRARY / "vocoders" in file.parents or file in types, (
             f"{name}: {file.relative_to(ROOT)} is in no listed folder"
         )
     for path in code_of(STAGES[name]):
@@ -141,7 +145,7 @@ def test_params_read_are_the_params_listed(name: str) -> None:
             )
             read += words.split()
         else:  # train: the system's own section
-            read.append("model" if name == "cyclegan" else name.split("@")[1])
+            read.append(catalogue.section_name(name.rpartition("@")[2]))
     assert list(dict.fromkeys(param.split(".")[0] for param in listed)) == [
         section for section in read if section != "machine"
     ]
@@ -169,11 +173,12 @@ def test_data_flows_as_designed() -> None:
         for name, stage in STAGES.items()
     }
     assert reads["resample"] == {"download"}
-    assert reads["features"] == {"resample"}
+    assert reads["features"] == reads["content"] == {"resample"}
     assert reads["classifier"] == reads["cyclegan"] == {"features"}
     for name in ("vocoder@inverter", "vocoder@wavenet", "system@pix2pix"):
         assert reads[name] == {"resample", "features"}
     assert reads["vocoder@istft"] == reads["vocoder@excited"] == {"resample", "features", "vocoder@inverter"}
+    assert reads["resynthesis"] == {"resample", "features", "content", "vocoder@inverter"}
     assert set(STAGES) - reads["evaluate"] == {"evaluate"}
 
 
@@ -262,7 +267,7 @@ def test_only_tracking_imports_mlflow() -> None:
         assert ("mlflow" in names) == (file == LIBRARY / "tracking.py"), file
 
 
-@pytest.mark.parametrize("script", sorted({"train", *SEVEN} - {"cyclegan"}))
+@pytest.mark.parametrize("script", sorted({"train", *ORDER} - {*catalogue.DEFAULTS, "system"}))
 def test_stages_start_light(script: str) -> None:
     """MLflow is imported when a run is opened, and the first two stages start without torch."""
     named = "[n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules]"
@@ -302,7 +307,7 @@ def test_lines_end_before_column_110() -> None:
 @pytest.mark.parametrize("name", ["", "nobody", "classifier"])
 def test_a_training_of_an_unknown_name_says_the_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(ROOT)
-    for stage, known in ((train, "cyclegan"), (vocoder, "inverter, ")):
+    for stage, known in ((train, ", ".join(catalogue.DEFAULTS)), (vocoder, "inverter, ")):
         with pytest.raises(RetimbreError, match=f"{name!r}: run .* NAME` with one of {known}"):
             stage.main(name)
 

@@ -169,3 +169,6 @@ def test_sources_are_what_an_import_runs() -> None:
     assert names.isdisjoint({"params.py", "section.py", "errors.py", "progress.py", "tracking.py"})
     wavenet = {path.name for path in provenance.sources("retimbre.vocoders.wavenet.vocoder")}
     assert "wavenet.cpp" in wavenet, "files beside the code that it names"
+    resynthesis = {path.name for path in provenance.sources("retimbre.systems.resynthesis.train")}
+    assert "basic_pitch.safetensors" in resynthesis, "weights too"
+    assert provenance.code_of("retimbre.nn.transcriber.network"), "which are no text"

@@ -13,6 +13,7 @@ from retimbre import __version__, errors
 from retimbre.arguments import add_folder, natural, positive
 from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 from retimbre.paths import shown
+from retimbre.systems.catalogue import DEFAULTS
 from retimbre.vocoders.params import Kind, Rendering
 
 
@@ -94,8 +95,6 @@ def on_recordings(found: dict[str, float]) -> str:
 
 def listen(folder: Path) -> list[Path]:
     """Source, the default systems' results and true target of the first example of each direction."""
-    from retimbre.systems.catalogue import DEFAULTS
-
     firsts: dict[str, str] = {}
     for path in sorted(folder.glob("*.source.flac")):
         firsts.setdefault(path.name.split(".")[0], path.name.removesuffix(".source.flac"))
@@ -184,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
         "--system",
         metavar="NAME",
         help="the trained system to use (default: the first that is trained and knows the instrument: "
-        "the default ones, then those of `systems` in params.yaml)",
+        f"{', '.join(DEFAULTS)}, then those of `systems` in params.yaml)",
     )
     p.add_argument(
         "--vocoder",

@@ -29,7 +29,7 @@ VARIANTS, RESULTS, DATA = HERE / "variants.yaml", HERE / "results", HERE / "data
 MODELS = ROOT / "data/models"
 ORIGIN = "studies/ablation/variants.yaml"  # in messages
 DEFAULT_DATA = "default"  # the data that `make repro` made
-DEFAULT_SYSTEM = catalogue.DEFAULTS[0]
+DEFAULT_SYSTEM = "cyclegan"
 SYSTEM = "system"  # a variant may name another system, or a control, of which nothing is trained
 CONTROLS = tuple(EQUALISERS)
 AGAINST = "against"  # and the variant that it is compared with
@@ -113,6 +113,8 @@ def params_with(changes: dict[str, Any], name: str) -> Any:
         for part in reversed(key.split(".")):
             change = {part: change}
         params.overlay(values, change)
+    for other in {*catalogue.DEFAULTS} - {DEFAULT_SYSTEM}:  # which no cell trains
+        values[catalogue.section_name(other)]["representation"] = values["vocoder"]["representation"]
     return params.parse(values, f"{ORIGIN}, {name}")
 
 

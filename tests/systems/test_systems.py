@@ -10,14 +10,16 @@ import pytest
 import soundfile
 
 from retimbre import params
+from retimbre.audio.features import spectrum_of
 from retimbre.errors import RetimbreError
 from retimbre.systems import catalogue
-from retimbre.systems.base import Change, Spectral, Streams, System
+from retimbre.systems.base import Change, Coded, Spectral, Streams, System
 from tests.toys import ROOT
 from tests.toys.features import data_of, model_params, run_of, write_features
-from tests.toys.models import RATE, melody, write_models
+from tests.toys.models import RATE, melody, write_models, write_resynthesis
 from tests.toys.project import smoke
 
+DEFAULTS = ", ".join(catalogue.DEFAULTS)  # as messages name them
 CYCLEGAN = ROOT / "src/retimbre/systems/cyclegan"
 USED = [
     "retimbre.systems.catalogue",
@@ -40,7 +42,7 @@ def test_names_begin_with_the_defaults_and_each_says_what_it_is():
     assert catalogue.names()[: len(catalogue.DEFAULTS)] == catalogue.DEFAULTS
     assert set(catalogue.names()) >= {"cyclegan", "pix2pix"} and "baselines" not in catalogue.names()
     assert all(len(catalogue.about(name)) > 20 for name in catalogue.names())
-    with pytest.raises(RetimbreError, match="^'umtm' is not a system: choose cyclegan, "):
+    with pytest.raises(RetimbreError, match=f"^'umtm' is not a system: choose {DEFAULTS}, "):
         catalogue.about("umtm")
 
 
@@ -86,6 +88,28 @@ def test_a_transfer_imports_no_training(tmp_path, kind):
     assert done.returncode == 0 and "(by cyclegan, " in done.stdout, done.stderr
 
 
+def test_the_first_default_system_that_knows_the_target_is_chosen(tmp_path):
+    write_models(tmp_path)
+    assert catalogue.choose("guitar", tmp_path) == "cyclegan"
+    write_resynthesis(tmp_path)
+    assert catalogue.trained(tmp_path) == [*catalogue.DEFAULTS] == ["resynthesis", "cyclegan"]
+    assert catalogue.choose("guitar", tmp_path) == "resynthesis"
+    with pytest.raises(RetimbreError, match="'harp' is no instrument .*: choose piano, guitar"):
+        catalogue.choose("harp", tmp_path)
+
+
+def test_a_coded_change_hears_the_audio_as_a_spectral_system(tmp_path):
+    write_resynthesis(write_models(tmp_path))
+    system = catalogue.load("resynthesis", tmp_path, "source_phase")
+    assert isinstance(system, Spectral) and isinstance(system, Streams) and isinstance(system.change, Coded)
+    x = melody(1.0)
+    spectrum_db = spectrum_of(x, system.change.features, "cqt")
+    by_hand = system.change.decode(system.change.encode(x), spectrum_db, "guitar")
+    assert np.array_equal(system.spectrum(x, "guitar"), by_hand) and by_hand.shape == spectrum_db.shape
+    assert np.abs(system.spectrum(x, "piano") - by_hand).max() > 0.01, "another instrument"
+    assert system.transfer(x, "guitar").shape == x.shape
+
+
 def with_other(kind: str = "cyclegan", **changes: Any) -> dict[str, Any]:
     """Params in which ``other`` is a CycleGAN of other values."""
     values = smoke()
@@ -114,7 +138,10 @@ def test_a_section_may_be_a_configuration_of_a_system():
         ),
         (with_other(representation="mel"), "vocoder.representation must be the same as other.representation"),
         (with_other(kind="cyclegun"), "other is not a parameter"),
-        (smoke() | {"systems": {"other": "cyclegun"}}, "systems.other is 'cyclegun': use some of cyclegan, "),
+        (
+            smoke() | {"systems": {"other": "cyclegun"}},
+            f"systems.other is 'cyclegun': use some of {DEFAULTS}, ",
+        ),
         (smoke() | {"systems": {"vocoder": "cyclegan"}}, "vocoder is something else: give it another name"),
         (smoke() | {"systems": {"pix2pix": "cyclegan"}}, "pix2pix is something else: give it another name"),
         (

@@ -9,9 +9,12 @@ from torch import nn
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
+from retimbre.nn.transcriber.content import CHANNELS
 from retimbre.nn.wavenet.network import WaveNet, WaveNetConfig
 from retimbre.systems import catalogue
 from retimbre.systems.cyclegan.system import Change
+from retimbre.systems.resynthesis import system as resynthesis
+from retimbre.systems.resynthesis.network import Experts, NetworkConfig
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.inverter.vocoder import Inverter
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
@@ -42,6 +45,16 @@ def write_cyclegan(
     catalogue.store(
         "cyclegan", None, Change(generators, config | {"generator": chosen.to_dict()}), folder / "cyclegan"
     )
+    return folder
+
+
+def write_resynthesis(folder: Path) -> Path:
+    """``folder/resynthesis``: networks that tell the instruments apart."""
+    torch.manual_seed(1)
+    bins, size = FEATURES.cqt_bins, (FEATURES.cqt_bins, len(CONFIG["domains"]), 16, 3, 4)
+    networks = Experts(NetworkConfig(CHANNELS, *size), NetworkConfig(bins, *size, residual=True), 0.3)
+    nn.init.normal_(networks.content.offset.weight, 0, 0.1)
+    catalogue.store("resynthesis", None, resynthesis.Change(networks, CONFIG), folder / "resynthesis")
     return folder
 
 

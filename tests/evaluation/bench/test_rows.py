@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from retimbre.audio.features import spectrum_of
-from retimbre.evaluation.bench.rows import CopySynthesis, all_rows
+from retimbre.evaluation.bench.rows import CopySynthesis, Scrambled, all_rows
 from retimbre.evaluation.bench.testset import Clip, Item
+from retimbre.systems import catalogue
 from retimbre.systems.base import Spectral
 from retimbre.systems.controls import EqualiserChange
 from retimbre.vocoders.catalogue import Vocoders
 from retimbre.vocoders.params import Rendering
-from tests.toys.models import CONFIG, FEATURES, RATE, melody, write_models
+from tests.toys.models import CONFIG, FEATURES, RATE, melody, write_models, write_resynthesis
 
 NETWORKS = ("inverter", "istft", "wavenet")
 MEAN_DB = {"piano": [-30.0] * 84, "guitar": [-25.0] * 84}
@@ -101,3 +102,44 @@ def test_rows_render(folder):
         sound = row.render(item, 1, FEATURES)
         assert sound.audio.shape == (RATE,) and np.isfinite(sound.audio).all(), name
         assert (sound.level_db is None) == isinstance(row.maker, CopySynthesis), name
+
+
+@pytest.fixture(scope="module")
+def coded(folder):
+    """Rows of a system that hears what is played, through two ways to audio."""
+    write_resynthesis(folder.parent)
+    vocoders = Vocoders.load(folder, Rendering(vocoder="source_phase"), ("inverter", "istft"))
+    ways = [catalogue.load("resynthesis", folder.parent, vocoders.by(k)) for k in ("source_phase", "istft")]
+    heard = [vocoders.by(kind) for kind in vocoders.kinds]
+    return {row.name: row for row in all_rows([], heard, [], {"resynthesis": ways})}
+
+
+def test_a_system_that_hears_what_is_played_has_a_scrambled_control(coded):
+    """Once, beside the system as it is heard by default, on as few pieces as slow rows."""
+    assert list(coded)[-3:] == ["resynthesis", "resynthesis_scrambled", "resynthesis_istft"]
+    system, control = coded["resynthesis"], coded["resynthesis_scrambled"]
+    assert control.slow and not system.slow
+    assert control.vocoder == system.vocoder == "source_phase"
+    assert control.maker.system is system.maker.system
+    assert control.fingerprint() != system.fingerprint()
+    assert not [name for name, row in coded.items() if isinstance(row.maker, Scrambled) and row != control]
+
+
+def test_scrambled_plays_another_piece_on_the_same_source(coded):
+    """The code is the unrelated piece's, cut or played again; the spectrum beside it is the source's own."""
+    audio, other = melody(1.0), np.roll(melody(1.5), 5000)
+    clip, unrelated = (Clip(x, spectrum_of(x, FEATURES, "cqt")) for x in (audio, other))
+    item = Item("tune", "harp", "guitar", "mono", clip, None, None, unrelated)
+    row, change = coded["resynthesis_scrambled"], coded["resynthesis"].maker.system.change
+    assert row.maker.applies(item), "whatever plays"
+    wrong = row.maker.spectrum(item)
+    assert np.array_equal(wrong, change.decode(change.encode(other[:RATE]), clip.level_db, "guitar"))
+    assert np.abs(wrong - change.decode(change.encode(audio), clip.level_db, "guitar")).mean() > 0.01
+    same = Item("tune", "harp", "guitar", "mono", clip, None, None, clip)
+    own = change.decode(change.encode(audio), clip.level_db, "guitar")
+    assert np.array_equal(row.maker.spectrum(same), own), "with its own piece it is the system"
+    short = Item("tune", "harp", "guitar", "mono", clip, None, None, Clip(other[:6000], None))
+    assert row.maker.spectrum(short).shape == own.shape
+    sound = row.render(item, 1, FEATURES)
+    assert sound.audio.shape == (RATE,) and np.isfinite(sound.audio).all() and np.abs(sound.audio).max() > 0
+    assert sound.level_db.shape == own.shape

@@ -17,16 +17,22 @@ def table(*systems):
 def test_groups_and_their_order():
     given = ["vocoder_istft", MAIN, "gram", "copy", "nmf", f"{MAIN}_wavenet", "oracle"]
     assert rows.in_order(given) == ["copy", "oracle", "gram", "nmf", MAIN, f"{MAIN}_wavenet", "vocoder_istft"]
+    given = [*given, f"{MAIN}_scrambled"]
+    assert rows.in_order(given)[:3] == ["copy", "oracle", f"{MAIN}_scrambled"], "a control"
 
 
 def test_the_main_system_is_the_first_default_one_that_is_there():
     assert rows.main_system(table("copy", "nmf", "other", MAIN)) == MAIN
+    assert rows.main_system(table(f"{MAIN}_scrambled", *reversed(catalogue.DEFAULTS))) == MAIN
+    assert rows.main_system(table("copy", *catalogue.DEFAULTS[1:], "nmf")) == catalogue.DEFAULTS[1]
     assert rows.main_system(table("copy", "nmf", "other")) == "other"
     assert rows.main_system(table("copy", "nmf", "vocoder_istft")) == "nmf"
     assert rows.main_system(table("copy", "vocoder_istft")) is None
 
 
-@pytest.mark.parametrize("name", [*rows.CONTROLS, *rows.RECORDINGS, *rows.BASELINES, *catalogue.names()])
+@pytest.mark.parametrize(
+    "name", [*rows.CONTROLS, *rows.RECORDINGS, *rows.BASELINES, *catalogue.names(), f"{MAIN}_scrambled"]
+)
 def test_every_row_has_a_sentence(name):
     assert rows.about(name).endswith((".", ":"))
 

@@ -18,6 +18,7 @@ CONTROLS = {
     "oracle": "Control: another performance of the score on the true target instrument. As good as it gets.",
     "unrelated": "Control: the target instrument playing another tune. Best timbre, no content.",
 }
+SCRAMBLED = "_scrambled"  # ends the names of controls of systems that hear what is played
 RECORDINGS = {
     "source": "What is to be transferred.",
     "target": "The same performance on the target: a perfect transfer.",
@@ -27,7 +28,7 @@ BASELINES: tuple[str, ...] = get_args(get_args(Baselines.model_fields["systems"]
 
 def group_of(row: str) -> str:
     """The group of :data:`GROUPS` that a row belongs to."""
-    if row in CONTROLS:
+    if row in CONTROLS or row.endswith(SCRAMBLED):
         return "controls"
     if row.startswith("vocoder_"):
         return "vocoders alone"
@@ -51,6 +52,11 @@ def about(row: str) -> str:
     """A sentence on a row of the table, or on a recording that is played beside it."""
     if fixed := (CONTROLS | RECORDINGS).get(row):
         return fixed
+    if row.endswith(SCRAMBLED):
+        return (
+            f"Control: {row.removesuffix(SCRAMBLED)}, but what is heard is another piece. What comes near "
+            "the true target all the same does not come from there."
+        )
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if row.endswith(f"_{kind}")), "")
     name, spoken = row.removesuffix(f"_{kind}"), kind.replace("_", " ")
     if name == "vocoder":
