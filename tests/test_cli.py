@@ -93,3 +93,18 @@ def test_counts_are_whole_numbers(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(list(words))
     assert stop.value.code == 2 and "is not a whole number from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "said"),
+    [
+        ("--transpose", "up", "'up' is neither auto nor a whole number of octaves"),
+        ("--transpose", "1.5", "'1.5' is neither auto nor a whole number of octaves"),
+        ("--expression", "2", "'2' is not a number from 0 to 1"),
+        ("--expression", "nan", "'nan' is not a number from 0 to 1"),
+    ],
+)
+def test_knobs_are_checked(option, given, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["transfer", "a.wav", "--to", "guitar", option, given])
+    assert stop.value.code == 2 and said in capsys.readouterr().err

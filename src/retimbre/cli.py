@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from retimbre import __version__, errors
-from retimbre.arguments import add_folder, natural, positive
+from retimbre.arguments import add_folder, natural, octaves, positive, share
 from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
 from retimbre.paths import shown
 from retimbre.systems.catalogue import DEFAULTS
@@ -45,9 +45,15 @@ def transfer(args: argparse.Namespace) -> None:
 
     name = args.system or catalogue.choose(args.to, args.models)
     system = catalogue.load(name, args.models, args.vocoder, rendering())
+    if args.transpose != 0 or args.expression < 1:
+        if not hasattr(system, "adjusted"):
+            raise errors.RetimbreError(f"{name} has neither --transpose nor --expression: leave them out.")
+        system = system.adjusted(args.transpose, args.expression)
     found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
     for note in found.notes:
         print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
+    if outcome.fitted:
+        print(shown(f"note: {args.input}: {outcome.fitted}"), file=sys.stderr)
     quieter = ""
     if outcome.quieter_db > 0.5:
         quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
@@ -185,6 +191,10 @@ def parser() -> argparse.ArgumentParser:
         help="the trained system to use (default: the first that is trained and knows the instrument: "
         f"{', '.join(DEFAULTS)}, then those of `systems` in params.yaml)",
     )
+    help = "octaves up or down, or auto: into the range of the instrument (default: 0)"
+    p.add_argument("--transpose", type=octaves, default=0, metavar="auto|N", help=help)
+    help = "how much of bends, vibrato and swells is taken over, 0 to 1 (default: 1)"
+    p.add_argument("--expression", type=share, default=1.0, metavar="X", help=help)
     p.add_argument(
         "--vocoder",
         choices=get_args(Kind),

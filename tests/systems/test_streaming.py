@@ -15,7 +15,7 @@ from retimbre.systems.base import RMS, Spectral
 from retimbre.systems.streaming import Chunking
 from retimbre.vocoders.inverter.vocoder import Inverter
 from retimbre.vocoders.params import Rendering
-from tests.toys.models import CONFIG, RATE, melody, write_cyclegan, write_models
+from tests.toys.models import CONFIG, RATE, melody, write_cyclegan, write_models, write_resynthesis
 
 KINDS = ["source_phase", "griffin_lim", "istft", "wavenet"]
 
@@ -217,6 +217,22 @@ def test_the_system_is_picked(models, tmp_path, capsys):
     assert "'harp' is no instrument of this system: choose piano, guitar." in said
     said = refused(capsys, str(song), "--to", "harp", "--system", "pix2pix", *known)
     assert "pix2pix has no trained pix2pix: train it with `dvc repro system@pix2pix`" in said
+    said = refused(capsys, str(song), "--to", "guitar", "--transpose", "1", *known)
+    assert "cyclegan can neither transpose nor even out: leave --transpose and --expression out." in said
+
+
+def test_the_default_system_transposes_into_the_range(tmp_path, capsys):
+    write_resynthesis(write_models(tmp_path / "models"))
+    song, known = tmp_path / "song.wav", ["--models", str(tmp_path / "models"), "--vocoder", "griffin_lim"]
+    t = np.arange(2 * RATE) / RATE
+    low = sum(np.sin(2 * np.pi * 32.7 * h * t) / h for h in range(1, 9)) * np.exp(-(t % 0.5))  # C1, key 3
+    soundfile.write(song, 0.2 * low, RATE)
+    main(["transfer", str(song), "--to", "guitar", "--transpose", "auto", *known])
+    said = capsys.readouterr()
+    assert "(by resynthesis, " in said.out
+    assert f"note: {song}: transposed by +2 octaves into the range of the guitar" in said.err
+    main(["transfer", str(song), "--to", "piano", "--transpose", "auto", "--expression", "0", *known])
+    assert "transposed" not in capsys.readouterr().err
 
 
 def test_models_that_do_not_belong_together_are_refused(tmp_path):

@@ -54,7 +54,8 @@ def write_resynthesis(folder: Path) -> Path:
     bins, size = FEATURES.cqt_bins, (FEATURES.cqt_bins, len(CONFIG["domains"]), 16, 3, 4)
     networks = Experts(NetworkConfig(CHANNELS, *size), NetworkConfig(bins, *size, residual=True), 0.3)
     nn.init.normal_(networks.content.offset.weight, 0, 0.1)
-    catalogue.store("resynthesis", None, resynthesis.Change(networks, CONFIG), folder / "resynthesis")
+    config = CONFIG | {"ranges": {"piano": [0, 87], "guitar": [19, 62]}}
+    catalogue.store("resynthesis", None, resynthesis.Change(networks, config), folder / "resynthesis")
     return folder
 
 
