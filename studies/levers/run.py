@@ -1,0 +1,147 @@
+"""Levers of resynthesis, on and off: what matters, with intervals.
+
+``python studies/levers/run.py`` after ``dvc repro`` trains every variant of ``VARIANTS`` with every seed, two
+at a time with one thread each, scores each on the test set and keeps its figures in ``results/`` (finished
+cells are kept when it is interrupted); then it writes ``table.md``. A cell takes 12 minutes of a core.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from retimbre import errors, params  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
+from retimbre.errors import RetimbreError  # noqa: E402
+
+# What differs from params.yaml's section `resynthesis`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no back-translation": {"steps": 1550, "rounds": 0, "spectrum_steps": 0, "joint_rounds": 0},
+    "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5},
+    "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 700},
+    "no variation": {"vary_sustain": 0.0, "vary_levels": 0.0},
+    "no linear loss": {"lambda_linear": 0.0},
+}
+SEEDS = (1, 2, 3)
+SHOWN = ("skill", "skill_shifted", "style_beyond_eq", "paired_lsd", "paired_mrstft", "content_jaccard",
+         "score_f1_of_true", "energy_lost", "energy_ghosts")  # fmt: skip
+
+
+def place(variant: str, seed: int) -> Path:
+    return HERE / "results" / f"{variant.replace(' ', '_')}-{seed}.json"
+
+
+def cell(variant: str, seed: int) -> None:
+    """Train one variant and write its figures of every test item."""
+    from retimbre.datasets.packed.data import Data
+    from retimbre.evaluation.bench import suite
+    from retimbre.evaluation.bench.bench import Bench
+    from retimbre.evaluation.bench.cache import Cache
+    from retimbre.evaluation.bench.rows import Row, Transferred
+    from retimbre.evaluation.bench.scores import heard_targets, score_records
+    from retimbre.evaluation.bench.scoring import records
+    from retimbre.evaluation.results.table import add_skill, make_table
+    from retimbre.provenance import training_key
+    from retimbre.section import Machine
+    from retimbre.systems import catalogue
+    from retimbre.systems.base import Spectral
+    from retimbre.systems.resynthesis.train import fit
+    from retimbre.training.checkpoint import Scratch
+    from retimbre.training.devices import make_fabric, seed_everything, set_threads
+    from retimbre.training.fit import Run
+
+    p = params.read(ROOT / "params.yaml")
+    values = type(p.resynthesis).model_validate(p.resynthesis.model_dump() | VARIANTS[variant])
+    set_threads()
+    seed_everything(seed)
+    inputs = [Path("data/features"), *map(Path, values.inputs)]
+    key = training_key({"seed": seed, **values.model_dump()}, inputs, fit.__module__)
+    with Scratch("levers", key) as scratch:
+        change, _ = fit(Data(), values, Run(seed, make_fabric("cpu"), Machine(jobs=1), scratch))
+        scratch.release_signals()
+        bench = Bench(p, catalogue.MODELS, Path("data/raw"))
+        items, controls = bench.items(), [row for row in bench.rows() if row.name in ("copy", "oracle")]
+        system = Spectral("resynthesis", change, bench.vocoders.by())
+        rows = [*controls, Row("resynthesis", Transferred(system), system.vocoder.kind)]
+        results = suite.run(items, rows, bench.make_scorer(), Cache(None), p.seed, len(items))
+        targets = heard_targets(items, system.sample_rate, bench.cache)
+        table = add_skill(make_table([*records(results), *score_records(results, targets)]))
+        own = table[(table.system == "resynthesis") & table.metric.isin(SHOWN)]
+        found = {metric: [round(float(x), 5) for x in rows.sort_values(["direction", "item"]).value]
+                 for metric, rows in own.groupby("metric")}  # fmt: skip
+        place(variant, seed).parent.mkdir(exist_ok=True)
+        place(variant, seed).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        scratch.finish()
+
+
+def run_cell(which: tuple[str, int]) -> str | None:
+    """Run a cell in a process of one thread; a sentence when it failed."""
+    variant, seed = which
+    words = [sys.executable, __file__, "--cell", variant, "--seed", str(seed)]
+    log = ROOT / ".scratch" / "levers" / f"{place(variant, seed).stem}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
+        )
+    print(f"{variant}, seed {seed}: {'done' if done.returncode == 0 else 'failed'}", flush=True)
+    return None if done.returncode == 0 else f"{variant} with seed {seed} failed: {log} says why"
+
+
+def write_table() -> None:
+    """``table.md``: means over items and seeds, and differences from the default with 95 % intervals."""
+    import numpy as np
+
+    from retimbre.evaluation.results.statistics import paired_difference
+    from retimbre.metrics.catalogue import SIGNS, metric
+
+    known = {
+        v: [json.loads(place(v, s).read_text()) for s in SEEDS if place(v, s).is_file()] for v in VARIANTS
+    }
+    known = {variant: found for variant, found in known.items() if found}
+    heads = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in SHOWN]
+    lines = ["| variant | seeds | " + " | ".join(heads) + " |", "|---" * (len(SHOWN) + 2) + "|"]
+    for variant, found in known.items():
+        cells = []
+        for name in SHOWN:
+            values = np.array([one[name] for one in found])  # (seeds, items)
+            said = f"{values.mean():.3g}"
+            if variant != "default" and "default" in known:
+                base = np.array([one[name] for one in known["default"]]).mean(0)
+                d = paired_difference(values.mean(0), base, 1000, 0)
+                said += f" ({d.low:+.2g} to {d.high:+.2g})"
+            cells.append(said)
+        lines.append(f"| {variant} | {len(found)} | " + " | ".join(cells) + " |")
+    (HERE / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=positive, default=2, help="cells at the same time (2)")
+    parser.add_argument("--seeds", type=positive, default=len(SEEDS), help=f"how many seeds ({len(SEEDS)})")
+    parser.add_argument("--cell", choices=VARIANTS, help="this one alone, in this process")
+    parser.add_argument("--seed", type=positive, default=1, help="of --cell (1)")
+    given = parser.parse_args()
+    if given.cell:
+        cell(given.cell, given.seed)
+        return
+    wanted = [(v, s) for s in SEEDS[: given.seeds] for v in VARIANTS if not place(v, s).is_file()]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        failed = [said for said in pool.map(run_cell, wanted) if said]
+    write_table()
+    if failed:
+        raise RetimbreError(f"{failed[0]}.")
+
+
+if __name__ == "__main__":
+    errors.run(main)
