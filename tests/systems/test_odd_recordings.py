@@ -285,7 +285,9 @@ def test_a_signal_leaves_nothing_half_written(tmp_path, number):
     soundfile.write(tmp_path / "in.wav", tune(2.0), RATE)
     (tmp_path / "out.wav").write_bytes(b"from before")
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from tests.systems.test_odd_recordings import Echo
