@@ -45,18 +45,23 @@ def on_another(item: Item, name: str, bench: Bench) -> Item:
     audio = np.resize(soxr.resample(played, soundfont.RENDER_RATE, rate), length)
     audio = (audio * (bench.p.audio.rms / rms(audio))).astype(np.float32)
     heard = Clip(audio, spectrum_of(audio, bench.data.features.config, bench.representation))
-    return replace(item, source_domain=name, source=heard, oracle=None)
+    return replace(item, source=heard, oracle=None)
 
 
 def main() -> None:
     bench = Bench(params.read(ROOT / "params.yaml"), ROOT / catalogue.MODELS, ROOT / "data/raw")
     scored = [item for item in bench.items() if item.score is not None]
-    items = [on_another(item, name, bench) for name in PROGRAMS for item in scored]
     rows = [row for row in bench.rows() if row.name in catalogue.DEFAULTS[:1]]
-    jobs = bench.p.machine.jobs
-    results = suite.run(items, rows, bench.make_scorer(), bench.cache, bench.p.seed, len(items), jobs)
-    targets = heard_targets(items, bench.data.features.config.sample_rate, bench.cache)
-    table = make_table([*records(results), *score_records(results, targets)])
+    scorer, cache, jobs = bench.make_scorer(), bench.cache, bench.p.machine.jobs
+    targets = heard_targets(scored, bench.data.features.config.sample_rate, cache)
+    found = []
+    for name in PROGRAMS:
+        items = [on_another(item, name, bench) for item in scored]
+        results = suite.run(items, rows, scorer, cache, bench.p.seed, len(items), jobs)
+        for record in (*records(results), *score_records(results, targets)):
+            target = record["direction"].partition("_to_")[2]  # classifiers know no other source
+            found.append({**record, "direction": f"{name}_to_{target}"})
+    table = make_table(found)
     means = table[table.metric.isin(SHOWN)].groupby(["direction", "metric"], sort=False).value.mean()
     wide = means.unstack("metric")[list(SHOWN)]
     (HERE / "results.json").write_text(json.dumps(wide.round(3).to_dict("index"), indent=1) + "\n")
