@@ -513,9 +513,7 @@ def test_broken_yaml_stops_before_anything_runs(repo: Repository) -> None:
     assert "up to date" in repo.dvc("repro")
 
 
-@pytest.mark.parametrize(
-    ("stage", "whom"), [("resynthesis", "stage"), ("cyclegan", "stage"), ("vocoder@inverter", "tree")]
-)
+@pytest.mark.parametrize(("stage", "whom"), [("cyclegan", "stage"), ("vocoder@inverter", "tree")])
 def test_killed_training_continues_and_ends_with_the_same_weights(
     repo: Repository, stage: str, whom: str
 ) -> None:
