@@ -11,6 +11,7 @@ from retimbre.evaluation.bench.bench import Bench
 from retimbre.evaluation.bench.outputs import file_name, write_outputs
 from retimbre.evaluation.report.gallery import write_gallery
 from retimbre.evaluation.results import table
+from retimbre.provenance import digest_of_files
 from retimbre.systems import catalogue
 from retimbre.training.devices import set_threads
 from retimbre.training.stage import write_metrics
@@ -34,7 +35,8 @@ def main() -> None:
     items, rows, make_scorer = bench.items(), bench.rows(), bench.make_scorer()
     results = suite.run(items, rows, make_scorer, bench.cache, p.seed, p.evaluate.slow_items, p.machine.jobs)
     write_outputs(OUT, results, bench.data.features.config.sample_rate)
-    write_metrics(SPEED, suite.speeds(results, bench.data.features.config.sample_rate))
+    speeds = suite.speeds(results, bench.data.features.config.sample_rate)
+    write_metrics(SPEED, {"outputs": digest_of_files([OUT / "outputs.csv"]), "rtf": speeds})
 
     # Tables.
     scores = bench.table(items, rows, results)

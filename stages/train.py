@@ -37,7 +37,7 @@ def main(name: str) -> None:
         return partial(catalogue.store, name, values, model), {"history": history}, metrics
 
     known = {"seed": p.seed, **params.flatten(section, values)}
-    inputs = (*INPUTS, *map(Path, getattr(values, "inputs", ())))
+    inputs = (*INPUTS, *map(Path, values.inputs))
     train(name, known, inputs, module, p.seed, p.machine, values.precision, trained, outputs)
 
 

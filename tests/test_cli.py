@@ -3,6 +3,7 @@ import json
 import pytest
 
 from retimbre.cli import main
+from retimbre.provenance import digest_of_files
 from retimbre.systems.catalogue import DEFAULTS
 
 
@@ -36,7 +37,9 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
             }
         )
     )
-    (tmp_path / "speed.json").write_text(json.dumps({"cyclegan": 0.012, "gone": 1}))
+    (evaluation / "outputs.csv").write_text("path,sha256\n")
+    known = {"outputs": digest_of_files([evaluation / "outputs.csv"]), "rtf": {"cyclegan": 0.012, "gone": 1}}
+    (tmp_path / "speed.json").write_text(json.dumps(known))
     (tmp_path / "stages").mkdir()
     heard = {"style_a_real": 1.0, "style_a_copy": 0.1, "hard_a_real": 0.87}
     (tmp_path / "stages" / "classifier.json").write_text(json.dumps({"on_recordings": heard}))
@@ -50,6 +53,10 @@ def test_summary_prints_the_table_and_where_to_listen(tmp_path, capsys):
     assert "0.012" in said and "CALIBRATION FAILED" in said
     rates = ("target rate: a 1.00", "beyond EQ: a 0.87")
     assert all(rate in said for rate in rates), "the classifiers' own rates stand beside theirs"
+
+    (evaluation / "outputs.csv").write_text("path,sha256\nanother.flac,0\n")
+    main(["summary", "--metrics", str(tmp_path), "--evaluation", str(evaluation)])
+    assert "RTF" not in capsys.readouterr().out, "the times are another run's"
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_evaluating_anew_gives_the_same_bytes(repo: Repository) -> None:
     repo.dvc("repro", "--force", "--single-item", "evaluate")
     assert repo.lock() == before and repo.git("status", "--porcelain") == ""
     speed = json.loads((repo.folder / "data/speed.json").read_text())
-    assert all(speed[name] > 0 for name in DEFAULTS)
+    assert all(speed["rtf"][name] > 0 for name in DEFAULTS)
 
 
 def test_experiment_reruns_what_depends_on_the_param_and_going_back_restores(repo: Repository) -> None:
@@ -317,10 +317,10 @@ def test_what_measures_draws_or_samples_makes_no_training_out_of_date(
 TOY = {
     "__init__.py": '''"""Toy that turns the music down."""\n''',
     "params.py": """
-from retimbre.section import Positive, Precision, Section
+from retimbre.section import Positive, Precision, SystemSection
 
 
-class Params(Section):
+class Params(SystemSection):
     gain: Positive
     precision: Precision
 """,

@@ -171,4 +171,14 @@ def test_sources_are_what_an_import_runs() -> None:
     assert "wavenet.cpp" in wavenet, "files beside the code that it names"
     resynthesis = {path.name for path in provenance.sources("retimbre.systems.resynthesis.train")}
     assert "basic_pitch.safetensors" in resynthesis, "weights too"
-    assert provenance.code_of("retimbre.nn.transcriber.network"), "which are no text"
+
+
+def test_weights_that_a_module_names_are_part_of_its_digest(tmp_path):
+    module, known = "retimbre.nn.transcriber.network", set()
+    for n, last in enumerate((b"", b"\xff")):
+        package = tmp_path / str(n) / "retimbre"
+        shutil.copytree(ROOT / "src/retimbre", package, ignore=shutil.ignore_patterns("__pycache__"))
+        with (package / "nn/transcriber/basic_pitch.safetensors").open("ab") as file:
+            file.write(last)  # they are no text
+        known.add(provenance.code_of(module, root=package))
+    assert len(known) == 2

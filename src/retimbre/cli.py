@@ -24,6 +24,13 @@ class Evaluation(BaseModel, extra="allow"):
     __pydantic_extra__: dict[str, dict[str, float]]
 
 
+class Speed(BaseModel):
+    """``data/speed.json``: what ``outputs`` (the digest of their table) took, seconds per second of audio."""
+
+    outputs: str = ""
+    rtf: dict[str, float] = {}
+
+
 class Classifier(BaseModel):
     """``metrics/stages/classifier.json``, as far as it is shown."""
 
@@ -41,14 +48,12 @@ def transfer(args: argparse.Namespace) -> None:
     output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
     if os.path.realpath(output) == os.path.realpath(args.input):
         raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
-    from retimbre.systems import catalogue, streaming
+    from retimbre.systems import base, catalogue, streaming
 
     name = args.system or catalogue.choose(args.to, args.models)
     system = catalogue.load(name, args.models, args.vocoder, rendering())
     if args.transpose != 0 or args.expression < 1:
-        if not hasattr(system, "adjusted"):
-            raise errors.RetimbreError(f"{name} has neither --transpose nor --expression: leave them out.")
-        system = system.adjusted(args.transpose, args.expression)
+        system = base.adjusted(system, args.transpose, args.expression)
     found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
     for note in found.notes:
         print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
@@ -129,11 +134,17 @@ def read_json(path: Path, shape: Any, advice: str | None) -> Any:
     return TypeAdapter(shape).validate_python({})
 
 
+def speeds(evaluation: Path) -> dict[str, float]:
+    """Real-time factors of the systems whose outputs lie in ``evaluation``; none of those of another run."""
+    from retimbre.provenance import digest_of_files
+
+    outputs, found = evaluation / "outputs.csv", read_json(evaluation.parent / "speed.json", Speed, None)
+    return found.rtf if outputs.is_file() and digest_of_files([outputs]) == found.outputs else {}
+
+
 def summary(args: argparse.Namespace) -> None:
     metrics = read_json(args.metrics / "evaluation.json", Evaluation, "run `dvc repro` first")
-    print(
-        table(metrics.model_extra, read_json(args.evaluation.parent / "speed.json", dict[str, float], None))
-    )
+    print(table(metrics.model_extra, speeds(args.evaluation)))
     print("(means over the test set, both directions; - lower is better, + higher is better)")
     classifier = read_json(args.metrics / "stages" / "classifier.json", Classifier, None)
     if said := on_recordings(classifier.on_recordings):

@@ -178,7 +178,7 @@ def systems_fit_the_data(p: Params) -> None:
                 f"{section}.lambda_content needs features.cqt_bins_per_octave to be a multiple of 12: "
                 "set it to 0"
             )
-        if getattr(values, "needs_pairs", False) and not p.dataset.paired_training:
+        if values.needs_pairs and not p.dataset.paired_training:
             raise ValueError(
                 f"systems names {name}, which learns from pairs: set dataset.paired_training to true"
             )

@@ -3,7 +3,7 @@
 Each package declares its own sections beside the code that reads them; ``params.py`` puts them together.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,14 @@ class Section(BaseModel):
     """One section: unknown keys, missing ones and wrong types are refused; values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SystemSection(Section):
+    """Section of a transfer system that is trained."""
+
+    section: ClassVar[str]  # its name in params.yaml
+    inputs: ClassVar[tuple[str, ...]] = ()  # of its training, beside data/resampled and data/features
+    needs_pairs: ClassVar[bool] = False
 
 
 class Machine(Section):

@@ -1,4 +1,4 @@
-"""Notes by energy: is every note of the score as strong in an output as in the true target? No transcriber.
+"""Energies of the score's notes in an output, against those in the true target. No transcriber.
 
 Where to look
 -------------
@@ -36,7 +36,7 @@ def _partials(pitches: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Places:
-    """Where in a spectrum the ``notes`` of a score and their ghosts are, one row for each bin: its number
+    """Places in a spectrum of the ``notes`` of a score and of their ghosts, one row for each bin: its number
     ``bin``, the frames from ``start`` to ``stop``, and ``what`` is there (3 n + place in OCTAVES, of note n).
     """
 

@@ -62,16 +62,22 @@ class Melody(NamedTuple):
     voiced: np.ndarray
 
 
-def note_f1(estimate: Notes, reference: Notes) -> float:
-    """F1 of note onsets within 50 ms and 50 cents; offsets are ignored (mir_eval.transcription, MIREX)."""
+def onset_scores(estimate: Notes, reference: Notes) -> tuple[float, float, float]:
+    """Precision, recall and F1 of note onsets within 50 ms and 50 cents; offsets are ignored (MIREX).
+
+    As mir_eval.transcription has them, whose own function refuses onsets before 0. NaN without a reference, 0
+    without an estimate.
+    """
     if len(reference.pitches_midi) == 0:
-        return float("nan")
-    if len(estimate.pitches_midi) == 0:
-        return 0.0
-    _, _, f1, _ = mir_eval.transcription.precision_recall_f1_overlap(
-        *reference.events, *estimate.events, onset_tolerance=ONSET_TOLERANCE_S, offset_ratio=None
-    )
-    return float(f1)
+        return (float("nan"),) * 3
+    found = len(matched_notes(estimate, reference))
+    precision, recall = found / max(len(estimate.pitches_midi), 1), found / len(reference.pitches_midi)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
+
+
+def note_f1(estimate: Notes, reference: Notes) -> float:
+    """F1 of :func:`onset_scores`."""
+    return onset_scores(estimate, reference)[2]
 
 
 def matched_notes(
@@ -86,21 +92,14 @@ def matched_notes(
 
 
 def lags_s(estimate: Notes, reference: Notes) -> np.ndarray:
-    """How late the estimate's onsets are, of each note that is found within LAG_WINDOW_S: (found,)."""
+    """Lags of the estimate's onsets, positive when late, of notes found within LAG_WINDOW_S: (found,)."""
     pairs = np.array(matched_notes(estimate, reference, LAG_WINDOW_S), np.int64).reshape(-1, 2)
     return estimate.intervals_s[pairs[:, 1], 0] - reference.intervals_s[pairs[:, 0], 0]
 
 
 def score_notes(estimate: Notes, score: Notes, lag_s: float) -> tuple[float, float, float]:
-    """Precision, recall and F1 of note onsets against the score, once the estimate is ``lag_s`` earlier.
-
-    Within 50 ms and 50 cents, offsets ignored, as in :func:`note_f1`. NaN without a score, 0 without notes.
-    """
-    if len(score.pitches_midi) == 0:
-        return (float("nan"),) * 3
-    found = len(matched_notes(Notes(estimate.intervals_s - lag_s, estimate.pitches_midi), score))
-    precision, recall = found / max(len(estimate.pitches_midi), 1), found / len(score.pitches_midi)
-    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
+    """:func:`onset_scores` against the score, once the estimate is ``lag_s`` earlier."""
+    return onset_scores(Notes(estimate.intervals_s - lag_s, estimate.pitches_midi), score)
 
 
 def _same_frames(estimate: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:

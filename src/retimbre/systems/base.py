@@ -143,16 +143,6 @@ class Spectral:
     def slow(self) -> bool:
         return self.vocoder.slow
 
-    def adjusted(self, octaves: int | None, expression: float) -> "Spectral":
-        """The same system, transposed by octaves (None: into the target's range) and with so much (0 to 1)
-        of the source's expression. Raises RetimbreError for a system that can do neither.
-        """
-        if not isinstance(self.change, Adjustable):
-            raise RetimbreError(
-                f"{self.name} can neither transpose nor even out: leave --transpose and --expression out."
-            )
-        return replace(self, change=self.change.adjusted(octaves, expression))
-
     @property
     def fits(self) -> bool:
         """True for a system that :meth:`fitted` is to see the beginning of a recording first."""
@@ -182,3 +172,14 @@ class Spectral:
         window_s = max(LONGEST_WINDOW_S, f.longest_window_s)
         context = self.change.context(to) * f.hop_length + round(window_s / 2 * f.sample_rate)
         return context, self.change.stride(to) * f.hop_length
+
+
+def adjusted(system: System, octaves: int | None, expression: float) -> System:
+    """The system transposed by octaves (None: into the target's range), with so much (0 to 1) of the source's
+    expression. Raises RetimbreError for one that can do neither.
+    """
+    if not (isinstance(system, Spectral) and isinstance(system.change, Adjustable)):
+        raise RetimbreError(
+            f"{system.name} can neither transpose nor even out: leave --transpose and --expression out."
+        )
+    return replace(system, change=system.change.adjusted(octaves, expression))

@@ -206,8 +206,10 @@ class AudioWriter(_Writer):
 
 
 class FeatureWriter(_Writer):
-    """Writes ``data/features`` and ``data/content``, except ``statistics.json`` of the former, which
-    ``set_statistics`` takes before the end.
+    """Writes packed frames (``data/features``, ``data/content``).
+
+    What is known of all of them together (features' ``statistics.json``), ``set_statistics`` takes before the
+    end.
 
     The widest representation decides when a shard is full, so that shard and offset hold for all.
     """

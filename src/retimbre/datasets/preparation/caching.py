@@ -7,7 +7,6 @@ the number of processes.
 """
 
 import functools
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 import torch
 
 from retimbre.audio.features import REPRESENTATIONS, FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.packed.format import Excerpt, FeatureWriter, PackedAudio, total_length
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter
 from retimbre.datasets.parallel import parallel_map
+from retimbre.datasets.preparation.packing import Pass
 from retimbre.datasets.preparation.params import Features
-from retimbre.progress import Progress
 from retimbre.section import Machine
 
 TOP_SHARE = 0.999  # of the cells lie below the top of the scale
@@ -30,19 +29,8 @@ ByRepresentation = dict[str, np.ndarray]
 
 @functools.lru_cache(maxsize=1)
 def _extractor(config: FeatureConfig) -> FeatureExtractor:
-    """One per process; each process computes with one thread, since processes are the parallelism."""
-    torch.set_num_threads(1)
+    """One per process."""
     return FeatureExtractor(config).eval()
-
-
-@functools.lru_cache(maxsize=1)
-def _audio(folder: Path, index_time: int) -> PackedAudio:
-    """One per process and version of the folder."""
-    return PackedAudio(folder)
-
-
-def _index_time(folder: Path) -> int:
-    return (folder / "index.csv").stat().st_mtime_ns
 
 
 def level_histogram(decibels: np.ndarray) -> np.ndarray:
@@ -63,17 +51,16 @@ def histogram_point(histogram: np.ndarray, share: float) -> float:
 
 
 def excerpt_features(
-    excerpt: Excerpt, folder: Path, index_time: int, config: FeatureConfig
+    excerpt: Excerpt, audio: np.ndarray, config: FeatureConfig
 ) -> tuple[ByRepresentation, ByRepresentation]:
-    """Features of one excerpt, (T, F) float16 dB, and their level histograms (training split only)."""
-    source = _audio(folder, index_time)
-    audio = torch.from_numpy(source.read(excerpt))[None]
-    source.release()
+    """Features of an excerpt's audio (N,), (T, F) float16 dB, and their level histograms (training split
+    only).
+    """
     extractor = _extractor(config)
     features = {}
     with torch.inference_mode():
         for representation in REPRESENTATIONS:
-            db = decibels(extractor(audio, representation))[0]  # (F, T)
+            db = decibels(extractor(torch.from_numpy(audio)[None], representation))[0]  # (F, T)
             features[representation] = np.ascontiguousarray(db.T.numpy().astype(np.float16))
     histograms = (
         {name: level_histogram(block) for name, block in features.items()} if excerpt.split == "train" else {}
@@ -145,34 +132,16 @@ def statistics(
 def cache_features(
     resampled: Path, out: Path, p: Features, shard_mb: float, machine: Machine
 ) -> dict[str, float]:
-    """Compute all representations of every excerpt of ``resampled`` into ``out``; memory stays flat.
-
-    Returns hours of audio and megabytes of features; the speed is shown, not returned, so that metrics are
-    equal on every run.
+    """Compute all representations of every excerpt of ``resampled`` into ``out``; returns
+    :meth:`Pass.figures`.
     """
-    began = time.perf_counter()
-    audio = PackedAudio(resampled)
-    rate = audio.config["sample_rate"]
-    config = FeatureConfig(sample_rate=rate, **p.model_dump())
-    work = functools.partial(
-        excerpt_features, folder=Path(resampled), index_time=_index_time(Path(resampled)), config=config
-    )
-    seconds = total_length(audio.index) / rate
+    work = Pass("features", resampled, p, machine)
     histograms: dict[str, dict[str, np.ndarray]] = {name: {} for name in REPRESENTATIONS}
-    with FeatureWriter(out, config.to_dict(), shard_mb) as writer:
-        with Progress(round(seconds), "features", "s of audio") as progress:
-            results = parallel_map(work, audio.index, machine.jobs, machine.joblib_backend)
-            for excerpt, (features, counts) in zip(audio.index, results, strict=True):
-                writer.add(excerpt, features)
-                for name, count in counts.items():
-                    histograms[name][excerpt.domain] = histograms[name].get(excerpt.domain, 0) + count
-                progress.update(min(round(excerpt.length / rate), progress.total - progress.done))
+    with FeatureWriter(out, work.config.to_dict(), shard_mb) as writer:
+        for excerpt, (features, counts) in work.results(excerpt_features):
+            writer.add(excerpt, features)
+            for name, count in counts.items():
+                histograms[name][excerpt.domain] = histograms[name].get(excerpt.domain, 0) + count
         writer.close_shards()
         writer.set_statistics(statistics(writer.folder, writer.rows, histograms, p.range_db, machine))
-    took = time.perf_counter() - began
-    megabytes = sum(path.stat().st_size for path in writer.folder.iterdir()) / 1e6
-    print(
-        f"features of {seconds / 3600:.2f} h in {took:.0f} s ({seconds / took:.0f} x real time), "
-        f"{megabytes:.0f} MB"
-    )
-    return {"hours": round(seconds / 3600, 4), "megabytes": round(megabytes, 2)}
+    return work.figures(out)

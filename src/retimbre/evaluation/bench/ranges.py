@@ -16,13 +16,10 @@ import numpy as np
 
 from retimbre.datasets.packed.format import PackedAudio
 from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
-from retimbre.datasets.scores.performance import read_midi
 from retimbre.evaluation.bench.cache import Cache
+from retimbre.evaluation.bench.scores import KeptTranscriptions, Transcribe, score_of
 from retimbre.evaluation.bench.testset import Item
-from retimbre.metrics.notes import Transcription
-from retimbre.provenance import code_of, digest, versions
 
-Transcribe = Callable[[np.ndarray, int], Transcription]
 MOST_MIDI_FILES = 200  # of a domain's training split, spread evenly: enough to know a range
 TRANSCRIBED_CLIPS, TRANSCRIBED_S = 12, 8.0  # of a domain's training split, when there is no MIDI
 OUTERMOST_PERCENT = 1.0
@@ -36,12 +33,7 @@ def _spread(things: list, most: int) -> list:
 
 def midi_pitches(raw: Path, recordings: Iterable[Recording]) -> np.ndarray:
     """MIDI pitches (n,) of all notes that sound within the recordings, from their MIDI files."""
-    pitches = []
-    for recording in recordings:
-        end_s = recording.start_s + recording.duration_s
-        notes = read_midi(raw / recording.midi)
-        pitches += [note.pitch for note in notes if note.end_s > recording.start_s and note.start_s < end_s]
-    return np.array(pitches, np.float64)
+    return np.concatenate([np.zeros(0), *(score_of(raw, recording).pitches_midi for recording in recordings)])
 
 
 class Ranges:
@@ -51,21 +43,13 @@ class Ranges:
     """
 
     def __init__(self, raw: Path, audio: PackedAudio, transcribe: Callable[[], Transcribe], cache: Cache):
-        self.raw, self.audio, self.make_transcriber, self.cache = raw, audio, transcribe, cache
+        self.raw, self.audio, self.hear = raw, audio, KeptTranscriptions(transcribe, cache)
         self.recordings = read_manifest(raw) if (raw / NAME).is_file() else []
-        self._transcriber: Transcribe | None = None
         self._ranges: dict[str, tuple[float, float] | None] = {}
 
     def _transcribed(self, audio: np.ndarray) -> np.ndarray:
-        """Pitches of a recording by transcription, kept by content."""
-
-        def make() -> np.ndarray:
-            self._transcriber = self._transcriber or self.make_transcriber()
-            return self._transcriber(audio, self.audio.config["sample_rate"]).pitches_midi
-
-        code = code_of("retimbre.nn.transcriber.notes")
-        key = digest(audio, self.audio.config["sample_rate"], code, versions())
-        return self.cache.once("pitches", key, make)
+        """Pitches of a recording by transcription."""
+        return self.hear(audio, self.audio.config["sample_rate"]).pitches_midi
 
     def of(self, domain: str) -> tuple[float, float] | None:
         """Lowest and highest MIDI pitch of a domain's training recordings; None when no note is known."""

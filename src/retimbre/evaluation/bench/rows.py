@@ -9,13 +9,14 @@ is what lies on disk.
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.evaluation.bench.testset import Item, Output, first_second
+from retimbre.evaluation.results.rows import SCRAMBLED
 from retimbre.provenance import code_of, digest_with_code
 from retimbre.systems import streaming
 from retimbre.systems.base import Coded, Spectral, System
@@ -101,6 +102,24 @@ class Transferred:
 
 
 @dataclass(frozen=True)
+class Recoded:
+    """A change that hears another recording, audio (N,), whatever it is given (a ``Coded``)."""
+
+    change: Any
+    other: np.ndarray
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.change, name)
+
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        """The other recording's code (T, C), cut or played again to the length of audio (N,)."""
+        return self.change.encode(np.resize(self.other, len(audio)))
+
+    def decode(self, code: np.ndarray, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        return self.change.decode(code, spectrum_db, to)
+
+
+@dataclass(frozen=True)
 class Scrambled:
     """A control of a system that goes through a code: the code of another piece in the place of its own.
 
@@ -109,21 +128,18 @@ class Scrambled:
 
     system: Spectral
 
-    @property
-    def name(self) -> str:
-        return f"{self.system.name}_scrambled"
-
     def applies(self, item: Item) -> bool:
-        return item.target_domain in self.system.targets
+        return Transferred(self.system).applies(item)
+
+    def _transferred(self, item: Item) -> Transferred:
+        change = Recoded(self.system.change, item.unrelated.audio)
+        return Transferred(replace(self.system, change=change))
 
     def audio(self, item: Item, seed: int) -> np.ndarray:
-        source, to, vocoder = item.source.audio, item.target_domain, self.system.vocoder
-        return vocoder.synthesise(self.spectrum(item), len(source), to, source=source, seed=seed)
+        return self._transferred(item).audio(item, seed)
 
-    def spectrum(self, item: Item) -> np.ndarray:
-        other = np.resize(item.unrelated.audio, len(item.source.audio))  # cut, or played again
-        change = self.system.change
-        return change.decode(change.encode(other), item.source.level_db, item.target_domain)
+    def spectrum(self, item: Item) -> np.ndarray | None:
+        return self._transferred(item).spectrum(item)
 
 
 @dataclass(frozen=True)
@@ -189,7 +205,7 @@ def all_rows(
     for name, ways in systems.items():
         heard.append(row(name, ways[0]))
         if isinstance(ways[0], Spectral) and isinstance(ways[0].change, Coded):
-            heard.append(Row(f"{name}_scrambled", Scrambled(ways[0]), ways[0].vocoder.kind, slow=True))
+            heard.append(Row(name + SCRAMBLED, Scrambled(ways[0]), ways[0].vocoder.kind, slow=True))
         heard += [row(f"{name}_{way.vocoder.kind}", way) for way in ways[1:]]
     return [
         Row("copy", Recorded("source")),

@@ -6,8 +6,9 @@ given as shares of its. Instruments speak sooner or later after their key, and t
 count once the median lag of a direction's notes is taken out, of each system its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from retimbre.provenance import code_of, digest, versions
 if TYPE_CHECKING:
     from retimbre.evaluation.bench.scoring import Result
 
+Transcribe = Callable[[np.ndarray, int], Transcription]
 SCORES = ("score_precision", "score_recall", "score_f1")
 
 
@@ -56,16 +58,26 @@ def with_scores(items: list[Item], raw: Path) -> list[Item]:
     return [replace(item, score=score(item)) for item in items]
 
 
+@dataclass
+class KeptTranscriptions:
+    """A transcriber (loaded when it is needed) that hears each recording once: what it heard is kept."""
+
+    load: Callable[[], Transcribe]
+    cache: Cache
+
+    @cached_property
+    def _transcribe(self) -> Transcribe:
+        return self.load()
+
+    def __call__(self, audio: np.ndarray, sample_rate: int) -> Transcription:
+        key = digest(audio, sample_rate, code_of(NoteTranscriber.__module__), versions())
+        return self.cache.once("transcriptions", key, lambda: self._transcribe(audio, sample_rate))
+
+
 def heard_targets(items: Sequence[Item], sample_rate: int, cache: Cache) -> dict[str, Transcription]:
-    """What is heard of the true targets of items that have a score, by the item's name; kept between runs."""
-    transcribe = NoteTranscriber()
-    code = code_of(NoteTranscriber.__module__)
-
-    def heard(audio: np.ndarray) -> Transcription:
-        key = digest(audio, sample_rate, code, versions())
-        return cache.once("targets", key, lambda: transcribe(audio, sample_rate))
-
-    return {item.name: heard(item.target.audio) for item in items if item.score is not None}
+    """Transcriptions of the true targets of items that have a score, by item's name; kept between runs."""
+    hear = KeptTranscriptions(NoteTranscriber, cache)
+    return {item.name: hear(item.target.audio, sample_rate) for item in items if item.score is not None}
 
 
 def _begun(score: Notes) -> Notes:
@@ -97,11 +109,14 @@ def score_records(
             groups.setdefault((r.system, r.item.direction), []).append(r)
     second = [r for r in results if r.system == "oracle" and r.item.score is not None]
     ghosts = {r.item.name: r.scored.values["energy_ghosts"] for r in second}
+    ceilings: dict[tuple[str, ...], np.ndarray] = {}  # precision, recall, F1 of true targets, by their names
     for (system, direction), here in groups.items():
-        scores = [_begun(r.item.score) for r in here]
+        scores, names = [_begun(r.item.score) for r in here], tuple(r.item.name for r in here)
         lag_s, found = _against_scores([r.scored.notes for r in here], scores)
-        _, true = _against_scores([targets[r.item.name] for r in here], scores)
-        ceiling = true.mean(axis=0)
+        if names not in ceilings:
+            _, true = _against_scores([targets[name] for name in names], scores)
+            ceilings[names] = true.mean(axis=0)
+        ceiling = ceilings[names]
         of_true = found / np.where(ceiling > 0, ceiling, np.nan)
         for r, values, shares in zip(here, found, of_true, strict=True):
             key = {"system": system, "direction": direction, "item": r.item.piece, "stratum": r.item.stratum}

@@ -180,7 +180,7 @@ class Scorer:
     def _energies(self, item: Item, audio: np.ndarray, late: int) -> dict[str, float]:
         """The score's notes in an output that is so many frames ``late``."""
         target, score, hop = item.target.audio, item.score, self.config.hop_length
-        frames = len(target) // hop + 1
+        frames = self.config.frames(len(target))
         key = score.intervals_s.tobytes(), score.pitches_midi.tobytes(), frames
         places = self.places_kept(key, lambda: Places.of(score, self.frequencies_hz, self.rate / hop, frames))
         gain_db = min(20 * np.log10(max(rms(target), 1e-9) / max(rms(audio), 1e-9)), MOST_GAIN_DB)

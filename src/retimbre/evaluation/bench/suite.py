@@ -185,7 +185,7 @@ def run(
 
 
 def speeds(results: list[Result], sample_rate: int) -> dict[str, float]:
-    """Real-time factors by system, ``data/speed.json``: seconds of one core per second of audio, two digits.
+    """Real-time factors by system: seconds of one core per second of audio, two digits.
 
     They differ from run to run, so they are no output of the pipeline; recordings that are only played have
     none.

@@ -4,16 +4,23 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from retimbre.section import Count, Natural, NonNegative, Positive, Precision, Representation, Section, Share
+from retimbre.section import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Precision,
+    Representation,
+    Share,
+    SystemSection,
+)
 
 # What `discriminator` may name, one or several; nn/spectral/discriminators.py builds them (a test compares).
 DISCRIMINATORS = ("full_spectrum", "patch", "conv1d", "spectrogram", "temporal")
 
 
-class Adversarial(Section):
+class Adversarial(SystemSection):
     """Knobs of every training of spectral generators against discriminators; ``section``: of params.yaml."""
-
-    section: ClassVar[str]
 
     representation: Representation
     precision: Precision

@@ -40,14 +40,14 @@ class Heard(NamedTuple):
     spectrum_db: np.ndarray
 
 
-class Rendering(NamedTuple):
+class Task(NamedTuple):
     """Excerpts that another instrument is to play, and their place among the recordings."""
 
     excerpts: Sequence[Excerpt]
     other: int  # place of the instrument among the domains
 
 
-def render(task: Rendering, data: Data, change: Change, vocoder: Vocoder) -> list[Heard]:
+def render(task: Task, data: Data, change: Change, vocoder: Vocoder) -> list[Heard]:
     """The excerpts on another instrument, heard again at the level of the recordings."""
     to, level = data.features.domains[task.other], data.audio.config["rms"]
     audio_of, content_of = ({e.id: e for e in packed.index} for packed in (data.audio, data.content))
@@ -91,14 +91,14 @@ class Material:
             chosen = [e for e, frames in zip(drawn, before, strict=True) if frames < limit]
             for first in range(0, len(chosen), EXCERPTS_PER_TASK):
                 few = chosen[first : first + EXCERPTS_PER_TASK]
-                tasks.append(Rendering(few, others[rng.integers(len(others))]))
+                tasks.append(Task(few, others[rng.integers(len(others))]))
         work = partial(render, data=self.data, change=self.change, vocoder=self.vocoder)
         order = [e for task in tasks for e in task.excerpts]
         with one_thread():  # sums have one order, however many jobs there are
             found = list(self._spread(work, tasks, number))
         self.rendered = {e.id: heard for e, heard in zip(order, found, strict=True)}
 
-    def _spread(self, work: Any, tasks: Sequence[Rendering], number: int) -> Iterator[Heard]:
+    def _spread(self, work: Any, tasks: Sequence[Task], number: int) -> Iterator[Heard]:
         total = sum(len(task.excerpts) for task in tasks)
         with Progress(total, f"back-translation {number}", "excerpts") as progress:
             for found in parallel_map(work, tasks, self.machine.jobs, self.machine.joblib_backend):

@@ -114,7 +114,7 @@ class Experts(nn.Module):
         return max(network.context for network in (self.content, self.spectrum) if network)
 
     def each(self, content: Tensor, spectrum: Tensor, instrument: Tensor) -> tuple[Tensor, Tensor]:
-        """What the two say, (B, F, T) each, of content (B, C, T) and the source's spectrum (B, F, T)."""
+        """Spectra (B, F, T) by each network, of content (B, C, T) and of the source's spectrum (B, F, T)."""
         return self.content(content, instrument), self.spectrum(spectrum, instrument)
 
     def mixed(self, by_content: Tensor, by_spectrum: Tensor) -> Tensor:

@@ -4,10 +4,19 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from retimbre.section import Count, Natural, NonNegative, Positive, Precision, Representation, Section, Share
+from retimbre.section import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Precision,
+    Representation,
+    Share,
+    SystemSection,
+)
 
 
-class Params(Section):
+class Params(SystemSection):
     """The knobs of the networks and of the phases of their training."""
 
     section: ClassVar[str] = "resynthesis"
