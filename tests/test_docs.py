@@ -35,6 +35,22 @@ def test_the_table_of_results_is_what_summary_prints_of_the_committed_metrics():
     assert f"```text\n{table(METRICS, {})}\n" in text
 
 
+OF_RESYNTHESIS = "skill skill_shifted style_beyond_eq paired_lsd paired_mrstft content_jaccard".split()
+OF_RESYNTHESIS += "score_f1_of_true energy_lost energy_ghosts".split()
+
+
+def test_the_figures_of_resynthesis_are_the_committed_ones():
+    text = (ROOT / "docs/systems/resynthesis.md").read_text(encoding="utf-8").replace("**", "")
+    section = text.split("## What it reaches")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \|((?: [-\d.]+ \|){4})$", section, re.MULTILINE)
+    assert len(rows) == len(OF_RESYNTHESIS)
+    for metric, cells in zip(OF_RESYNTHESIS, rows, strict=True):
+        expected = [METRICS[row][metric] for row in ("copy", "cyclegan", "resynthesis", "oracle")]
+        assert cells.strip(" |").split(" | ") == [f"{value:.3g}" for value in expected], metric
+    measured = (ROOT / "studies/unseen/table.md").read_text(encoding="utf-8").splitlines()[1:]
+    assert "\n".join(measured) in text, "studies/unseen wrote the table of other sources"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path):
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):

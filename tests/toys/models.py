@@ -48,14 +48,20 @@ def write_cyclegan(
     return folder
 
 
-def write_resynthesis(folder: Path) -> Path:
-    """``folder/resynthesis``: networks that tell the instruments apart."""
+def resynthesis_change(share: float = 0.3, ranges: dict[str, list[int]] | None = None) -> resynthesis.Change:
+    """Untrained networks that tell the instruments and the frames apart, ``share`` of them the second."""
     torch.manual_seed(1)
     bins, size = FEATURES.cqt_bins, (FEATURES.cqt_bins, len(CONFIG["domains"]), 16, 3, 4)
-    networks = Experts(NetworkConfig(CHANNELS, *size), NetworkConfig(bins, *size, residual=True), 0.3)
+    networks = Experts(NetworkConfig(CHANNELS, *size), NetworkConfig(bins, *size, residual=True), share)
     nn.init.normal_(networks.content.offset.weight, 0, 0.1)
-    config = CONFIG | {"ranges": {"piano": [0, 87], "guitar": [19, 62]}}
-    catalogue.store("resynthesis", None, resynthesis.Change(networks, config), folder / "resynthesis")
+    nn.init.normal_(networks.spectrum.out.weight, 0, 0.05)
+    ranges = ranges or {"piano": [0, 87], "guitar": [19, 62]}
+    return resynthesis.Change(networks.requires_grad_(False), CONFIG | {"ranges": ranges})
+
+
+def write_resynthesis(folder: Path) -> Path:
+    """``folder/resynthesis``, untrained."""
+    catalogue.store("resynthesis", None, resynthesis_change(), folder / "resynthesis")
     return folder
 
 

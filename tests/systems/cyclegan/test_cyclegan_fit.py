@@ -1,9 +1,5 @@
 """Whole trainings on toy features: killed and continued, compiled, with every choice of the step."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +12,8 @@ from retimbre.systems.cyclegan.selection import Validation
 from retimbre.systems.cyclegan.system import Change
 from retimbre.training import devices
 from retimbre.training.checkpoint import Scratch
-from tests.toys import ROOT
 from tests.toys.features import fit, model_params, run_of, write_features
+from tests.toys.killed import run_until_killed
 
 # Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards.
 WHOLE = dict(
@@ -76,17 +72,8 @@ def test_killed_at_any_step_ends_with_the_same_bytes(
     features = PackedFeatures(folder / "features")
     whole, curves = fit(features, run_of(**MACHINE), **WHOLE)
     whole.save(tmp_path / "whole")
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    environment = {
-        **os.environ,
-        "DVC_ROOT": str(tmp_path),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "OMP_NUM_THREADS": "1",
-    }
-    words = [sys.executable, str(script), str(death), repr(WHOLE), repr(MACHINE), str(features.folder)]
-    killed = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    words = str(death), repr(WHOLE), repr(MACHINE), str(features.folder)
+    run_until_killed(tmp_path, SCRIPT, *words, cwd=tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     torch.manual_seed(death)  # another state than the killed one's
     with Scratch("toy", "f") as scratch:
