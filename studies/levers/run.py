@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5},
     "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 700},
     "no variation": {"vary_sustain": 0.0, "vary_levels": 0.0},
+    "no other pitches": {"vary_pitch": 0.0},
     "no linear loss": {"lambda_linear": 0.0},
 }
 SEEDS = (1, 2, 3)

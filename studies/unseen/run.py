@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
@@ -41,8 +40,7 @@ def on_another(item: Item, name: str, bench: Bench) -> Item:
     spans = zip(item.score.intervals_s.clip(min=0), item.score.pitches_midi, strict=True)
     notes = [PlayedNote(float(on), float(off), int(pitch), VELOCITY) for (on, off), pitch in spans]
     font = soundfont.find_font(bench.p.dataset.soundfont)
-    played = soundfont.render(notes, PROGRAMS[name], font.path, length / rate)
-    audio = np.resize(soxr.resample(played, soundfont.RENDER_RATE, rate), length)
+    audio = soundfont.recorded(notes, PROGRAMS[name], font.path, length, rate)
     audio = (audio * (bench.p.audio.rms / rms(audio))).astype(np.float32)
     heard = Clip(audio, spectrum_of(audio, bench.data.features.config, bench.representation))
     return replace(item, source=heard, oracle=None)

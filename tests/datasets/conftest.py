@@ -17,8 +17,8 @@ from tests.toys.prepared import ONE, audio_params, feature_params
 TINY = dict(
     source="soundfont", domains=["piano", "guitar"], train_minutes=0.5, validation_pieces=1, test_pieces=2,
     excerpt_s=2,
-    polyphonic_share=0.5, paired_training=False, soundfont=None, folders={}, max_unreadable_share=0.05,
-    limit_hours=0, archives=None, keep_archives=True, youtube={},
+    polyphonic_share=0.5, paired_training=False, shared_range=True, soundfont=None, folders={},
+    max_unreadable_share=0.05, limit_hours=0, archives=None, keep_archives=True, youtube={},
 )  # fmt: skip
 
 

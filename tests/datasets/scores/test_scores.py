@@ -64,18 +64,13 @@ def test_incipit_is_the_same_in_every_key(notes, shift):
 
 
 @given(note_lists, st.integers(30, 60), st.integers(0, 60))
-def test_transposition_puts_all_notes_into_the_range_or_says_no(notes, lowest, width):
-    shift = scores.transposition(notes, lowest, lowest + width)
+def test_transpositions_are_all_that_put_the_notes_into_the_range_smallest_first(notes, lowest, width):
+    found = scores.transpositions(notes, lowest, lowest + width)
     pitches = [note.pitch for note in notes]
-    if shift is None:
-        fits = [k for k in range(-24, 25) if all(lowest <= p + k <= lowest + width for p in pitches)]
-        assert not fits
-    else:
-        assert all(lowest <= pitch + shift <= lowest + width for pitch in pitches)
-        assert not any(
-            all(lowest <= p + k <= lowest + width for p in pitches)
-            for k in range(-abs(shift) + 1, abs(shift))
-        )
+    assert set(found) == {
+        k for k in range(-24, 25) if all(lowest <= p + k <= lowest + width for p in pitches)
+    }
+    assert found == sorted(found, key=lambda k: (abs(k), k))
 
 
 @pytest.mark.parametrize("domains", [2, 3, 5])

@@ -176,6 +176,21 @@ def test_single_line_instruments_get_top_lines_in_their_common_range(dataset_par
         assert all(a.onset + a.length <= b.onset for a, b in zip(line, line[1:], strict=False))
 
 
+def test_without_a_shared_range_each_instrument_plays_its_own_music_all_over_its_own_range(dataset_params):
+    apart = dataset_params(domains=["bassoon", "flute", "piano"], shared_range=False, train_minutes=2)
+    pieces = make_source(apart, 3, Machine(jobs=1)).plan()
+    assert all(len(piece.domains) == 1 and not piece.paired for piece in pieces)
+    assert len({piece.name for piece in pieces}) == len(pieces)
+    for domain, lowest, highest in (("bassoon", 34, 70), ("flute", 60, 81), ("piano", 28, 96)):
+        own = [piece for piece in pieces if piece.domains == (domain,)]
+        splits = [piece.split for piece in own]
+        assert (splits.count("validation"), splits.count("test")) == (1, 2)
+        heard = {note.pitch + piece.shift for piece in own for note in piece.notes}
+        assert lowest <= min(heard) and max(heard) <= highest
+        assert max(heard) - min(heard) > 0.8 * (highest - lowest)
+        assert (len({note.part for piece in own for note in piece.notes}) > 1) == (domain == "piano")
+
+
 def test_unknown_and_incompatible_instruments_are_refused(dataset_params):
     with pytest.raises(RetimbreError, match="'banjo'; it knows piano"):
         make_source(dataset_params(domains=["piano", "banjo"]), 0, Machine())

@@ -13,6 +13,7 @@ from retimbre.systems.resynthesis.code import (
     shifted,
     transposed,
     vary_levels,
+    vary_pitch,
     vary_sustain,
 )
 
@@ -59,12 +60,28 @@ def test_nothing_changes_by_nothing_and_levels_stay_in_range() -> None:
 def test_an_octave_up_is_twelve_keys_and_back() -> None:
     x = content(2)
     x[:, CONTOUR.start + 3 * 40 + 1] = 0.7
-    y = transposed(x, 1)
+    y = transposed(x, 12)
     assert torch.equal(y[:, NOTE.start + 52], x[:, NOTE.start + 40]) and not y[:, NOTE.start + 40].any()
     assert (y[:, CONTOUR.start + 3 * 52 + 1] == 0.7).all() and torch.equal(y[:, LOUDNESS], x[:, LOUDNESS])
-    assert torch.equal(transposed(y, -1), x)
-    assert not transposed(x, 5)[:, NOTE].any(), "what leaves the keyboard is lost"
-    assert shifted(torch.ones(1, 3, 1), -1, -9.0)[0, :, 0].tolist() == [1, 1, -9]
+    assert torch.equal(transposed(y, -12), x)
+    assert not transposed(x, 60)[:, NOTE].any(), "what leaves the keyboard is lost"
+    ramp = torch.tensor([[[1.0], [2.0], [3.0]]])
+    assert shifted(ramp, -1, -9.0)[0, :, 0].tolist() == [2, 3, -9]
+    assert shifted(ramp, 1)[0, :, 0].tolist() == [1, 1, 2], "the end is continued"
+
+
+def test_crops_are_moved_by_semitones_content_and_spectra_alike() -> None:
+    x, rng = content(200, 16), np.random.default_rng(3)
+    spectrum = torch.full((200, 188, 16), -1.0)
+    spectrum[:, 100] = 1.0
+    y, z = x.clone(), spectrum.clone()
+    vary_pitch(y, [z], rng, 0.3, 24)
+    semitones = y[:, NOTE].amax(2).argmax(1) - 40
+    assert torch.equal(z[..., 0].argmax(1) - 100, 2 * semitones)
+    assert semitones.abs().max() == 6 and 0.2 < (semitones != 0).float().mean() < 0.4
+    assert {*semitones.tolist()} == {*range(-6, 7)}
+    vary_pitch(x, [spectrum], rng, 0.0, 24)
+    assert torch.equal(x, content(200, 16))
 
 
 def test_without_expression_a_bend_is_in_tune_and_a_swell_even() -> None:

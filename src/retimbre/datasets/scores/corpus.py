@@ -116,13 +116,14 @@ def split_of(incipit: tuple[int, ...], domains: int) -> tuple[str, int | None]:
     return "train", min(int(share * domains), domains - 1)
 
 
-def transposition(notes: tuple[Note, ...] | list[Note], lowest: int, highest: int) -> int | None:
-    """The smallest transposition, semitones within two octaves, that puts all notes into
-    ``lowest..highest`` (MIDI); None when there is none. Of two equally small ones the lower.
+def transpositions(notes: tuple[Note, ...] | list[Note], lowest: int, highest: int) -> list[int]:
+    """Transpositions within two octaves, in semitones, that put all notes into ``lowest..highest`` (MIDI).
+
+    The smallest comes first, and of two equally small ones the lower.
     """
     low, high = min(note.pitch for note in notes), max(note.pitch for note in notes)
     shifts = [shift for shift in range(-24, 25) if low + shift >= lowest and high + shift <= highest]
-    return min(shifts, key=abs) if shifts else None
+    return sorted(shifts, key=abs)
 
 
 def scores(collection: Collection, seed: int, jobs: int) -> Iterator[Score]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from retimbre.datasets.scores.performance import PlayedNote, midi_bytes
 from retimbre.errors import RetimbreError
@@ -139,3 +140,9 @@ def render(played: list[PlayedNote], program: int, font: Path, length_s: float) 
     mono = audio.mean(axis=1)
     length = round(length_s * RENDER_RATE)
     return np.pad(mono[:length], (0, max(0, length - len(mono))))
+
+
+def recorded(played: list[PlayedNote], program: int, font: Path, length: int, rate: int) -> np.ndarray:
+    """``length`` samples at ``rate`` Hz of what :func:`render` makes: (N,) float32."""
+    audio = soxr.resample(render(played, program, font, length / rate), RENDER_RATE, rate)
+    return np.resize(audio, length).astype(np.float32)

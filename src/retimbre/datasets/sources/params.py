@@ -17,6 +17,7 @@ class Dataset(Section):
     excerpt_s: Positive
     polyphonic_share: Share
     paired_training: bool
+    shared_range: bool
     soundfont: str | None
     folders: dict[Name, str]
     max_unreadable_share: Share
@@ -58,6 +59,8 @@ class Dataset(Section):
             )
         if "soundfont" in of_domain.values() and self.train_minutes == 0:
             raise ValueError("dataset.train_minutes must be above 0 for source soundfont")
+        if self.paired_training and not self.shared_range:
+            raise ValueError("dataset.paired_training needs dataset.shared_range: set it to true")
         if self.paired_training and set(of_domain.values()) != {"soundfont"}:
             raise ValueError(
                 "dataset.paired_training: only source soundfont plays every piece on all domains: set it to "

@@ -4,10 +4,12 @@ Training sets are unpaired: each score belongs to one domain. Validation and tes
 one performance, rendered by every instrument at the same sample positions; test pieces have a second
 performance besides (other jitter and velocities), to know how close two true recordings are.
 With ``dataset.paired_training`` training pieces are paired too, with the same minutes per domain.
+With ``dataset.shared_range: false`` every instrument plays in its own range, and nothing is paired.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-Key = tuple[str, int | None]  # a split and, for training, the index of the domain (0 when all play it)
+Key = tuple[str, int | None]  # a split and the index of the domain (None, and 0 of training: all play it)
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,22 @@ class Piece:
     start_s: float
     duration_s: float
 
+    @property
+    def paired(self) -> bool:
+        """True when several instruments play it."""
+        return len(self.domains) > 1
+
 
 def least(key: Key) -> float:
     """The least worth filling of a split: seconds of training, or pieces."""
     return SHORTEST_TRAINING_S if key[0] == "train" else 1
+
+
+def common_range(instruments: Sequence[soundfont.Instrument]) -> tuple[int, int] | None:
+    """Lowest and highest MIDI pitch that all instruments play in tune; None when it is no octave."""
+    lowest = max(instrument.lowest for instrument in instruments)
+    highest = min(instrument.highest for instrument in instruments)
+    return (lowest, highest) if highest - lowest >= 12 else None
 
 
 def random(seed: int, *what: object) -> np.random.Generator:
@@ -66,21 +80,20 @@ class RenderedScores:
     def __init__(self, dataset: Dataset, seed: int, machine: Machine):
         self.dataset, self.seed, self.jobs = dataset, seed, machine.jobs
         self.domains = tuple(dataset.domains)
-        instruments = [soundfont.instrument(domain) for domain in self.domains]
-        self.polyphonic = all(instrument.polyphonic for instrument in instruments)
-        self.lowest = max(instrument.lowest for instrument in instruments)
-        self.highest = min(instrument.highest for instrument in instruments)
-        if self.highest - self.lowest < 12:
+        self.instruments = [soundfont.instrument(domain) for domain in self.domains]
+        if dataset.shared_range and not common_range(self.instruments):
             raise RetimbreError(
                 f"dataset.domains: {', '.join(self.domains)} share less than an octave, so they cannot play "
-                "the same notes; choose instruments of closer range."
+                "the same notes; choose instruments of closer range, or set dataset.shared_range: false."
             )
         self.font = soundfont.find_font(dataset.soundfont)
 
     def prepare(self, out: Path) -> list[Recording]:
         pieces = self.plan()
         takes = [
-            (piece, number) for piece in pieces for number in (1, 2)[: 2 if piece.split == "test" else 1]
+            (piece, number)
+            for piece in pieces
+            for number in ((1, 2) if piece.split == "test" and piece.paired else (1,))
         ]
         render = functools.partial(render_take, seed=self.seed, font=self.font, out=Path(out))
         recordings = []
@@ -107,8 +120,9 @@ class RenderedScores:
 
     def _choose(self, collection: scores.Collection, pieces: dict[str, int], train_s: float) -> list[Piece]:
         """``pieces[split]`` held-out pieces and ``train_s`` seconds for each domain from one collection."""
-        left: dict[Key, float] = {(split, None): count for split, count in pieces.items()}
         groups = 1 if self.dataset.paired_training else len(self.domains)
+        held_out = [None] if self.dataset.shared_range else range(groups)
+        left: dict[Key, float] = {(split, n): count for split, count in pieces.items() for n in held_out}
         left |= {("train", group): train_s for group in range(groups)}
         asked = dict(left)
 
@@ -121,8 +135,10 @@ class RenderedScores:
             return chosen
         with Progress(wanted, f"choose scores from {collection}", "splits full") as progress:
             for score in scores.scores(collection, self.seed, self.jobs):
-                key = scores.split_of(score.incipit, groups)
-                if not missing(key) or (piece := self._piece(score, key, left[key])) is None:
+                split, place = scores.split_of(score.incipit, groups)
+                places = held_out if place is None else [place]  # whoever lacks one may have a held-out score
+                key = next((key for n in places if missing(key := (split, n))), None)
+                if key is None or (piece := self._piece(score, key, left[key])) is None:
                     continue
                 chosen.append(piece)
                 left[key] -= piece.duration_s if key[0] == "train" else 1
@@ -134,33 +150,40 @@ class RenderedScores:
 
     def _piece(self, score: Score, key: Key, left_s: float) -> Piece | None:
         """The score with transposition, tempo and stretch drawn; None when it does not fit."""
-        split, domain = key
-        whole = self.polyphonic and score.collection == CHORALES
+        split, place = key
+        everyone = place is None or self.dataset.paired_training
+        players = list(range(len(self.domains))) if everyone else [place]
+        within = self.instruments if self.dataset.shared_range else [self.instruments[n] for n in players]
+        whole = score.collection == CHORALES and all(instrument.polyphonic for instrument in within)
         line = score.notes if whole else tuple(scores.top_line(score.notes))
-        shift = scores.transposition(line, self.lowest, self.highest)
-        if shift is None:
+        shifts = scores.transpositions(line, *common_range(within))
+        if not shifts:
             return None
+        shift = shifts[0]
+        if not self.dataset.shared_range:  # no other instrument is to play the same: the whole range is heard
+            shift = int(random(self.seed, score.name, "transposition").choice(shifts))
         rng = random(self.seed, score.name, "tempo and start")
         tempo = performance.draw_tempo(line, score.collection, rng)
         whole_s = performance.duration_s(line, tempo)
         if split == "train":
-            domains = self.domains if self.dataset.paired_training else (self.domains[domain],)
             start_s, length_s = 0.0, min(whole_s, LONGEST_TRAINING_S, left_s)
         else:
-            domains, length_s = self.domains, self.dataset.excerpt_s
+            length_s = self.dataset.excerpt_s
             onsets = sorted({note.onset * 60 / tempo for note in line})
             latest_s = whole_s - performance.TAIL_S - length_s
             starts = [max(0.0, onset - LEAD_S) for onset in onsets if onset - LEAD_S <= latest_s]
             if not starts:
                 return None
             start_s = starts[rng.integers(len(starts))]
+        domains = tuple(self.domains[n] for n in players)
         return Piece(score.name, score.collection, line, split, domains, shift, tempo, start_s, length_s)
 
     def _shortage(self, collection: str, asked: dict[Key, float], left: dict[Key, float]) -> str:
         split, domain = key = next(key for key in left if left[key] >= least(key))
         have, want = asked[key] - left[key], asked[key]
         kind = "four-part chorales" if collection == CHORALES else "tunes"
-        place = f"in the common range of {', '.join(self.domains)}"
+        shared = self.dataset.shared_range
+        place = f"in the common range of {', '.join(self.domains)}" if shared else "in their own ranges"
         if split == "train":
             trained = "all domains" if self.dataset.paired_training else self.domains[domain]
             return (
@@ -185,15 +208,14 @@ def render_take(take: tuple[Piece, int], seed: int, font: soundfont.Font, out: P
     """Render one performance of a piece on each of its domains below ``out``; the MIDI goes beside them."""
     piece, number = take
     played = play(piece, number, seed)
-    paired = piece.split != "train" or len(piece.domains) > 1
-    midi = f"midi/{piece.split}/{piece.name}{f'.{number}' if paired else ''}.mid"
+    midi = f"midi/{piece.split}/{piece.name}{f'.{number}' if piece.paired else ''}.mid"
     performance.write_midi(out / midi, performance.excerpt(played, piece.start_s, piece.duration_s))
     # Rendering starts a little before the excerpt: what still rings at its beginning is heard.
     begin_s = max(0.0, piece.start_s - PREROLL_S)
     lead_s = piece.start_s - begin_s
     heard = performance.excerpt(played, begin_s, lead_s + piece.duration_s)
     return [
-        _record(domain, piece, str(number) if paired else "", heard, lead_s, font, out, midi)
+        _record(domain, piece, str(number) if piece.paired else "", heard, lead_s, font, out, midi)
         for domain in piece.domains
     ]
 

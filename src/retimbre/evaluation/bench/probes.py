@@ -21,7 +21,6 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
-import soxr
 
 from retimbre.audio.features import FeatureConfig, normalise
 from retimbre.audio.levels import rms
@@ -180,8 +179,8 @@ def sampled(dataset: Dataset, domain: str, sample_rate: int) -> Play:
     font, program = soundfont.find_font(dataset.soundfont), soundfont.instrument(domain).program
 
     def play(notes: list[PlayedNote], length_s: float) -> np.ndarray:
-        audio = soundfont.render(notes, program, font.path, length_s)
-        return soxr.resample(audio, soundfont.RENDER_RATE, sample_rate).astype(np.float32)
+        length = round(length_s * sample_rate)
+        return soundfont.recorded(notes, program, font.path, length, sample_rate)
 
     return play
 

@@ -5,6 +5,8 @@ frames. Posteriors of held notes fall as the instrument's sound does, and loudne
 that decays would be heard in what another one plays. So the training sees every course of a note.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ IN_TUNE = (0.24, 1.0, 0.32)  # contours of a note that is in tune, to its highes
 SOUNDS = 0.5  # posterior from which a note counts
 RANGE_SHARE = 0.01  # of an instrument's notes, at either end, that its range leaves out
 FURTHEST = 4  # octaves
+SEMITONES = 6  # by which crops are moved, at most
 
 
 def held(posteriors: Tensor, frames: Tensor) -> Tensor:
@@ -85,22 +88,38 @@ def smoothed(loudness: Tensor) -> Tensor:
     return functional.avg_pool1d(around, SMOOTHED, 1)
 
 
-def transposed(content: Tensor, octaves: int) -> Tensor:
-    """Content (B, C, T) with all pitches ``octaves`` higher; what leaves the keyboard is lost."""
+def transposed(content: Tensor, semitones: int) -> Tensor:
+    """Content (B, C, T) with all pitches so much higher; what leaves the keyboard is lost."""
     parts = [
-        shifted(content[:, which], octaves * 12 * bins)
+        shifted(content[:, which], semitones * bins, 0.0)
         for which, bins in ((CONTOUR, 3), (NOTE, 1), (ONSET, 1))
     ]
     return torch.cat([*parts, content[:, POSTERIORS:]], 1)
 
 
-def shifted(x: Tensor, bins: int, fill: float = 0.0) -> Tensor:
-    """``x`` (B, F, T) with every bin moved up by so many; ``fill`` where nothing comes from."""
-    moved = torch.full_like(x, fill)
-    count = max(x.shape[1] - abs(bins), 0)
-    up, down = max(bins, 0), max(-bins, 0)
-    moved[:, up : up + count] = x[:, down : down + count]
+def shifted(x: Tensor, bins: int, fill: float | None = None) -> Tensor:
+    """``x`` (B, F, T) with every bin moved up by so many.
+
+    Bins that nothing comes from have the value ``fill`` (None: that of the bin at their end).
+    """
+    count = x.shape[1]
+    moved = x[:, (torch.arange(count, device=x.device) - bins).clamp(0, count - 1)]
+    if fill is not None:
+        moved[:, slice(0, bins) if bins >= 0 else slice(bins, None)] = fill
     return moved
+
+
+def vary_pitch(
+    content: Tensor, spectra: Sequence[Tensor], rng: np.random.Generator, share: float, bins_per_octave: int
+) -> None:
+    """Move ``share`` of the crops up or down by 1 to 6 semitones, in place: content (B, C, T) and spectra
+    (B, F, T) on a constant-Q scale. So keys that are rare in the recordings are learnt from their neighbours.
+    """
+    for i in np.flatnonzero(rng.random(len(content)) < share):
+        semitones = int(rng.integers(1, SEMITONES + 1)) * int(rng.choice([-1, 1]))
+        content[i : i + 1] = transposed(content[i : i + 1], semitones)
+        for x in spectra:
+            x[i : i + 1] = shifted(x[i : i + 1], round(semitones * bins_per_octave / 12))
 
 
 def evened(content: Tensor, expression: float) -> Tensor:

@@ -22,7 +22,7 @@ from retimbre.datasets.packed.format import Excerpt
 from retimbre.datasets.parallel import parallel_map
 from retimbre.progress import Progress
 from retimbre.section import Machine
-from retimbre.systems.resynthesis.code import vary_levels, vary_sustain
+from retimbre.systems.resynthesis.code import vary_levels, vary_pitch, vary_sustain
 from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis.system import Change
 from retimbre.training.devices import one_thread
@@ -121,14 +121,16 @@ class Crops:
     """Batches of crops, a function of the step alone; instruments take turns in a batch.
 
     ``share``: of the crops whose input is a rendering on another instrument (the others hear the recording
-    itself, whose spectrum is the output: what learns from spectra needs ``share`` 1). ``vary``: content is
-    made to vary as the params say.
+    itself, whose spectrum is the output: what learns from spectra needs ``share`` 1). ``vary``: content
+    and pitch are made to vary as the params say.
     """
 
     def __init__(self, material: Material, p: Params, stream: int, share: float, vary: bool = False):
         self.material, self.frames, self.batch_size = material, p.crop_frames, p.batch_size
         self.stream, self.share = stream, share
-        self.sustain, self.levels = (p.vary_sustain, p.vary_levels) if vary else (0.0, 0.0)
+        on_scale = p.vary_pitch if p.representation == "cqt" else 0.0
+        varied = (p.vary_sustain, p.vary_levels, on_scale)
+        self.sustain, self.levels, self.pitch = varied if vary else (0.0, 0.0, 0.0)
         self.recorded = [self._positions(excerpts, d) for d, excerpts in material.recorded.items()]
 
     @cached_property
@@ -168,6 +170,8 @@ class Crops:
         spectrum, target = (
             normalise(torch.from_numpy(np.stack(x)).float(), top_db, range_db) for x in (spectra, targets)
         )
-        content = vary_sustain(torch.from_numpy(np.stack(contents)).float(), rng, self.sustain)
+        content = torch.from_numpy(np.stack(contents)).float()
+        vary_pitch(content, [spectrum, target], rng, self.pitch, m.change.features.cqt_bins_per_octave)
+        content = vary_sustain(content, rng, self.sustain)
         content = vary_levels(content, rng, self.levels)
         return Batch(content, spectrum, target, torch.tensor(instruments))

@@ -59,10 +59,10 @@ class SpectrumNetwork(nn.Module):
         self.config = config
         c = config.channels
         self.instruments = nn.Embedding(config.instruments, config.embedding)
-        self.inner = nn.Conv1d(config.inputs, c, 5, padding=2)
+        self.inner = nn.Conv1d(config.inputs, c, 3, padding=1)
         dilations = [DILATIONS[i % len(DILATIONS)] for i in range(config.blocks)]
         self.blocks = nn.ModuleList(FilmBlock(c, d, config.embedding) for d in dilations)
-        self.out = nn.Conv1d(c, config.bins, 5, padding=2)
+        self.out = nn.Conv1d(c, config.bins, 3, padding=1)
         self.offset = nn.Embedding(config.instruments, config.bins)
         nn.init.zeros_(self.offset.weight)
         if config.residual:  # it starts by changing nothing
@@ -72,7 +72,7 @@ class SpectrumNetwork(nn.Module):
     @property
     def context(self) -> int:
         """Input frames on each side that an output frame depends on."""
-        return 4 + sum(block.dilated.dilation[0] for block in self.blocks)
+        return 2 + sum(block.dilated.dilation[0] for block in self.blocks)
 
     def forward(self, x: Tensor, instrument: Tensor) -> Tensor:
         e = self.instruments(instrument)  # (B, E)

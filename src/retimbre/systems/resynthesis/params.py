@@ -37,6 +37,7 @@ class Params(SystemSection):
     joint_steps: Count
     vary_sustain: NonNegative
     vary_levels: Share
+    vary_pitch: Share
     lambda_linear: NonNegative
     lambda_alone: NonNegative
     crop_frames: Annotated[int, Field(ge=16)]

@@ -47,7 +47,7 @@ class Change:
         heard = torch.from_numpy(np.ascontiguousarray(code.T, np.float32))[None]
         source = network_input(spectrum_db, self.top_db, self.features.range_db)[None]
         if self.octaves:
-            heard = transposed(heard, self.octaves)
+            heard = transposed(heard, 12 * self.octaves)
             source = shifted(source, self.octaves * self.features.cqt_bins_per_octave, -1.0)
         if self.expression < 1:
             heard = evened(heard, self.expression)

@@ -118,7 +118,7 @@ class Training:
         """Train in phases of so many steps, under one schedule, the network that ``hears`` this.
 
         Phases are numbered from ``first`` on; 0 is of recordings alone, others begin with a
-        back-translation by the networks as they are by then. ``vary``: content is made to vary.
+        back-translation by the networks as they are by then. ``vary``: content and pitch are.
         """
         trainer, before = Trainer(self.change, hears, sum(steps), rate, self.p, self.run), 0
         for number, count in enumerate(steps, first):
@@ -154,7 +154,7 @@ def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:
     training.rounds("content", [p.steps, *[p.round_steps] * p.rounds], p.learning_rate, 0, vary=True)
     if p.spectrum_steps:
         number = p.rounds + 1
-        training.rounds("spectrum", [p.spectrum_steps], p.learning_rate, number, vary=False)
+        training.rounds("spectrum", [p.spectrum_steps], p.learning_rate, number, vary=True)
         training.change.networks.share = p.spectrum_share
         steps, rate = [p.joint_steps] * p.joint_rounds, JOINT_RATE * p.learning_rate
         training.rounds("both", steps, rate, number + 1, vary=False)

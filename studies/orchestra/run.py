@@ -1,0 +1,325 @@
+"""The weights that ship: twelve instruments at full bandwidth, trained and measured.
+
+``make orchestra`` runs it, in three steps; what is finished is kept when it is interrupted:
+
+1. ``dvc repro resynthesis`` of ``HEAD``, with ``profiles/orchestra.yaml`` laid over its params, in a checkout
+   of its own in ``.scratch/orchestra``;
+2. the trained networks, in half precision, into ``src/retimbre/weights/orchestra``;
+3. held-out scores, every instrument to every other one, and sources that no training has heard: a file in
+   ``results/`` per source, then ``docs/orchestra.md`` and ``metrics.json`` beside the weights.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from retimbre import errors, params  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
+from retimbre.audio.equaliser import Equaliser  # noqa: E402
+from retimbre.audio.features import spectrum_of  # noqa: E402
+from retimbre.audio.levels import rms  # noqa: E402
+from retimbre.classifiers.batches import Augmentation, DomainBatches  # noqa: E402
+from retimbre.classifiers.panel import REPRESENTATION, Classifiers  # noqa: E402
+from retimbre.classifiers.train import fit_classifier  # noqa: E402
+from retimbre.datasets.packed.format import PackedFeatures  # noqa: E402
+from retimbre.datasets.parallel import parallel_map  # noqa: E402
+from retimbre.datasets.scores import corpus, performance, soundfont  # noqa: E402
+from retimbre.datasets.scores.performance import PlayedNote  # noqa: E402
+from retimbre.metrics.notes import Notes, lags_s, score_notes  # noqa: E402
+from retimbre.metrics.spectral import aligned, best_shift, feature_lsd  # noqa: E402
+from retimbre.nn.transcriber.notes import NoteTranscriber  # noqa: E402
+from retimbre.progress import Progress  # noqa: E402
+from retimbre.provenance import digest_of_files  # noqa: E402
+from retimbre.section import Machine  # noqa: E402
+from retimbre.systems import catalogue  # noqa: E402
+from retimbre.training.checkpoint import Scratch  # noqa: E402
+from retimbre.training.devices import make_fabric, one_thread, seed_everything  # noqa: E402
+from retimbre.training.fit import Run  # noqa: E402
+
+CHECKOUT = ROOT / ".scratch" / "orchestra"
+SHIPPED = ROOT / "src" / "retimbre" / "weights" / "orchestra"
+RESULTS, PAGE = HERE / "results", ROOT / "docs" / "orchestra.md"
+SYSTEM = catalogue.DEFAULTS[0]
+UNSEEN = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52}  # General MIDI programs
+KEYS = (48, 84)  # of unseen sources
+EXCERPT_S, PREROLL_S = 8.0, 4.0
+HIGH_HZ = 8000
+SEED = 7  # of performances
+
+
+class Played(NamedTuple):
+    """A recording (N,) and the notes of its score."""
+
+    audio: np.ndarray
+    score: Notes
+
+
+def train() -> None:
+    """Bring the checkout to ``HEAD``, lay the profile over its params, and run what is out of date."""
+    if not CHECKOUT.is_dir():
+        subprocess.run(["git", "clone", "--quiet", ROOT, CHECKOUT], check=True)
+    git = ["git", "-C", CHECKOUT]
+    subprocess.run([*git, "fetch", "--quiet", ROOT, "HEAD"], check=True)
+    subprocess.run([*git, "reset", "--quiet", "--hard", "FETCH_HEAD"], check=True)
+    for words in (["tools/profile.py", "orchestra"], ["-m", "dvc", "repro", SYSTEM]):
+        if subprocess.run([sys.executable, *words], cwd=CHECKOUT, check=False).returncode:
+            raise errors.RetimbreError("the training has stopped: run `make orchestra` again to go on.")
+
+
+def ship() -> None:
+    """Store the trained networks in half precision; figures of other weights are removed."""
+    before = digest_of_files(sorted(SHIPPED.rglob("*.safetensors")))
+    shutil.rmtree(SHIPPED, ignore_errors=True)
+    for name in (SYSTEM, "vocoder/inverter"):
+        source, target = CHECKOUT / catalogue.MODELS / name, SHIPPED / name
+        target.mkdir(parents=True)
+        shutil.copy(source / "config.json", target)
+        for path in source.glob("*.safetensors"):
+            save_file({key: x.half() for key, x in load_file(path).items()}, target / path.name)
+            (target / path.name).chmod(0o644)
+    if digest_of_files(sorted(SHIPPED.rglob("*.safetensors"))) != before:
+        shutil.rmtree(RESULTS, ignore_errors=True)
+
+
+class Measuring:
+    """Held-out scores, what plays them, and what is heard of it. It can be sent to other processes."""
+
+    def __init__(self) -> None:
+        self.p = params.read(CHECKOUT / "params.yaml")
+        self.system = catalogue.load(SYSTEM, SHIPPED)
+        self.change, self.config = self.system.change, self.system.change.features
+        self.font = soundfont.find_font(self.p.dataset.soundfont)
+        with one_thread():
+            self.classifiers = self.classifier()
+
+    @cached_property
+    def transcribe(self) -> NoteTranscriber:
+        return NoteTranscriber()
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        return PackedFeatures(CHECKOUT / "data/features").statistics
+
+    def classifier(self) -> Classifiers:
+        """Instruments told apart by their mel spectra, from the training's recordings."""
+        folder = CHECKOUT / "data/models/classifier"
+        if folder.is_dir():
+            return Classifiers.load(folder)
+        features, p = PackedFeatures(CHECKOUT / "data/features"), self.p.classifier
+        seed_everything(self.p.seed)
+        batches = DomainBatches(
+            features, REPRESENTATION, features.domains, p.window_frames, p.batch_size, self.p.seed
+        )
+        scale = features.statistics[REPRESENTATION]["top_db"], features.config.range_db
+        augmentation = Augmentation(p.gain_jitter_db, p.noise_db, decoded=True)
+        with Scratch("orchestra_classifier", "style") as scratch:
+            run = Run(self.p.seed, make_fabric("cpu"), Machine(jobs=1), scratch)
+            network, _ = fit_classifier("style", batches, p, *scale, p.steps, augmentation, run)
+            scratch.finish()
+        found = Classifiers(
+            {"style": network},
+            {
+                "features": features.config.to_dict(),
+                "domains": features.domains,
+                "window_frames": p.window_frames,
+                "representation": REPRESENTATION,
+                "heard_representation": REPRESENTATION,
+                "statistics": {REPRESENTATION: features.statistics[REPRESENTATION]},
+            },
+        )
+        found.save(folder)
+        return found
+
+    @cache  # noqa: B019 (as long as the process)
+    def scores(self, collection: corpus.Collection) -> list[corpus.Score]:
+        """Held-out scores, from which no training took anything."""
+        every = corpus.scores(collection, self.p.seed, 1)
+        held_out = (s for s in every if corpus.split_of(s.incipit, 1)[0] == "test")
+        return [score for score, _ in zip(held_out, range(12), strict=False)]
+
+    def takes(self, one: str, other: str) -> Iterator[tuple[list[PlayedNote], list[PlayedNote]]]:
+        """A chorale and a tune, as two performances each, in the range that both instruments have."""
+        known = [soundfont.INSTRUMENTS.get(name) for name in (one, other)]
+        lowest = max(i.lowest if i else KEYS[0] for i in known)
+        highest = min(i.highest if i else KEYS[1] for i in known)
+        whole = all(i.polyphonic for i in known if i)
+        for collection in (corpus.CHORALES, corpus.TUNES):
+            for score in self.scores(collection):
+                line = score.notes if whole else tuple(corpus.top_line(score.notes))
+                if not (shifts := corpus.transpositions(line, lowest, highest)):
+                    continue
+                rng = np.random.default_rng([SEED, len(line)])
+                tempo = performance.draw_tempo(line, collection, rng)
+                first, second = (performance.perform(line, shifts[0], tempo, rng) for _ in range(2))
+                yield first, second
+                break
+
+    def played(self, notes: list[PlayedNote], program: int) -> Played:
+        """The first seconds of a performance on a General MIDI program."""
+        rate = self.config.sample_rate
+        heard = performance.excerpt(notes, 0.0, EXCERPT_S)
+        audio = soundfont.recorded(heard, program, self.font.path, round(EXCERPT_S * rate), rate)
+        spans = np.array([(n.start_s, n.end_s) for n in heard]).reshape(-1, 2)
+        score = Notes(spans, np.array([float(n.pitch) for n in heard]))
+        return Played((audio * (self.p.audio.rms / max(rms(audio), 1e-9))).astype(np.float32), score)
+
+    def spectrum(self, audio: np.ndarray) -> np.ndarray:
+        return spectrum_of(audio, self.config, self.change.representation)
+
+    def distance(self, made_db: np.ndarray, true_db: np.ndarray) -> float:
+        return best_shift(made_db, true_db, self.change.top_db, self.config.range_db)[1]
+
+    def high_distance(self, audio: np.ndarray, true_db: np.ndarray) -> float:
+        """Distance of audio (N,) above 8 kHz, once the best shift is taken out."""
+        made_db, top, wide = self.spectrum(audio), self.change.top_db, self.config.range_db
+        late, _ = best_shift(made_db, true_db, top, wide)
+        high = self.config.frequencies_hz(self.change.representation) > HIGH_HZ
+        return feature_lsd(*(x[high] for x in aligned(made_db, true_db, late)), top, wide)
+
+    def notes(self, heard: list[Played]) -> float:
+        """Mean F1 of what is heard of recordings against their scores, after their median lag."""
+        found = [self.transcribe(audio, self.config.sample_rate) for audio, _ in heard]
+        scores = [played.score for played in heard]
+        lags = np.concatenate([lags_s(x, score) for x, score in zip(found, scores, strict=True)])
+        lag = float(np.median(lags)) if len(lags) else 0.0
+        return float(np.mean([score_notes(x, s, lag)[2] for x, s in zip(found, scores, strict=True)]))
+
+    def direction(self, source: str, target: str) -> dict[str, float]:
+        """Figures of one direction: its distances summed over the pieces, before they become a skill."""
+        program = UNSEEN[source] if source in UNSEEN else soundfont.instrument(source).program
+        found: dict[str, list[float]] = {}
+        outputs, trues = [], []
+        for first, second in self.takes(source, target):
+            heard = self.played(first, program)
+            true, again = (self.played(x, soundfont.instrument(target).program) for x in (first, second))
+            true_db, source_db = self.spectrum(true.audio), self.spectrum(heard.audio)
+            made_db = self.system.spectrum(heard.audio, target)
+            audio = self.system.vocoder.synthesise(made_db, len(heard.audio), target)
+            outputs.append(Played(audio, heard.score))
+            trues.append(true)
+            mel_db = spectrum_of(audio * (self.p.audio.rms / rms(audio)), self.config, REPRESENTATION)
+            row = {"target_rate": self.classifiers.style_target_rate(mel_db, target)}
+            if source not in UNSEEN:
+                rendered = self.equalised(source_db, source, target)
+                equalised = self.system.vocoder.synthesise(rendered, len(heard.audio), target)
+                row |= {
+                    "copy": self.distance(source_db, true_db),
+                    "equaliser": self.distance(rendered, true_db),
+                    "made": self.distance(made_db, true_db),
+                    "second": self.distance(self.spectrum(again.audio), true_db),
+                    "high_made": self.high_distance(audio, true_db),
+                    "high_equaliser": self.high_distance(equalised, true_db),
+                }
+            for name, value in row.items():
+                found.setdefault(name, []).append(value)
+        d = {name: float(np.mean(values)) for name, values in found.items()}
+        d["f1_of_true"] = self.notes(outputs) / max(self.notes(trues), 1e-9)
+        if source not in UNSEEN:
+            span = d["copy"] - d["second"]
+            d |= {"skill": (d["copy"] - d["made"]) / span}
+            d |= {"skill_equaliser": (d["copy"] - d["equaliser"]) / span}
+        return {name: round(value, 4) for name, value in d.items()}
+
+    def equalised(self, source_db: np.ndarray, source: str, target: str) -> np.ndarray:
+        """The source's spectrum with the target's mean levels, per bin."""
+        one = Equaliser.between(
+            self.statistics[self.change.representation], source, target, self.config.range_db
+        )
+        return one.shift(torch.from_numpy(source_db)).numpy()
+
+
+def measure_source(source: str, measuring: Measuring) -> str:
+    """All directions from one source, into its file."""
+    with one_thread():
+        found = {t: measuring.direction(source, t) for t in measuring.system.targets if t != source}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{source}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return source
+
+
+def measure(jobs: int) -> None:
+    """Every source that has no file of results yet."""
+    measuring = Measuring()
+    missing = [s for s in (*measuring.system.targets, *UNSEEN) if not (RESULTS / f"{s}.json").is_file()]
+    with Progress(len(missing), "measure", "sources") as progress:
+        for source in parallel_map(partial(measure_source, measuring=measuring), missing, jobs):
+            progress.update(1, source)
+
+
+def as_markdown(corner: str, columns: Sequence[str], rows: dict[str, list[float | None]]) -> str:
+    """A table of figures with two decimals."""
+    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, values in rows.items():
+        lines.append(f"| {name} | " + " | ".join("" if x is None else f"{x:.2f}" for x in values) + " |")
+    return "\n".join(lines)
+
+
+def write_page() -> None:
+    """``metrics.json`` and the model card beside the weights, and the card as a page of the docs."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")}
+    targets = catalogue.targets_of(SYSTEM, SHIPPED)
+    sources = [target for target in targets if target in found]
+    figures = ("skill", "f1_of_true", "target_rate")
+
+    def mean(name: str, rows: list[dict[str, float]]) -> float:
+        return round(float(np.mean([row[name] for row in rows])), 3)
+
+    per_target = {
+        target: {name: mean(name, [found[s][target] for s in sources if s != target]) for name in figures}
+        for target in targets
+    }
+    every = [found[s][t] for s in sources for t in targets if s != t]
+    unseen = {
+        source: {name: mean(name, list(found[source].values())) for name in figures[1:]}
+        for source in UNSEEN
+        if source in found
+    }
+    totals = {
+        **{name: mean(name, every) for name in (*figures, "skill_equaliser", "high_made", "high_equaliser")},
+        "lowest_skill": min(row["skill"] for row in every),
+        "above_equaliser": mean("above", [{"above": row["skill"] > row["skill_equaliser"]} for row in every]),
+    }
+    metrics = {"all": totals, "targets": per_target, "unseen_sources": unseen}
+    (SHIPPED / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    skills = {s: [found[s][t]["skill"] if s != t else None for t in targets] for s in sources}
+    said = {
+        "skills": as_markdown("from \\ to", targets, skills),
+        "targets": as_markdown("to", figures, {t: list(row.values()) for t, row in per_target.items()}),
+        "unseen": as_markdown("from", figures[1:], {s: list(row.values()) for s, row in unseen.items()}),
+        **totals,
+        "targets_named": ", ".join(targets).replace("_", " "),
+        "kilobytes": sum(p.stat().st_size for p in SHIPPED.rglob("*.safetensors")) // 1000,
+    }
+    page = (HERE / "card.md").read_text(encoding="utf-8").format(**said)
+    for path in (PAGE, SHIPPED / "MODEL_CARD.md"):
+        path.write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes that measure")
+    parser.add_argument("--measure", action="store_true", help="only measure what is trained and stored")
+    given = parser.parse_args()
+    if not given.measure:
+        train()
+        ship()
+    measure(given.jobs)
+    write_page()
+
+
+if __name__ == "__main__":
+    errors.run(main)
