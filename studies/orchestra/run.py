@@ -15,17 +15,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cache, cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre import errors, params  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
@@ -37,9 +37,7 @@ from retimbre.classifiers.panel import REPRESENTATION, Classifiers  # noqa: E402
 from retimbre.classifiers.train import fit_classifier  # noqa: E402
 from retimbre.datasets.packed.format import PackedFeatures  # noqa: E402
 from retimbre.datasets.parallel import parallel_map  # noqa: E402
-from retimbre.datasets.scores import corpus, performance, soundfont  # noqa: E402
-from retimbre.datasets.scores.performance import PlayedNote  # noqa: E402
-from retimbre.metrics.notes import Notes, lags_s, score_notes  # noqa: E402
+from retimbre.metrics.notes import lags_s, score_notes  # noqa: E402
 from retimbre.metrics.spectral import aligned, best_shift, feature_lsd  # noqa: E402
 from retimbre.nn.transcriber.notes import NoteTranscriber  # noqa: E402
 from retimbre.progress import Progress  # noqa: E402
@@ -49,23 +47,13 @@ from retimbre.systems import catalogue  # noqa: E402
 from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric, one_thread, seed_everything  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
+from studies.orchestra.held_out import UNSEEN, HeldOut, Played  # noqa: E402
 
 CHECKOUT = ROOT / ".scratch" / "orchestra"
 SHIPPED = ROOT / "src" / "retimbre" / "weights" / "orchestra"
 RESULTS, PAGE = HERE / "results", ROOT / "docs" / "orchestra.md"
 SYSTEM = catalogue.DEFAULTS[0]
-UNSEEN = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52}  # General MIDI programs
-KEYS = (48, 84)  # of unseen sources
-EXCERPT_S, PREROLL_S = 8.0, 4.0
 HIGH_HZ = 8000
-SEED = 7  # of performances
-
-
-class Played(NamedTuple):
-    """A recording (N,) and the notes of its score."""
-
-    audio: np.ndarray
-    score: Notes
 
 
 def train() -> None:
@@ -102,7 +90,7 @@ class Measuring:
         self.p = params.read(CHECKOUT / "params.yaml")
         self.system = catalogue.load(SYSTEM, SHIPPED)
         self.change, self.config = self.system.change, self.system.change.features
-        self.font = soundfont.find_font(self.p.dataset.soundfont)
+        self.music = HeldOut(self.p, self.config.sample_rate)
         with one_thread():
             self.classifiers = self.classifier()
 
@@ -144,39 +132,6 @@ class Measuring:
         found.save(folder)
         return found
 
-    @cache  # noqa: B019 (as long as the process)
-    def scores(self, collection: corpus.Collection) -> list[corpus.Score]:
-        """Held-out scores, from which no training took anything."""
-        every = corpus.scores(collection, self.p.seed, 1)
-        held_out = (s for s in every if corpus.split_of(s.incipit, 1)[0] == "test")
-        return [score for score, _ in zip(held_out, range(12), strict=False)]
-
-    def takes(self, one: str, other: str) -> Iterator[tuple[list[PlayedNote], list[PlayedNote]]]:
-        """A chorale and a tune, as two performances each, in the range that both instruments have."""
-        known = [soundfont.INSTRUMENTS.get(name) for name in (one, other)]
-        lowest = max(i.lowest if i else KEYS[0] for i in known)
-        highest = min(i.highest if i else KEYS[1] for i in known)
-        whole = all(i.polyphonic for i in known if i)
-        for collection in (corpus.CHORALES, corpus.TUNES):
-            for score in self.scores(collection):
-                line = score.notes if whole else tuple(corpus.top_line(score.notes))
-                if not (shifts := corpus.transpositions(line, lowest, highest)):
-                    continue
-                rng = np.random.default_rng([SEED, len(line)])
-                tempo = performance.draw_tempo(line, collection, rng)
-                first, second = (performance.perform(line, shifts[0], tempo, rng) for _ in range(2))
-                yield first, second
-                break
-
-    def played(self, notes: list[PlayedNote], program: int) -> Played:
-        """The first seconds of a performance on a General MIDI program."""
-        rate = self.config.sample_rate
-        heard = performance.excerpt(notes, 0.0, EXCERPT_S)
-        audio = soundfont.recorded(heard, program, self.font.path, round(EXCERPT_S * rate), rate)
-        spans = np.array([(n.start_s, n.end_s) for n in heard]).reshape(-1, 2)
-        score = Notes(spans, np.array([float(n.pitch) for n in heard]))
-        return Played((audio * (self.p.audio.rms / max(rms(audio), 1e-9))).astype(np.float32), score)
-
     def spectrum(self, audio: np.ndarray) -> np.ndarray:
         return spectrum_of(audio, self.config, self.change.representation)
 
@@ -200,12 +155,11 @@ class Measuring:
 
     def direction(self, source: str, target: str) -> dict[str, float]:
         """Figures of one direction: its distances summed over the pieces, before they become a skill."""
-        program = UNSEEN[source] if source in UNSEEN else soundfont.instrument(source).program
         found: dict[str, list[float]] = {}
         outputs, trues = [], []
-        for first, second in self.takes(source, target):
-            heard = self.played(first, program)
-            true, again = (self.played(x, soundfont.instrument(target).program) for x in (first, second))
+        for first, second in self.music.takes(source, target):
+            heard = self.music.played(first, source)
+            true, again = (self.music.played(x, target) for x in (first, second))
             true_db, source_db = self.spectrum(true.audio), self.spectrum(heard.audio)
             made_db = self.system.spectrum(heard.audio, target)
             audio = self.system.vocoder.synthesise(made_db, len(heard.audio), target)

@@ -1,0 +1,70 @@
+"""Held-out scores on any two instruments, in the range that both have."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retimbre.audio.levels import rms
+from retimbre.datasets.scores import corpus, performance, soundfont
+from retimbre.datasets.scores.performance import PlayedNote
+from retimbre.metrics.notes import Notes
+
+UNSEEN = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52}  # General MIDI programs
+KEYS = (48, 84)  # MIDI pitches of them
+MOST_SCORES = 12  # of a collection, among which one must fit
+EXCERPT_S = 8.0
+SEED = 7  # of performances
+
+
+class Played(NamedTuple):
+    """A recording (N,) and the notes of its score."""
+
+    audio: np.ndarray
+    score: Notes
+
+
+class HeldOut:
+    """Scores of which no training has seen a note, and what plays them. ``p``: the params' sections."""
+
+    def __init__(self, p: Any, sample_rate: int):
+        self.seed, self.level, self.rate = p.seed, p.audio.rms, sample_rate
+        self.font = soundfont.find_font(p.dataset.soundfont)
+
+    @cached_property
+    def scores(self) -> dict[corpus.Collection, list[corpus.Score]]:
+        """Scores of the test split, by collection."""
+
+        def chosen(collection: corpus.Collection) -> list[corpus.Score]:
+            every = corpus.scores(collection, self.seed, 1)
+            test = (score for score in every if corpus.split_of(score.incipit, 1)[0] == "test")
+            return [score for _, score in zip(range(MOST_SCORES), test, strict=False)]
+
+        return {collection: chosen(collection) for collection in (corpus.CHORALES, corpus.TUNES)}
+
+    def takes(self, one: str, other: str) -> Iterator[tuple[list[PlayedNote], list[PlayedNote]]]:
+        """A chorale and a tune, as two performances each; instruments of one voice play the top line."""
+        known = [soundfont.INSTRUMENTS.get(name) for name in (one, other)]
+        lowest = max(i.lowest if i else KEYS[0] for i in known)
+        highest = min(i.highest if i else KEYS[1] for i in known)
+        whole = all(i.polyphonic for i in known if i)
+        for collection, scores in self.scores.items():
+            for score in scores:
+                line = score.notes if whole else tuple(corpus.top_line(score.notes))
+                if shifts := corpus.transpositions(line, lowest, highest):
+                    rng = np.random.default_rng([SEED, len(line)])
+                    tempo = performance.draw_tempo(line, collection, rng)
+                    first, second = (performance.perform(line, shifts[0], tempo, rng) for _ in range(2))
+                    yield first, second
+                    break
+
+    def played(self, notes: list[PlayedNote], instrument: str) -> Played:
+        """The first seconds of a performance on an instrument."""
+        program = UNSEEN[instrument] if instrument in UNSEEN else soundfont.instrument(instrument).program
+        heard = performance.excerpt(notes, 0.0, EXCERPT_S)
+        length = round(EXCERPT_S * self.rate)
+        audio = soundfont.recorded(heard, program, self.font.path, length, self.rate)
+        audio = (audio * (self.level / max(rms(audio), 1e-9))).astype(np.float32)
+        spans = np.array([(n.start_s, n.end_s) for n in heard]).reshape(-1, 2)
+        return Played(audio, Notes(spans, np.array([float(n.pitch) for n in heard])))
