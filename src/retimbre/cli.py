@@ -55,10 +55,8 @@ def transfer(args: argparse.Namespace) -> None:
     if args.transpose != 0 or args.expression < 1:
         system = base.adjusted(system, args.transpose, args.expression)
     found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
-    for note in found.notes:
+    for note in [*found.notes, *outcome.notes]:
         print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
-    if outcome.fitted:
-        print(shown(f"note: {args.input}: {outcome.fitted}"), file=sys.stderr)
     quieter = ""
     if outcome.quieter_db > 0.5:
         quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"

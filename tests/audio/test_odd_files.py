@@ -54,7 +54,9 @@ def test_a_flac_of_unknown_length(tmp_path):
     assert files.survey(tmp_path / "a.flac").notes == []
 
 
-@pytest.mark.parametrize("kind", ["MP3", "FLAC", "OGG", "WAV", "WAVEX", "AIFF", "SVX"])
+@pytest.mark.parametrize(
+    "kind", ["MP3", "FLAC", "OGG", "WAV", "WAVEX", "AIFF", "SVX", "AU", "CAF", "RF64", "W64"]
+)
 @pytest.mark.parametrize("tags", [b"", b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)])
 def test_files_joined_by_cat_are_all_heard(tmp_path, kind, tags):
     if tags and kind != "MP3":

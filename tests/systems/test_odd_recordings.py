@@ -83,6 +83,17 @@ def test_an_offset_changes_neither_what_the_system_hears_nor_the_loudness(tmp_pa
     assert any("offset or rumble" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(("hz", "lost"), [(440, False), (10000, True)])
+def test_what_the_system_cannot_hear_is_said(tmp_path, hz, lost):
+    """A whistle above half the system's sample rate, as loud as the music, or a tone that it hears."""
+    t = np.arange(4 * 44100) / 44100
+    soundfile.write(tmp_path / "in.wav", tune(4.0, 44100) + 0.1414 * np.sin(2 * np.pi * hz * t), 44100)
+    _, outcome = streaming.transfer_file(Echo(), tmp_path / "in.wav", tmp_path / "out.wav", "guitar")
+    assert [note.split(":")[0] for note in outcome.notes] == lost * [
+        "has 50% of its energy outside 0 to 8000 Hz, which is all that echo hears"
+    ]
+
+
 def test_long_pauses_do_not_make_the_music_louder_to_the_system():
     x = tune(4.0)
     system = Echo()

@@ -82,6 +82,8 @@ def _kind(data: mmap.mmap) -> Callable[[mmap.mmap], list[Part]]:
         return _iff
     if data[:4] == b"caff":
         return _caf
+    if data[:4] in SIZES:
+        return _sized
     if data[start : start + 4] == b"fLaC":
         return _flac
     if data[:4] == b"OggS":
@@ -148,17 +150,50 @@ def _chain(data: mmap.mmap, at: int, stop: int, order: str) -> bool:
 
 
 def _caf(data: mmap.mmap) -> list[Part]:
-    """A Core Audio file that was cut off or streamed: libsndfile refuses data of another size than stated."""
-    at = 8
+    """Core Audio: files joined by ``cat``, and data of another size than stated, which libsndfile refuses."""
+    starts, at = [], 8
     while at + 12 <= len(data):
+        if data[at : at + 4] == b"caff":
+            starts.append(at)
+            at += 8
+            continue
         name, size = data[at : at + 4], struct.unpack_from(">q", data, at + 4)[0]
         rest = len(data) - at - 12
         if name == b"data" and (size == -1 or size > rest > 0):
-            return [Part(at + 12, len(data), data[: at + 4] + struct.pack(">q", rest))]
-        if name == b"data" or size < 0:
+            *whole, last = _split(data, starts)
+            return [*whole, Part(at + 12, len(data), data[last.start : at + 4] + struct.pack(">q", rest))]
+        if size < 0:
             break
         at += 12 + size
-    return _whole(data)
+    return _split(data, starts)
+
+
+def _rf64_size(data: mmap.mmap, at: int) -> int:
+    return 8 + struct.unpack_from("<Q", data, at + 20)[0] if data[at + 12 : at + 16] == b"ds64" else 0
+
+
+def _au_size(data: mmap.mmap, at: int) -> int:
+    offset, size = struct.unpack_from(">II", data, at + 4)
+    return offset + size
+
+
+# Bytes of a file from its beginning at a place on, by its first four bytes.
+SIZES: dict[bytes, Callable[[mmap.mmap, int], int]] = {
+    b"RF64": _rf64_size,
+    b".snd": _au_size,
+    b"riff": lambda data, at: struct.unpack_from("<Q", data, at + 16)[0],  # W64
+}
+
+
+def _sized(data: mmap.mmap) -> list[Part]:
+    """Files joined by ``cat`` that state their sizes; the last may be cut off."""
+    starts, at, magic = [], 0, data[:4]
+    while at + 32 <= len(data) and (size := SIZES[magic](data, at)):
+        at += size
+        if data[at : at + 4] != magic:
+            break
+        starts.append(at)
+    return _split(data, starts)
 
 
 def _flac(data: mmap.mmap) -> list[Part]:

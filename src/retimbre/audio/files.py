@@ -9,7 +9,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -307,6 +307,12 @@ class StreamReader:
                     "take it away."
                 )
             yield from chain([first], resampled)
+
+
+def channel_blocks(path: str | Path) -> Iterator[np.ndarray]:
+    """A file's channels as float32 blocks (n, C), up to where it breaks off. Raises RetimbreError."""
+    with _opened(path) as file, suppress(_Broken):
+        yield from file.blocks()
 
 
 @contextmanager

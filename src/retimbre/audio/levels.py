@@ -1,4 +1,4 @@
-"""Levels of mono audio: root mean square, of what sounds too, scaling, silence at the ends, loudness."""
+"""Levels of mono audio: root mean square, of what sounds or of a band, scaling, silent ends, loudness."""
 
 import numpy as np
 
@@ -44,6 +44,29 @@ class SoundingLevel:
         sounding = powers[powers >= plain * 10 ** (GATE_DB / 10)]
         gated = float(sounding.mean()) if len(sounding) else 0.0
         return float(np.sqrt(gated if gated > plain * 10 ** (PAUSES_DB / 10) else plain))
+
+
+class BandPower:
+    """Mean square, full scale 1, of what mono audio has between two frequencies: feed blocks (N,) to
+    ``update``, read ``power``.
+    """
+
+    def __init__(self, sample_rate: int, lowest_hz: float, highest_hz: float):
+        self.sample_rate, self.lowest_hz, self.highest_hz = sample_rate, lowest_hz, highest_hz
+        self.square, self.samples = 0.0, 0
+
+    def update(self, block: np.ndarray) -> None:
+        if not len(block):
+            return
+        frequencies = np.fft.rfftfreq(len(block), 1 / self.sample_rate)
+        inside = (frequencies >= self.lowest_hz) & (frequencies <= self.highest_hz)
+        X = np.fft.rfft(np.asarray(block, np.float64))[inside]
+        self.square += 2 * float(np.sum(X.real**2 + X.imag**2)) / len(block)
+        self.samples += len(block)
+
+    @property
+    def power(self) -> float:
+        return self.square / max(self.samples, 1)
 
 
 def scale_to_rms(x: np.ndarray, rms: float, sample_rate: int) -> tuple[np.ndarray, float]:

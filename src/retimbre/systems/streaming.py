@@ -9,15 +9,15 @@ context, so that a chunk's middle is what it would be in one piece.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from retimbre.audio.files import LOUDEST, MAX_RATE, MIN_RATE, StreamReader, Survey, probe, survey, wav_writer
-from retimbre.audio.levels import SoundingLevel
+from retimbre.audio.levels import BandPower, SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
-from retimbre.audio.mixdown import Channels
+from retimbre.audio.mixdown import Channels, Mixdown
 from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
 from retimbre.progress import Progress
@@ -29,6 +29,7 @@ SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
 PEAK_LIMIT = 10 ** (-1.05 / 20)  # of the true peak: below -1 dBFS by what two oversampling filters differ
 MOST_CHANNELS = 64  # of an array: more are samples, the wrong way round
 FULL_SCALE = {"int8": 7, "int16": 15, "int32": 31}  # bits
+MUCH = 0.25  # of the energy, that goes lost with a word
 SAME_LEVEL_DB = 0.02  # a level that differs by less is as it should be: what rounding to 16 bits moves
 
 
@@ -45,25 +46,24 @@ class Chunking:
 class Job:
     """A recording as it is read: ``blocks(rate)`` starts over and gives mono float32 blocks at that rate.
 
-    ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``quieter_db``: by how much
-    its channels together are louder to a listener than the blocks.
+    ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``mixdown``: of its channels.
     """
 
     blocks: Callable[[int], Iterator[np.ndarray]]
     frames: int
     sample_rate: int
     name: str
-    quieter_db: float
+    mixdown: Mixdown
 
 
 @dataclass
 class Outcome:
-    """Report of a transfer: by how much the output had to be quieter than the input, not to clip; how the
-    system was ``fitted`` to the recording, in words.
+    """Report of a transfer: by how much the output had to be quieter than the input, not to clip; notes on
+    what the system made of the recording, a clause each.
     """
 
     quieter_db: float = 0.0
-    fitted: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def transfer(
@@ -89,7 +89,7 @@ def transfer(
     mixdown = channels.mixdown()
     job = Job(
         lambda wanted: resample_blocks(mixdown.mono([x]), rate, wanted),
-        len(x), rate, "the audio", mixdown.quieter_db,
+        len(x), rate, "the audio", mixdown,
     )  # fmt: skip
     return np.concatenate(list(_run(system, job, to, seed, chunking, lambda n: None, Outcome())))
 
@@ -154,7 +154,7 @@ def transfer_file(
         rate = found.info.sample_rate
         job = Job(
             lambda wanted: iter(StreamReader(source, wanted, found)),
-            found.frames, rate, str(source), found.mixdown.quieter_db,
+            found.frames, rate, str(source), found.mixdown,
         )  # fmt: skip
         _check(system, job, to)  # before an output file is begun
         with wav_writer(target, rate, found.subtype) as out:
@@ -190,9 +190,11 @@ def _run(
     """Measure, transfer to a temporary file, then level and resample: blocks at the recording's rate."""
     _check(system, job, to)
     sounding, heard = SoundingLevel(system.sample_rate), LoudnessMeter(system.sample_rate)
+    within = BandPower(system.sample_rate, *_range_hz(system))
     for block in job.blocks(system.sample_rate):
         sounding.update(block)
         heard.update(block)
+        within.update(block)
     level, total = sounding.rms, sounding.samples
     if level < SILENCE_RMS:
         level_db = 20 * np.log10(max(level, 1e-12))
@@ -203,7 +205,15 @@ def _run(
     if isinstance(system, Spectral) and system.fits:
         heard_first = (block * gain for block in job.blocks(system.sample_rate))
         beginning = _beginning(heard_first, FITTED_S * system.sample_rate)
-        system, outcome.fitted = system.fitted(beginning, to)
+        system, fitted = system.fitted(beginning, to)
+        outcome.notes += [fitted] if fitted else []
+    lost = 1 - within.power / 10 ** (job.mixdown.level_db / 10)
+    if lost > MUCH:
+        lowest, highest = _range_hz(system)
+        outcome.notes.append(
+            f"has {lost:.0%} of its energy outside {lowest:.0f} to {highest:.0f} Hz, which is all that "
+            f"{system.name} hears: that part is lost"
+        )
     with tempfile.TemporaryFile(suffix=".f32") as scratch:
         made, made_square = LoudnessMeter(system.sample_rate), 0.0
         levelled = (block * gain for block in job.blocks(system.sample_rate))
@@ -215,7 +225,7 @@ def _run(
         change_db = heard.lufs(float(gain)) - made.lufs()
         if not np.isfinite(change_db):
             change_db = 20 * np.log10(system.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
-        wanted = 10 ** ((change_db + job.quieter_db) / 20) / gain
+        wanted = 10 ** ((change_db + job.mixdown.quieter_db) / 20) / gain
 
         def resampled(scale: float) -> Iterator[np.ndarray]:
             def stored() -> Iterator[np.ndarray]:
@@ -235,6 +245,14 @@ def _run(
                 yield block
         if written < job.frames:  # the resamplers' rounding, a few samples at most
             yield np.zeros(job.frames - written, np.float32)
+
+
+def _range_hz(system: System) -> tuple[float, float]:
+    """Lowest and highest frequency that a system hears."""
+    if not isinstance(system, Spectral):
+        return 0.0, system.sample_rate / 2
+    frequencies = system.change.features.frequencies_hz(system.change.representation)
+    return float(frequencies[0]), float(frequencies[-1])
 
 
 def _beginning(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:

@@ -84,6 +84,8 @@ def test_stretches_between_silences(tmp_path):
     opposite = np.stack([tone, np.where(np.arange(len(tone)) < RATE, tone, -tone)], axis=1)
     soundfile.write(tmp_path / "opposite.wav", opposite, RATE)
     assert youtube.stretches(tmp_path / "opposite.wav") == [(0.0, 3.0)], "opposite phases sound"
+    (tmp_path / "joined.wav").write_bytes((tmp_path / "mono.wav").read_bytes() * 2)
+    assert youtube.stretches(tmp_path / "joined.wav") == [(0.0, 6.0)], "both files are read"
 
 
 def test_a_rerun_adds_only_what_is_new(site, tmp_path, capsys):

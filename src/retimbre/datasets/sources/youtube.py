@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from retimbre.audio.files import channel_blocks, probe
+from retimbre.audio.levels import SoundingLevel
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing
 from retimbre.datasets.sources.params import Dataset
@@ -22,8 +23,6 @@ from retimbre.errors import RetimbreError
 # extensions that libsndfile reads: nothing to convert
 READABLE = ("wav", "flac", "mp3", "ogg", "opus", "aiff")
 DONE = ".done.txt"
-BLOCK_S = 0.05
-BLOCKS_READ = 600  # at once: half a minute
 SILENCE_DB = 45.0  # below the loudest block: silent
 GAP_S = 1.0  # a longer silence ends a stretch
 SHORTEST_S = 2.0  # a shorter stretch is left out
@@ -38,18 +37,15 @@ NOTICE = (
 def stretches(path: Path) -> list[tuple[float, float]]:
     """(start, duration) in seconds of what sounds for two seconds or more between silences of one.
 
-    Channels' powers are averaged, so that opposite phases do not cancel. Raises soundfile.SoundFileError.
+    Channels' powers are averaged, so that opposite phases do not cancel. Raises RetimbreError as
+    :func:`retimbre.audio.files.probe` does.
     """
-    with soundfile.SoundFile(path) as file:
-        step = max(1, round(BLOCK_S * file.samplerate))
-        powers = []
-        # soundfile seeks after every read, which damages what follows in an MP3: few, long reads.
-        for block in file.blocks(step * BLOCKS_READ, dtype="float32", always_2d=True):
-            square = np.square(block).mean(axis=1)
-            powers.append(np.add.reduceat(square, np.arange(0, len(square), step)) / step)
-        length_s, block_s = file.frames / file.samplerate, step / file.samplerate
-    power = np.concatenate(powers) if powers else np.zeros(0)
-    if len(power) == 0 or power.max() == 0:
+    rate = probe(path).sample_rate
+    level = SoundingLevel(rate)
+    for block in channel_blocks(path):
+        level.update(np.sqrt(np.square(block).mean(axis=1)))
+    power, block_s, length_s = np.asarray(level.energies), level.step / rate, level.samples / rate
+    if not power.any():
         return []
     loud = np.flatnonzero(power > power.max() * 10 ** (-SILENCE_DB / 10))
     breaks = np.flatnonzero(np.diff(loud) > GAP_S / block_s + 1)
@@ -175,7 +171,7 @@ class YouTube(Adapter):
                 path, piece = file.relative_to(root).as_posix(), f"youtube-{file.stem}"
                 try:
                     parts = stretches(file)
-                except (soundfile.SoundFileError, OSError):
+                except RetimbreError:
                     parts = [(0.0, None)]  # the whole file: reading it will say what is wrong with it
                 tracks += [Track(path, domain, piece, start_s=start, duration_s=d) for start, d in parts]
         return existing(root, tracks, domains, self.name)

@@ -22,6 +22,7 @@ from retimbre.audio.features import magnitude
 from retimbre.audio.low_band import LowBand, splice
 from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
 from retimbre.vocoders.base import Renderer, Request
+from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter
 from retimbre.vocoders.params import GriffinLim, Rendering
 
@@ -37,7 +38,8 @@ class Inverter(Renderer):
     def build(cls, config: dict[str, Any]) -> nn.Module | None:
         if config["representation"] == "stft":
             return None
-        return SpectralInverter(InverterConfig(**config["inverter"]))
+        shape = InverterConfig(**config["inverter"])
+        return SpectralInverter(shape, consistency_of(config, shape.n_fft))
 
     @classmethod
     def settings_of(cls, rendering: Rendering) -> GriffinLim:

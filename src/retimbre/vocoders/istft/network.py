@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from retimbre.audio.features import magnitude
 from retimbre.audio.spectral import istft, spsi_phase, stft
+from retimbre.vocoders.inverter.consistency import Consistency
 from retimbre.vocoders.inverter.convnext import ConvNeXtBlock
 from retimbre.vocoders.inverter.network import MID_DB, SPAN_DB, SpectralInverter
 
@@ -41,11 +42,14 @@ class IstftConfig:
 
 
 class IstftNet(nn.Module):
-    """Levels in -1..1 (B, F, T) to audio (B, N), T = N // hop_length + 1."""
+    """Levels in -1..1 (B, F, T) to audio (B, N), T = N // hop_length + 1.
 
-    def __init__(self, config: IstftConfig):
+    ``consistency``: as of the inverter.
+    """
+
+    def __init__(self, config: IstftConfig, consistency: Consistency | None = None):
         super().__init__()
-        self.config = config
+        self.config, self.consistency = config, consistency
         c, bins = config.channels, config.n_fft // 2 + 1
         self.inner = nn.Conv1d(config.bins, c, 7, padding=3)
         self.blocks = nn.Sequential(*[ConvNeXtBlock(c) for _ in range(config.blocks)])
@@ -72,7 +76,10 @@ class IstftNet(nn.Module):
         """Levels (B, F, T) to STFT levels in dB and phase corrections in radians, both (B, K, T)."""
         h = self.norm(self.blocks(self.inner(z)).transpose(1, 2))  # (B, T, C)
         level_db, correction = self.level(h).float(), self.phase(h).float()  # bf16 is too coarse for both
-        return level_db.transpose(1, 2) * SPAN_DB + MID_DB, correction.transpose(1, 2)  # (B, K, T)
+        level_db = level_db.transpose(1, 2) * SPAN_DB + MID_DB  # (B, K, T)
+        if self.consistency is not None:
+            level_db = self.consistency(level_db, z)
+        return level_db, correction.transpose(1, 2)
 
     def audio(self, level_db: Tensor, correction: Tensor, length: int, known: Tensor | None = None) -> Tensor:
         """Audio (B, ``length``) of what ``spectrum`` made.

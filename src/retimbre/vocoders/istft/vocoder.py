@@ -8,6 +8,7 @@ from torch import nn
 
 from retimbre.audio.spectral import stft
 from retimbre.vocoders.base import Renderer, Request
+from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 from retimbre.vocoders.params import Rendering
 
@@ -19,7 +20,8 @@ class IstftVocoder(Renderer):
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> nn.Module:
-        return IstftNet(IstftConfig(**config["istft"]))
+        shape = IstftConfig(**config["istft"])
+        return IstftNet(shape, consistency_of(config, shape.n_fft))
 
     @classmethod
     def settings_of(cls, rendering: Rendering) -> None:
