@@ -7,11 +7,12 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro test fuzz lint smoke study orchestra ui profile
+.PHONY: help setup repro times test fuzz lint smoke study orchestra ui profile
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make repro   set up, run the pipeline (dvc repro), print the metrics table and where to listen"
+	@echo "make repro   set up, run the pipeline (dvc repro, with the time left), print the metrics table and where to listen"
+	@echo "make times   keep the stage times of the last make repro for its forecasts (benchmarks/stage_times.json)"
 	@echo "make test    set up, run the whole test suite, the pipeline at smoke scale included"
 	@echo "make smoke   only the tests that run the pipeline, at smoke scale"
 	@echo "make fuzz    10,000 damaged recordings through transfer, download's check and data inspect (N=10000)"
@@ -30,8 +31,11 @@ $(STAMP):
 	@touch $@
 
 repro: setup
-	$(PY) -m dvc repro
+	$(PY) tools/repro.py  # dvc repro, with the stage of how many and the time left
 	@$(PY) -m retimbre.cli summary
+
+times: setup
+	@$(PY) tools/repro.py --record
 
 # Two processes: the pipeline's file in one, everything else in the other. One thread each, as there are two cores.
 test: setup

@@ -1,6 +1,7 @@
-"""README and docs/: figures are the committed ones, links lead somewhere."""
+"""README and docs/: figures are the committed ones, links lead somewhere, no page repeats another."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from retimbre.cli import Evaluation, table
 from retimbre.systems.catalogue import DEFAULTS
 from tests.toys import ROOT
+from tests.toys.pages import PAGES, commands
+from tools import repro
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONGEST = 250  # lines of a page
+REPEATED = 12  # words in a row that are on two pages by no accident
 METRICS = Evaluation.model_validate_json((ROOT / "metrics/evaluation.json").read_bytes()).model_extra
 OF_README = ("content_note_f1", "style_beyond_eq", "skill", "paired_lsd")  # columns of its table
 
@@ -18,6 +22,19 @@ def anchors(page: Path) -> set[str]:
     """Names of a page's headings, as code hosts make them."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """What a page links to or shows within the repository: path and anchor."""
+    text = page.read_text(encoding="utf-8")
+    found = [
+        link
+        for pair in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text)
+        for link in pair
+        if link
+    ]
+    own = [link.partition("#") for link in found if not re.match(r"https?:", link)]
+    return [((page.parent / name).resolve() if name else page, anchor) for name, _, anchor in own]
 
 
 def test_the_readmes_figures_are_those_of_the_committed_metrics():
@@ -51,11 +68,46 @@ def test_the_figures_of_resynthesis_are_the_committed_ones():
     assert "\n".join(measured) in text, "studies/unseen wrote the table of other sources"
 
 
+def test_times_of_stages_are_the_recorded_ones():
+    text = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+)[@A-Z]*` \|[^|]*\| ([^|]*) \|", text, re.MULTILINE)
+    seconds: dict[str, float] = defaultdict(float)
+    for name, taken in repro.read_times(ROOT / "benchmarks/stage_times.json").items():
+        seconds[name.partition("@")[0]] += taken
+    expected = {name: repro.duration(taken) for name, taken in seconds.items()}
+    assert {name: time for name, time in rows if name in expected} == expected, "`make times` wrote others"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path):
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        name, _, anchor = link.partition("#")
-        target = (page.parent / name).resolve() if name else page
-        assert target.exists(), link
-        if anchor:
-            assert anchor in anchors(target), link
+    for target, anchor in links(page):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+def test_every_page_is_in_the_index_of_its_folder_or_of_all():
+    for page in (page for page in PAGES if ROOT / "docs" in page.parents):
+        indexes = (page.parent / "README.md", ROOT / "docs/README.md")
+        index = {target for one in indexes if one.exists() for target, _ in links(one)}
+        assert page in index or page == ROOT / "docs/README.md", page
+
+
+def test_no_page_is_long():
+    for page in PAGES:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST, page
+
+
+def test_no_page_repeats_another():
+    """Neither sentences nor commands; tables that a command makes (between comments) may quote a row."""
+    where: dict[str, set[str]] = defaultdict(set)
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        text = re.sub(r"<!-- .*?<!-- [^>]* -->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        words = re.findall(r"[\w./=+-]+", text)
+        for i in range(len(words) - REPEATED + 1):
+            where[" ".join(words[i : i + REPEATED])].add(name)
+        for command in commands(page):
+            if command.shown:
+                where[str(command)].add(name)
+    repeated = {text: pages for text, pages in where.items() if len(pages) > 1}
+    assert not repeated

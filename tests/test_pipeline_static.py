@@ -29,8 +29,8 @@ TRAININGS = {  # stage -> module of its training
 }
 ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening".split()
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}}  # of one floor: neither imports the other
-LEAVES = {"arguments", "section", "paths", "provenance", "errors", "progress", "tracking"}  # for everybody
-TOP = {"params", "cli"}  # what only stages and commands import
+LEAVES = {"arguments", "section", "paths", "provenance", "errors", "progress", "tracking", "weights"}
+TOP = {"params", "doctor", "cli"}  # what only stages and commands import
 
 
 def expanded() -> dict[str, dict]:

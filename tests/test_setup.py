@@ -85,6 +85,19 @@ def test_an_old_python_is_refused_in_one_sentence(checkout: Path) -> None:
     assert not (checkout / ".venv").exists()
 
 
+def test_what_will_be_downloaded_is_said_before(checkout: Path) -> None:
+    python = checkout / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\n[ "$1" = -c ]\n')  # new enough, and without pip
+    python.chmod(0o755)
+    result = make(checkout, "setup")
+    files = ((ROOT / name).read_text().splitlines() for name in FILES if name.startswith("requirements"))
+    count = sum(not line.startswith("#") for lines in files for line in lines)
+    assert (
+        result.returncode != 0 and f"installing {count} pinned packages into .venv: about " in result.stdout
+    )
+
+
 def test_help_names_every_target() -> None:
     text = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE).group(1).split())

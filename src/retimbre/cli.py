@@ -177,6 +177,19 @@ def data_inspect(args: argparse.Namespace) -> None:
     print(json.dumps(found.to_dict(), indent=1) if args.json else inspection.as_text(found))
 
 
+def examine(args: argparse.Namespace) -> None:
+    from retimbre import doctor
+
+    errors_found = 0
+    for finding in doctor.examine(args.models):
+        print(shown(str(finding)), flush=True)
+        errors_found += finding.state == "error"
+    if errors_found:
+        raise errors.RetimbreError(
+            f"{errors_found} of these must be mended: see the lines that begin with error."
+        )
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="retimbre", description="The same music on another instrument.")
     top.add_argument("--version", action="version", version=f"retimbre {__version__}")
@@ -256,6 +269,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
     p.add_argument("--json", action="store_true", help="print JSON in place of the table")
     p.set_defaults(run=data_inspect)
+
+    p = commands.add_parser(
+        "doctor",
+        help="check this machine, the packages and the project, and say what to do",
+        description="Check Python, packages, disk, memory, cores, GPU, folders, data and models. Every line "
+        "begins with ok, with note (it works, but there is something to know) or with error (transfer or the "
+        "pipeline cannot run). The exit status is 1 where there is an error.",
+    )
+    add_folder(p, "--models", Path("data/models"), "trained models")
+    p.set_defaults(run=examine)
 
     # Reads params' types only; a study's modules are imported when a verb runs.
     from retimbre.listening.cli import add_parser
