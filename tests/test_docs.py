@@ -10,7 +10,7 @@ from retimbre.cli import Evaluation, table
 from retimbre.systems.catalogue import DEFAULTS
 from tests.toys import ROOT
 from tests.toys.pages import PAGES, commands
-from tools import repro
+from tools import house, repro
 
 LONGEST = 250  # lines of a page
 REPEATED = 12  # words in a row that are on two pages by no accident
@@ -111,3 +111,10 @@ def test_no_page_repeats_another():
                 where[str(command)].add(name)
     repeated = {text: pages for text, pages in where.items() if len(pages) > 1}
     assert not repeated
+
+
+def test_the_picture_of_the_house_shows_the_imports_and_its_table_every_room():
+    rooms, text = house.house(), (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [room for room in rooms if f"`{room}`" not in text.partition("## Adding")[0]] == []
+    drawn = house.svg(rooms)
+    assert house.PICTURE.read_text(encoding="utf-8") == drawn, "run `python tools/house.py`"

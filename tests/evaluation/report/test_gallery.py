@@ -1,6 +1,5 @@
 """From results to what is shown: pairs, sound and pictures, examinations, sentences, missing parts."""
 
-import base64
 import io
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image
 
 from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.bench.testset import Clip, Item
-from retimbre.evaluation.report import boards, gallery, pairs
+from retimbre.evaluation.report import boards, gallery, media, pairs
 from retimbre.evaluation.results.table import add_skill, make_table
 from tests.toys.models import FEATURES as CONFIG
 from tests.toys.models import RATE
@@ -39,6 +38,8 @@ def results(scorer):
             true = clip(260 + 20 * i)
             item = Item(f"tune{i}", source, target, ("mono", "poly")[i % 2], clip(250), true, true, clip(500))
             for system in VALUES:
+                if system.startswith("vocoder") and i == 3:
+                    continue  # slow
                 # Lengths differ a little.
                 other = true.audio[: len(true.audio) - 100 * i]
                 audio = item.source.audio if system == "copy" else other
@@ -80,9 +81,11 @@ def test_first_best_and_worst_have_pictures_all_have_sound(built):
 def test_what_is_heard_of_a_pair(built):
     names = {p.name: [r.name for r in p.recordings] for p in built[0]}
     assert names["piano_to_guitar.tune0"] == ["source", "oracle", "cyclegan", "vocoder_griffin_lim", "target"]
-    # Vocoders alone only with pictures.
-    assert names["piano_to_guitar.tune1"] == ["source", "oracle", "cyclegan", "target"]
-    assert all(r.sound.startswith("data:audio/") for p in built[0] for r in p.recordings)
+    for other in ("tune1", "tune3"):  # without pictures; not played by every system: what is shown first
+        assert names[f"piano_to_guitar.{other}"] == ["source", "oracle", "cyclegan", "target"]
+    assert all(r.sound.kind == "audio/mpeg" for p in built[0] for r in p.recordings)
+    drawn = {r.name for p in built[0] for r in p.recordings if r.pictures}
+    assert drawn == {"source", "oracle", "cyclegan", "target"}
     values = {r.name: r.values for r in built[0][0].recordings}
     assert values["oracle"] == {"content_note_f1": 0.5, "skill": pytest.approx(1.0)}
     assert values["source"] == {}
@@ -95,7 +98,7 @@ def test_all_pictures_of_a_pair_have_one_size_and_four_kinds(built):
             if r.pictures:
                 assert [p.kind for p in r.pictures] == list(pairs.KINDS)
             for p in r.pictures:
-                size = Image.open(io.BytesIO(p.png)).size if p.png else p.box
+                size = Image.open(io.BytesIO(p.image.data)).size if p.image else p.box
                 sizes.setdefault((p.kind, pair.name if p.kind == "roll" else ""), set()).add(size)
                 assert all(0 <= place <= 1 for place, _ in p.ticks) and p.alt
     assert all(len(found) == 1 for found in sizes.values())
@@ -159,7 +162,7 @@ def test_board_columns_start_with_the_source_and_end_with_the_target():
 
 
 def test_charts_of_results_and_of_nothing(scores, tmp_path):
-    album = gallery.Album(tmp_path)
+    album = gallery.Album(tmp_path, [])
     names = [c.name for c in gallery.forests(scores, album, 100, 0)]
     assert names == []  # no equaliser in these results
     both = pandas.concat([scores, scores[scores.system == "oracle"].assign(system="eq_match")])
@@ -177,25 +180,13 @@ def test_training_charts_one_for_each_kind(tmp_path):
         (tmp_path / name).mkdir(parents=True)
         history = "step,loss/a,validation/feature_lsd\n1,0.5,\n2,0.25,9.5\n"
         (tmp_path / name / "history.csv").write_text(history)
-    album = gallery.Album(tmp_path / "pictures")
+    album = gallery.Album(tmp_path / "pictures", [])
     captions = [c.caption for c in gallery.training_charts(tmp_path, album)]
     kinds = ("loss", "validation")
     assert captions == [f"{name}: {kind}" for name in ("cyclegan", "vocoder istft") for kind in kinds]
     assert [p.name for p in album.files] == ["training_cyclegan.png", "training_vocoder_istft.png"]
 
 
-def test_notes_say_what_failed():
-    copy = {"copy": {"feature_lsd": 10.0}}
-    good = gallery.notes_on({"gan": {"feature_lsd": 7.0, "style_beyond_eq": 0.8}, **copy}, "gan")
-    failed = {"feature_lsd": 11.0, "style_beyond_eq": 0.1, "fail_muted": 0.5}
-    bad = gallery.notes_on({"gan": failed, **copy}, "gan")
-    assert len(bad) == len(good) + 3 and "50% of the main system's outputs (gan) are muted." in bad
-    assert gallery.notes_on(copy, None) == good, "of a run without a system nothing failed"
-
-
 def test_audio_of_rates_that_mp3_has_not_is_flac():
-    from retimbre.evaluation.report.media import audio_uri
-
-    kinds = [audio_uri(np.zeros(2000), rate).split(";")[0] for rate in (16000, 10000)]
-    assert kinds == ["data:audio/mpeg", "data:audio/flac"]
-    assert base64.b64decode(audio_uri(np.zeros(2000), 10000).split(",")[1]).startswith(b"fLaC")
+    assert [media.sound(np.zeros(2000), rate).kind for rate in (16000, 10000)] == ["audio/mpeg", "audio/flac"]
+    assert media.sound(np.zeros(2000), 10000).data.startswith(b"fLaC")

@@ -1,12 +1,14 @@
 """Piano rolls: kept, lost and added notes as the note F1 counts them."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retimbre.evaluation.report.figures import new_figure
-from retimbre.evaluation.report.pianoroll import counts, draw, overlap, pitch_range, svg_rectangles
+from retimbre.evaluation.report.pianoroll import counts, draw, overlap, pitch_range, svg_paths
 from retimbre.metrics.notes import Transcription, note_f1
 
 NOTES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.integers(40, 80)), max_size=12)
@@ -41,9 +43,10 @@ def test_every_note_is_inside_the_box(notes):
     roll = transcription(notes)
     low, high = pitch_range(roll)
     assert high - low >= 24
-    rectangles = svg_rectangles(overlap(roll, roll), low, high)
-    assert len(rectangles) == len(notes)
-    assert all(0 <= r["y"] <= 10 * (high - low) and r["width"] >= 2 for r in rectangles)
+    paths = svg_paths(overlap(roll, roll), low, high)
+    boxes = re.findall(r"M(\d+) (\d+)h(\d+)v10h-\3z", "".join(paths.values()))
+    assert len(boxes) == len(notes)
+    assert all(0 <= int(y) <= 10 * (high - low) and int(width) >= 2 for _, y, width in boxes)
 
 
 def test_drawn_notes_lie_where_they_sound():

@@ -30,6 +30,21 @@ def test_the_main_system_is_the_first_default_one_that_is_there():
     assert rows.main_system(table("copy", "vocoder_istft")) is None
 
 
+def test_six_rows_are_shown_first_the_best_baselines_where_there_is_room():
+    every = [*rows.CONTROLS, "cepstral", "nmf", "gram", MAIN, f"{MAIN}_scrambled", f"{MAIN}_istft"]
+    every += ["vocoder_istft", *catalogue.DEFAULTS[1:]]
+    skill = {"nmf": 0.1, "gram": 0.3}
+    results = pandas.DataFrame(
+        [(s, "skill", skill.get(s, 0.0)) for s in every], columns=["system", "metric", "value"]
+    )
+    assert rows.shown_first(results) == ["copy", "eq_match", "oracle", "gram", *catalogue.DEFAULTS]
+    assert rows.shown_first(results.assign(metric="other"))[3] == "cepstral", (
+        "in order where there is no skill"
+    )
+    few = results[results.system.isin(["copy", "gram", f"{MAIN}_istft", MAIN])]
+    assert rows.shown_first(few) == ["copy", "gram", MAIN]
+
+
 @pytest.mark.parametrize(
     "name", [*rows.CONTROLS, *rows.RECORDINGS, *rows.BASELINES, *catalogue.names(), f"{MAIN}_scrambled"]
 )

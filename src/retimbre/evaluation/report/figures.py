@@ -99,6 +99,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     svg = re.sub(r"\s*\n\s*", "\n", svg)
+    svg = re.sub(r'="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)  # hundredths of a point
     (box,) = re.findall(r'viewBox="([^"]+)"', svg)[:1]
     head = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="{box}" '
     head += 'xmlns="http://www.w3.org/2000/svg">'

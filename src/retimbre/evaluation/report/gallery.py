@@ -1,6 +1,8 @@
 """What a run shows: charts, boards of spectra, pairs to hear, and the report, from the suite's results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from retimbre.evaluation.report.boards import board
 from retimbre.evaluation.report.legend import spoken
 from retimbre.evaluation.report.page import Chart, Contents, write_report
 from retimbre.evaluation.report.pairs import build_pairs
-from retimbre.evaluation.results.rows import in_order, main_system
+from retimbre.evaluation.report.summary import summary
+from retimbre.evaluation.results.rows import in_order, main_system, shown_first
 from retimbre.evaluation.results.statistics import Interval, bootstrap_mean
 from retimbre.evaluation.results.table import compare, intervals
 from retimbre.metrics.catalogue import metric
@@ -35,10 +38,13 @@ BOARD_DPI, CHART_DPI = 80, 140
 
 
 class Album:
-    """Writes every picture as PNG into a folder, and keeps charts as SVG for the page."""
+    """Writes every picture as PNG into a folder, and makes charts SVG for the page.
 
-    def __init__(self, folder: Path):
-        self.folder, self.files = folder, []
+    ``first``: the systems that the page shows first.
+    """
+
+    def __init__(self, folder: Path, first: Sequence[str]):
+        self.folder, self.first, self.files = folder, first, []
 
     def save(self, figure: Figure, name: str, dpi: int = figures.DPI) -> None:
         """A picture beside the page."""
@@ -49,33 +55,20 @@ class Album:
         self.save(figure, name, CHART_DPI)
         return chart(figure, name, label, caption)
 
+    def add_both(
+        self, draw: Callable[..., Figure], systems: Mapping[str, Any], name: str, *words: str
+    ) -> list[Chart]:
+        """A chart of all ``systems`` (name -> what ``draw`` shows of it), and one of those shown first."""
+        shown = self.add(draw(systems), name, *words)
+        some = {system: value for system, value in systems.items() if system in self.first}
+        if not some or len(some) == len(systems):
+            return [shown]
+        few = chart(draw(some), f"{name}_first", *words)
+        return [replace(few, view="first"), replace(shown, view="all")]
+
 
 def chart(figure: Figure, name: str, label: str, caption: str) -> Chart:
     return Chart(name, figures.to_svg(figure, f"chart-{name.replace('_', '-')}", label), caption)
-
-
-def notes_on(metrics: Mapping[str, Mapping[str, Any]], main: str | None) -> list[str]:
-    """Sentences to read before the numbers: what the main system failed at, and what to beware of."""
-    notes = ["One training run: the intervals cover the choice of test pieces, not the choice of seed."]
-    made, eq, copy = (metrics.get(name, {}) for name in (main, AGAINST, "copy"))
-    if made.get("fail_muted", 0) > 0:
-        notes.append(f"{made['fail_muted']:.0%} of the main system's outputs ({spoken(main)}) are muted.")
-    untouched = min(eq.get("feature_lsd", float("inf")), copy.get("feature_lsd", float("inf")))
-    if made.get("feature_lsd", 0) >= untouched:
-        notes.append(
-            f"The main system ({spoken(main)}) is no nearer to the true target than an equaliser or the "
-            "unchanged source: this training failed."
-        )
-    if made.get("style_beyond_eq", 1) < 0.5:
-        notes.append(
-            f"The hard classifier takes most of the main system's output ({spoken(main)}) for an equalised "
-            "source: no more than an equaliser was learnt."
-        )
-    notes.append(
-        "Outputs on the source's phase inherit its notes and timing: their content scores must not be "
-        "credited to the generator; rows that name another vocoder do without."
-    )
-    return notes
 
 
 def scatters(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> list[Chart]:
@@ -89,9 +82,9 @@ def scatters(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> li
         both = [s for s in table.system.unique() if (s, x) in found and (s, y) in found]
         points = {s: (found[s, x], found[s, y]) for s in both}
         if points:
-            figure = charts.scatter(points, label, "content kept: F1 of the source's notes")
-            text = f"Content kept against {label}, {len(points)} systems; the results table has the numbers."
-            shown.append(album.add(figure, f"scatter_{name}", text, caption))
+            text = f"Content kept against {label}; the results table has the numbers."
+            draw = partial(charts.scatter, x_label=label, y_label="content kept: F1 of the source's notes")
+            shown += album.add_both(draw, points, f"scatter_{name}", text, caption)
     return shown
 
 
@@ -107,10 +100,10 @@ def forests(table: pandas.DataFrame, album: Album, draws: int, seed: int) -> lis
         others = [s for s in in_order(rows.system.unique()) if s != AGAINST and pieces[s] > 1]
         differences = {s: d for s in others if (d := compare(rows, name, s, AGAINST, draws, seed)).n > 1}
         if differences:
-            text = f"Differences of {column.label} to the equaliser with intervals, {len(others)} systems."
+            text = f"Differences of {column.label} to the equaliser with intervals."
             caption = f"{column.label}: hollow marks have 0 within their interval."
-            figure = charts.forest(differences, column.label, column.better)
-            shown.append(album.add(figure, f"difference_{name}", text, caption))
+            draw = partial(charts.forest, label=column.label, better=column.better)
+            shown += album.add_both(draw, differences, f"difference_{name}", text, caption)
     return shown
 
 
@@ -160,9 +153,10 @@ def embedding_charts(
                 f"{spoken(direction)}: outputs on the principal axes of real test recordings, in the style "
                 "classifier's embedding."
             )
-            figure = charts.embedding_map(*projected, spread=main)
-            text = f"{len(outputs)} systems at their means."
-            shown.append(album.add(figure, f"embedding_{direction}", f"{caption} {text}", caption))
+            known, found, explained = projected
+            draw = partial(charts.embedding_map, known, explained=explained, spread=main)
+            text = f"{caption} Systems are at their means."
+            shown += album.add_both(draw, found, f"embedding_{direction}", text, caption)
     return shown
 
 
@@ -210,7 +204,7 @@ def write_gallery(
     """
     seed, p = params["seed"], params["evaluate"]
     draws, examples = p["bootstrap"], p["audio_examples"]
-    album, main = Album(out / "pictures"), main_system(scores)
+    album, main = Album(out / "pictures", shown_first(scores)), main_system(scores)
     tops = {name: float(features.statistics[name]["top_db"]) for name in ("cqt", "mel")}
     pairs, seen, left_out = build_pairs(results, scores, scorer, tops, examples)
     seconds = {p.name: p.seconds for p in pairs}
@@ -222,7 +216,9 @@ def write_gallery(
         album.save(figures.confusion(answers), "confusion")
     classifier, verdicts = classifier_charts(questions(scorer.classifiers, features), album)
     clips = held_out_clips(scorer.classifiers, features)
+    tried = scores[scores["item"] != "all"]["item"].nunique()
     contents = Contents(
+        summary=summary(metrics, main, list(scores.direction.unique()), tried),
         pairs=pairs,
         left_out=left_out,
         scatters=scatters(scores, album, draws, seed),
@@ -237,5 +233,5 @@ def write_gallery(
         range_db=features.config.range_db,
     )
     report = out / "report.html"
-    write_report(report, scores, contents, params, notes_on(metrics, main), draws=draws, seed=seed)
+    write_report(report, scores, contents, params, draws=draws, seed=seed)
     return [report, *sorted(album.files)]

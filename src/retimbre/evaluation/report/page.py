@@ -1,8 +1,9 @@
 """``report.html``: everything a run has to show in one file that opens from disk, without a network.
 
-Sound is embedded as MP3, spectra as PNG, charts as SVG that takes over the page's colours, light or dark. No
-script is needed to read or hear it; a few lines of script filter and sort the pairs, and pause one player
-when another starts. This module fills the template; what is shown comes from
+Charts are SVG that takes over the page's colours, light or dark. Sounds (MP3) and spectra (WebP) lie at its
+end as text that no browser reads; a few lines of script make one playable or visible when it comes near, so
+the page opens at once. They also filter and sort the pairs, and pause one player when another starts;
+everything else needs no script. This module fills the template; what is shown comes from
 :mod:`retimbre.evaluation.report.gallery`.
 """
 
@@ -21,10 +22,11 @@ from retimbre import provenance
 from retimbre.evaluation.bench.calibration import Calibration
 from retimbre.evaluation.report import legend
 from retimbre.evaluation.report.figures import counted
-from retimbre.evaluation.report.media import MAGMA, uri
+from retimbre.evaluation.report.media import MAGMA, Media
 from retimbre.evaluation.report.pairs import KINDS, Pair, ranking
 from retimbre.evaluation.report.rainbowgram import RANGE_DB, hue_circle
-from retimbre.evaluation.results.rows import about, group_of, in_order, main_system
+from retimbre.evaluation.report.summary import Answer
+from retimbre.evaluation.results.rows import RECORDINGS, about, group_of, in_order, main_system, shown_first
 from retimbre.evaluation.results.statistics import Interval
 from retimbre.evaluation.results.table import intervals
 from retimbre.metrics.catalogue import BOUNDS, FAILURES, FAMILIES, HEADLINE, known_first, metric
@@ -39,22 +41,28 @@ TEXTURES = {"mono": "single line", "poly": "several voices", "in": "in range", "
 
 @dataclass(frozen=True)
 class Chart:
-    """An ``<svg>`` element with its caption; ``name`` is that of the file in ``pictures/``."""
+    """An ``<svg>`` element with its caption; ``name`` is that of the file in ``pictures/``.
+
+    ``view``: ``first`` or ``all`` where a chart of the systems shown first and one of all take turns.
+    """
 
     name: str
     svg: str
     caption: str
+    view: str = ""
 
 
 @dataclass(frozen=True)
 class Contents:
     """Parts of a report beside the numbers; every one may be missing.
 
-    ``real``: what the classifiers say of real recordings, metric -> interval; ``confusion``: rows (actual,
-    predicted); ``left_out``: pairs that did not fit; ``verdicts``: a sentence per classifier question;
-    ``calibration``: of the controls; ``range_db``: of the spectra's one scale.
+    ``summary``: what the run says, on top; ``left_out``: pairs that did not fit; ``real``: what the
+    classifiers say of real recordings, metric -> interval; ``confusion``: rows (actual, predicted);
+    ``verdicts``: a sentence per classifier question; ``calibration``: of the controls; ``range_db``: of the
+    spectra's one scale.
     """
 
+    summary: Sequence[Answer] = ()
     pairs: Sequence[Pair] = ()
     left_out: int = 0
     scatters: Sequence[Chart] = ()
@@ -172,7 +180,7 @@ def _options(pairs: Sequence[Pair]) -> dict[str, list[str]]:
         "direction": list(dict.fromkeys(p.direction for p in pairs)),
         "stratum": list(dict.fromkeys(p.stratum for p in pairs)),
         "range": sorted({p.range for p in pairs}),
-        "system": in_order(r.name for p in pairs for r in p.recordings if r.name not in ("source", "target")),
+        "system": in_order(r.name for p in pairs for r in p.recordings if r.name not in RECORDINGS),
     }
     return {name: found for name, found in values.items() if len(found) > 1}
 
@@ -182,7 +190,6 @@ def write_report(
     table: pandas.DataFrame,
     contents: Contents,
     params: Mapping[str, Any],
-    notes: Sequence[str] = (),
     title: str = "Timbre transfer: what was reached",
     draws: int = 1000,
     seed: int = 0,
@@ -190,13 +197,13 @@ def write_report(
     """Write the report, atomically.
 
     ``table``: the long table (:mod:`retimbre.evaluation.results.table`, with skill); ``params``: the whole
-    params file as a mapping; ``notes``: sentences shown on top (what to beware of); ``draws``, ``seed``: of
-    the bootstrap intervals.
+    params file as a mapping; ``draws``, ``seed``: of the bootstrap intervals.
     """
     loader, escape = FileSystemLoader(Path(__file__).parent), select_autoescape(["html", "j2"])
     environment = Environment(loader=loader, autoescape=escape, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": legend.number, "spoken": legend.spoken, "about": about}
-    environment.filters["png"] = lambda data: uri(data, "image/png")
+    media = Media()
+    environment.filters["medium"] = media.name
     environment.filters["time_ticks"] = time_ticks
     environment.filters["texture"] = lambda name: TEXTURES.get(name, "")
     measured = known_first(table.metric.unique())
@@ -215,7 +222,9 @@ def write_report(
         "style": STYLE,
         "script": SCRIPT,
         "title": title,
-        "notes": list(notes),
+        "first": [*RECORDINGS, *shown_first(table)],
+        "systems": list(table.system.unique()),
+        "media": media,
         "calibration": contents.calibration,
         "verdict": contents.calibration.verdict.removeprefix("calibration: ") if contents.calibration else "",
         "headline": _table(table, headline, caption, draws, seed),

@@ -1,7 +1,7 @@
 """The test pieces as the report shows them: sound, spectra, rainbowgrams, rolls of every recording."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -9,23 +9,23 @@ import numpy as np
 import pandas
 
 from retimbre.evaluation.bench.scoring import Result, Scorer
-from retimbre.evaluation.report.media import audio_uri, spectrum_png
-from retimbre.evaluation.report.pianoroll import Note, counts, overlap, pitch_range, svg_rectangles
+from retimbre.evaluation.report.media import Medium, sound, spectrum_picture
+from retimbre.evaluation.report.pianoroll import Note, counts, overlap, pitch_range, svg_paths
 from retimbre.evaluation.report.rainbowgram import (
     BINS_PER_OCTAVE,
     Rainbowgram,
-    rainbow_png,
+    rainbow_picture,
     rainbowgram,
     transform,
 )
-from retimbre.evaluation.results.rows import group_of, in_order, main_system
+from retimbre.evaluation.results.rows import RECORDINGS, in_order, main_system, shown_first
 from retimbre.metrics.spectral import match_length
 from retimbre.progress import Progress
 
 KINDS = {"cqt": "constant-Q", "mel": "mel", "rainbow": "rainbowgram", "roll": "piano roll"}
 RANKED_BY = ("skill", "style_beyond_eq")  # the first that was measured decides which items are best and worst
 SHOWN = ("content_note_f1", "style_beyond_eq", "skill")  # beside every player
-MEGABYTES = 34.0  # of sound and pictures in the page; pairs beyond are left out
+MEGABYTES = 6.9  # of sound and pictures in the page; pairs beyond are left out
 C4_HZ = 261.6256
 THREADS = 2  # encoding holds no lock
 UNSEEN = ("copy",)  # sounds like the source
@@ -33,22 +33,22 @@ UNSEEN = ("copy",)  # sounds like the source
 
 @dataclass(frozen=True)
 class Picture:
-    """PNG of a recording, or rectangles of its piano roll; ``ticks``: (share of the height, label)."""
+    """Image of a recording, or paths of its piano roll; ``ticks``: (share of the height, label)."""
 
     kind: str
     alt: str
     ticks: Sequence[tuple[float, str]]
-    png: bytes = b""
-    rectangles: Sequence[Mapping[str, str | float]] = ()
-    box: tuple[int, int] = (1, 1)  # of the rectangles
+    image: Medium | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)  # kind of note -> path
+    box: tuple[int, int] = (1, 1)  # of the paths
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One thing to hear: ``name`` is a row of the table, ``source`` or ``target``; ``sound`` a data URI."""
+    """One thing to hear: ``name`` is a row of the table, ``source`` or ``target``."""
 
     name: str
-    sound: str
+    sound: Medium
     pictures: Sequence[Picture] = ()
     values: Mapping[str, float] = field(default_factory=dict)
 
@@ -100,12 +100,12 @@ def grouped(results: Sequence[Result]) -> dict[str, list[Result]]:
     return {name: sorted(rows, key=lambda r: order.index(r.system)) for name, rows in found.items()}
 
 
-def heard(rows: Sequence[Result], everything: bool = True) -> dict[str, np.ndarray]:
-    """Source, outputs of its length, true target of an item; without ``everything`` no vocoder alone."""
+def heard(rows: Sequence[Result], systems: Container[str]) -> dict[str, np.ndarray]:
+    """Source, outputs of ``systems`` in its length, true target of an item."""
     item = rows[0].item
     audio = {"source": item.source.audio}
     for r in rows:
-        if r.system not in UNSEEN and (everything or group_of(r.system) != "vocoders alone"):
+        if r.system in systems:
             audio[r.system] = match_length(r.output.audio, len(item.source.audio))
     return audio | ({"target": item.target.audio} if item.target is not None else {})
 
@@ -164,14 +164,14 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     roll = [((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in cs]
     box = (max(1, round(100 * seconds)), 10 * (high - low + 1))
     mel = mel_ticks(c.frequencies_hz("mel"))
-    cqt_png, mel_png = (spectrum_png(x[name], 0.0, c.range_db) for x in (view.cqt_db, view.mel_db))
-    phases = rainbow_png(view.rainbow[name], view.rainbow_top_db)
-    rectangles = svg_rectangles(view.notes[name], low, high)
+    cqt_image, mel_image = (spectrum_picture(x[name], 0.0, c.range_db) for x in (view.cqt_db, view.mel_db))
+    phases = rainbow_picture(view.rainbow[name], view.rainbow_top_db)
+    paths = svg_paths(view.notes[name], low, high)
     return [
-        Picture("cqt", f"Constant-Q spectrum of {name}", cqt, cqt_png),
-        Picture("mel", f"Mel spectrum of {name}", mel, mel_png),
+        Picture("cqt", f"Constant-Q spectrum of {name}", cqt, cqt_image),
+        Picture("mel", f"Mel spectrum of {name}", mel, mel_image),
         Picture("rainbow", f"Rainbowgram of {name}", rainbow, phases),
-        Picture("roll", f"Piano roll of {name}: {notes}", roll, rectangles=rectangles, box=box),
+        Picture("roll", f"Piano roll of {name}: {notes}", roll, paths=paths, box=box),
     ]
 
 
@@ -184,36 +184,40 @@ def build_pairs(
 ) -> tuple[list[Pair], dict[str, Views], int]:
     """All pairs in the order of the test set, as many as the page has room for.
 
-    The first ``examples`` of each direction, and the best and the worst, come with pictures (if ``examples``
-    is not 0). Also returned: the views of the first ``examples`` by the pair's name, and how many pairs were
-    left out.
+    They are heard through the systems shown first; the first ``examples`` of each direction, and the best
+    and the worst, have pictures (if ``examples`` is not 0), and those of them that every system has played
+    are heard through all. Also returned: the views of the first ``examples`` by the pair's name, and how
+    many pairs were left out.
     """
     ranks, items = ranking(table)[1], grouped(results)
+    every, first = (set(names) - {*UNSEEN} for names in (table.system, shown_first(table)))
     badge = badges(ranks) if examples else {}
     shown = table[table.metric.isin(SHOWN)].set_index(["system", "direction", "item", "metric"])
     values, ranges = shown.value.to_dict(), table.groupby(["direction", "item"])["range"].first().to_dict()
     place: dict[str, int] = {}
-    pairs, kept, size = [], {}, 0.0
+    pairs, kept, media = [], {}, set()
     with ThreadPoolExecutor(THREADS) as pool, Progress(len(items), "report", "pairs") as progress:
         for name, rows in items.items():
             item = rows[0].item
             key = (item.direction, item.piece)
             index = place[item.direction] = place.get(item.direction, -1) + 1
             seen = index < examples or key in badge
-            audio = heard(rows, everything=seen)
+            whole = seen and every <= {row.system for row in rows}
+            audio = heard(rows, every if whole else first)
             seconds = len(item.source.audio) / scorer.rate
             progress.update()
-            if size > MEGABYTES * 1e6 and not seen:
+            if sum(medium.size for medium in media) > MEGABYTES * 1e6 and not seen:
                 continue
-            encoded = pool.map(lambda x: audio_uri(x, scorer.rate), audio.values())
+            encoded = pool.map(lambda x: sound(x, scorer.rate), audio.values())
             sounds = dict(zip(audio, encoded, strict=True))
             view = views(rows, audio, scorer, tops_db) if seen else None
             recordings = []
             for n in audio:
-                seen_of = pictures(view, n, seconds, scorer) if view else ()
+                drawn = view and (n in first or n in RECORDINGS)
+                seen_of = pictures(view, n, seconds, scorer) if drawn else ()
                 measured = {m: values[n, *key, m] for m in SHOWN if (n, *key, m) in values}
                 recordings.append(Recording(n, sounds[n], seen_of, measured))
-            size += sum(len(r.sound) + sum(4 / 3 * len(p.png) for p in r.pictures) for r in recordings)
+                media |= {sounds[n], *(p.image for p in seen_of if p.image)}
             if view and index < examples:
                 kept[name] = view
             extra = {"rank": ranks.get(key), "badge": badge.get(key, ""), "range": ranges.get(key, "any")}

@@ -57,18 +57,17 @@ def pitch_range(*transcriptions: Transcription) -> tuple[int, int]:
     return low - spare // 2, high + spare - spare // 2
 
 
-def svg_rectangles(notes: list[Note], low: int, high: int) -> list[dict[str, str | float]]:
-    """Rectangles in a box of hundredths of a second by tenths of a semitone, the highest pitch on top."""
-    return [
-        {
-            "kind": n.kind,
-            "x": round(100 * n.onset_s),
-            "y": round(10 * (high - n.pitch_midi - 0.5)),
-            "width": max(2, round(100 * (n.offset_s - n.onset_s))),
-        }
-        for n in notes
-        if low <= n.pitch_midi <= high
-    ]
+def svg_paths(notes: list[Note], low: int, high: int) -> dict[str, str]:
+    """Kind -> path of its notes in a box of hundredths of a second by tenths of a semitone, the highest
+    pitch on top. Kinds without a note have none.
+    """
+    found: dict[str, str] = {}
+    for n in notes:
+        if low <= n.pitch_midi <= high:
+            x, y = round(100 * n.onset_s), round(10 * (high - n.pitch_midi - 0.5))
+            width = max(2, round(100 * (n.offset_s - n.onset_s)))
+            found[n.kind] = found.get(n.kind, "") + f"M{x} {y}h{width}v10h-{width}z"
+    return found
 
 
 def draw(axis: Axes, notes: list[Note], low: int, high: int) -> None:

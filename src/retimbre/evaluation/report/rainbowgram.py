@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from retimbre.audio.cqt import ConstantQ, quality_factor
-from retimbre.evaluation.report.media import palette_png
+from retimbre.evaluation.report.media import COLUMNS, Medium, webp
 
 HOP, BINS_PER_OCTAVE, OCTAVES, LOWEST_HZ, RANGE_DB = 256, 40, 6, 65.4064, 70.0
-HUES, STEPS = 28, 9  # of the palette: 1 + 28 * 9 = 253 colours
+HUES = 256
 LIGHTNESS, CHROMA = 0.80, 0.125  # of all hues, OKLCH
-COLUMNS = 260  # at most, of a picture
+NEIGHBOURS = 2  # bins that are one row of a picture
 OKLAB_TO_CONES = np.array(
     [[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]]
 )
@@ -74,23 +74,23 @@ def hue_circle(count: int) -> np.ndarray:
 def colours(picture: Rainbowgram, top_db: float) -> np.ndarray:
     """(F, T, 3) colours in 0..1; black is :data:`RANGE_DB` below ``top_db`` and under."""
     level = ((picture.level_db - top_db) / RANGE_DB + 1).clip(0, 1)
-    return hue_circle(256)[_turn(picture.advance, 256)] * level[..., None]
+    hue = np.round((picture.advance + 1) / 2 * HUES).astype(int) % HUES  # both ends are one hue
+    return hue_circle(HUES)[hue] * level[..., None]
 
 
-def rainbow_png(picture: Rainbowgram, top_db: float) -> bytes:
-    """A small PNG of F rows and at most 260 columns; of neighbouring frames the loudest is shown."""
-    width = max(1, -(-picture.level_db.shape[1] // COLUMNS))
-    pad = ((0, 0), (0, -picture.level_db.shape[1] % width))
-    padded = (np.pad(x, pad, mode="edge") for x in (picture.level_db, picture.advance))
-    level, advance = (x.reshape(len(x), -1, width) for x in padded)
+def rainbow_picture(picture: Rainbowgram, top_db: float) -> Medium:
+    """A small picture: of neighbouring bins and frames the loudest is shown, at most 260 columns."""
+    level, advance = picture.level_db, picture.advance
+    rows, columns = NEIGHBOURS, max(1, -(-level.shape[1] // COLUMNS))
+    pad = ((0, -len(level) % rows), (0, -level.shape[1] % columns))
+
+    def blocks(x: np.ndarray) -> np.ndarray:
+        """(F, T) -> (F / rows, T / columns, rows x columns)."""
+        x = np.pad(x, pad, mode="edge")
+        x = x.reshape(len(x) // rows, rows, -1, columns).swapaxes(1, 2)
+        return x.reshape(*x.shape[:2], -1)
+
+    level, advance = blocks(level), blocks(advance)
     loudest = level.argmax(axis=2)[..., None]
     level, advance = (np.take_along_axis(x, loudest, axis=2)[..., 0] for x in (level, advance))
-    step = (((level - top_db) / RANGE_DB + 1).clip(0, 1) * STEPS).round().astype(int)
-    hue = _turn(advance, HUES)
-    palette = np.concatenate([np.zeros((1, 3)), *(hue_circle(HUES) * s / STEPS for s in range(1, STEPS + 1))])
-    return palette_png(np.where(step == 0, 0, 1 + (step - 1) * HUES + hue), (255 * palette).round())
-
-
-def _turn(advance: np.ndarray, hues: int) -> np.ndarray:
-    """The number of the hue, 0 to hues - 1, of an advance in [-1, 1]; both ends are the same hue."""
-    return (np.round((advance + 1) / 2 * hues) % hues).astype(int)
+    return webp((255 * colours(Rainbowgram(level, advance), top_db)).round().astype(np.uint8))

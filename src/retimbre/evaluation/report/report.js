@@ -1,13 +1,29 @@
 "use strict";
 // One sound at a time.
 document.addEventListener("play", event => document.querySelectorAll("audio").forEach(a => a !== event.target && a.pause()), true);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
 
-// Lengths are read when a player comes near: a page of hundreds would decode them all at once.
-const near = new IntersectionObserver(seen => seen.forEach(entry => {
-  if (entry.isIntersecting) { entry.target.preload = "metadata"; near.unobserve(entry.target); }
-}), { rootMargin: "600px" });
-document.querySelectorAll("audio").forEach(a => near.observe(a));
+// Sounds and pictures lie at the end of the page as text; each becomes a file when it comes near.
+const files = new Map();
+const fileOf = name => {
+  if (!files.has(name)) {
+    const text = document.getElementById(name);
+    const bytes = Uint8Array.from(atob(text.text), letter => letter.charCodeAt(0));
+    files.set(name, URL.createObjectURL(new Blob([bytes], { type: text.type })));
+    text.remove();
+  }
+  return files.get(name);
+};
+const load = element => { near.unobserve(element); element.src = fileOf(element.dataset.medium); };
+const near = new IntersectionObserver(seen => seen.forEach(entry => entry.isIntersecting && load(entry.target)), { rootMargin: "600px" });
+document.querySelectorAll("[data-medium]").forEach(element => near.observe(element));
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach(d => { d.open = true; });
+  document.querySelectorAll("img:not([src])").forEach(load);
+});
+
+const colours = document.getElementById("colours");
+colours.addEventListener("input", event => { document.documentElement.style.colorScheme = event.target.value; });
+colours.hidden = false;
 
 const form = document.getElementById("filter");
 if (form) {
@@ -20,7 +36,8 @@ if (form) {
     name: (a, b) => a.dataset.text.localeCompare(b.dataset.text) || orders.order(a, b),
   };
   const show = () => {
-    const text = field("text").trim().toLowerCase(), system = field("system");
+    const text = field("text").trim().toLowerCase(), system = field("system"), all = document.getElementById("all");
+    if (system && list.querySelector(`[data-system="${system}"][data-view="all"]`)) all.checked = true;
     let shown = 0;
     for (const pair of pairs) {
       const fits = pair.dataset.text.includes(text) && ["direction", "stratum", "range"].every(name => !field(name) || pair.dataset[name] === field(name));

@@ -18,6 +18,7 @@ CONTROLS = {
     "oracle": "Control: another performance of the score on the true target instrument. As good as it gets.",
     "unrelated": "Control: the target instrument playing another tune. Best timbre, no content.",
 }
+FIRST, FIRST_CONTROLS = 6, ("copy", "eq_match", "oracle")
 SCRAMBLED = "_scrambled"  # ends the names of controls of systems that hear what is played
 RECORDINGS = {
     "source": "What is to be transferred.",
@@ -48,6 +49,26 @@ def main_system(table: pandas.DataFrame) -> str | None:
     return next((name for name in (*catalogue.DEFAULTS, *others) if name in rows), None)
 
 
+def way_of(row: str) -> tuple[str, str]:
+    """A row's name without the kind of vocoder at its end, and that kind ("" without one)."""
+    kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if row.endswith(f"_{kind}")), "")
+    return row.removesuffix(f"_{kind}"), kind
+
+
+def shown_first(table: pandas.DataFrame) -> list[str]:
+    """At most six rows, in order, that tell the most: copy, an equaliser, the oracle; the systems, each in
+    one way; if there is room, the baselines with the highest skill.
+    """
+    rows = [row for row in in_order(table.system.unique()) if not way_of(row)[1]]
+    skill = table[table.metric == "skill"].groupby("system").value.mean()
+    controls = [row for row in rows if row in FIRST_CONTROLS]
+    systems = [row for row in rows if group_of(row) == "systems"]
+    baselines = [row for row in rows if group_of(row) == "baselines"]
+    baselines.sort(key=lambda row: skill.get(row, float("-inf")), reverse=True)
+    chosen = [*controls, *systems, *baselines][:FIRST]
+    return [row for row in rows if row in chosen]
+
+
 def about(row: str) -> str:
     """A sentence on a row of the table, or on a recording that is played beside it."""
     if fixed := (CONTROLS | RECORDINGS).get(row):
@@ -57,8 +78,8 @@ def about(row: str) -> str:
             f"Control: {row.removesuffix(SCRAMBLED)}, but what is heard is another piece. What comes near "
             "the true target all the same does not come from there."
         )
-    kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if row.endswith(f"_{kind}")), "")
-    name, spoken = row.removesuffix(f"_{kind}"), kind.replace("_", " ")
+    name, kind = way_of(row)
+    spoken = kind.replace("_", " ")
     if name == "vocoder":
         return f"The true target rebuilt from its own spectrum ({spoken}): the best that this vocoder allows."
     if name in BASELINES:
