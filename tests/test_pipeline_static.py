@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -267,16 +268,20 @@ def test_only_tracking_imports_mlflow() -> None:
         assert ("mlflow" in names) == (file == LIBRARY / "tracking.py"), file
 
 
-@pytest.mark.parametrize("script", sorted({"train", *ORDER} - {*catalogue.DEFAULTS, "system"}))
-def test_stages_start_light(script: str) -> None:
+@pytest.mark.parametrize(
+    ("scripts", "heavy"),
+    [
+        (("download", "resample"), ("mlflow", "torch", "librosa")),
+        (sorted({"train", *ORDER} - {*catalogue.DEFAULTS, "system"}), ("mlflow",)),
+    ],
+    ids=["the first two", "all"],
+)
+def test_stages_start_light(scripts: Iterable[str], heavy: Iterable[str]) -> None:
     """MLflow is imported when a run is opened, and the first two stages start without torch."""
-    named = "[n for n in ('torch', 'mlflow', 'librosa') if n in sys.modules]"
-    words = [sys.executable, "-c", f"import sys, stages.{script}\nprint({named})"]
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    heavy = ast.literal_eval(result.stdout.splitlines()[-1])
-    assert "mlflow" not in heavy
-    if script in ("download", "resample"):
-        assert heavy == []
+    modules = ", ".join(f"stages.{script}" for script in scripts)
+    code = f"import sys, {modules}\nprint(*(name for name in {tuple(heavy)} if name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout == "\n", result.stderr
 
 
 def test_nothing_unpickles() -> None:

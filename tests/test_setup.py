@@ -1,5 +1,6 @@
 """The set-up: pins, the Makefile's stamp, refusals. That it installs all is shown by running this suite."""
 
+import importlib
 import os
 import re
 import shutil
@@ -113,4 +114,4 @@ def test_the_command_is_installed() -> None:
 
 def test_torchaudio_imports_beside_any_torch() -> None:
     """Its CUDA-only compiled files are removed by set-up where torch is a CPU build."""
-    subprocess.run([sys.executable, "-c", "import torchaudio.transforms"], check=True, capture_output=True)
+    assert importlib.import_module("torchaudio.transforms").MelSpectrogram

@@ -3,21 +3,27 @@
 import csv
 import hashlib
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import uvicorn
 import yaml
 
 from retimbre.evaluation.results.table import make_table, write_table
-from retimbre.listening import bundle
+from retimbre.listening import bundle, server
 from retimbre.listening.params import Listening
+from retimbre.listening.responses import Plan, Store
 from tests.toys import ROOT
 
 RATE = 16000  # Hz
 SECONDS = 4.4
+HANGS_S = 300  # only what hangs takes so long
 DOMAINS = ("piano", "guitar")
 PIECES = ("bach-1", "bach-2", "bach-3", "ryansMammoth-A", "ryansMammoth-B", "ryansMammoth-C")
 
@@ -116,3 +122,19 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Pa
 def built(tmp_path: Path, built_once: Path) -> Path:
     """A copy of it that may be changed."""
     return Path(shutil.copytree(built_once, tmp_path / "reports" / built_once.name))
+
+
+@contextmanager
+def serving(folder: Path, port: int = 0) -> Iterator[int]:
+    """The study served by a thread of this process; yields its port."""
+    with Store(folder, Plan.load(folder)) as store:
+        listener = socket.create_server(("127.0.0.1", port))
+        config = uvicorn.Config(server.create_app(folder, store), log_level="error", access_log=False)
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            running.should_exit = True
+            thread.join(HANGS_S)

@@ -1,18 +1,14 @@
 """A person's path in a real browser: from consent to stored answers, on a desk, on a phone, by keyboard."""
 
 import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from retimbre.listening import analysis, bundle, responses
-from tests.toys import ROOT
+from tests.listening.conftest import RATE, make_settings, serving
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the Python driver of playwright is not installed"
@@ -32,24 +28,6 @@ expect = playwright.expect
 expect.set_options(timeout=HANGS_MS)
 
 
-@contextmanager
-def serving(folder: Path, port: str = "0") -> Iterator[str]:
-    """The study served by the real command; yields its address."""
-    options = ["--study", str(folder), "--port", port]
-    command = [sys.executable, "-m", "retimbre.cli", "listen", "serve", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, process.communicate()[0]
-        yield found.group()
-    finally:
-        process.terminate()
-        process.communicate(timeout=HANGS_MS / 1000)
-
-
 @pytest.fixture(scope="module")
 def chromium() -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as driver:
@@ -61,8 +39,6 @@ def chromium() -> Iterator["playwright.Browser"]:
 @pytest.fixture(scope="module")
 def short_once(tmp_path_factory: pytest.TempPathFactory, evaluation: Path) -> Path:
     """Two items, one system, every kind of question."""
-    from tests.listening.conftest import RATE, make_settings
-
     blocks = ["content", "timbre", "preference", "multi"]
     chosen = make_settings(
         systems=["cyclegan"], baselines=[], items=2, blocks=blocks, listeners=4, contact="lab@example.org"
@@ -144,8 +120,8 @@ def stop(page: "playwright.Page") -> None:
     page.locator("#stopping").get_by_role("button", name="Stop").click()
 
 
-def port_of(url: str) -> str:
-    return url.rstrip("/").rsplit(":", 1)[1]
+def address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/"
 
 
 def records_of(folder: Path) -> list[responses.Record]:
@@ -156,8 +132,8 @@ def records_of(folder: Path) -> list[responses.Record]:
 @pytest.mark.parametrize("page", WINDOWS, indirect=True)
 def test_from_consent_to_stored_answers_and_their_analysis(page: "playwright.Page", short: Path) -> None:
     plan = responses.Plan.load(short)
-    with serving(short) as url:
-        page.goto(url)
+    with serving(short) as port:
+        page.goto(address(port))
         expect(page.locator("#jspsych-survey-html-form-next")).to_be_disabled()
         answered = walk(page)
         expect(page.locator("#stored")).to_have_text("All your answers are stored.")
@@ -183,8 +159,8 @@ def test_from_consent_to_stored_answers_and_their_analysis(page: "playwright.Pag
 def test_stopping_keeps_what_was_answered_and_a_closed_page_goes_on(
     page: "playwright.Page", short: Path
 ) -> None:
-    with serving(short) as url:
-        page.goto(url)
+    with serving(short) as port:
+        page.goto(address(port))
         walk(page, until=3)
         page.reload()
         expect(page.locator("main h1")).to_have_text("Welcome back")
@@ -200,14 +176,14 @@ def test_stopping_keeps_what_was_answered_and_a_closed_page_goes_on(
 
 
 def test_answers_wait_for_a_server_that_went_away(page: "playwright.Page", short: Path) -> None:
-    with serving(short) as url:
-        page.goto(url)
+    with serving(short) as port:
+        page.goto(address(port))
         walk(page, until=2)
         while page.evaluate("Answers.waiting().length"):
             page.wait_for_timeout(20)
     walk(page, until=2)  # nobody is there to take them
     assert len(records_of(short)) == 2
-    with serving(short, port_of(url)):
+    with serving(short, port):
         page.evaluate("dispatchEvent(new Event('online'))")
         stop(page)
         expect(page.locator("#stored")).to_have_text("All your answers are stored.")
@@ -215,21 +191,21 @@ def test_answers_wait_for_a_server_that_went_away(page: "playwright.Page", short
 
 
 def test_without_a_server_nobody_begins(page: "playwright.Page", short: Path) -> None:
-    with serving(short) as url:
-        page.goto(url)
+    with serving(short) as port:
+        page.goto(address(port))
         page.wait_for_selector("#agree")
     page.locator("#agree").check()
     page.locator("#jspsych-survey-html-form-next").click()
     expect(page.locator("main h1")).to_have_text("Not yet")
-    with serving(short, port_of(url)):
+    with serving(short, port):
         page.locator("#retry").click()
         expect(page.locator("main h1")).to_have_text("About you")
 
 
 def test_the_keyboard_is_enough(page: "playwright.Page", short: Path) -> None:
     """Consent and one page of questions without a mouse: Tab, space, arrows, Enter."""
-    with serving(short) as url:
-        page.goto(url)
+    with serving(short) as port:
+        page.goto(address(port))
         page.wait_for_selector("#agree")
         page.keyboard.press("Tab")
         page.keyboard.press("Space")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
@@ -23,11 +22,11 @@ from test_responses import answers_of
 
 from retimbre.errors import RetimbreError
 from retimbre.listening import responses, server
-from retimbre.listening.responses import Plan, Store, read_answers
+from retimbre.listening.responses import Plan, read_answers
+from tests.listening.conftest import HANGS_S, serving
 from tests.toys import ROOT
 
 JSON = {"Content-Type": "application/json"}
-HANGS_S = 300  # only what hangs takes so long
 
 
 class Client:
@@ -65,15 +64,8 @@ class Client:
 def client(tmp_path_factory: pytest.TempPathFactory, built_once: Path) -> Iterator[Client]:
     """One server for all tests; each begins its own session."""
     folder = Path(shutil.copytree(built_once, tmp_path_factory.mktemp("served") / "study"))
-    with Store(folder, Plan.load(folder)) as store:
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(server.create_app(folder, store), log_level="error", access_log=False)
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        yield Client(listener.getsockname()[1], folder)
-        running.should_exit = True
-        thread.join(HANGS_S)
+    with serving(folder) as port:
+        yield Client(port, folder)
 
 
 def test_page_and_clips_are_served_with_a_policy(client: Client) -> None:

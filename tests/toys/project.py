@@ -1,11 +1,13 @@
 """Project folders with the smoke profile's parameters."""
 
+import importlib
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from retimbre import params
@@ -33,3 +35,16 @@ def write_params(folder: Path, **dataset: object) -> None:
     """``params.yaml`` in ``folder`` for sets of short clips."""
     short = {"train_minutes": 0, "validation_pieces": 1, "test_pieces": 1, "excerpt_s": 0.6}
     (folder / "params.yaml").write_text(yaml.safe_dump(smoke(dataset=short | dataset)))
+
+
+def run_stages(folder: Path, *names: str) -> None:
+    """Run stages (``"vocoder inverter"``: one of a network) in a project folder, one after the other, in this
+    process; MLflow's store is ``folder/mlflow.db``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        for name in names:
+            stage, *words = name.split()
+            importlib.import_module(f"stages.{stage}").main(*words)

@@ -1,8 +1,10 @@
 """Killed and continued trainings end with the same bits; one process per training."""
 
+import contextlib
 import fcntl
+import io
 import os
-import resource
+import runpy
 import signal
 import subprocess
 import sys
@@ -16,12 +18,13 @@ import torch
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
 from tests.toys import ROOT
+from tests.toys.disks import full_disk
 
 SOURCE = ROOT / "src"
 LIMIT_S = 1200  # of a process that hangs
 
 # A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
-# generator of its own, and an average. It kills itself at the steps named on the command line.
+# generator of its own, and an average. It waits in step ``hold`` for a signal and kills itself in ``death``.
 TOY = """
 import os, signal, sys, time
 import numpy as np, torch
@@ -29,8 +32,7 @@ from retimbre.errors import run
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
 
 torch.set_num_threads(1)
-out, deaths = sys.argv[1], {int(word) for word in sys.argv[2:] if word.isdigit()}
-hold = "hold" in sys.argv
+out, hold, death = sys.argv[1], *map(int, sys.argv[2:])
 
 def main():
     with Scratch("toy", "f" * 16) as scratch:
@@ -56,7 +58,9 @@ def main():
             optimiser.step()
             for a, p in zip(average, net.parameters()):
                 a.lerp_(p.detach(), 0.1)
-            while hold and step == 10 and not scratch.stop_requested:
+            if step == hold:
+                print("waits", flush=True)
+            while step == hold and not scratch.stop_requested:
                 time.sleep(0.01)
             if scratch.stop_requested or (step + 1) % 7 == 0:
                 scratch.save({"net": net.state_dict(), "average": average,
@@ -64,7 +68,7 @@ def main():
                               "step": step + 1, "random": random_state(crops)})
             if scratch.stop_requested:
                 scratch.leave()
-            if step in deaths and start <= step:
+            if step == death:
                 os.kill(os.getpid(), signal.SIGKILL)
         torch.save({"net": net.state_dict(), "average": average}, out)
         scratch.finish()
@@ -73,19 +77,26 @@ run(main)
 """
 
 
-def command(tmp_path: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+def command(tmp_path: Path, out: str, hold: int = -1, death: int = -1) -> tuple[list[str], dict[str, str]]:
     script = tmp_path / "toy.py"
     script.write_text(TOY)
-    return [sys.executable, str(script), *arguments], {
+    return [sys.executable, str(script), out, str(hold), str(death)], {
         **os.environ,
         "DVC_ROOT": str(tmp_path),
         "PYTHONPATH": str(SOURCE),
     }
 
 
-def toy(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
-    words, environment = command(tmp_path, *arguments)
-    return subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
+def to_the_end(folder: Path, out: str) -> str:
+    """Run the training in this process; what it printed."""
+    words, _ = command(folder, out)
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setattr(sys, "argv", words[1:])
+        runpy.run_path(words[1])
+    return said.getvalue()
 
 
 def same(a: Path, b: Path) -> bool:
@@ -97,15 +108,14 @@ def same(a: Path, b: Path) -> bool:
     return all(torch.equal(x, y) for x, y in tensors)
 
 
-def start_held(tmp_path: Path) -> subprocess.Popen:
-    """A training that has saved once and now waits in step 10 for a signal."""
-    words, environment = command(tmp_path, "held.pt", "hold")
+def start_held(tmp_path: Path, hold: int = 10, start: int = 0) -> subprocess.Popen:
+    """A training that began at step ``start`` and waits in step ``hold``, past a checkpoint, for a signal."""
+    words, environment = command(tmp_path, "out.pt", hold)
     process = subprocess.Popen(
         words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt").exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+    said = [process.stdout.readline() for _ in range(2)]
+    assert said == [f"started at {start}\n", "waits\n"], process.communicate()
     return process
 
 
@@ -113,45 +123,48 @@ def start_held(tmp_path: Path) -> subprocess.Popen:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the training ends with when nothing interrupts it."""
     folder = tmp_path_factory.mktemp("whole")
-    first = toy(folder, "whole.pt")
-    assert first.returncode == 0, first.stderr
+    to_the_end(folder, "whole.pt")
     assert not (folder / ".scratch/toy" / ("f" * 16)).exists(), "a finished training leaves nothing behind"
     return folder / "whole.pt"
 
 
-def test_killed_training_ends_with_the_same_weights(tmp_path: Path, whole: Path) -> None:
-    for death in (17, 40):
-        killed = toy(tmp_path, "pieces.pt", str(death))
-        assert killed.returncode == -signal.SIGKILL
-    last = toy(tmp_path, "pieces.pt")
-    assert last.returncode == 0, last.stderr
-    assert "started at 35" in last.stdout, "the last step of the second process that was saved"
-    assert same(whole, tmp_path / "pieces.pt")
+def test_interrupted_again_and_again_ends_with_the_same_weights(tmp_path: Path, whole: Path) -> None:
+    """By Ctrl-C, by SIGTERM and by SIGKILL, one after the other."""
+    start = 0
+    for number, hold in ((signal.SIGINT, 10), (signal.SIGTERM, 30)):
+        process = start_held(tmp_path, hold, start)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 130 and "the same command continues" in errors
+        state = torch.load(tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt", weights_only=True)
+        start = state["step"]
+        assert start == hold + 1, "the step that it was in is saved"
+    words, environment = command(tmp_path, "out.pt", death=40)
+    killed = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL and f"started at {start}" in killed.stdout
+    said = to_the_end(tmp_path, "out.pt")
+    assert "started at 35" in said, "the last step of the killed process that was saved"
+    assert same(whole, tmp_path / "out.pt")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_and_exits_130(tmp_path: Path, whole: Path, number: int) -> None:
+def test_a_second_process_waits_for_the_first_or_is_refused(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two queued experiments may share a stage that neither has trained: the second must not fail. The first
+    of several processes may not wait, as the others would wait for it.
+    """
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     process = start_held(tmp_path)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 130
-    assert "the same command continues" in errors
-    state = torch.load(tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt", weights_only=True)
-    rest = toy(tmp_path, "held.pt")
-    assert f"started at {state['step']}" in rest.stdout
-    assert same(whole, tmp_path / "held.pt")
-
-
-def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None:
-    """Two queued experiments may share a stage that neither has trained: the second must not fail."""
-    process = start_held(tmp_path)
-    words, environment = command(tmp_path, "held.pt")
+    words, environment = command(tmp_path, "out.pt")
     second = subprocess.Popen(
         words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     said = f"toy: process {process.pid} is already training toy with these params: waiting for it "
     said += f"(`kill {process.pid}` ends it).\n"
     assert second.stderr.readline() == said
+    refusal = rf"process {process.pid} is already training toy .* end it with `kill {process.pid}`"
+    with pytest.raises(RetimbreError, match=refusal):
+        Scratch("toy", "f" * 16, wait=False).__enter__()
     assert process.poll() is None and second.poll() is None
     process.kill()
     process.communicate()
@@ -159,24 +172,15 @@ def test_second_process_waits_for_the_first(tmp_path: Path, whole: Path) -> None
     assert second.returncode == 0 and "waiting" not in errors, (
         "said once; the lock of a killed process is free"
     )
-    assert "started at 0" not in output and same(whole, tmp_path / "held.pt"), (
+    assert "started at 7\n" in output and same(whole, tmp_path / "out.pt"), (
         "it goes on from the checkpoint of the first"
     )
 
 
-def test_whoever_must_not_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of several processes, whose others would wait for it; and one that holds the folder."""
+def test_whoever_holds_the_folder_is_refused_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    process = start_held(tmp_path)
-    try:
-        with pytest.raises(
-            RetimbreError,
-            match=rf"process {process.pid} is already training toy .* end it with `kill {process.pid}`",
-        ):
-            Scratch("toy", "f" * 16, wait=False).__enter__()
-    finally:
-        process.kill()
-        process.communicate()
     with (
         Scratch("toy", "f" * 16),
         pytest.raises(RetimbreError, match=f"process {os.getpid()} is already training toy"),
@@ -234,16 +238,9 @@ def test_full_disk_keeps_the_last_state(
 ) -> None:
     with scratch_in(tmp_path, monkeypatch) as scratch:
         scratch.save({"step": 1})
-        old = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        # The kernel refuses longer files, as a full disk does.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
-        try:
+        with full_disk(4096):
             scratch.save({"step": 2, "weights": torch.zeros(100_000)})
             scratch.save({"step": 3, "weights": torch.zeros(100_000)})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, old)
-            signal.signal(signal.SIGXFSZ, handler)
         assert capsys.readouterr().err.count("warning:") == 1
         assert scratch.load() == {"step": 1}
         assert sorted(path.name for path in scratch.folder.iterdir()) == ["checkpoint.pt", "lock"]

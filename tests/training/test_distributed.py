@@ -26,7 +26,8 @@ from tests.toys.vocoders import train_on_noise
 
 LIMIT_S = 1200  # of processes that hang
 
-# What the stage does, without DVC and MLflow; `sabotage` makes the second process fail.
+# What the stage does, without DVC and MLflow; `extra` is "vocoders", trained too, or "failure" of the second
+# process.
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
@@ -42,24 +43,25 @@ from tests.toys.vocoders import train_on_noise
 
 def main():
     torch.set_num_threads(1)
-    sabotage, devices, changes = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
+    extra, devices, changes = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
     fabric = make_fabric("cpu", devices)
     leads = fabric.is_global_zero
     Path(f"pid{fabric.global_rank}").write_text(str(os.getpid()))
     features = PackedFeatures("features")
-    if sabotage == "failure":
+    if extra == "failure":
         read = features.read
         def fail(*args, **options):
             if not leads and Path("go").exists():
                 raise OSError(5, "the disk of the second process is gone")
             return read(*args, **options)
         features.read = fail
-    vocoders = train_on_noise(fabric)
+    vocoders = train_on_noise(fabric) if extra == "vocoders" else {}
     with Scratch("toy", "f", writes=leads) as scratch:
         model, curves = fit(features, run_of(scratch, fabric), **changes)
         if leads:
             model.save(Path("model"))
-            save_file(vocoders, "vocoders.safetensors")
+            if vocoders:
+                save_file(vocoders, "vocoders.safetensors")
             write_history(Path("history.csv"), curves)
             scratch.finish()
     Path(f"end{fabric.global_rank}").write_text(str(fabric.world_size))  # what both print is mixed up
@@ -69,7 +71,7 @@ run(main)
 
 
 def start(
-    folder: Path, sabotage: str = "", torchrun: bool = False, devices: int = 1, **changes: object
+    folder: Path, extra: str = "", torchrun: bool = False, devices: int = 1, **changes: object
 ) -> subprocess.Popen:
     """The training in its own processes, with ``features`` in ``folder``."""
     script = folder / "train.py"
@@ -83,7 +85,7 @@ def start(
         "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
         "OMP_NUM_THREADS": "1",
     }
-    words += [str(script), sabotage, str(devices), repr(changes)]
+    words += [str(script), extra, str(devices), repr(changes)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         words, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -116,13 +118,16 @@ def assert_equal_training(folder: Path, alone: Change, curves: History, features
 
 
 def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
+    """Also in parts of a step that draw random numbers or need the whole batch."""
+    options = dict(gan_loss="wgan_gp", lambda_gradient_penalty=10.0, discriminator_steps=2, steps=10)
+    options |= {"discriminator": ["patch", "temporal"]}
     features = write_features(tmp_path / "features")
-    process = start(tmp_path, torchrun=True)
-    alone, curves = fit(features)
+    process = start(tmp_path, "vocoders", torchrun=True, **options)
+    alone, curves = fit(features, **options)
     _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
     assert [(tmp_path / f"end{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
-    assert errors.count("cyclegan: 20/20 steps") == 1
+    assert errors.count("cyclegan: 10/10 steps") == 1
     assert_equal_training(tmp_path, alone, curves, features)
     together, begun = load_file(tmp_path / "vocoders.safetensors"), train_on_noise(make_fabric("cpu"), 0)
     for name, value in train_on_noise(make_fabric("cpu")).items():

@@ -1,4 +1,4 @@
-"""The feature cache through Dask: a cluster of two worker processes writes the bytes that loky writes."""
+"""The feature cache through Dask: a cluster of two worker processes writes the bytes that threads write."""
 
 import hashlib
 import os
@@ -47,14 +47,11 @@ def cache(resampled, out, backend):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
-def test_two_dask_workers_write_lokys_bytes(cluster, resampled, tmp_path, monkeypatch):
+def test_two_dask_workers_write_the_bytes_of_threads(cluster, resampled, tmp_path, monkeypatch):
     monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
-    by_dask, by_loky = (
-        cache(resampled, tmp_path / "dask", "dask"),
-        cache(resampled, tmp_path / "loky", "loky"),
-    )
+    by_dask, by_threads = (cache(resampled, tmp_path / name, name) for name in ("dask", "threading"))
     assert len(by_dask) == 3 * 4 + 3  # representations x (domains x splits); configuration, statistics, index
-    assert by_dask == by_loky
+    assert by_dask == by_threads
 
 
 def test_the_clusters_processes_do_the_work_in_order(cluster, monkeypatch):

@@ -1,5 +1,6 @@
 """The networks trained on toy recordings: killed and continued, in chunks, without a second instrument."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis.system import Change
 from retimbre.systems.resynthesis.train import fit
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.fit import History
 from retimbre.vocoders.catalogue import Vocoders
 from tests.toys.features import run_of
 from tests.toys.killed import run_until_killed
@@ -38,6 +40,7 @@ from retimbre.datasets.packed.data import Data
 from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis import train
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.fit import History
 from tests.toys.features import run_of
 
 hears, death, trained = sys.argv[1], int(sys.argv[2]), train.Trainer.step
@@ -89,8 +92,16 @@ def data(project: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
     return Data()
 
 
-def trained(data: Data, scratch: Scratch | None = None, **changes: object):
+def trained(data: Data, scratch: Scratch | None = None, **changes: object) -> tuple[Change, History]:
     return fit(data, Params.model_validate(values(**changes)), run_of(scratch, **MACHINE))
+
+
+@pytest.fixture(scope="module")
+def whole(project: Path) -> tuple[Change, History]:
+    """A training that nothing interrupts."""
+    with contextlib.chdir(project):
+        torch.manual_seed(0)
+        return trained(Data())
 
 
 def test_content_on_disk_is_what_is_heard(data: Data) -> None:
@@ -121,19 +132,24 @@ def test_it_learns_and_travels(data: Data, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("hears", "death", "phases"), [("content", 7, 1), ("both", 5, 4)])
 def test_killed_in_any_phase_ends_with_the_same_bytes(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hears: str, death: int, phases: int
+    whole: tuple[Change, History],
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hears: str,
+    death: int,
+    phases: int,
 ) -> None:
-    whole, curves = trained(data)
-    whole.save(tmp_path / "whole")
     run_until_killed(tmp_path, SCRIPT, hears, str(death), repr(values()), repr(MACHINE))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     torch.manual_seed(death)  # another state than the killed one's
     with Scratch("toy", "r") as scratch:
         assert len(scratch.load()) == phases, "what is done, and what is begun"
         continued, again = trained(data, scratch)
-    continued.save(tmp_path / "continued")
+    for name, model in (("whole", whole[0]), ("continued", continued)):
+        model.save(tmp_path / name)
     one, two = ((tmp_path / name / "networks.safetensors").read_bytes() for name in ("whole", "continued"))
-    assert one == two and again == curves
+    assert one == two and again == whole[1]
 
 
 def test_context_is_what_an_output_depends_on() -> None:
