@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retimbre.cli import Evaluation, table
+from retimbre.metrics.scores import Evaluation, table
 from retimbre.systems.catalogue import DEFAULTS
 from tests.toys import ROOT
 from tests.toys.pages import PAGES, commands

@@ -96,7 +96,7 @@ SOURCES = {
     "silence": lambda path: write(path, 0 * TONE),
     "less than 0.1 s": lambda path: write(path, TONE[:700]),
 }
-OUTPUTS = {"an output that is no `.wav`": "out.mp3", "an output in no folder": "none/out.wav"}
+OUTPUTS = {"an output of another ending": "out.aiff", "an output in no folder": "none/out.wav"}
 ARRAYS = {
     "an array the wrong way round": (np.zeros((2, RATE)), RATE),
     "an array of another type": (np.zeros(RATE, np.int64), RATE),

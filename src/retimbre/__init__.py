@@ -1,14 +1,20 @@
 """Retimbre: the same music on another instrument.
 
-``retimbre.transfer(audio, sample_rate, to="guitar")`` is the whole thing as one call on numpy arrays;
-the command line's ``retimbre transfer`` does the same to files.
+``retimbre.transfer(audio, sample_rate, to="guitar")`` is the whole thing as one call on numpy arrays,
+``Retimbre.load()`` keeps what it reads for many calls, and the command line's ``retimbre transfer`` does the
+same to files.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
+    from retimbre.systems.library import Retimbre
+
+__all__ = ["Retimbre", "transfer"]
 __version__ = "0.1.0"
 
 
@@ -18,7 +24,7 @@ def transfer(
     to: str,
     system: str | None = None,
     vocoder: str | None = None,
-    models: str = "data/models",
+    models: "str | Path | None" = None,
     seed: int = 0,
 ) -> "np.ndarray":
     """Transfer a recording to another instrument.
@@ -26,13 +32,20 @@ def transfer(
     ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz, floats or integers of full scale; channels are
     mixed down. ``to``: an instrument of the trained system. ``system``: its name; None takes the first that
     is trained and knows the instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is
-    trained; None takes the default. ``models``: the folder that ``dvc repro`` filled. ``seed``: of what is
-    drawn. Returns float32 (N,) at the same rate, as loud, its true peak below -1 dBFS. Raises
+    trained; None takes the default. ``models``: a folder that ``dvc repro`` filled, or the name of weights
+    that come with the package; None takes ``data/models``, then those weights. ``seed``: of what is drawn.
+    Returns float32 (N,) at the same rate, as loud, its true peak below -1 dBFS. Raises
     ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
-    from pathlib import Path
+    from retimbre.systems.library import Retimbre
 
-    from retimbre.systems import catalogue, streaming
+    return Retimbre.load(models, system, vocoder).transfer(audio, sample_rate, to, seed)
 
-    name = system or catalogue.choose(to, Path(models))
-    return streaming.transfer(catalogue.load(name, Path(models), vocoder), audio, sample_rate, to, seed)
+
+def __getattr__(name: str) -> Any:
+    """``Retimbre``, imported when it is asked for: commands that need no model start without it."""
+    if name == "Retimbre":
+        from retimbre.systems.library import Retimbre
+
+        return Retimbre
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,26 +2,17 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from retimbre import __version__, errors
-from retimbre.arguments import add_folder, natural, octaves, positive, share
-from retimbre.metrics.catalogue import FAILURES, HEADLINE, SIGNS, metric
+from retimbre.arguments import add_folder, positive
+from retimbre.metrics.catalogue import metric
+from retimbre.metrics.scores import Evaluation, read_json, table
 from retimbre.paths import shown
 from retimbre.systems.catalogue import DEFAULTS
-from retimbre.vocoders.params import Kind, Rendering
-
-
-class Evaluation(BaseModel, extra="allow"):
-    """``metrics/evaluation.json``: the calibration, and the metrics of each system."""
-
-    calibration: dict[str, int | str] = {}
-    __pydantic_extra__: dict[str, dict[str, float]]
 
 
 class Speed(BaseModel):
@@ -35,61 +26,6 @@ class Classifier(BaseModel):
     """``metrics/stages/classifier.json``, as far as it is shown."""
 
     on_recordings: dict[str, float] = {}
-
-
-def transfer(args: argparse.Namespace) -> None:
-    if args.input.is_dir():
-        raise errors.RetimbreError(f"{args.input} is a folder: give one recording.")
-    if not args.to.replace("_", "").isalnum():
-        raise errors.RetimbreError(
-            f"{args.to!r} is not the name of an instrument: give a domain of the trained models, such as "
-            "guitar."
-        )
-    output = args.output or args.input.with_name(f"{args.input.stem}-{args.to}.wav")
-    if os.path.realpath(output) == os.path.realpath(args.input):
-        raise errors.RetimbreError(f"{output} is the input itself: give another name with -o.")
-    from retimbre.systems import base, catalogue, streaming
-
-    name = args.system or catalogue.choose(args.to, args.models)
-    system = catalogue.load(name, args.models, args.vocoder, rendering())
-    if args.transpose != 0 or args.expression < 1:
-        system = base.adjusted(system, args.transpose, args.expression)
-    found, outcome = streaming.transfer_file(system, args.input, output, args.to, args.seed)
-    for note in [*found.notes, *outcome.notes]:
-        print(shown(f"note: {args.input}: {note}"), file=sys.stderr)
-    quieter = ""
-    if outcome.quieter_db > 0.5:
-        quieter = f", {outcome.quieter_db:.1f} dB quieter than the input, not to clip"
-    channels, rate = found.info.channels, found.info.sample_rate
-    mixed = f", {channels} channels mixed down to one" if channels > 1 else ""
-    print(shown(f"{output}  (by {name}, {found.duration_s:.1f} s, {rate} Hz{mixed}{quieter})"))
-
-
-def rendering() -> Rendering:
-    """The params' way from spectra to audio, or the default one where there is no project."""
-    if not Path("params.yaml").is_file():
-        return Rendering()
-    from retimbre import params
-
-    return params.load("rendering").rendering
-
-
-def table(systems: dict[str, dict[str, float]], speed: dict[str, float]) -> str:
-    """The headline columns of the systems' metrics as text, one row each; ``speed``: real-time factors
-    (seconds of one core per second of audio), where they are known.
-
-    Failures are shown only where some are seen; columns without a value are left out.
-    """
-    shown = [name for name in HEADLINE if any(name in values for values in systems.values())]
-    shown += [name for name in FAILURES if any(values.get(name, 0) > 0 for values in systems.values())]
-    titles = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in shown]
-    rows = [["", *titles, *(["RTF -"] if speed else [])]]
-    for system, values in systems.items():
-        cells = [values.get(name) for name in shown] + ([speed.get(system)] if speed else [])
-        rows.append([system, *("" if cell is None else f"{cell:.3g}" for cell in cells)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-    return "\n".join("  ".join(line) for line in lines)
 
 
 def on_recordings(found: dict[str, float]) -> str:
@@ -110,26 +46,6 @@ def listen(folder: Path) -> list[Path]:
     rows = ("source", *DEFAULTS, "target")
     found = (folder / f"{name}.{row}.flac" for name in firsts.values() for row in rows)
     return [path for path in found if path.exists()]
-
-
-def read_json(path: Path, shape: Any, advice: str | None) -> Any:
-    """A metrics file of a shape, whose texts and truth values are no numbers.
-
-    ``advice``: what to do where it is not there (None: the file is optional, and empty where it is not there
-    or of another shape). Raises RetimbreError: not there, no JSON, another shape.
-    """
-    try:
-        return TypeAdapter(shape).validate_json(path.read_bytes(), strict=True)
-    except FileNotFoundError:
-        if advice is not None:
-            raise errors.RetimbreError(f"{path} does not exist: {advice}.") from None
-    except ValidationError as error:
-        no_json = error.errors()[0]["type"] == "json_invalid"  # or no UTF-8
-        if no_json or advice is not None:
-            raise errors.RetimbreError(
-                f"{path} is not valid JSON of metrics: restore it with `git checkout {path}` or `dvc repro`."
-            ) from None
-    return TypeAdapter(shape).validate_python({})
 
 
 def speeds(evaluation: Path) -> dict[str, float]:
@@ -195,39 +111,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"retimbre {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    p = commands.add_parser(
-        "transfer",
-        help="turn a recording into the same music on another instrument",
-        description="Turn a recording into the same music on another instrument. Reads any format, rate "
-        "and length that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF ...); channels are mixed down; writes "
-        "16-bit WAV of the same rate, length and loudness.",
-    )
-    p.add_argument("input", type=Path, metavar="INPUT", help="the recording")
-    help = "the instrument, a domain of the trained models, such as guitar"
-    p.add_argument("--to", required=True, metavar="DOMAIN", help=help)
-    help = "where to write (default: INPUT-DOMAIN.wav beside the input)"
-    p.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help=help)
-    p.add_argument(
-        "--system",
-        metavar="NAME",
-        help="the trained system to use (default: the first that is trained and knows the instrument: "
-        f"{', '.join(DEFAULTS)}, then those of `systems` in params.yaml)",
-    )
-    help = "octaves up or down, or auto: into the range of the instrument (default: 0)"
-    p.add_argument("--transpose", type=octaves, default=0, metavar="auto|N", help=help)
-    help = "how much of bends, vibrato and swells is taken over, 0 to 1 (default: 1)"
-    p.add_argument("--expression", type=share, default=1.0, metavar="X", help=help)
-    p.add_argument(
-        "--vocoder",
-        choices=get_args(Kind),
-        help="from spectra to audio: on the source's phases (fast, clean), by Griffin-Lim, by a network "
-        "with an inverse STFT, sampled by a WaveNet (slow), or by a WaveNet that hears what Griffin-Lim "
-        "makes; it must be trained (default: rendering.vocoder in params.yaml)",
-    )
-    add_folder(p, "--models", Path("data/models"), "trained models")
-    p.add_argument("--seed", type=natural, default=0, help="of what a vocoder draws (default: 0)")
-    p.set_defaults(run=transfer)
+    # Read params' types only; what a command needs is imported when it runs.
+    from retimbre.listening.cli import add_parser as add_listen
+    from retimbre.systems.cli import add_parser as add_transfer
 
+    add_transfer(commands)
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",
@@ -280,10 +168,7 @@ def parser() -> argparse.ArgumentParser:
     add_folder(p, "--models", Path("data/models"), "trained models")
     p.set_defaults(run=examine)
 
-    # Reads params' types only; a study's modules are imported when a verb runs.
-    from retimbre.listening.cli import add_parser
-
-    add_parser(commands)
+    add_listen(commands)
     return top
 
 

@@ -16,15 +16,13 @@ from typing import Any, NamedTuple
 
 import joblib
 
-import retimbre
 from retimbre import params
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
-from retimbre.systems import catalogue
+from retimbre.systems import catalogue, library
 from retimbre.vocoders.params import Rendering
 
 PINS = ("requirements.txt", "requirements-no-deps.txt")
-SHIPPED = Path(retimbre.__file__).with_name("weights")  # of the package: one folder of models each
 RUN_GB = 2.0  # that a default run writes: data/, as much in DVC's cache, and what evaluate keeps
 LEAST_GB = 0.5  # below it nothing ends well
 MEMORY_GB = 3.0  # that a default run needs
@@ -157,7 +155,7 @@ def git() -> Findings:
 
 def models(folder: Path, rendering: Rendering) -> Findings:
     """Load every trained system, the project's and those that ship, as transfer does."""
-    shipped = sorted(path for path in SHIPPED.glob("*") if path.is_dir())
+    shipped = [place.folder for place in library.shipped().values()]
     there = [(place, name) for place in (folder, *shipped) for name in catalogue.trained(place)]
     for place, name in there:
         try:

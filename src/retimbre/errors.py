@@ -22,7 +22,7 @@ STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.S
 
 
 @contextmanager
-def _unwound_by_signals() -> Iterator[None]:
+def unwound_by_signals() -> Iterator[None]:
     """Signals that would end the process at once end it by SystemExit: what it was writing is taken away."""
 
     def stop(number: int, frame: object) -> None:
@@ -40,33 +40,39 @@ def _unwound_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def sentence(error: BaseException) -> str | None:
+    """One line on an error that the user can mend; None for any other."""
+    if isinstance(error, RetimbreError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = error.filename2 or error.filename  # of a copy, where it should go
+        place = f" ({name})" if name else ""
+        # numpy's has no number
+        whole = "" if error.strerror else "a file could not be written whole, is the disk full? "
+        return f"{whole}{error.strerror or error}{place}."
+    if type(error).__name__ in FILE_ERRORS:
+        problem = f"a file could not be written or read ({str(error).rstrip('.')})"
+        return f"{problem}: check the disk's free space."
+    return None
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's ``main`` and turn what the user can mend into one line on stderr.
 
     Exit status: 0 when ``main`` returns, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        with _unwound_by_signals():
+        with unwound_by_signals():
             main()
-    except RetimbreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away: nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        name = error.filename2 or error.filename  # of a copy, where it should go
-        place = f" ({name})" if name else ""
-        # numpy's has no number
-        whole = "" if error.strerror else "a file could not be written whole, is the disk full? "
-        print(f"error: {whole}{error.strerror or error}{place}.", file=sys.stderr)
-        sys.exit(1)
     except Exception as error:
-        if type(error).__name__ not in FILE_ERRORS:
+        said = sentence(error)
+        if said is None:
             raise
-        problem = f"a file could not be written or read ({str(error).rstrip('.')})"
-        print(f"error: {problem}: check the disk's free space.", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(1)

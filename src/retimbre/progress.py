@@ -3,9 +3,11 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
+
+from retimbre.paths import shown
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
@@ -19,12 +21,12 @@ class Progress:
     """
 
     def __init__(self, total: int, title: str, unit: str = "it", start: int = 0):
-        self.total, self.title, self.unit, self.done, self.start = total, title, unit, start, start
+        self.total, self.title, self.unit, self.done, self.start = total, shown(title), unit, start, start
         self.began = self.last_line = time.monotonic()
         self.note = ""
         self.bar: tqdm | None = None
         if sys.stderr.isatty():
-            self.bar = tqdm(total=total, initial=start, desc=title, unit=unit, dynamic_ncols=True)
+            self.bar = tqdm(total=total, initial=start, desc=self.title, unit=unit, dynamic_ncols=True)
 
     def update(self, n: int = 1, note: str | None = None) -> None:
         """``n`` more units are done; ``note`` (short) is shown beside the count."""
@@ -73,3 +75,8 @@ def track(items: Iterable[T], title: str, total: int | None = None, unit: str = 
         for item in items:
             yield item
             progress.update()
+
+
+def say(text: str, file: TextIO) -> None:
+    """Print a line, above the bar if there is one."""
+    tqdm.write(text, file=file)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from retimbre import transfer
+from retimbre import Retimbre, transfer
 from retimbre.audio.loudness import LoudnessMeter
 from retimbre.cli import main
 from retimbre.errors import RetimbreError
@@ -146,7 +146,9 @@ def test_refusals_are_one_sentence(models, tmp_path, capsys):
     assert "empty.wav" in refused(capsys, str(empty), "--to", "guitar", *known)
     assert "absent.wav" in refused(capsys, str(tmp_path / "absent.wav"), "--to", "guitar", *known)
     assert "dvc repro" in refused(capsys, str(song), "--to", "guitar", "--models", str(tmp_path / "none"))
-    assert ".wav" in refused(capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "x.mp3"), *known)
+    assert "must end in .wav, .flac, .ogg, .opus or .mp3" in refused(
+        capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "x.aiff"), *known
+    )
     assert "itself" in refused(capsys, str(song), "--to", "guitar", "-o", str(song), *known)
     assert "folder" in refused(
         capsys, str(song), "--to", "guitar", "-o", str(tmp_path / "no" / "x.wav"), *known
@@ -181,7 +183,7 @@ def test_the_vocoder_is_picked_and_must_be_trained(models, tmp_path, monkeypatch
     assert made[None] == made["griffin_lim"] != made["istft"], "the default is the params' default"
     write_models(tmp_path / "models")
     (tmp_path / "models/vocoder/wavenet/config.json").unlink()
-    monkeypatch.setattr("retimbre.cli.rendering", lambda: Rendering(vocoder="istft"))
+    monkeypatch.setattr("retimbre.systems.cli.rendering", lambda: Rendering(vocoder="istft"))
     main([*given, str(tmp_path / "models")])
     assert out.read_bytes() == made["istft"], (
         "what is not trained is not missed, and the project's default is another"
@@ -210,11 +212,11 @@ def test_the_system_is_picked(models, tmp_path, capsys):
         (["--to", "piano", "--system", "another"], "another"),
     ):
         main(["transfer", str(song), *arguments, *known])
-        assert f"(by {name}, " in capsys.readouterr().out
+        assert f"(by {name} of {tmp_path / 'models'}, " in capsys.readouterr().out
     said = refused(capsys, str(song), "--to", "tuba", *known)
-    assert "'tuba' is no instrument of the trained systems: choose piano, guitar, harp." in said
+    assert f"'tuba' is no instrument of the trained systems: choose piano, guitar, harp ({known[1]})." in said
     said = refused(capsys, str(song), "--to", "harp", "--system", "cyclegan", *known)
-    assert "'harp' is no instrument of this system: choose piano, guitar." in said
+    assert f"'harp' is no instrument of the trained systems: choose piano, guitar ({known[1]})." in said
     said = refused(capsys, str(song), "--to", "harp", "--system", "pix2pix", *known)
     assert "pix2pix has no trained pix2pix: train it with `dvc repro system@pix2pix`" in said
     said = refused(capsys, str(song), "--to", "guitar", "--transpose", "1", *known)
@@ -229,7 +231,7 @@ def test_the_default_system_transposes_into_the_range(tmp_path, capsys):
     soundfile.write(song, 0.2 * low, RATE)
     main(["transfer", str(song), "--to", "guitar", "--transpose", "auto", *known])
     said = capsys.readouterr()
-    assert "(by resynthesis, " in said.out
+    assert "(by resynthesis of " in said.out
     assert f"note: {song}: transposed by +2 octaves into the range of the guitar" in said.err
     main(["transfer", str(song), "--to", "piano", "--transpose", "auto", "--expression", "0", *known])
     assert "transposed" not in capsys.readouterr().err
@@ -317,7 +319,7 @@ def test_damaged_models_are_refused_in_one_sentence(tmp_path, damage):
         load(tmp_path)
     if damage != b"{}":  # which only knows no instrument
         with pytest.raises(RetimbreError, match="cyclegan is damaged"):
-            catalogue.choose("guitar", tmp_path)
+            Retimbre.load(tmp_path).find("guitar")
     config.write_bytes(whole)
     (tmp_path / "vocoder/inverter/config.json").write_bytes(damage)
     with pytest.raises(RetimbreError, match="vocoder/inverter is damaged"):

@@ -19,6 +19,7 @@ import soundfile
 import soxr
 
 from retimbre.audio import containers
+from retimbre.audio.formats import FORMATS, Format
 from retimbre.audio.mixdown import Channels, Mixdown
 from retimbre.audio.resampling import resample_blocks
 from retimbre.errors import RetimbreError
@@ -32,7 +33,7 @@ LACKING_S = 0.1  # what may lack of what a header states (MP3 headers are estima
 TELLING_DB = 20.0  # below what can be heard: what lies below hearing and is quieter goes without a word
 LOUDEST = 1e12  # sample: integers of 32 bits written as floats are below it, and what is beyond is no audio
 UNKNOWN_FRAMES = 1 << 62  # what libsndfile says of a length that a header leaves open lies above
-SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+SUBTYPES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}  # bytes of a sample
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER")  # decoded to more than 16 bits
 
 
@@ -316,14 +317,22 @@ def channel_blocks(path: str | Path) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def wav_writer(path: Path, sample_rate: int, subtype: str) -> Iterator[soundfile.SoundFile]:
-    """A mono WAV file to write blocks to, whose bytes follow from the audio alone; it takes its place at
-    ``path`` when the block ends well. Raises RetimbreError where it cannot be written.
+def audio_writer(
+    path: Path, kind: Format, sample_rate: int, subtype: str, frames: int
+) -> Iterator[soundfile.SoundFile]:
+    """A mono file of a format to write blocks of ``frames`` samples in all to; it takes its place at ``path``
+    when the block ends well. Raises RetimbreError where it cannot be written.
+
+    ``subtype``: of ``SUBTYPES``, if the format has it. The bytes of a WAV, FLAC or MP3 follow from the audio
+    alone; an Ogg stream gets a serial number that is drawn.
     """
+    container, subtype = kind.container_of(frames * SUBTYPES[subtype]), kind.subtype(subtype)
     try:
         with part_beside(path) as part:
             part.touch()  # libsndfile calls every reason why it cannot "System error"
-            with soundfile.SoundFile(os.fsencode(part), "w", sample_rate, 1, subtype, format="WAV") as file:
+            with soundfile.SoundFile(
+                os.fsencode(part), "w", sample_rate, 1, subtype, format=container
+            ) as file:
                 # Float files would get a chunk with the time of day (SFC_SET_ADD_PEAK_CHUNK).
                 soundfile._snd.sf_command(file._file, 0x1050, soundfile._ffi.NULL, 0)
                 yield file
@@ -356,5 +365,5 @@ def write_wav(path: str | Path, x: np.ndarray, sample_rate: int, subtype: str = 
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RetimbreError(f"{path} cannot be written ({error.strerror}): choose another place.") from None
-    with wav_writer(path, sample_rate, subtype) as file:
+    with audio_writer(path, FORMATS["wav"], sample_rate, subtype, len(x)) as file:
         file.write(x if subtype == "FLOAT" else np.clip(x, -1.0, 1.0))

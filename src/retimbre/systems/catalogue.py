@@ -155,22 +155,3 @@ def targets_of(name: str, models: Path = MODELS) -> list[str]:
     with _reading(name, models):
         config = _config(name, models)
         return config.get("targets", config.get("domains", []))
-
-
-def choose(to: str, models: Path = MODELS) -> str:
-    """The first trained system that knows the target. Raises RetimbreError when there is none."""
-    if not models.is_dir():
-        raise RetimbreError(
-            f"{models} does not exist, so no models are trained yet: run `dvc repro` in the repository's "
-            "root, or give --models FOLDER."
-        )
-    found = trained(models)
-    if not found:
-        raise RetimbreError(
-            f"{models} has no trained system: train one with `dvc repro`, or fetch it with `dvc pull`."
-        )
-    for name in found:
-        if to in targets_of(name, models):
-            return name
-    known = dict.fromkeys(target for name in found for target in targets_of(name, models))
-    raise RetimbreError(f"{to!r} is no instrument of the trained systems: choose {', '.join(known)}.")

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from retimbre.audio.files import LOUDEST, MAX_RATE, MIN_RATE, StreamReader, Survey, probe, survey, wav_writer
+from retimbre.audio.files import (
+    LOUDEST,
+    MAX_RATE,
+    MIN_RATE,
+    StreamReader,
+    Survey,
+    audio_writer,
+    probe,
+    survey,
+)
+from retimbre.audio.formats import format_of
 from retimbre.audio.levels import BandPower, SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
 from retimbre.audio.mixdown import Channels, Mixdown
@@ -46,7 +56,8 @@ class Chunking:
 class Job:
     """A recording as it is read: ``blocks(rate)`` starts over and gives mono float32 blocks at that rate.
 
-    ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``mixdown``: of its channels.
+    Its output has ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``mixdown``: of
+    its channels.
     """
 
     blocks: Callable[[int], Iterator[np.ndarray]]
@@ -132,14 +143,14 @@ def _rate(sample_rate: int) -> int:
 def transfer_file(
     system: System, source: Path, target: Path, to: str, seed: int = 0
 ) -> tuple[Survey, Outcome]:
-    """Transfer a file of any format, rate and number of channels that libsndfile reads; writes WAV of the
-    same rate and length, of 16 bits, 24 or float, as the input has.
+    """Transfer a file of any format, rate and number of channels that libsndfile reads; writes the format
+    that the target's ending asks for, of the same rate, if the format has it, and length; WAV and FLAC of 16
+    bits, 24 or (WAV) float, as the input has.
 
     Returns what was found in the input. Raises RetimbreError as :func:`transfer` does, and for files that
     are no audio.
     """
-    if target.suffix.lower() != ".wav":
-        raise RetimbreError(f"{target} must end in .wav: that is what is written.")
+    written = format_of(target)
     if not target.parent.is_dir():
         raise RetimbreError(f"the folder {target.parent} does not exist: create it or choose another output.")
     if target.is_dir():
@@ -151,13 +162,14 @@ def transfer_file(
         found = survey(source)
         seconds = int(np.ceil(found.duration_s))
         progress.expect(seconds)
-        rate = found.info.sample_rate
+        rate = written.rate(found.info.sample_rate)
+        frames = -(-found.frames * rate // found.info.sample_rate)
         job = Job(
             lambda wanted: iter(StreamReader(source, wanted, found)),
-            found.frames, rate, str(source), found.mixdown,
+            frames, rate, str(source), found.mixdown,
         )  # fmt: skip
         _check(system, job, to)  # before an output file is begun
-        with wav_writer(target, rate, found.subtype) as out:
+        with audio_writer(target, written, rate, found.subtype, frames) as out:
             shown = 0.0
 
             def done(samples: int) -> None:

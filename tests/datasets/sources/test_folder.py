@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from retimbre.audio.folders import recording_names
 from retimbre.datasets.recordings.manifest import write_manifest
 from retimbre.datasets.sources.collection import make_source
-from retimbre.datasets.sources.folder import recording_names, split_files
+from retimbre.datasets.sources.folder import split_files
 from retimbre.errors import RetimbreError
 from retimbre.section import Machine
 

@@ -1,53 +1,16 @@
 """Processes of one thread each that measure side by side: times are of one core, and sums have one order."""
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from retimbre.errors import RetimbreError
+from retimbre.datasets.workers import worker_pool
 from retimbre.training.devices import one_thread
 
 MOST_JOBS = 4  # of measurements that nobody sets a number for: each holds torch and models
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as the built-in
-
-
-def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
-    """A worker process begins."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the first process ends the others
-    torch.set_num_threads(1)
-    if start is not None:
-        start(*given)
-
-
-@contextmanager
-def worker_pool(
-    jobs: int, advice: str, start: Callable[..., None] | None = None, *given: Any
-) -> Iterator[ProcessPoolExecutor]:
-    """``jobs`` processes, each of which calls ``start(*given)`` first; none is waited for after a failure.
-
-    Raises RetimbreError with ``advice`` when one was ended from outside.
-    """
-    # A fork would inherit locks of threads that it does not have.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _begin, (start, given))
-    try:
-        yield pool
-    except BaseException as error:
-        workers = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.terminate()
-        if isinstance(error, BrokenProcessPool):
-            said = "a process was ended from outside, perhaps for lack of memory"
-            raise RetimbreError(f"{said}: {advice}.") from None
-        raise
-    pool.shutdown()
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+from retimbre.datasets.workers import worker_pool
 from retimbre.evaluation.bench.cache import Cache, Stored
-from retimbre.evaluation.bench.processes import worker_pool
 from retimbre.evaluation.bench.rows import Row
 from retimbre.evaluation.bench.scoring import Result, Scored, Scorer
 from retimbre.evaluation.bench.sets import RealSet, set_records
