@@ -11,6 +11,7 @@ def test_help_of_every_command_is_complete(capsys):
     for arguments, words in (
         (["--help"], ("transfer", "summary")),
         (["transfer", "--help"], ("--to", "--vocoder", "source_phase", *DEFAULTS)),
+        (["export", "--help"], ("--to", ".onnx", ".pt2", "griffin_lim")),
         (["summary", "--help"], ("--metrics",)),
         (["compare", "--help"], ("RUN_A", "--metric", "--system", "--json", "workspace")),
     ):

@@ -302,7 +302,7 @@ def test_nothing_unpickles() -> None:
 
 def test_lines_end_before_column_110() -> None:
     """Of all Python files, without what is said to the tools at their ends."""
-    for folder in ("src", "stages", "tests", "studies", "benchmarks", "tools"):
+    for folder in ("src", "stages", "tests", "studies", "benchmarks", "tools", "examples"):
         for file in (ROOT / folder).rglob("*.py"):
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
                 code = re.sub(r"  # (noqa|type:|pragma).*", "", line)

@@ -26,20 +26,23 @@ def transfer(
     vocoder: str | None = None,
     models: "str | Path | None" = None,
     seed: int = 0,
+    mono: bool = False,
+    mix: float = 0.0,
 ) -> "np.ndarray":
     """Transfer a recording to another instrument.
 
-    ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz, floats or integers of full scale; channels are
-    mixed down. ``to``: an instrument of the trained system. ``system``: its name; None takes the first that
-    is trained and knows the instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is
-    trained; None takes the default. ``models``: a folder that ``dvc repro`` filled, or the name of weights
-    that come with the package; None takes ``data/models``, then those weights. ``seed``: of what is drawn.
-    Returns float32 (N,) at the same rate, as loud, its true peak below -1 dBFS. Raises
-    ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
+    ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz, floats or integers of full scale. ``to``: an
+    instrument of the trained system. ``system``: its name; None takes the first that is trained and knows the
+    instrument. ``vocoder``: griffin_lim, source_phase, wavenet ..., one that is trained; None takes the
+    default. ``models``: a folder that ``dvc repro`` filled, or the name of weights that come with the
+    package; None takes ``data/models``, then those weights. ``seed``: of what is drawn. ``mono``: one channel
+    comes back, whatever comes in. ``mix``: share of the recording in the output, 0 to 1, of its power.
+    Returns float32 of the audio's shape, (N,) if ``mono``, at the same rate, as loud, its true peak below -1
+    dBFS. Raises ``retimbre.errors.RetimbreError`` with a sentence for whatever the caller can mend.
     """
     from retimbre.systems.library import Retimbre
 
-    return Retimbre.load(models, system, vocoder).transfer(audio, sample_rate, to, seed)
+    return Retimbre.load(models, system, vocoder).transfer(audio, sample_rate, to, seed, mono, mix)
 
 
 def __getattr__(name: str) -> Any:

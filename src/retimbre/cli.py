@@ -113,9 +113,10 @@ def parser() -> argparse.ArgumentParser:
 
     # Read params' types only; what a command needs is imported when it runs.
     from retimbre.listening.cli import add_parser as add_listen
-    from retimbre.systems.cli import add_parser as add_transfer
+    from retimbre.systems.cli import add_export, add_transfer
 
     add_transfer(commands)
+    add_export(commands)
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",

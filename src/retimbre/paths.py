@@ -34,6 +34,14 @@ def shown(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def check_place(path: Path) -> None:
+    """Raise RetimbreError unless ``path`` can be the name of a file."""
+    if not path.parent.is_dir():
+        raise RetimbreError(f"the folder {path.parent} does not exist: create it or choose another output.")
+    if path.is_dir():
+        raise RetimbreError(f"{path} is a folder: give the name of a file in it.")
+
+
 @contextmanager
 def part_beside(path: Path) -> Iterator[Path]:
     """The name of a new file beside ``path`` that takes its place when the block ends well, else is removed.

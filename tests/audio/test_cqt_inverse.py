@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from retimbre.audio.cqt import ConstantQ
-from retimbre.audio.cqt_inverse import InverseConstantQ, bin_weights, overlap_add
+from retimbre.audio.cqt_inverse import InverseConstantQ, bin_weights
+from retimbre.audio.products import overlap_add
 
 RATE, C1 = 16000, 32.70319566257483
 SETTINGS = [

@@ -9,16 +9,17 @@ import soxr
 
 from retimbre.audio import formats
 from retimbre.audio.files import MAX_RATE, read_mono
+from retimbre.errors import RetimbreError
 from retimbre.systems.streaming import transfer_file
 from tests.fuzz.cases import Same
 from tests.toys import ROOT
 from tests.toys.models import melody
 
 
-def written(folder, ending, rate, subtype="PCM_16"):
+def written(folder, ending, rate, subtype="PCM_16", channels=1):
     """Audio and the file that was made of it."""
     x = melody(1.3 if rate < 100_000 else 0.2, rate)
-    soundfile.write(folder / "in.wav", x, rate, subtype)
+    soundfile.write(folder / "in.wav", np.stack([x] * channels, 1), rate, subtype)
     transfer_file(Same(), folder / "in.wav", folder / f"out.{ending}", "guitar")
     return x, folder / f"out.{ending}"
 
@@ -68,16 +69,30 @@ def test_equal_audio_gives_equal_bytes(tmp_path, ending):
 def test_what_a_wav_cannot_hold_becomes_an_rf64(tmp_path, monkeypatch):
     _, path = written(tmp_path, "wav", 16000)
     plain = read_mono(path, 16000)
-    monkeypatch.setattr(formats, "LARGEST_WAV", 2 * 20800 - 1)
+    monkeypatch.setattr(formats, "LARGEST_WAV", 2 * 20800)
     written(tmp_path, "wav", 16000)
+    assert soundfile.info(path).format == "WAV"
+    written(tmp_path, "wav", 16000, channels=2)
     assert soundfile.info(path).format == "RF64"
-    assert np.array_equal(read_mono(path, 16000), plain)
+    np.testing.assert_allclose(read_mono(path, 16000), plain, atol=1e-4)
 
 
 def test_the_page_has_these_formats_and_their_highest_rates():
     page = (ROOT / "docs/transfer.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `\.(\w+)` \|.*\| (.*) \|$", page, re.MULTILINE))
-    assert list(rows) == list(formats.FORMATS)
-    for ending, known in formats.FORMATS.items():
+    rows = re.findall(r"^\| `\.(\w+)` \|.*\| ([\d,]+) \| (.*) \|$", page, re.MULTILINE)
+    assert [ending for ending, _, _ in rows] == list(formats.FORMATS)
+    for ending, channels, rates in rows:
+        known = formats.FORMATS[ending]
         highest = max(known.rates, default=known.highest_hz)
-        assert f"{highest:,}" in rows[ending] or highest == MAX_RATE
+        assert f"{known.channels:,}" == channels and (f"{highest:,}" in rates or highest == MAX_RATE)
+
+
+@pytest.mark.parametrize(("ending", "most"), [("mp3", 2), ("flac", 8), ("opus", 9)])
+def test_as_many_channels_as_the_format_holds(tmp_path, ending, most):
+    assert soundfile.info(written(tmp_path, ending, 48000, channels=most)[1]).channels == most
+    if most == formats.FORMATS[ending].channels:
+        words = (
+            rf"in.wav has {most + 1} channels, and \.{ending} holds {most}: give another format, or --mono"
+        )
+        with pytest.raises(RetimbreError, match=words):
+            written(tmp_path, ending, 48000, channels=most + 1)

@@ -180,7 +180,9 @@ def test_standard_input_to_standard_output(models, tmp_path, monkeypatch, capsys
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    main(["transfer", str(tmp_path / "in.flac"), *words[2:], str(tmp_path / "out.wav")])
+    midi = ["--midi", str(tmp_path / "out.mid")]
+    main(["transfer", str(tmp_path / "in.flac"), *words[2:], str(tmp_path / "out.wav"), *midi])
+    assert "out.mid  (the notes that were heard)" in capsys.readouterr().out
     assert done.stdout == (tmp_path / "out.wav").read_bytes(), "nothing but the WAV"
     assert b"standard output  (by cyclegan of " in done.stderr
 
@@ -189,7 +191,7 @@ def test_standard_input_to_standard_output(models, tmp_path, monkeypatch, capsys
         main([*words, str(tmp_path / "x.wav")])
     said = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 1 and said.startswith("error: standard input is not audio that can be read")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.flac", "out.wav"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.flac", "out.mid", "out.wav"]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,8 @@ def test_standard_input_to_standard_output(models, tmp_path, monkeypatch, capsys
         (["-", "a.wav", "--to", "guitar", "-o", "out"], "standard input (-) goes alone"),
         (["a.wav", "b.wav", "--to", "guitar", "-o", "-"], "standard output is one file, and several"),
         (["a.wav", "--to", "guitar", "-o", "-", "--format", "mp3"], "standard output does not end in .mp3"),
+        (["a.wav", "b.wav", "--to", "guitar", "--midi", "x.mid"], "--midi is for one file on one instrument"),
+        (["a.wav", "--to", "guitar", "--midi", "x.txt"], "x.txt must end in .mid"),
     ],
 )
 def test_calls_that_say_too_little_or_too_much(models, capsys, words, said):

@@ -73,10 +73,46 @@ def test_chunks_without_the_sources_phase_have_no_seam(models, kind):
         assert abs(10 * np.log10(np.mean(y[place] ** 2) / np.mean(whole[place] ** 2))) < 1.5
 
 
-def test_channels_are_mixed_down(models):
-    x = melody(1.0)
-    mono, stereo = (transfer(audio, RATE, "piano", models=models) for audio in (x, np.stack([x, x], 1)))
-    assert np.array_equal(mono, stereo)
+def test_the_image_is_kept_at_any_rate_in_pieces_as_in_the_whole(models):
+    """Two players and, between them, a channel of both: what their mix becomes, where they were."""
+    left, right = 0.3 * melody(6.3, 44100), 0.3 * melody(6.3, 44100)[::-1]
+    x = np.stack([left, 0.5 * (left + right), right], 1)
+    system = load(models)
+    whole, pieces = (
+        streaming.transfer(system, x, 44100, "guitar", chunking=Chunking(body_s=body)) for body in (100, 3.0)
+    )
+    assert whole.shape == x.shape and np.abs(pieces - whole).max() < 1e-4
+    mono = streaming.transfer(system, x, 44100, "guitar", mono=True)
+    assert mono.shape == (len(x),) and abs(np.corrcoef(whole.mean(1), mono)[0, 1]) > 0.8
+    louder = np.sum(whole**2) / (2 * np.sum(mono**2))  # than mono from two loudspeakers
+    assert abs(10 * np.log10(louder)) < 0.3
+
+
+@pytest.mark.parametrize("gains", [[1, 1], [1, 0], [0.3, -1]])
+def test_a_panned_source_is_its_mono_transfer_panned(models, gains):
+    x = melody(2.0)[:, None] * np.array(gains)
+    y, mono = (transfer(x, RATE, "piano", models=models, mono=mono) for mono in (False, True))
+    # The mix of channels in opposite phase has the phase of the louder one.
+    expected = mono[:, None] * gains * np.sign(sum(gains)) / np.sqrt(np.mean(np.square(gains)))
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    if gains == [1, 1]:
+        assert np.array_equal(y[:, 0], y[:, 1])
+        assert np.array_equal(mono, transfer(x[:, 0], RATE, "piano", models=models))
+
+
+@pytest.mark.parametrize("mono", [False, True])
+def test_a_share_of_the_recording_is_kept_as_loud_and_in_time(mono):
+    """By a system that is half as loud and 0.1 s late, so that both can be told apart."""
+    t = np.arange(2 * RATE) / RATE
+    x = np.outer(np.sin(2 * np.pi * 440 * t) * np.sin(np.pi * t / 2) ** 2, [0.2, 0.1]).astype(np.float32)
+    made, kept, both = (
+        streaming.transfer(Delay(800), x, RATE, "echo", mono=mono, mix=m) for m in (0, 1, 0.3)
+    )
+    np.testing.assert_allclose(both, np.sqrt(0.7) * made + np.sqrt(0.3) * kept, atol=1e-4)
+    np.testing.assert_allclose(kept, x.mean(1) * np.sqrt(10 / 9) if mono else x, atol=1e-5)
+    for wrong in (-0.1, 1.01, float("nan")):
+        with pytest.raises(RetimbreError, match="mix is .*, and a share from 0 to 1 is needed"):
+            streaming.transfer(Delay(800), x, RATE, "echo", mix=wrong)
 
 
 def test_level_of_the_input_does_not_change_what_the_networks_see(models):
@@ -96,11 +132,22 @@ def test_files_of_any_format(models, tmp_path, suffix, subtype, channels, capsys
     x = melody(2.0, 44100)
     path = tmp_path / f"song.{suffix}"
     soundfile.write(path, np.stack([x] * channels, 1), 44100, subtype)
-    main(["transfer", str(path), "--to", "guitar", "-o", str(tmp_path / "out.wav"), "--models", str(models)])
-    info = soundfile.info(tmp_path / "out.wav")
-    assert (info.samplerate, info.channels, info.frames) == (44100, 1, soundfile.info(path).frames)
-    said = capsys.readouterr().out
-    assert "out.wav" in said and ("mixed down" in said) == (channels > 1)
+    given = [
+        "transfer",
+        str(path),
+        "--to",
+        "guitar",
+        "-o",
+        str(tmp_path / "out.wav"),
+        "--models",
+        str(models),
+    ]
+    for more, kept in (([], channels), (["--mono"], 1)):
+        main([*given, *more])
+        info = soundfile.info(tmp_path / "out.wav")
+        assert (info.samplerate, info.channels, info.frames) == (44100, kept, soundfile.info(path).frames)
+        said = capsys.readouterr().out
+        assert "out.wav" in said and ("mixed down" in said) == (channels > kept)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.wav", path.name]
 
 

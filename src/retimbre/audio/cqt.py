@@ -200,7 +200,7 @@ class ConstantQ(nn.Module):
         after = x.shape[-1] - lead - 1 + self.reach  # time of the last sample that sounds after filtering
         new_lead = (lead + self.reach + 1) // 2
         samples = new_lead + after // 2 + 1
-        blocks, width = -(-samples // BLOCK), self.decimation.shape[0]
+        blocks, width = (samples + BLOCK - 1) // BLOCK, self.decimation.shape[0]
         before = 2 * new_lead + self.reach - lead
         behind = (blocks - 1) * 2 * BLOCK + width - before - x.shape[-1]
         rows = functional.pad(x, (before, behind)).unfold(-1, width, 2 * BLOCK)  # (B, blocks, width)

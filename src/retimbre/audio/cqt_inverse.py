@@ -19,23 +19,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from retimbre.audio.cqt import BLOCK, ConstantQ, cqt_frequencies, kernel_lengths
+from retimbre.audio.products import overlap_add
 from retimbre.audio.spectral import random_phase
-
-
-def overlap_add(rows: Tensor, kernels: Tensor, hop: int) -> Tensor:
-    """Frames rows @ kernels.T, summed ``hop`` samples apart: (B, T, C), (n, C) -> (B, (T - 1) * hop + n).
-
-    Part j (``hop`` samples) of every frame is shifted by j frames, which a pad and a cut of the flattened
-    rows do at once; then parts are summed. This is faster than torch's fold, and sums in the same order on
-    every device.
-    """
-    (_, frames, _), size = rows.shape, kernels.shape[0]
-    parts = -(-size // hop)
-    product = rows @ functional.pad(kernels, (0, 0, 0, parts * hop - size)).T
-    blocks = product.unflatten(-1, (parts, hop)).transpose(1, 2)
-    skewed = functional.pad(blocks, (0, 0, 0, parts)).flatten(1, 2)
-    skewed = skewed[:, : parts * (frames + parts - 1)]  # (B, parts * ..., hop)
-    return skewed.unflatten(1, (parts, frames + parts - 1)).sum(1).flatten(1)[:, : (frames - 1) * hop + size]
 
 
 def bin_weights(lengths: np.ndarray, hop: int) -> np.ndarray:
@@ -99,7 +84,7 @@ class InverseConstantQ(nn.Module):
     def _double(self, x: Tensor, level: tuple[int, int], below: tuple[int, int]) -> Tensor:
         """Adjoint of the transform's halving: a signal of the level ``below`` -> one of ``level``."""
         (lead, length), (lead_below, samples) = level, below
-        blocks = -(-samples // BLOCK)
+        blocks = (samples + BLOCK - 1) // BLOCK
         rows = functional.pad(x, (0, blocks * BLOCK - samples)).unflatten(-1, (blocks, BLOCK))
         summed = overlap_add(rows, self.transform.decimation, 2 * BLOCK)
         before = 2 * lead_below + self.transform.reach - lead

@@ -133,8 +133,6 @@ class FeatureExtractor(nn.Module):
             self.cqt = CQT2010v2(
                 sr=config.sample_rate, fmin=config.cqt_fmin_hz, pad_mode="constant", verbose=False, **size
             )
-        mel = mel_filters(config.sample_rate, config.stft_n_fft, config.mel_bins)
-        self.register_buffer("mel", mel, persistent=False)
 
     def _cqt(self, x: Tensor) -> Tensor:
         c = self.config
@@ -154,8 +152,11 @@ class FeatureExtractor(nn.Module):
     def forward(self, audio: Tensor, representation: str) -> Tensor:
         if _known(representation) == "cqt":
             return self._cqt(audio)
-        result = stft(audio, self.config.stft_n_fft, self.config.hop_length).abs()
-        return self.mel @ result if representation == "mel" else result
+        c = self.config
+        result = stft(audio, c.stft_n_fft, c.hop_length).abs()
+        if representation == "mel":
+            return mel_filters(c.sample_rate, c.stft_n_fft, c.mel_bins).to(result) @ result
+        return result
 
     decibels = staticmethod(decibels)
     magnitude = staticmethod(magnitude)

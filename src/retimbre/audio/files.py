@@ -309,6 +309,12 @@ class StreamReader:
                 )
             yield from chain([first], resampled)
 
+    def channels(self) -> Iterator[np.ndarray]:
+        """All channels, not mixed: float32 blocks (n, C) at ``sample_rate``."""
+        with _opened(self.path) as file:
+            blocks = self.survey.mixdown.channels(file.blocks(frames=self.survey.frames))
+            yield from resample_blocks(blocks, self.survey.info.sample_rate, self.sample_rate)
+
 
 def channel_blocks(path: str | Path) -> Iterator[np.ndarray]:
     """A file's channels as float32 blocks (n, C), up to where it breaks off. Raises RetimbreError."""
@@ -318,20 +324,20 @@ def channel_blocks(path: str | Path) -> Iterator[np.ndarray]:
 
 @contextmanager
 def audio_writer(
-    path: Path, kind: Format, sample_rate: int, subtype: str, frames: int
+    path: Path, kind: Format, sample_rate: int, subtype: str, frames: int, channels: int = 1
 ) -> Iterator[soundfile.SoundFile]:
-    """A mono file of a format to write blocks of ``frames`` samples in all to; it takes its place at ``path``
-    when the block ends well. Raises RetimbreError where it cannot be written.
+    """A file of a format to write blocks of ``frames`` samples in all to; it takes its place at ``path`` when
+    the block ends well. Raises RetimbreError where it cannot be written.
 
     ``subtype``: of ``SUBTYPES``, if the format has it. The bytes of a WAV, FLAC or MP3 follow from the audio
     alone; an Ogg stream gets a serial number that is drawn.
     """
-    container, subtype = kind.container_of(frames * SUBTYPES[subtype]), kind.subtype(subtype)
+    container, subtype = kind.container_of(frames * channels * SUBTYPES[subtype]), kind.subtype(subtype)
     try:
         with part_beside(path) as part:
             part.touch()  # libsndfile calls every reason why it cannot "System error"
             with soundfile.SoundFile(
-                os.fsencode(part), "w", sample_rate, 1, subtype, format=container
+                os.fsencode(part), "w", sample_rate, channels, subtype, format=container
             ) as file:
                 # Float files would get a chunk with the time of day (SFC_SET_ADD_PEAK_CHUNK).
                 soundfile._snd.sf_command(file._file, 0x1050, soundfile._ffi.NULL, 0)

@@ -11,13 +11,15 @@ LARGEST_WAV = 2**32 - 2**16  # bytes of samples: a WAV's sizes have 32 bits, and
 @dataclass(frozen=True)
 class Format:
     """A format of files. ``container`` and, of a lossy one, ``codec``: libsndfile's names; ``rates``: the
-    only ones in Hz, in ascending order (empty: all up to ``highest_hz``); ``floats``: samples may be floats.
+    only ones in Hz, in ascending order (empty: all up to ``highest_hz``); ``channels``: at most; ``floats``:
+    samples may be floats.
     """
 
     container: str
     codec: str = ""
     rates: tuple[int, ...] = ()
     highest_hz: int = 768_000
+    channels: int = 255
     floats: bool = False
 
     def rate(self, wanted: int) -> int:
@@ -36,12 +38,14 @@ class Format:
 
 
 FORMATS = {
-    "wav": Format("WAV", floats=True),
-    "flac": Format("FLAC", highest_hz=384_000),
+    "wav": Format("WAV", channels=1024, floats=True),
+    "flac": Format("FLAC", highest_hz=384_000, channels=8),
     # libsndfile crashes above 200 kHz
     "ogg": Format("OGG", "VORBIS", highest_hz=192_000),
     "opus": Format("OGG", "OPUS", (8000, 12000, 16000, 24000, 48000)),
-    "mp3": Format("MP3", "MPEG_LAYER_III", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "mp3": Format(
+        "MP3", "MPEG_LAYER_III", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), channels=2
+    ),
 }
 
 

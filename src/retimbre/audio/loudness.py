@@ -16,7 +16,7 @@ OVERSAMPLING = 4
 
 
 def true_peak(blocks: Iterable[np.ndarray]) -> float:
-    """Largest magnitude of mono blocks (N,) and between their samples (four times as many), full scale 1."""
+    """Largest magnitude of blocks (N,) or (N, channels) and between their samples (four times as many)."""
     peak = 0.0
 
     def seen() -> Iterator[np.ndarray]:

@@ -27,16 +27,25 @@ class Mixdown:
     """
 
     sample_rate: int
+    count: int  # of channels
     weights: np.ndarray | None
     cut_low: bool
     quieter_db: float
     level_db: float
     low_db: float
 
+    @property
+    def shares(self) -> np.ndarray:
+        """What of each channel is in the mix, (C,)."""
+        return np.full(self.count, 1 / self.count) if self.weights is None else self.weights
+
     def mono(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Mono float32 blocks (n,) of blocks (n, C)."""
-        mixed = (self._mix(block) for block in blocks)
-        for block in _without_low(mixed, self.sample_rate) if self.cut_low else mixed:
+        return self.channels(self._mix(block) for block in blocks)
+
+    def channels(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Float32 blocks (n, C) of blocks (n, C), not mixed."""
+        for block in _without_low(blocks, self.sample_rate) if self.cut_low else blocks:
             yield np.ascontiguousarray(block, np.float32)
 
     def _mix(self, block: np.ndarray) -> np.ndarray:
@@ -46,24 +55,25 @@ class Mixdown:
 
 
 def _without_low(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks (n,) without what lies below hearing, in phase (a linear-phase filter, delay compensated)."""
+    """Blocks (n, ...) without what lies below hearing, in phase (linear-phase filter, delay compensated)."""
     from scipy.signal import fftconvolve, firwin, kaiserord
 
     taps, beta = kaiserord(STOP_DB, WIDTH_HZ / (sample_rate / 2))
     half = taps // 2
     kernel = -firwin(2 * half + 1, CUT_HZ, window=("kaiser", beta), fs=sample_rate)
     kernel[half] += 1
-    held, started = np.zeros(0), False
+    held, started = None, False
     for block in blocks:
-        held = np.concatenate([held, block])
+        held = np.concatenate([*([] if held is None else [held]), block], dtype=np.float64)
+        kernel = kernel.reshape(-1, *[1] * (held.ndim - 1))
         if len(held) > 16 * half:  # longer convolutions cost less per sample
             held = held if started else np.concatenate([_before(held, half, sample_rate), held])
-            yield fftconvolve(held, kernel, "valid")
+            yield fftconvolve(held, kernel, "valid", axes=0)
             held, started = held[-2 * half :], True
-    if len(held):
+    if held is not None and len(held):
         held = held if started else np.concatenate([_before(held, half, sample_rate), held])
         after = _before(held[::-1], half, sample_rate)[::-1]
-        yield fftconvolve(np.concatenate([held, after]), kernel, "valid")
+        yield fftconvolve(np.concatenate([held, after]), kernel, "valid", axes=0)
 
 
 def _before(x: np.ndarray, count: int, sample_rate: int) -> np.ndarray:
@@ -71,9 +81,9 @@ def _before(x: np.ndarray, count: int, sample_rate: int) -> np.ndarray:
 
     So neither an offset nor a slope breaks off.
     """
-    level = x[: max(1, round(EDGE_S * sample_rate))].mean()
+    level = x[: max(1, round(EDGE_S * sample_rate))].mean(0)
     mirrored = 2 * level - x[:count][::-1]
-    return np.pad(mirrored, (count - len(mirrored), 0), "edge")
+    return np.pad(mirrored, ((count - len(mirrored), 0), *[(0, 0)] * (x.ndim - 1)), "edge")
 
 
 class Channels:
@@ -129,6 +139,7 @@ class Channels:
         power, low_power = max(float(w @ heard @ w), 1e-20), max(float(w @ low @ w), 1e-20)
         return Mixdown(
             self.sample_rate,
+            channels,
             weights,
             bool(low_power > 10 ** (LOW_DB / 10) * power),
             round(10 * float(np.log10(max(loud, 1e-20) / power)), 6) if channels > 1 else 0.0,

@@ -14,6 +14,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from retimbre.audio import products
+
 
 @lru_cache(maxsize=16)
 def _hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -22,7 +24,9 @@ def _hann(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Audio (B, N) -> complex (B, F, T)."""
+    """Audio (B, N) -> complex (B, F, T). In an exported graph it is a product of matrices."""
+    if torch.compiler.is_exporting():
+        return products.stft(x, n_fft, hop)
     window = _hann(n_fft, x.dtype, x.device)
     if n_fft % 2:
         # torch pads by n_fft // 2 on both sides, one sample too little behind the last centre.
@@ -33,6 +37,8 @@ def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
 def istft(X: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
     """Complex (B, F, T) -> audio (B, length): the least-squares inverse, exact for an STFT of such audio."""
     _check_frames(X, hop, length)
+    if torch.compiler.is_exporting():
+        return products.istft(X, n_fft, hop, length)
     window = _hann(n_fft, X.real.dtype, X.device)
     return torch.istft(X, n_fft, hop, window=window, center=True, length=length)
 

@@ -19,8 +19,8 @@ import librosa
 import mir_eval
 import numpy as np
 
-LOWEST_MIDI = 21
-FRAME_THRESHOLD = 0.3  # of activations: basic-pitch's default
+from retimbre.metrics.note_events import FRAME_THRESHOLD
+
 ONSET_TOLERANCE_S = 0.05
 LAG_WINDOW_S = 0.15  # in which notes are paired to find how late an instrument speaks
 OUTLIER_SEMITONES = 12.0

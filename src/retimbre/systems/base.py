@@ -9,6 +9,8 @@ from retimbre.audio.features import FeatureConfig, spectrum_of
 from retimbre.errors import RetimbreError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from retimbre.vocoders.catalogue import Vocoder
 
 RMS = 0.1  # level, full scale 1, of what systems hear where their training says nothing else
@@ -100,6 +102,17 @@ class Adjustable(Protocol):
 
     def fitted(self, audio: np.ndarray, to: str) -> tuple[Any, str]:
         """The change for a recording that begins with audio (N,), and what that means, in words."""
+        ...
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """Interface of changes that can be written as one graph of torch operations."""
+
+    def graph(self, to: str) -> "nn.Module":
+        """A module of audio (B, N) of the level that the vocoder knows to the spectrum in dB (B, F, T) of
+        ``to``. N is a multiple of its ``block``, so that lengths within the graph are whole numbers.
+        """
         ...
 
 

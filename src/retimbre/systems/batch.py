@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from retimbre import errors
 from retimbre.audio.files import Survey
@@ -109,16 +110,19 @@ def _names(folder: Path, output: Path) -> list[str]:
     return names
 
 
-def make(retimbre: Retimbre, task: Task, seed: int = 0) -> Done:
-    """Carry out one task. Raises RetimbreError where nothing can be made of the recording."""
+def make(retimbre: Retimbre, task: Task, **how: Any) -> Done:
+    """Carry out one task. ``how``: seed, mono and mix, as :func:`.streaming.transfer_file` takes them.
+
+    Raises RetimbreError where nothing can be made of the recording.
+    """
     system = retimbre.system_for(task.to)
-    return Done(task, *streaming.transfer_file(system, task.source, task.target, task.to, seed))
+    return Done(task, *streaming.transfer_file(system, task.source, task.target, task.to, **how))
 
 
-def make_all(retimbre: Retimbre, tasks: Iterable[Task], jobs: int = 1, seed: int = 0) -> Iterator[Done]:
+def make_all(retimbre: Retimbre, tasks: Iterable[Task], jobs: int = 1, **how: Any) -> Iterator[Done]:
     """Carry out tasks as they come to an end, in ``jobs`` processes of one thread each (1: in this one).
 
-    A recording that nothing can be made of ends its own task only.
+    A recording that nothing can be made of ends its own task only. ``how``: as :func:`make` takes it.
     """
     tasks = list(tasks)
     jobs = min(jobs, len(tasks))
@@ -126,7 +130,7 @@ def make_all(retimbre: Retimbre, tasks: Iterable[Task], jobs: int = 1, seed: int
         retimbre.system_for(to)  # what is wrong with a system is said once, before the first recording
     if jobs <= 1:
         for task in tasks:
-            yield _attempt(retimbre, task, seed)
+            yield _attempt(retimbre, task, how)
         return
     from retimbre.datasets.workers import worker_pool
 
@@ -134,15 +138,15 @@ def make_all(retimbre: Retimbre, tasks: Iterable[Task], jobs: int = 1, seed: int
         Progress(len(tasks), "transfer", "files") as progress,
         worker_pool(jobs, "give fewer --jobs; what was made is kept", _start, retimbre) as pool,
     ):
-        for future in as_completed([pool.submit(_work, task, seed) for task in tasks]):
+        for future in as_completed([pool.submit(_work, task, how) for task in tasks]):
             progress.update()
             yield future.result()
 
 
-def _attempt(retimbre: Retimbre, task: Task, seed: int) -> Done:
+def _attempt(retimbre: Retimbre, task: Task, how: dict[str, Any]) -> Done:
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
-        return make(retimbre, task, seed)
+        return make(retimbre, task, **how)
     except Exception as error:
         problem = errors.sentence(error)
         if problem is None:
@@ -159,10 +163,10 @@ def _start(retimbre: Retimbre) -> None:
     _here, sys.stderr = retimbre, open(os.devnull, "w")
 
 
-def _work(task: Task, seed: int) -> Done:
+def _work(task: Task, how: dict[str, Any]) -> Done:
     """A task in a worker process, which ends with what it was writing taken away."""
     try:
         with errors.unwound_by_signals():
-            return _attempt(_here, task, seed)
+            return _attempt(_here, task, how)
     except SystemExit as stop:  # the pool would take it for a result and go on
         os._exit(stop.code)

@@ -141,8 +141,16 @@ class Retimbre:
             self._read[found] = system
         return self._read[found]
 
-    def transfer(self, audio: "np.ndarray", sample_rate: int, to: str, seed: int = 0) -> "np.ndarray":
+    def transfer(
+        self,
+        audio: "np.ndarray",
+        sample_rate: int,
+        to: str,
+        seed: int = 0,
+        mono: bool = False,
+        mix: float = 0.0,
+    ) -> "np.ndarray":
         """Transfer a recording to another instrument, as :func:`retimbre.transfer` does."""
         from retimbre.systems import streaming
 
-        return streaming.transfer(self.system_for(to), audio, sample_rate, to, seed)
+        return streaming.transfer(self.system_for(to), audio, sample_rate, to, seed, mono=mono, mix=mix)

@@ -1,10 +1,11 @@
 """A recording of any length, rate and level through any system: the one way that the command, the bench, the
 listening test and Python callers share.
 
-What sounds in the input is brought to the level that the system knows, goes through in chunks with context
-on both sides and a cross-fade, so that memory does not grow with its length, and comes back as loud as it
-was. The chunks of a system that ``base.Streams`` start on its grid, and what it depends on lies inside the
-context, so that a chunk's middle is what it would be in one piece.
+What sounds in the input is mixed to one channel, brought to the level that the system knows, and goes through
+in chunks with context on both sides and a cross-fade, so that memory does not grow with its length. It comes
+back as loud as it was and, unless one channel is asked for, with the channels' image (``audio.image``). The
+chunks of a system that ``base.Streams`` start on its grid, and what it depends on lies inside the context, so
+that a chunk's middle is what it would be in one piece.
 """
 
 import tempfile
@@ -25,17 +26,21 @@ from retimbre.audio.files import (
     survey,
 )
 from retimbre.audio.formats import format_of
+from retimbre.audio.image import Image
 from retimbre.audio.levels import BandPower, SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
 from retimbre.audio.mixdown import Channels, Mixdown
-from retimbre.audio.resampling import resample_blocks
+from retimbre.audio.resampling import even, resample_blocks
 from retimbre.errors import RetimbreError
+from retimbre.paths import check_place
 from retimbre.progress import Progress
 from retimbre.systems.base import Spectral, Streams, System, check_target
 
 SHORTEST_S = 0.1
 FITTED_S = 60  # of a recording that a system is fitted to
 SILENCE_RMS = 1e-4  # -80 dB: nothing that could be transferred
+MIXED_SAMPLES = 1 << 15  # at once
+CANCELS = "the output cancels in mono as the input does: --mono makes one that does not"
 PEAK_LIMIT = 10 ** (-1.05 / 20)  # of the true peak: below -1 dBFS by what two oversampling filters differ
 MOST_CHANNELS = 64  # of an array: more are samples, the wrong way round
 FULL_SCALE = {"int8": 7, "int16": 15, "int32": 31}  # bits
@@ -54,17 +59,41 @@ class Chunking:
 
 @dataclass(frozen=True)
 class Job:
-    """A recording as it is read: ``blocks(rate)`` starts over and gives mono float32 blocks at that rate.
+    """A recording as it is read, and what is to come of it.
 
-    Its output has ``frames`` at ``sample_rate`` Hz; ``name``: of the recording, in messages; ``mixdown``: of
-    its channels.
+    ``blocks(rate)`` starts over and gives mono float32 blocks (n,) at that rate; ``channels()`` gives all
+    channels, (n, C), at ``sample_rate`` Hz; ``frames``: of them; ``name``: of the recording, in messages.
+    ``mono``: the output has one channel; ``mix``: share of the recording in it, 0 to 1.
     """
 
     blocks: Callable[[int], Iterator[np.ndarray]]
+    channels: Callable[[], Iterator[np.ndarray]]
+    mixdown: Mixdown
     frames: int
     sample_rate: int
     name: str
-    mixdown: Mixdown
+    mono: bool
+    mix: float
+
+    @property
+    def several(self) -> bool:
+        """True for an output of several channels."""
+        return not self.mono and self.mixdown.count > 1
+
+    def spread(self, sound: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Blocks (n,) of the output's length in its channels, (n, C), with the image of the recording's."""
+        if not self.several:
+            return (block[:, None] for block in sound)
+        channels = _of_length(self.channels(), self.frames)
+        return Image(self.sample_rate, self.mixdown.shares).put(sound, channels)
+
+    def untouched(self) -> Iterator[np.ndarray]:
+        """The recording in the output's channels, (n, C), as loud as it is to a listener."""
+        if self.several:
+            return _of_length(self.channels(), self.frames)
+        louder = np.float32(10 ** (self.mixdown.quieter_db / 20))
+        blocks = _of_length(self.blocks(self.sample_rate), self.frames)
+        return (louder * block[:, None] for block in blocks)
 
 
 @dataclass
@@ -84,14 +113,16 @@ def transfer(
     to: str,
     seed: int = 0,
     chunking: Chunking = Chunking(),  # noqa: B008 (frozen)
+    mono: bool = False,
+    mix: float = 0.0,
 ) -> np.ndarray:
     """Transfer a recording in memory.
 
     ``audio``: (N,) or (N, channels) at ``sample_rate`` Hz; floats of any level, or integers, whose full
-    scale is that of their type. Channels are mixed down. Returns (N,) float32 at the same rate, as loud as
-    the channels together (ITU-R BS.1770), or less where its true peak would pass -1 dBFS. Raises
-    RetimbreError for an unknown target, for audio that is silent, shorter than 0.1 s or not finite, and for
-    other shapes, types and rates.
+    scale is that of their type. ``mix``: share of the recording's power in the output, 0 to 1. Returns
+    float32 of the same shape, (N,) if ``mono``, at the same rate, as loud as the channels together (ITU-R
+    BS.1770), or less where its true peak would pass -1 dBFS. Raises RetimbreError for an unknown target, for
+    audio that is silent, shorter than 0.1 s or not finite, and for other shapes, types, rates and shares.
     """
     x, rate = _samples(audio), _rate(sample_rate)
     channels = Channels(rate, x.shape[1])
@@ -99,10 +130,11 @@ def transfer(
         channels.update(x[start : start + rate])
     mixdown = channels.mixdown()
     job = Job(
-        lambda wanted: resample_blocks(mixdown.mono([x]), rate, wanted),
-        len(x), rate, "the audio", mixdown,
+        lambda wanted: resample_blocks(mixdown.mono([x]), rate, wanted), lambda: mixdown.channels([x]),
+        mixdown, len(x), rate, "the audio", mono, mix,
     )  # fmt: skip
-    return np.concatenate(list(_run(system, job, to, seed, chunking, lambda n: None, Outcome())))
+    made = np.concatenate(list(_run(system, job, to, seed, chunking, lambda n: None, Outcome())))
+    return made[:, 0] if mono or np.ndim(audio) == 1 else made
 
 
 def _samples(audio: np.ndarray) -> np.ndarray:
@@ -141,22 +173,26 @@ def _rate(sample_rate: int) -> int:
 
 
 def transfer_file(
-    system: System, source: Path, target: Path, to: str, seed: int = 0
+    system: System, source: Path, target: Path, to: str, seed: int = 0, mono: bool = False, mix: float = 0.0
 ) -> tuple[Survey, Outcome]:
     """Transfer a file of any format, rate and number of channels that libsndfile reads; writes the format
-    that the target's ending asks for, of the same rate, if the format has it, and length; WAV and FLAC of 16
-    bits, 24 or (WAV) float, as the input has.
+    that the target's ending asks for, of the same length and, if the format has it, rate, of as many channels
+    or, if ``mono``, one. WAV and FLAC have 16 bits, 24 or (WAV) floats, as the input has. ``mix``: share of
+    the recording's power in it, 0 to 1.
 
     Returns what was found in the input. Raises RetimbreError as :func:`transfer` does, and for files that
     are no audio.
     """
     written = format_of(target)
-    if not target.parent.is_dir():
-        raise RetimbreError(f"the folder {target.parent} does not exist: create it or choose another output.")
-    if target.is_dir():
-        raise RetimbreError(f"{target} is a folder: give the name of a file in it.")
+    check_place(target)
     check_target(to, system.targets)
     stated, outcome = probe(source), Outcome()
+    channels = 1 if mono else stated.channels
+    if channels > written.channels:
+        raise RetimbreError(
+            f"{source} has {channels} channels, and {target.suffix} holds {written.channels}: give another "
+            "format, or --mono."
+        )
     about = int((stated.frames or 0) / stated.sample_rate)
     with Progress(about, f"{source.name} to {to}", "s") as progress:
         found = survey(source)
@@ -166,10 +202,11 @@ def transfer_file(
         frames = -(-found.frames * rate // found.info.sample_rate)
         job = Job(
             lambda wanted: iter(StreamReader(source, wanted, found)),
-            frames, rate, str(source), found.mixdown,
+            StreamReader(source, rate, found).channels,
+            found.mixdown, frames, rate, str(source), mono, mix,
         )  # fmt: skip
         _check(system, job, to)  # before an output file is begun
-        with audio_writer(target, written, rate, found.subtype, frames) as out:
+        with audio_writer(target, written, rate, found.subtype, frames, channels) as out:
             shown = 0.0
 
             def done(samples: int) -> None:
@@ -188,6 +225,8 @@ def _check(system: System, job: Job, to: str) -> None:
     check_target(to, system.targets)
     if job.frames < SHORTEST_S * job.sample_rate:
         raise RetimbreError(f"{job.name} is shorter than {SHORTEST_S} s: give more audio.")
+    if not 0 <= job.mix <= 1:
+        raise RetimbreError(f"mix is {job.mix}, and a share from 0 to 1 is needed.")
 
 
 def _run(
@@ -199,7 +238,10 @@ def _run(
     done: Callable[[int], None],
     outcome: Outcome,
 ) -> Iterator[np.ndarray]:
-    """Measure, transfer to a temporary file, then level and resample: blocks at the recording's rate."""
+    """Measure, transfer to a temporary file, then level, resample and spread over the output's channels.
+
+    Yields blocks (n, C) at the recording's rate.
+    """
     _check(system, job, to)
     sounding, heard = SoundingLevel(system.sample_rate), LoudnessMeter(system.sample_rate)
     within = BandPower(system.sample_rate, *_range_hz(system))
@@ -219,6 +261,8 @@ def _run(
         beginning = _beginning(heard_first, FITTED_S * system.sample_rate)
         system, fitted = system.fitted(beginning, to)
         outcome.notes += [fitted] if fitted else []
+    if job.several and job.mixdown.weights is not None:
+        outcome.notes.append(CANCELS)
     lost = 1 - within.power / 10 ** (job.mixdown.level_db / 10)
     if lost > MUCH:
         lowest, highest = _range_hz(system)
@@ -227,36 +271,46 @@ def _run(
             f"{system.name} hears: that part is lost"
         )
     with tempfile.TemporaryFile(suffix=".f32") as scratch:
-        made, made_square = LoudnessMeter(system.sample_rate), 0.0
+        loud, made_square = LoudnessMeter(system.sample_rate), 0.0
         levelled = (block * gain for block in job.blocks(system.sample_rate))
         for piece in _chunks(system, levelled, total, to, seed, chunking, done):
-            made.update(piece)
+            loud.update(piece)
             made_square += float(np.square(piece, dtype=np.float64).sum())
             scratch.write(piece.astype(np.float32).tobytes())
         # At the systems' level: far above the absolute gate.
-        change_db = heard.lufs(float(gain)) - made.lufs()
+        change_db = heard.lufs(float(gain)) - loud.lufs()
         if not np.isfinite(change_db):
             change_db = 20 * np.log10(system.rms / max(np.sqrt(made_square / max(total, 1)), 1e-9))
         wanted = 10 ** ((change_db + job.mixdown.quieter_db) / 20) / gain
 
-        def resampled(scale: float) -> Iterator[np.ndarray]:
+        def finished(scale: float) -> Iterator[np.ndarray]:
             def stored() -> Iterator[np.ndarray]:
                 scratch.seek(0)
                 while data := scratch.read(1 << 18):
-                    yield np.frombuffer(data, np.float32) * np.float32(scale)
+                    yield np.frombuffer(data, np.float32) * np.float32(scale * np.sqrt(1 - job.mix))
 
-            return resample_blocks(stored(), system.sample_rate, job.sample_rate)
+            sound = _of_length(resample_blocks(stored(), system.sample_rate, job.sample_rate), job.frames)
+            made = job.spread(sound)
+            if not job.mix:
+                return made
+            factor = np.float32(scale / wanted * np.sqrt(job.mix))
+            parts = zip(even(made, MIXED_SAMPLES), even(job.untouched(), MIXED_SAMPLES), strict=True)
+            return (new + factor * old for new, old in parts)
 
-        back = min(wanted, PEAK_LIMIT / max(true_peak(resampled(1.0)), 1e-9))
+        back = min(wanted, PEAK_LIMIT / max(true_peak(finished(1.0)), 1e-9))
         outcome.quieter_db = float(20 * np.log10(wanted / back))
-        written = 0
-        for block in resampled(back):
-            block = block[: job.frames - written]
-            written += len(block)
-            if len(block):
-                yield block
-        if written < job.frames:  # the resamplers' rounding, a few samples at most
-            yield np.zeros(job.frames - written, np.float32)
+        yield from finished(back)
+
+
+def _of_length(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """Blocks (n, ...) cut to so many samples, or with silence after them: resamplers round a length."""
+    for block in blocks:
+        block = block[:frames]
+        frames -= len(block)
+        if len(block):
+            yield block
+    if frames:
+        yield np.zeros((frames, *block.shape[1:]), np.float32)
 
 
 def _range_hz(system: System) -> tuple[float, float]:

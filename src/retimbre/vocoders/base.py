@@ -13,6 +13,7 @@ from torch import nn
 
 from retimbre.audio.features import FeatureConfig, network_input
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
+from retimbre.errors import RetimbreError
 from retimbre.nn.weights import read_config, reading, save_weights, write_config
 from retimbre.vocoders.params import Rendering
 
@@ -73,6 +74,13 @@ class Renderer(ABC):
     @abstractmethod
     def synthesise(self, wanted: Request) -> np.ndarray:
         """Audio (N,) as wanted."""
+
+    def graph(self, kind: str) -> nn.Module:
+        """A module of spectra in dB (B, F, T) and a length to audio (B, N), to be exported.
+
+        Raises RetimbreError for a kind that draws samples, or needs the source.
+        """
+        raise RetimbreError(f"the vocoder {kind} cannot be exported: choose griffin_lim or istft.")
 
     def nll_bits(
         self,

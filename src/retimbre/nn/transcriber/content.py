@@ -59,7 +59,9 @@ def local_level(spectrum_db: Tensor) -> Tensor:
     anyway: that is empty above 8 kHz, and the spectrum goes to 10. Quiet passages are raised as there;
     noise in rests is not.
     """
-    top = functional.max_pool1d(spectrum_db.amax(1), 2 * TOP_REACH + 1, 1, TOP_REACH)[:, None]  # (B, 1, T)
+    highest = spectrum_db.amax(1, keepdim=True)  # (B, 1, T)
+    # In one dimension there is no such operation for graphs that are exported.
+    top = functional.max_pool2d(highest, (1, 2 * TOP_REACH + 1), 1, (0, TOP_REACH))
     return (spectrum_db - FLOOR_DB) / (top.clamp(min=QUIETEST_TOP_DB) - FLOOR_DB)
 
 

@@ -77,7 +77,7 @@ class ConstantQ(nn.Module):
         taps = [functional.pad(self.low_pass, (2 * n, 2 * (BLOCK - 1 - n))) for n in range(BLOCK)]
         matrix = torch.stack(taps, 1)  # (TAPS + 2 * BLOCK - 2, BLOCK): a column for each sample of a block
         samples = x.shape[1] // 2
-        behind = -(-samples // BLOCK) * 2 * BLOCK - x.shape[1] + TAPS // 2 - 1
+        behind = (samples + BLOCK - 1) // BLOCK * 2 * BLOCK - x.shape[1] + TAPS // 2 - 1
         rows = functional.pad(x, (TAPS // 2 - 1, behind)).unfold(1, len(matrix), 2 * BLOCK)
         return (rows @ matrix).flatten(1)[:, :samples]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import scipy.signal
 import soxr
 
 from retimbre.metrics.memory import Memory, content_key
-from retimbre.metrics.notes import FRAME_THRESHOLD, LOWEST_MIDI, Melody, Transcription
+from retimbre.metrics.note_events import note_events
+from retimbre.metrics.notes import Melody, Transcription
 from retimbre.metrics.spectral import level
 
 BASIC_PITCH_RATE = 22050
@@ -22,8 +22,6 @@ FFT_HOP = 256
 WINDOW_SAMPLES = 2 * BASIC_PITCH_RATE - FFT_HOP  # the network's fixed input, two seconds less one hop
 OVERLAP_FRAMES = 30  # of neighbouring windows; half is dropped at either side
 OUTPUTS = ["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"]  # notes and onsets
-ONSET_THRESHOLD = 0.5  # basic-pitch's default
-MIN_NOTE_FRAMES = 11  # 128 ms
 SILENCE_PEAK = 1e-4  # below -80 dB of full scale nothing is tracked
 TRANSCRIPTIONS_KEPT, MELODIES_KEPT = 512, 256
 VOICED_CONFIDENCE = 0.5
@@ -60,7 +58,8 @@ class NoteTranscriber:
         notes, onsets = (
             x.astype(np.float16).astype(np.float32) for x in self._posteriors(audio, sample_rate)
         )
-        return Transcription(*decode_notes(notes, onsets), notes)
+        events = note_events(notes, onsets)
+        return Transcription(frame_times_s(events[:, :2]), events[:, 2].astype(np.float64), notes)
 
     def _posteriors(self, audio: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
         """Note and onset activations, (T, 88) each, by overlapping windows as basic-pitch does."""
@@ -79,39 +78,6 @@ class NoteTranscriber:
             parts.append([x[0, OVERLAP_FRAMES // 2 : -OVERLAP_FRAMES // 2] for x in heard])
         notes, onsets = (np.concatenate(x)[:frames] for x in zip(*parts, strict=True))
         return notes, onsets
-
-
-def decode_notes(notes: np.ndarray, onsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Note events from activations (T, 88): intervals (n, 2) in seconds and MIDI pitches (n,).
-
-    basic-pitch's procedure without its last, onset-less pass: peaks of the onset activation (raised by sudden
-    rises of the note activation), taken from the end backwards, are followed until the note activation has
-    stayed under its threshold for 11 frames; what was followed is used up.
-    """
-    nothing = np.zeros((0, 2)), np.zeros(0)
-    if len(notes) < 3 or not notes.any():
-        return nothing
-    rise = np.minimum(*(notes - np.pad(notes, ((n, 0), (0, 0)))[:-n] for n in (1, 2)))
-    rise = np.maximum(rise, 0)
-    rise[:2] = 0
-    onsets = np.maximum(onsets, rise * onsets.max() / max(rise.max(), 1e-9))
-    left, energy, found = len(notes), notes.copy(), []
-    times, keys = scipy.signal.argrelmax(onsets, axis=0)
-    strong = onsets[times, keys] >= ONSET_THRESHOLD
-    for start, key in sorted(zip(times[strong], keys[strong], strict=True), reverse=True):
-        end, quiet = start + 1, 0
-        while end < left - 1 and quiet < MIN_NOTE_FRAMES:
-            quiet = quiet + 1 if energy[end, key] < FRAME_THRESHOLD else 0
-            end += 1
-        end -= quiet
-        if end - start <= MIN_NOTE_FRAMES:
-            continue
-        energy[start:end, max(key - 1, 0) : key + 2] = 0
-        found.append((start, end, key + LOWEST_MIDI))
-    if not found:
-        return nothing
-    events = np.array(sorted(found))
-    return frame_times_s(events[:, :2]), events[:, 2].astype(np.float64)
 
 
 def frame_times_s(frames: np.ndarray) -> np.ndarray:

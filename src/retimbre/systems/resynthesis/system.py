@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.errors import RetimbreError
@@ -46,14 +47,25 @@ class Change:
         check_target(to, self.targets)
         heard = torch.from_numpy(np.ascontiguousarray(code.T, np.float32))[None]
         source = network_input(spectrum_db, self.top_db, self.features.range_db)[None]
+        return self.spectrum(heard, source, to)[0].cpu().numpy()
+
+    def spectrum(self, heard: Tensor, source: Tensor, to: str) -> Tensor:
+        """Content (B, C, T) and the source's spectrum in -1..1 (B, F, T) to the spectrum in dB (B, F, T)."""
         if self.octaves:
             heard = transposed(heard, 12 * self.octaves)
             source = shifted(source, self.octaves * self.features.cqt_bins_per_octave, -1.0)
         if self.expression < 1:
             heard = evened(heard, self.expression)
         place = torch.tensor([self.targets.index(to)], device=self.device)
-        z = self.networks(heard.to(self.device), source.to(self.device), place)[0].clamp(-1, 1).cpu()
-        return denormalise(z, self.top_db, self.features.range_db).numpy()
+        z = self.networks(heard.to(self.device), source.to(self.device), place).clamp(-1, 1)
+        return denormalise(z, self.top_db, self.features.range_db)
+
+    def graph(self, to: str) -> nn.Module:
+        """A module of audio (B, N) to the spectrum in dB (B, F, T) of ``to``, to be exported."""
+        from retimbre.systems.resynthesis.graph import Graph
+
+        check_target(to, self.targets)
+        return Graph(self, to)
 
     def adjusted(self, octaves: int | None, expression: float) -> "Change":
         """The same networks, transposed and expressive as asked. Raises RetimbreError where they cannot."""

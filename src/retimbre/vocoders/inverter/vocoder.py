@@ -101,6 +101,13 @@ class Inverter(Renderer):
         iterations = self.settings.iterations if iterations is None else iterations
         return griffin_lim(spectrum, n_fft, hop, length, iterations, initial_phase=phase)[0].cpu().numpy()
 
+    def graph(self, kind: str) -> nn.Module:
+        from retimbre.vocoders.inverter.graph import Graph
+
+        if kind != "griffin_lim":
+            return super().graph(kind)
+        return Graph(self)
+
     def synthesise(self, wanted: Request) -> np.ndarray:
         if wanted.kind == "griffin_lim":
             return self.griffin_lim(wanted.spectrum_db, wanted.length, before=wanted.before)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retimbre.audio import peaks
 from retimbre.audio.features import magnitude
 from retimbre.audio.spectral import istft, spsi_phase, stft
 from retimbre.vocoders.inverter.consistency import Consistency
@@ -105,8 +106,10 @@ class IstftNet(nn.Module):
 def analytic_phase(wanted: Tensor, n_fft: int, hop: int, known: Tensor | None = None) -> Tensor:
     """Phases (B, K, T) in radians that advance with the peaks of a magnitude, after ``known`` (B, K, M).
 
-    They have no gradient.
+    They have no gradient. An exported graph, which has no ``known``, finds them for all frames at once.
     """
+    if torch.compiler.is_exporting():
+        return peaks.spsi_phase(wanted, n_fft, hop)
     before = [None] * len(wanted) if known is None else known.cpu().numpy()
     pairs = zip(wanted.detach().cpu().numpy(), before, strict=True)
     phases = [spsi_phase(one, n_fft, hop, first) for one, first in pairs]

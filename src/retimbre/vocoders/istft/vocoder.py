@@ -4,13 +4,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from retimbre.audio.features import normalise
 from retimbre.audio.spectral import stft
 from retimbre.vocoders.base import Renderer, Request
 from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.istft.network import IstftConfig, IstftNet
 from retimbre.vocoders.params import Rendering
+
+
+class Graph(nn.Module):
+    """Spectra in dB (B, F, T) to audio (B, ``length``), to be exported."""
+
+    def __init__(self, network: IstftNet, top_db: float, range_db: float):
+        super().__init__()
+        self.network, self.range = network, (top_db, range_db)
+
+    def forward(self, spectrum_db: Tensor, length: int) -> Tensor:
+        return self.network(normalise(spectrum_db, *self.range), length)
 
 
 class IstftVocoder(Renderer):
@@ -26,6 +38,9 @@ class IstftVocoder(Renderer):
     @classmethod
     def settings_of(cls, rendering: Rendering) -> None:
         return None
+
+    def graph(self, kind: str) -> nn.Module:
+        return Graph(self.network, self.top_db, self.features.range_db)
 
     @torch.no_grad()
     def synthesise(self, wanted: Request) -> np.ndarray:
