@@ -64,7 +64,7 @@ def test_what_is_amiss_is_named_with_what_to_do(tmp_path, monkeypatch, capsys):
 
 def test_without_models_they_are_what_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("retimbre.doctor.SHIPPED", tmp_path)
+    monkeypatch.setattr("retimbre.systems.library.SHIPPED", tmp_path)
     assert doctor(capsys, 1)["models"] == [
         "error data/models has no trained system: `make repro` trains, `dvc pull` fetches what a remote has"
     ]
