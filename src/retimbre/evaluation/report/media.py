@@ -48,8 +48,9 @@ class Media:
 
 
 def sound(audio: np.ndarray, sample_rate: int) -> Medium:
-    """Mono audio (N,), levelled, as MP3: every browser plays it; equal audio gives equal bytes.
+    """Mono audio (N,), levelled, as MP3; equal audio gives equal bytes.
 
+    Every browser plays MP3, and its long blocks keep held notes better than Opus does at such rates.
     Rates that MP3 does not have are sent as FLAC, which current browsers play too. Silence stays silent.
     """
     now, peak = rms(audio), float(np.abs(audio).max(initial=0.0))
