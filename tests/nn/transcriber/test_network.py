@@ -36,7 +36,8 @@ def test_it_says_what_onnxruntime_says(transcriber, windows):
         network.Posteriors._fields, transcriber(torch.from_numpy(windows)), expected, strict=True
     ):
         assert theirs.max() > 0.5, name
-        np.testing.assert_allclose(ours.numpy(), theirs.transpose(0, 2, 1), atol=1e-5, err_msg=name)
+        # Theirs hears the rounding of single precision in empty bins.
+        np.testing.assert_allclose(ours.numpy(), theirs.transpose(0, 2, 1), atol=1e-4, err_msg=name)
 
 
 def test_a_window_of_zeros_is_no_division_by_zero(transcriber):
