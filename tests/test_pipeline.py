@@ -351,7 +351,7 @@ def assert_differences_are_shown(repo: Repository) -> None:
     assert re.search(r"model\.lambda_cycle +4 +10\b", repo.dvc("params", "diff"))
     (show,) = (command for command in readme_commands() if command.startswith("dvc exp show"))
     table = repo.dvc(*shlex.split(show)[1:])
-    assert "cyclegan.skill" in table and "model.lambda_cycle" in table and "model.steps" not in table
+    assert "cyclegan.skill" in table and "model.lambda_cycle" in table and "bootstrap" not in table
     (row,) = (line for line in table.splitlines() if "lambda-ten" in line)
     assert " 10 " in row
     plots = repo.dvc("plots", "diff")
