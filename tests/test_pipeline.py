@@ -358,7 +358,8 @@ def assert_differences_are_shown(repo: Repository) -> None:
     page = (repo.folder / "dvc_plots/index.html").read_text()
     assert "error" not in plots.lower(), plots
     assert "workspace" in page and "loss/cycle" in page and ".png" in page
-    assert "cyclegan" in repo.retimbre("compare", "HEAD", "workspace")
+    compared = repo.retimbre("compare", "HEAD", "workspace")
+    assert f"A = HEAD; B = workspace; system {DEFAULTS[0]}" in compared
 
 
 def out_of_date(repo: Repository) -> set[str]:
