@@ -83,5 +83,5 @@ def test_every_stage_and_a_transfer(workspace, capsys, monkeypatch):
     song = workspace / "bell/a.wav"
     monkeypatch.chdir(workspace)
     main(["transfer", str(song), "--to", "reed", "-o", "out.wav"])
-    assert f"(by {DEFAULTS[0]}, " in capsys.readouterr().out
+    assert f"(by {DEFAULTS[0]} of " in capsys.readouterr().out
     assert soundfile.info(workspace / "out.wav").frames == soundfile.info(song).frames

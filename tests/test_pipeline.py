@@ -203,10 +203,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
         path = folder / "src/retimbre/systems/toy" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
-    # Pairs, which nobody but pix2pix of the README needs: it finds its data here.
-    values = smoke(
-        dataset={"paired_training": True}, systems={"toy": "toy"}, toy={"gain": 0.5, "precision": "32-true"}
-    )
+    values = smoke(systems={"toy": "toy"}, toy={"gain": 0.5, "precision": "32-true"})
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     repository = Repository(folder)
     repository.git("init", "-q", "-b", "main")
@@ -407,7 +404,7 @@ def test_a_row_of_the_bench_is_what_the_command_makes(repo: Repository) -> None:
     # One process: importing takes longer than the rest.
     said = repo.python("-c", f"from retimbre.cli import main\nfor words in {commands}:\n    main(words)")
     for system, path in made.items():
-        assert f"(by {system}, " in said
+        assert f"(by {system} of " in said
         heard = repo.folder / f"row-{system}.wav"
         (x, _), (y, _) = (soundfile.read(file, dtype="int16") for file in (path, heard))
         assert len(x) == len(y) and abs(x).max() > 1000
