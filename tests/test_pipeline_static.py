@@ -28,9 +28,10 @@ TRAININGS = {  # stage -> module of its training
     "system@pix2pix": "retimbre.systems.pix2pix.train",
     **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in STARTS_FROM},
 }
-ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening".split()
-ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}}  # of one floor: neither imports the other
-LEAVES = set("arguments section paths provenance errors progress tracking weights".split())  # for everybody
+ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening app".split()
+# Of one floor: neither imports the other.
+ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}, "app": {"listening"}}
+LEAVES = set("arguments section paths provenance errors progress serving tracking weights".split())  # for all
 TOP = {"params", "doctor", "cli"}  # what only stages and commands import
 
 

@@ -43,3 +43,18 @@ def add_folder(parser: argparse.ArgumentParser, name: str, default: Path, what: 
     """Add an option that names a folder."""
     help = f"{what} (default: {default})"
     parser.add_argument(name, type=Path, default=default, metavar="FOLDER", help=help)
+
+
+def port(text: str) -> int:
+    """An argument that names a port."""
+    if natural(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 0 to 65535")
+    return int(text)
+
+
+def add_address(parser: argparse.ArgumentParser, default_port: int) -> None:
+    """Add the options of a local server's address."""
+    help = "default: 127.0.0.1, which only this machine can reach"
+    parser.add_argument("--host", default="127.0.0.1", help=help)
+    help = f"port; 0 takes any free one (default: {default_port})"
+    parser.add_argument("--port", type=port, default=default_port, help=help)

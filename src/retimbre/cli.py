@@ -112,10 +112,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     # Read params' types only; what a command needs is imported when it runs.
+    from retimbre.app.cli import add_parser as add_app
     from retimbre.listening.cli import add_parser as add_listen
     from retimbre.systems.cli import add_export, add_transfer
 
     add_transfer(commands)
+    add_app(commands)
     add_export(commands)
     p = commands.add_parser(
         "summary",

@@ -2,7 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
@@ -11,6 +13,17 @@ from retimbre.paths import shown
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+_listener: ContextVar[Callable[["Progress"], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def told(listener: Callable[["Progress"], None]) -> Iterator[None]:
+    """Call ``listener`` after every update of the work of this block; what it raises ends the work."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class Progress:
@@ -38,6 +51,8 @@ class Progress:
             self.bar.update(n)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self._line()
+        if listener := _listener.get():
+            listener(self)
 
     def expect(self, total: int) -> None:
         """It is known by now how many units there are."""

@@ -1,6 +1,5 @@
 """A person's path in a real browser: from consent to stored answers, on a desk, on a phone, by keyboard."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,31 +8,20 @@ import pytest
 
 from retimbre.listening import analysis, bundle, responses
 from tests.listening.conftest import RATE, make_settings, serving
+from tests.toys import browser
+from tests.toys.browser import WINDOWS, fits, playwright
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the Python driver of playwright is not installed"
-)
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = os.environ.get("RETIMBRE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium found: install one or name it in RETIMBRE_BROWSER"
-)
-WINDOWS = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+pytestmark = browser.needed
+expect = playwright.expect
 # Clips play 16 times as fast as for a person; everything else is the page as it is served.
 FAST = """const play = HTMLMediaElement.prototype.play;
 HTMLMediaElement.prototype.play = function () { this.playbackRate = 16; return play.call(this); };"""
-HANGS_MS = 120_000  # only what hangs takes so long
-expect = playwright.expect
-expect.set_options(timeout=HANGS_MS)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--mute-audio"])
-        yield browser
-        browser.close()
+    with browser.chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +41,9 @@ def short(short_once: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(chromium: "playwright.Browser", request: pytest.FixtureRequest) -> Iterator["playwright.Page"]:
-    """A fresh page; whatever it writes to the console as an error fails the test."""
-    context = chromium.new_context(viewport=WINDOWS[getattr(request, "param", "desk")])
-    context.set_default_timeout(HANGS_MS)
-    tab = context.new_page()
-    tab.add_init_script(FAST)
-    problems: list[str] = []
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on(
-        "console",
-        lambda m: problems.append(m.text) if m.type == "error" and "ERR_CONNECTION" not in m.text else None,
-    )
-    yield tab
-    context.close()
-    assert not problems
+    with browser.fresh_page(chromium, viewport=WINDOWS[getattr(request, "param", "desk")]) as tab:
+        tab.add_init_script(FAST)
+        yield tab
 
 
 def hear_all(page: "playwright.Page") -> None:
@@ -81,11 +58,6 @@ def hear_all(page: "playwright.Page") -> None:
         page.wait_for_selector(f".player:nth-child({n + 1}).heard")
 
 
-def fits(page: "playwright.Page") -> None:
-    """Nothing sticks out of the window to the side."""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
 def walk(page: "playwright.Page", until: int = 10**9) -> int:
     """Go on to the end page, or until so many pages are answered; returns how many were."""
     answered = 0
@@ -95,7 +67,7 @@ def walk(page: "playwright.Page", until: int = 10**9) -> int:
             return answered
         if page.locator("#stored").count():
             return answered
-        fits(page)
+        assert fits(page)
         if page.locator("#jspsych-html-button-response-btngroup").count():
             page.locator("#jspsych-html-button-response-btngroup button").click()
         else:

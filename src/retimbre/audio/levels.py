@@ -102,7 +102,7 @@ def trim_bounds(x: np.ndarray, sample_rate: int, trim_db: float) -> tuple[int, i
 
 
 def loudness_lufs(x: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness (ITU-R BS.1770-4, pyloudnorm) of mono audio (N,) in LUFS, never below -70.
+    """Integrated loudness (ITU-R BS.1770-4, pyloudnorm) in LUFS, never below -70, of audio (N,) or (N, C).
 
     Audio under 0.4 s has no gated block: its level is taken from the root mean square without K-weighting.
     """

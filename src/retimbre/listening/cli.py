@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from retimbre.arguments import add_folder, natural, positive
-from retimbre.errors import RetimbreError
+from retimbre.arguments import add_address, add_folder, natural, positive
 
 PLACE = Path("reports/listening")
 EVALUATION = Path("data/evaluation")
@@ -33,8 +32,6 @@ def build(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    if not 0 <= args.port <= 65535:
-        raise RetimbreError(f"--port {args.port} is no port: give 0 to 65535.")
     from retimbre.listening import server
 
     server.serve(folder(args), args.host, args.port)
@@ -101,11 +98,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         p.add_argument(name, type=kind, default=default, help=f"{text} (default: {default})")
 
     verb(build, "freeze the study that params describe and write its page")
-    p = verb(serve, "serve the page and keep the answers")
-    p.add_argument(
-        "--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine can reach"
-    )
-    number(p, "--port", 8080, "port; 0 takes any free one")
+    add_address(verb(serve, "serve the page and keep the answers"), 8080)
     verb(export, "print all answers as CSV")
     p = verb(analyse, "screen the answers, estimate, test, and write analysis.json and analysis.html")
     number(p, "--draws", 2000, "bootstrap draws", positive)

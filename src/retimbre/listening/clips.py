@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from retimbre.audio.levels import MIN_LOUDNESS_LUFS, loudness_lufs, rms
+from retimbre.audio.levels import rms
+from retimbre.audio.matching import equally_loud
 from retimbre.errors import RetimbreError
 from retimbre.listening.params import Listening
 
@@ -69,14 +70,12 @@ def prepare(
             "dataset.excerpt_s and run `dvc repro evaluate`."
         )
     length = round(min(params.clip_s, seconds) * sample_rate)
-    clips = {}
-    for name, x in recordings.items():
-        cut = fade(x[starts[name] : starts[name] + length].astype(np.float64), sample_rate, params.fade_ms)
-        lufs = loudness_lufs(cut, sample_rate)
-        clips[name] = cut * 10 ** ((params.loudness_lufs - lufs) / 20) if lufs > MIN_LOUDNESS_LUFS else cut
-    peak = max(float(np.abs(x).max()) for x in clips.values())
+    cuts = {
+        name: fade(x[starts[name] : starts[name] + length].astype(np.float64), sample_rate, params.fade_ms)
+        for name, x in recordings.items()
+    }
     limit = 0.999 * 10 ** (params.peak_dbfs / 20)  # rounding to 16 bit must not step over it
-    return {name: x * limit / max(peak, limit) for name, x in clips.items()}
+    return equally_loud(cuts, sample_rate, params.loudness_lufs, limit)
 
 
 def anchor(x: np.ndarray, sample_rate: int, seed: int) -> np.ndarray:

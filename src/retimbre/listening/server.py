@@ -6,31 +6,20 @@ first (and no origin is allowed).
 """
 
 import secrets
-import socket
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, StrictStr
 
-from retimbre.errors import RetimbreError
 from retimbre.listening.responses import Conflict, Misfit, Plan, Record, Store, Unknown
+from retimbre.serving import HEADERS, listener, problem, run
 
 MAX_BODY_BYTES = 32_768
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
 STATUS = {Unknown: 404, Conflict: 409, Misfit: 422, sqlite3.OperationalError: 507}
 
 
@@ -39,10 +28,6 @@ class SessionRequest(BaseModel):
 
     study: StrictStr
     study_hash: StrictStr
-
-
-def problem(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)
 
 
 def refusal(request: Request) -> JSONResponse | None:
@@ -106,18 +91,7 @@ def create_app(folder: Path, store: Store) -> FastAPI:
 def serve(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serve a built study until it is stopped. Raises RetimbreError: not built, or the port is taken."""
     plan = Plan.load(folder)
-    try:  # listening before the address is printed, so that nobody who reads it is refused
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "no such port"
-        raise RetimbreError(
-            f"--host {host} --port {port} cannot be served ({reason}): choose another with --host or --port."
-        ) from None
-    with Store(folder, plan) as store, listener:
-        shown = f"[{host}]" if ":" in host else host
-        print(f"listening test {plan.study}: http://{shown}:{listener.getsockname()[1]}/", flush=True)
+    with listener(host, port) as (listening, address), Store(folder, plan) as store:
+        print(f"listening test {plan.study}: {address}", flush=True)
         print(f"answers: {store.path}  (Ctrl-C ends; `retimbre listen export` prints them)", flush=True)
-        quiet = {"log_level": "warning", "access_log": False, "server_header": False}
-        config = uvicorn.Config(create_app(folder, store), **quiet)
-        uvicorn.Server(config).run(sockets=[listener])
+        run(create_app(folder, store), listening)

@@ -218,6 +218,16 @@ def rendering() -> Rendering:
 
 
 def add_models(p: argparse.ArgumentParser) -> None:
+    """Add the option that names trained models."""
+    p.add_argument(
+        "--models",
+        metavar="FOLDER|NAME",
+        help="trained models: a folder, or the name of weights that come with the package, such as "
+        f"orchestra (default: {MODELS}, and those weights for instruments that nothing there knows)",
+    )
+
+
+def add_system(p: argparse.ArgumentParser) -> None:
     """Add the options that choose a trained system."""
     p.add_argument(
         "--system",
@@ -225,12 +235,7 @@ def add_models(p: argparse.ArgumentParser) -> None:
         help="the trained system to use (default: the first that is trained and knows the instrument: "
         f"{', '.join(DEFAULTS)}, then those of `systems` in params.yaml)",
     )
-    p.add_argument(
-        "--models",
-        metavar="FOLDER|NAME",
-        help="trained models: a folder, or the name of weights that come with the package, such as "
-        f"orchestra (default: {MODELS}, and those weights for instruments that nothing there knows)",
-    )
+    add_models(p)
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
@@ -244,7 +249,7 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--to", required=True, metavar="INSTRUMENT", help="the instrument")
     help = "where to write; the ending says what: .onnx or .pt2"
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=help)
-    add_models(p)
+    add_system(p)
     help = "from spectra to audio: griffin_lim or istft (default: rendering.vocoder in params.yaml)"
     p.add_argument("--vocoder", choices=("griffin_lim", "istft"), help=help)
     p.set_defaults(run=export)
@@ -277,7 +282,7 @@ def add_transfer(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--overwrite", action="store_true", help=help)
     help = "of several outputs, make so many at a time, in processes of one thread each (default: 1)"
     p.add_argument("--jobs", type=positive, default=1, metavar="N", help=help)
-    add_models(p)
+    add_system(p)
     help = "octaves up or down, or auto: into the range of the instrument (default: 0)"
     p.add_argument("--transpose", type=octaves, default=0, metavar="auto|N", help=help)
     help = "how much of bends, vibrato and swells is taken over, 0 to 1 (default: 1)"

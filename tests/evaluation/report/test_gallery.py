@@ -10,6 +10,7 @@ from PIL import Image
 from retimbre.evaluation.bench.scoring import Output, Result, Scored, Scorer
 from retimbre.evaluation.bench.testset import Clip, Item
 from retimbre.evaluation.report import boards, gallery, media, pairs
+from retimbre.evaluation.report.rainbowgram import octave_ticks
 from retimbre.evaluation.results.table import add_skill, make_table
 from tests.toys.models import FEATURES as CONFIG
 from tests.toys.models import RATE
@@ -134,8 +135,8 @@ def test_unpaired_items_have_no_target(results, scorer):
 
 
 def test_ticks_are_where_the_frequencies_are(scorer):
-    assert pairs.octave_ticks(1.0, 7)[:2] == [(0.0, "C1"), (pytest.approx(1 / 7), "C2")]
-    assert [label for _, label in pairs.octave_ticks(3.75, 1.5)] == ["C4", "C5"]
+    assert octave_ticks(1.0, 7)[:2] == [(0.0, "C1"), (pytest.approx(1 / 7), "C2")]
+    assert [label for _, label in octave_ticks(3.75, 1.5)] == ["C4", "C5"]
     bands = CONFIG.frequencies_hz("mel")
     for place, label in pairs.mel_ticks(bands):
         hz = float(label.split()[0]) * (1000 if "kHz" in label else 1)

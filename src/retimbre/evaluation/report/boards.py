@@ -11,9 +11,9 @@ from retimbre.evaluation.bench.scoring import Scorer
 from retimbre.evaluation.report.figures import new_figure
 from retimbre.evaluation.report.legend import spoken
 from retimbre.evaluation.report.media import pooled
-from retimbre.evaluation.report.pairs import C4_HZ, Views, mel_ticks, octave_ticks
+from retimbre.evaluation.report.pairs import C4_HZ, Views, mel_ticks
 from retimbre.evaluation.report.pianoroll import counts, draw
-from retimbre.evaluation.report.rainbowgram import BINS_PER_OCTAVE, colours, hue_circle
+from retimbre.evaluation.report.rainbowgram import BINS_PER_OCTAVE, colours, hue_circle, octave_ticks
 
 COLUMNS = 5
 

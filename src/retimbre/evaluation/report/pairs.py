@@ -12,11 +12,12 @@ from retimbre.evaluation.bench.scoring import Result, Scorer
 from retimbre.evaluation.report.media import Medium, sound, spectrum_picture
 from retimbre.evaluation.report.pianoroll import Note, counts, overlap, pitch_range, svg_paths
 from retimbre.evaluation.report.rainbowgram import (
-    BINS_PER_OCTAVE,
     Rainbowgram,
+    octave_ticks,
     rainbow_picture,
     rainbowgram,
-    transform,
+    shared_top_db,
+    ticks,
 )
 from retimbre.evaluation.results.rows import RECORDINGS, in_order, main_system, shown_first
 from retimbre.metrics.spectral import match_length
@@ -129,20 +130,14 @@ def views(
     kinds = ("cqt", "mel")
     cqt, mel = ({n: scorer.spectrum(x, k) - tops_db[k] for n, x in audio.items()} for k in kinds)
     rainbows = {n: rainbowgram(x, scorer.rate) for n, x in audio.items()}
-    # A few bins of one loud onset must not darken everything: what is above the top is as bright as it.
-    top = max(float(np.percentile(r.level_db, 99.7)) for r in rainbows.values())
     source = scorer.transcribe(audio["source"], scorer.rate)
     said = {r.system: r.scored.notes for r in rows if r.system in audio}
     if "target" in audio:
         said["target"] = scorer.transcribe(audio["target"], scorer.rate)
     notes = {name: overlap(its, source) for name, its in {"source": source, **said}.items()}
-    return Views(cqt, mel, rainbows, top, notes, pitch_range(source, *said.values()))
-
-
-def octave_ticks(first: float, octaves: float) -> list[tuple[float, str]]:
-    """Every C on an axis of so many octaves that starts in octave ``first`` (4.0 is C4)."""
-    shown = range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))
-    return [((o - first) / octaves, f"C{o}") for o in shown]
+    return Views(
+        cqt, mel, rainbows, shared_top_db(rainbows.values()), notes, pitch_range(source, *said.values())
+    )
 
 
 def mel_ticks(frequencies_hz: np.ndarray) -> list[tuple[float, str]]:
@@ -157,7 +152,6 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     """The four pictures of a recording."""
     c, low, high = scorer.config, *view.pitches
     cqt = octave_ticks(math.log2(c.cqt_fmin_hz / C4_HZ) + 4, c.cqt_bins / c.cqt_bins_per_octave)
-    rainbow = octave_ticks(2, transform(scorer.rate).n_bins / BINS_PER_OCTAVE)
     number = counts(view.notes[name])
     notes = f"{number['kept']} notes of the source kept, {number['lost']} lost, {number['added']} added"
     cs = [p for p in range(low, high + 1) if p % 12 == 0]
@@ -170,7 +164,7 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     return [
         Picture("cqt", f"Constant-Q spectrum of {name}", cqt, cqt_image),
         Picture("mel", f"Mel spectrum of {name}", mel, mel_image),
-        Picture("rainbow", f"Rainbowgram of {name}", rainbow, phases),
+        Picture("rainbow", f"Rainbowgram of {name}", ticks(scorer.rate), phases),
         Picture("roll", f"Piano roll of {name}: {notes}", roll, paths=paths, box=box),
     ]
 

@@ -11,6 +11,7 @@ original's are a fifth shorter.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,6 +63,25 @@ def rainbowgram(audio: np.ndarray, sample_rate: int) -> Rainbowgram:
     return Rainbowgram(20 * np.log10(np.maximum(np.abs(spectrum), 1e-6)), advance.clip(-1, 1))
 
 
+def octave_ticks(first: float, octaves: float) -> list[tuple[float, str]]:
+    """Every C on an axis of so many octaves that starts in octave ``first`` (4.0 is C4)."""
+    shown = range(math.ceil(first - 1e-6), math.ceil(first + octaves - 1e-6))
+    return [((o - first) / octaves, f"C{o}") for o in shown]
+
+
+def ticks(sample_rate: int) -> list[tuple[float, str]]:
+    """Every C on the axis of a rainbowgram at this rate: share of the height, and label."""
+    return octave_ticks(2, transform(sample_rate).n_bins / BINS_PER_OCTAVE)
+
+
+def shared_top_db(pictures: Iterable[Rainbowgram]) -> float:
+    """Top of one scale for several pictures.
+
+    A few bins of one loud onset must not darken everything: what is above the top is as bright as it.
+    """
+    return max(float(np.percentile(picture.level_db, 99.7)) for picture in pictures)
+
+
 def hue_circle(count: int) -> np.ndarray:
     """(count, 3) colours in 0..1 around the hue circle at one lightness (OKLCH, Ottosson 2020)."""
     angle = 2 * np.pi * np.arange(count) / count
@@ -78,10 +98,10 @@ def colours(picture: Rainbowgram, top_db: float) -> np.ndarray:
     return hue_circle(HUES)[hue] * level[..., None]
 
 
-def rainbow_picture(picture: Rainbowgram, top_db: float) -> Medium:
-    """A small picture: of neighbouring bins and frames the loudest is shown, at most 260 columns."""
+def rainbow_picture(picture: Rainbowgram, top_db: float, most: int = COLUMNS) -> Medium:
+    """A small picture: of neighbouring bins and frames the loudest is shown, in at most ``most`` columns."""
     level, advance = picture.level_db, picture.advance
-    rows, columns = NEIGHBOURS, max(1, -(-level.shape[1] // COLUMNS))
+    rows, columns = NEIGHBOURS, max(1, -(-level.shape[1] // most))
     pad = ((0, -len(level) % rows), (0, -level.shape[1] % columns))
 
     def blocks(x: np.ndarray) -> np.ndarray:

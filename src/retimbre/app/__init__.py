@@ -1,0 +1,1 @@
+"""The web page of ``retimbre app``: a recording in, the same music on another instrument, side by side."""
