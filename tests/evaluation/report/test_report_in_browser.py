@@ -1,10 +1,4 @@
-"""A run's page, opened from disk in a real browser without a network: phone, desktop, light, dark.
-
-Needs Chromium or Chrome; RETIMBRE_BROWSER names its program when it is not on the path.
-"""
-
-import os
-import shutil
+"""A run's page, opened from disk in a real browser without a network: phone, desktop, light, dark."""
 
 import numpy as np
 import pandas
@@ -20,17 +14,9 @@ from retimbre.evaluation.report.summary import Answer
 from retimbre.evaluation.results.statistics import Interval
 from retimbre.evaluation.results.table import add_skill, make_table
 from retimbre.metrics.notes import Transcription
+from tests.toys.browser import chromium, needed
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="the browser's driver is not installed: pip install playwright"
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = os.environ.get("RETIMBRE_BROWSER") or next(
-    (found for name in NAMES if (found := shutil.which(name))), None
-)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"no browser: install one of {', '.join(NAMES)} or set RETIMBRE_BROWSER"
-)
+pytestmark = needed
 
 RATE, SECONDS = 16000, 2.0
 SIZES = {"phone": (360, 740), "desktop": (1280, 900)}
@@ -159,10 +145,8 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 class Opened:
