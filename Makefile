@@ -7,11 +7,12 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro times test fuzz lint smoke study orchestra ui profile
+.PHONY: help setup repro times figures test fuzz lint smoke study orchestra ui profile
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make repro   set up, run the pipeline (dvc repro, with the time left), print the metrics table and where to listen"
+	@echo "make figures  write the tables of README and docs anew from metrics/ and benchmarks/"
 	@echo "make times   keep the stage times of the last make repro for its forecasts (benchmarks/stage_times.json)"
 	@echo "make test    set up, run the whole test suite, the pipeline at smoke scale included"
 	@echo "make smoke   only the tests that run the pipeline, at smoke scale"
@@ -36,6 +37,9 @@ repro: setup
 
 times: setup
 	@$(PY) tools/repro.py --record
+
+figures: setup
+	@$(PY) tools/figures.py
 
 # Two processes: the pipeline's file in one, everything else in the other. One thread each, as there are two cores.
 test: setup

@@ -1,7 +1,7 @@
 """``dvc repro``, with the stage of how many that runs and the time left for the whole.
 
     python tools/repro.py [WORDS OF dvc repro]    what `make repro` runs
-    python tools/repro.py --record                what `make times` runs: write benchmarks/stage_times.json
+    python tools/repro.py --record                what `make times` runs: write RECORDED and SPEED
 
 Stage times are those of this checkout's last runs (``.scratch/stage_times.json``), else the recorded ones.
 """
@@ -19,10 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from retimbre.cli import speeds  # noqa: E402
 from retimbre.errors import RetimbreError, run  # noqa: E402
 from retimbre.paths import write_atomically  # noqa: E402
 
 RECORDED, OWN = Path("benchmarks/stage_times.json"), Path(".scratch/stage_times.json")
+SPEED, EVALUATION = Path("benchmarks/speed.json"), Path("data/evaluation")
 DAMPING_S = 60  # so much counts as timed as expected, lest one short stage change the forecast
 
 
@@ -138,6 +140,10 @@ def main() -> None:
     if not (own := read_times(OWN)):
         raise RetimbreError(f"{OWN} has no times: run `make repro` first.")
     write_times(RECORDED, own)
+    if found := speeds(EVALUATION):
+        with write_atomically(SPEED) as file:
+            json.dump(found, file, indent=1)
+            file.write("\n")
     print(f"{RECORDED}: {len(own)} stages, {duration(sum(own.values()))} in all")
 
 

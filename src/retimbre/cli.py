@@ -56,15 +56,17 @@ def speeds(evaluation: Path) -> dict[str, float]:
     return found.rtf if outputs.is_file() and digest_of_files([outputs]) == found.outputs else {}
 
 
+def results(folder: Path, speed: dict[str, float]) -> str:
+    """The table of a folder of metrics, and what it is to be read by; ``speed``: real-time factors."""
+    metrics = read_json(folder / "evaluation.json", Evaluation, "run `dvc repro` first")
+    classifier = read_json(folder / "stages" / "classifier.json", Classifier, None)
+    legend = "(means over the test set, both directions; - lower is better, + higher is better)"
+    lines = [table(metrics.model_extra, speed), legend, on_recordings(classifier.on_recordings)]
+    return "\n".join([line for line in lines if line] + [metrics.calibration.get("verdict", "")]).rstrip()
+
+
 def summary(args: argparse.Namespace) -> None:
-    metrics = read_json(args.metrics / "evaluation.json", Evaluation, "run `dvc repro` first")
-    print(table(metrics.model_extra, speeds(args.evaluation)))
-    print("(means over the test set, both directions; - lower is better, + higher is better)")
-    classifier = read_json(args.metrics / "stages" / "classifier.json", Classifier, None)
-    if said := on_recordings(classifier.on_recordings):
-        print(said)
-    if verdict := metrics.calibration.get("verdict"):
-        print(verdict)
+    print(results(args.metrics, speeds(args.evaluation)))
     report = args.evaluation / "report.html"
     if report.exists():
         print(f"\nreport: {report}")
