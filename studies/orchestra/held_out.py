@@ -1,7 +1,6 @@
 """Held-out scores on any two instruments, in the range that both have."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from retimbre.metrics.notes import Notes
 UNSEEN = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52}  # General MIDI programs
 KEYS = (48, 84)  # MIDI pitches of them
 MOST_SCORES = 12  # of a collection, among which one must fit
-EXCERPT_S = 8.0
+EXCERPT_S = 6.0
 SEED = 7  # of performances
 
 
@@ -31,17 +30,13 @@ class HeldOut:
     def __init__(self, p: Any, sample_rate: int):
         self.seed, self.level, self.rate = p.seed, p.audio.rms, sample_rate
         self.font = soundfont.find_font(p.dataset.soundfont)
+        self.scores = {collection: self._chosen(collection) for collection in (corpus.CHORALES, corpus.TUNES)}
 
-    @cached_property
-    def scores(self) -> dict[corpus.Collection, list[corpus.Score]]:
-        """Scores of the test split, by collection."""
-
-        def chosen(collection: corpus.Collection) -> list[corpus.Score]:
-            every = corpus.scores(collection, self.seed, 1)
-            test = (score for score in every if corpus.split_of(score.incipit, 1)[0] == "test")
-            return [score for _, score in zip(range(MOST_SCORES), test, strict=False)]
-
-        return {collection: chosen(collection) for collection in (corpus.CHORALES, corpus.TUNES)}
+    def _chosen(self, collection: corpus.Collection) -> list[corpus.Score]:
+        """The first scores of the test split."""
+        every = corpus.scores(collection, self.seed, 1)
+        test = (score for score in every if corpus.split_of(score.incipit, 1)[0] == "test")
+        return [score for _, score in zip(range(MOST_SCORES), test, strict=False)]
 
     def takes(self, one: str, other: str) -> Iterator[tuple[list[PlayedNote], list[PlayedNote]]]:
         """A chorale and a tune, as two performances each; instruments of one voice play the top line."""

@@ -16,9 +16,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -93,17 +92,10 @@ class Measuring:
         self.p = params.read(CHECKOUT / "params.yaml")
         self.system = catalogue.load(SYSTEM, SHIPPED)
         self.change, self.config = self.system.change, self.system.change.features
-        self.music = HeldOut(self.p, self.config.sample_rate)
+        self.music, self.transcribe = HeldOut(self.p, self.config.sample_rate), NoteTranscriber()
+        self.statistics = PackedFeatures(CHECKOUT / "data/features").statistics
         with one_thread():
             self.classifiers = self.classifier()
-
-    @cached_property
-    def transcribe(self) -> NoteTranscriber:
-        return NoteTranscriber()
-
-    @cached_property
-    def statistics(self) -> dict[str, Any]:
-        return PackedFeatures(CHECKOUT / "data/features").statistics
 
     def classifier(self) -> Classifiers:
         """Instruments told apart by their mel spectra, from the training's recordings."""
