@@ -563,7 +563,7 @@ def test_commands_of_the_readme(repo: Repository) -> None:
             (ROOT / "README.md").read_text(encoding="utf-8"),
             re.MULTILINE | re.DOTALL,
         )
-        (repo.folder / "out.wav").unlink()
+        (repo.folder / "out.wav").unlink(missing_ok=True)
         repo.python("-c", snippet)
         assert (repo.folder / "out.wav").stat().st_size > 10_000
         said = repo.retimbre("summary")

@@ -19,4 +19,4 @@ def test_chunks_of_any_size_give_the_same_samples(tmp_path, kind, blocks, upsamp
     whole = streaming.transfer(system, x, RATE, "guitar", chunking=Chunking(body_s=100))
     for body, context in ((1.3, 2.0), (2.9, 0.1)):  # no multiples of the grid, nor enough for all of them
         chunked = streaming.transfer(system, x, RATE, "guitar", chunking=Chunking(body, context))
-        assert np.abs(chunked - whole).max() < 1e-5
+        assert np.abs(chunked - whole).max() < 1e-4

@@ -17,6 +17,7 @@ from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
 from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 from retimbre.vocoders.inverter.params import Params
@@ -93,4 +94,5 @@ def fit(
         return [torch.cat(batches) for batches in zip(*drawn, strict=True)]
 
     history = fit_network("inverter", p.steps, trainer, draw, run)
+    network.consistency = consistency_of(config, c.stft_n_fft)  # in use alone
     return Inverter(network.cpu(), config | {"inverter": network.config.to_dict()}, below), history

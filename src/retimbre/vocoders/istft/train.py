@@ -18,6 +18,7 @@ from retimbre.training.processes import average_gradients, check_batch, own_shar
 from retimbre.training.timing import part
 from retimbre.training.trainer import cosine_rate
 from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import FLOOR_DB, BandDistance
 from retimbre.vocoders.inverter.train import GAIN_DB
 from retimbre.vocoders.istft.discriminators import RESOLUTIONS, MultiResolution, feature_matching
@@ -204,4 +205,5 @@ def fit(
         return batch[representation], batch["audio"]
 
     history = fit_network("istft", p.steps, trainer, draw, run)
+    network.consistency = consistency_of(config, p.n_fft)  # in use alone
     return IstftVocoder(trainer.network.cpu(), config | {"istft": shape.to_dict()}, below), history
