@@ -29,7 +29,7 @@ SYSTEM = set("aplay cat cd cp curl ffmpeg git ls mkdir source".split())  # not o
 
 
 def parse(parse_args: Callable[[list[str]], Any], command: Command) -> Any:
-    """What the program's own parser makes of the command.
+    """Parse a command by the program's own parser.
 
     None for a mention in a sentence, such as `dvc exp`: it names a command of the program and nothing more.
     """

@@ -21,7 +21,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """What a page links to or shows within the repository: path and anchor."""
+    """Paths and anchors within the repository that a page links to or shows."""
     text = page.read_text(encoding="utf-8")
     found = [
         link

@@ -10,7 +10,7 @@ import soundfile
 from retimbre.audio.files import survey
 from retimbre.datasets.recordings.checking import Task, check
 from retimbre.errors import RetimbreError
-from retimbre.systems import streaming
+from retimbre.systems import batch, streaming
 from tests.fuzz.cases import Same
 from tests.toys import ROOT
 
@@ -91,7 +91,6 @@ def pipe(path):
 
 SOURCES = {
     "no such file": lambda path: path,
-    "a folder": lambda path: path.parent,
     "a pipe, such as `<(…)`": pipe,
     "no bytes": empty,
     "a header, but no samples": lambda path: write(path, np.zeros(0)),
@@ -109,11 +108,11 @@ ARRAYS = {
     "an array of another type": (np.zeros(RATE, np.int64), RATE),
     "a rate that is none": (TONE, None),
 }
-SHORT = "in `download`: under 1.5 s"
+SHORT, FOLDER = "in `download`: under 1.5 s", "a folder, without `-o`"
 
 
 def test_every_row_has_its_case():
-    assert set(REFUSED) == {*SOURCES, *OUTPUTS, *ARRAYS, SHORT}
+    assert set(REFUSED) == {*SOURCES, *OUTPUTS, *ARRAYS, SHORT, FOLDER}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -124,7 +123,9 @@ def test_what_is_refused(tmp_path, case):
         assert has(said, REFUSED[case]), said
         return
     with pytest.raises(RetimbreError) as caught:
-        if case in ARRAYS:
+        if case == FOLDER:
+            batch.plan([tmp_path], ["guitar"])
+        elif case in ARRAYS:
             streaming.transfer(Same(), *ARRAYS[case], "guitar")
         else:
             source = SOURCES[case](tmp_path / "a.wav") if case in SOURCES else write(tmp_path / "a.wav", TONE)

@@ -7,7 +7,6 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.toys import ROOT
-from tests.toys.models import write_models, write_resynthesis
 
 
 def test_the_notebook_loads_transfers_hears_and_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +14,6 @@ def test_the_notebook_loads_transfers_hears_and_sees(tmp_path: Path, monkeypatch
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(notebook.cells) == 10
     assert not [cell for cell in cells if cell.outputs or cell.execution_count], "strip the outputs"
-    write_resynthesis(write_models(tmp_path / "data/models"))
     (tmp_path / "examples").mkdir()
     (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

@@ -31,7 +31,7 @@ TRAININGS = {  # stage -> module of its training
 ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening app".split()
 # Of one floor: neither imports the other.
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}, "app": {"listening"}}
-LEAVES = set("arguments section paths provenance errors progress serving tracking weights".split())  # for all
+LEAVES = set("arguments section paths provenance errors progress serving tracking weights workers".split())
 TOP = {"params", "doctor", "cli"}  # what only stages and commands import
 
 
@@ -79,7 +79,7 @@ def imported_modules(file: Path) -> set[str]:
     """Names of the modules that a file imports anywhere in it, but for type checkers only."""
     inside = ROOT / "src" if ROOT / "src" in file.parents else ROOT
     package = ".".join(file.relative_to(inside).parts[:-1])
-    return provenance._imports(ast.parse(file.read_text(encoding="utf-8")), package, in_functions=True)
+    return provenance.imports_of(ast.parse(file.read_text(encoding="utf-8")), package, in_functions=True)
 
 
 def test_the_pipeline_is_read_in_one_sitting() -> None:

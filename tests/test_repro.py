@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def repro(folder: Path, *words: str, terminal: bool = False, status: int = 0) -> list[str]:
-    """What the command says of stages, without the clock's time."""
+    """Lines of the command about stages, without the clock's time."""
     command = [sys.executable, str(ROOT / "tools/repro.py"), *words]
     end, stdout = pty.openpty()
     result = subprocess.run(command, cwd=folder, stdout=stdout if terminal else subprocess.PIPE, text=True)

@@ -16,7 +16,7 @@ ROW, LEFT, TOP = 30, 110, 80  # pixels: of a room, of the names beside and above
 
 def imported(file: Path) -> set[str]:
     """Rooms (folders and modules right below ``retimbre``) that a file imports when it runs."""
-    names = provenance._imports(ast.parse(file.read_text(encoding="utf-8")), "", in_functions=True)
+    names = provenance.imports_of(ast.parse(file.read_text(encoding="utf-8")), "", in_functions=True)
     return {name.split(".")[1] for name in names if name.startswith("retimbre.")}
 
 

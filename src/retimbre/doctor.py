@@ -106,7 +106,8 @@ def gpu(machine: Machine) -> Findings:
 def packages() -> Findings:
     from packaging.requirements import Requirement
 
-    if in_project() and all(map(os.path.isfile, PINS)):
+    pinned = in_project() and all(map(os.path.isfile, PINS))
+    if pinned:
         lines = [line for name in PINS for line in Path(name).read_text(encoding="utf-8").splitlines()]
         texts, advice = [line for line in lines if line and not line.startswith("#")], "`make setup`"
     else:
@@ -128,7 +129,7 @@ def packages() -> Findings:
     if other:
         yield "note", f"other versions than tried: {some(other)}: {advice} installs those"
     if not missing and not other:
-        yield "ok", f"all {len(needed)} as {'pinned' if in_project() else 'declared'}"
+        yield "ok", f"all {len(needed)} as {'pinned' if pinned else 'declared'}"
 
 
 def some(names: list[str]) -> str:

@@ -129,7 +129,7 @@ def _path_of(module: str, root: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _imports(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
+def imports_of(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
     """The modules that a syntax tree imports, except for type checkers only."""
     found: set[str] = set()
     for node in ast.iter_child_nodes(tree):
@@ -142,7 +142,7 @@ def _imports(tree: ast.AST, package: str, in_functions: bool) -> set[str]:
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         elif in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found |= _imports(node, package, in_functions)
+            found |= imports_of(node, package, in_functions)
     return found
 
 
@@ -161,7 +161,7 @@ def _read(path: Path, package: str) -> tuple[frozenset[str], frozenset[str], str
     tree = ast.parse(path.read_text(encoding="utf-8"))
     values = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
     words = {value for value in values if isinstance(value, str)}
-    imports = _imports(tree, package, in_functions=path.name != "__init__.py")
+    imports = imports_of(tree, package, in_functions=path.name != "__init__.py")
     return frozenset(imports), frozenset(words), _without_docstrings(tree)
 
 

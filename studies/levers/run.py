@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre import errors, params  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
+from tools.figures import markdown  # noqa: E402
 
 # What differs from params.yaml's section `resynthesis`.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "no back-translation": {"steps": 1550, "rounds": 0, "spectrum_steps": 0, "joint_rounds": 0},
-    "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5},
-    "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 700},
+    "no back-translation": {"steps": 1700, "rounds": 0, "spectrum_steps": 0, "joint_rounds": 0},
+    "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5, "round_steps": 380},
+    "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 750},
     "no variation": {"vary_sustain": 0.0, "vary_levels": 0.0},
     "no other pitches": {"vary_pitch": 0.0},
     "no linear loss": {"lambda_linear": 0.0},
@@ -110,7 +111,7 @@ def write_table() -> None:
     }
     known = {variant: found for variant, found in known.items() if found}
     heads = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in SHOWN]
-    lines = ["| variant | seeds | " + " | ".join(heads) + " |", "|---" * (len(SHOWN) + 2) + "|"]
+    rows = []
     for variant, found in known.items():
         cells = []
         for name in SHOWN:
@@ -121,9 +122,10 @@ def write_table() -> None:
                 d = paired_difference(values.mean(0), base, 1000, 0)
                 said += f" ({d.low:+.2g} to {d.high:+.2g})"
             cells.append(said)
-        lines.append(f"| {variant} | {len(found)} | " + " | ".join(cells) + " |")
-    (HERE / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+        rows.append([variant, str(len(found)), *cells])
+    text = markdown(["variant", "seeds", *heads], rows)
+    (HERE / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +13,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre import errors, params  # noqa: E402
 from retimbre.evaluation.report.figures import new_figure, save  # noqa: E402
-from retimbre.evaluation.report.pairs import octave_ticks  # noqa: E402
-from retimbre.evaluation.report.rainbowgram import BINS_PER_OCTAVE, colours, rainbowgram  # noqa: E402
+from retimbre.evaluation.report.rainbowgram import colours, rainbowgram, shared_top_db, ticks  # noqa: E402
 from retimbre.systems import catalogue, streaming  # noqa: E402
 from studies.orchestra.held_out import HeldOut  # noqa: E402
 from studies.orchestra.run import SHIPPED, SYSTEM  # noqa: E402
@@ -47,14 +45,13 @@ def main() -> None:
     }
     pictures = {name: rainbowgram(sounds[name][:samples], rate) for name in titles}
     figure, axes = new_figure(10.5, 3.4, 1, len(titles), sharey=True)
-    top_db = max(float(np.max(picture.level_db)) for picture in pictures.values())
+    top_db = shared_top_db(pictures.values())
     for axis, (name, title) in zip(axes[0], titles.items(), strict=True):
         shown = {"origin": "lower", "aspect": "auto", "extent": (0, SHOWN_S, 0, 1)}
         axis.imshow(colours(pictures[name], top_db), interpolation="nearest", **shown)
         axis.set_title(title)
         axis.set_xlabel("time (s)")
-    ticks = octave_ticks(2, len(pictures[SOURCE].level_db) / BINS_PER_OCTAVE)
-    axes[0, 0].set_yticks([place for place, _ in ticks], [text for _, text in ticks])
+    axes[0, 0].set_yticks(*zip(*ticks(rate), strict=True))
     axes[0, 0].set_ylabel("pitch")
     save(figure, OUT / "rainbowgrams.png")
     for path in sorted(OUT.iterdir()):

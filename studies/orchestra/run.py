@@ -12,6 +12,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,7 @@ from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric, one_thread, seed_everything  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from studies.orchestra.held_out import UNSEEN, HeldOut, Played  # noqa: E402
+from tools.figures import markdown  # noqa: E402
 
 CHECKOUT = ROOT / ".scratch" / "orchestra"
 SHIPPED = ROOT / "src" / "retimbre" / "weights" / "orchestra"
@@ -211,10 +213,8 @@ def measure(jobs: int) -> None:
 
 def as_markdown(corner: str, columns: Sequence[str], rows: dict[str, list[float | None]]) -> str:
     """A table of figures with two decimals."""
-    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, values in rows.items():
-        lines.append(f"| {name} | " + " | ".join("" if x is None else f"{x:.2f}" for x in values) + " |")
-    return "\n".join(lines)
+    texts = ([name, *("" if x is None else f"{x:.2f}" for x in row)] for name, row in rows.items())
+    return markdown([corner, *columns], texts)
 
 
 def write_page() -> None:
@@ -256,8 +256,9 @@ def write_page() -> None:
         "kilobytes": sum(p.stat().st_size for p in SHIPPED.rglob("*.safetensors")) // 1000,
     }
     page = (HERE / "card.md").read_text(encoding="utf-8").format(**said)
-    for path in (PAGE, SHIPPED / "MODEL_CARD.md"):
-        path.write_text(page, encoding="utf-8")
+    PAGE.write_text(page, encoding="utf-8")
+    alone = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", page)  # the package has no pages to link to
+    (SHIPPED / "MODEL_CARD.md").write_text(alone, encoding="utf-8")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre import errors, params  # noqa: E402
 from retimbre.audio.features import spectrum_of  # noqa: E402
@@ -27,9 +27,11 @@ from retimbre.evaluation.bench.scoring import records  # noqa: E402
 from retimbre.evaluation.bench.testset import Clip, Item  # noqa: E402
 from retimbre.evaluation.results.table import make_table  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
+from studies.orchestra.held_out import UNSEEN  # noqa: E402
+from tools.figures import markdown  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52, "trumpet": 56, "flute": 73}  # General MIDI
+PROGRAMS = UNSEEN | {name: soundfont.instrument(name).program for name in ("trumpet", "flute")}
 VELOCITY = 80
 SHOWN = ("score_f1_of_true", "score_precision_of_true", "score_recall_of_true", "style_target_rate")
 
@@ -63,12 +65,11 @@ def main() -> None:
     means = table[table.metric.isin(SHOWN)].groupby(["direction", "metric"], sort=False).value.mean()
     wide = means.unstack("metric")[list(SHOWN)]
     (HERE / "results.json").write_text(json.dumps(wide.round(3).to_dict("index"), indent=1) + "\n")
-    lines = ["| direction | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
-    lines += [f"| {d.replace('_to_', ' → ')} | " + " | ".join(f"{x:.2f}" for x in row) + " |"
-              for d, row in zip(wide.index, wide.to_numpy(), strict=True)]  # fmt: skip
-    lines.append("| mean | " + " | ".join(f"{x:.2f}" for x in wide.mean()) + " |")
-    (HERE / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    wide.loc["mean"] = wide.mean()
+    rows = ([name.replace("_to_", " → "), *(f"{x:.2f}" for x in row)] for name, row in wide.T.items())
+    text = markdown(["direction", *SHOWN], rows)
+    (HERE / "table.md").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

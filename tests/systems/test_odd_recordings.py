@@ -1,5 +1,6 @@
 """Odd recordings, arrays and events through a transfer: heard rightly, or refused in one sentence."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -232,10 +233,13 @@ def test_a_float_output_has_no_time_of_day_in_it(tmp_path):
 @pytest.mark.parametrize("level", [0.5, 4.0])
 def test_the_true_peak_stays_below_minus_1_dbfs(tmp_path, rate, level):
     """Also of an input of +12 dBFS, and of a click that a resampler overshoots at."""
-    soundfile.write(tmp_path / "in.wav", tune(3.0, rate, level), rate, subtype="FLOAT")
-    for system in (Echo(), Echo(spike=1.0)):
+    x = tune(3.0, rate, level)
+    inputs = (x, np.stack([x, 0.5 * np.roll(x, 99)], 1))
+    for system, given in itertools.product((Echo(), Echo(spike=1.0)), inputs):
+        soundfile.write(tmp_path / "in.wav", given, rate, subtype="FLOAT")
         _, outcome = streaming.transfer_file(system, tmp_path / "in.wav", tmp_path / "out.wav", "guitar")
         y, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+        assert y.shape == given.shape
         peak = max(true_peak([y]), np.abs(soxr.resample(y, rate, 8 * rate, "VHQ")).max())
         assert peak < 10 ** (-1 / 20) and outcome.quieter_db >= 0
         assert np.abs(y).max() > 0.5

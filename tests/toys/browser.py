@@ -49,8 +49,10 @@ def fresh_page(browser: "playwright.Browser", **context: object) -> Iterator["pl
         "console",
         lambda m: problems.append(m.text) if m.type == "error" and "ERR_CONNECTION" not in m.text else None,
     )
-    yield page
-    opened.close()
+    try:
+        yield page
+    finally:
+        opened.close()
     assert not problems
 
 

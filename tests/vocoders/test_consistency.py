@@ -66,11 +66,14 @@ def test_every_tone_comes_back_and_no_other(features, below_db):
 @pytest.mark.parametrize("features", [FINE, WIDE], ids=["16 kHz", "44.1 kHz"])
 @pytest.mark.parametrize("n_fft", [1, 2], ids=["the features' window", "twice its length"])
 def test_an_stft_says_the_constant_q_levels_of_tones(features, n_fft):
-    """What the correction computes is what the transform has: at the loudest bin, short windows or long."""
+    """The correction computes what the transform has: at the loudest bin, short windows or long."""
     n_fft *= features.stft_n_fft
     consistency = consistency_of(
         {"features": features.to_dict(), "representation": "cqt", "top_db": 0.0}, n_fft
     )
+    z = torch.full((1, features.bins("cqt"), 60), -1.0)
+    z[..., 30] = 1.0  # one loud frame
+    assert consistency(torch.full((1, n_fft // 2 + 1, 60), -35.0), z).isfinite().all()
     for hz in np.geomspace(1000, features.frequencies_hz("cqt")[-3], 8):
         x = torch.from_numpy(tones(features, [hz], [0.1]))[None]
         power = stft(x, n_fft, features.hop_length).abs()[0, :, 40:50] ** 2

@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -94,8 +95,7 @@ class Desk:
 
     def ahead(self, job: Job) -> int:
         """Jobs that come before this one."""
-        before = list(self.jobs.values())
-        before = before[: before.index(job)]
+        before = takewhile(lambda other: other is not job, list(self.jobs.values()))
         return sum(other.state in ("waiting", "working") for other in before)
 
     def drop(self, name: str) -> None:

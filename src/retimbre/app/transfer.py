@@ -10,21 +10,15 @@ import numpy as np
 import soundfile
 
 from retimbre.app.desk import Job
-from retimbre.audio.files import StreamReader, probe, read_mono, survey
+from retimbre.audio.files import StreamReader, probe, survey
 from retimbre.audio.levels import SoundingLevel, loudness_lufs
 from retimbre.audio.matching import equally_loud
 from retimbre.errors import RetimbreError
 from retimbre.evaluation.report.media import COLUMNS
-from retimbre.evaluation.report.pianoroll import counts, overlap, pitch_range, svg_paths
-from retimbre.evaluation.report.rainbowgram import (
-    octave_ticks,
-    rainbow_picture,
-    rainbowgram,
-    shared_top_db,
-    ticks,
-)
+from retimbre.evaluation.report.pianoroll import box, counts, overlap, pitch_range, pitch_ticks, svg_paths
+from retimbre.evaluation.report.rainbowgram import rainbow_picture, rainbowgram, shared_top_db, ticks
 from retimbre.metrics.notes import Notes
-from retimbre.nn.transcriber.midi import RMS, heard_notes
+from retimbre.nn.transcriber.midi import heard_notes
 from retimbre.nn.transcriber.network import SAMPLE_RATE
 from retimbre.systems import catalogue, streaming
 from retimbre.systems.library import Choice, Retimbre, places
@@ -46,9 +40,7 @@ def choices(models: str | None) -> dict[str, Choice]:
 
 def about(choice: Choice) -> dict[str, Any]:
     """A system for the page: name, a sentence on it, instruments."""
-    known = choice.system in catalogue.names()
-    said = catalogue.about(choice.system) if known else ""
-    return {"name": str(choice), "about": said, "targets": choice.targets}
+    return {"name": str(choice), "about": catalogue.about(choice.system), "targets": choice.targets}
 
 
 class Transfer:
@@ -72,18 +64,19 @@ class Transfer:
         system = self.load(job.system).system_for(job.to)
         target = job.folder / "transferred.wav"
         found, outcome = streaming.transfer_file(system, job.source, target, job.to)
-        notes = [f"The recording {note}." for note in found.notes]
+        notes = [f"Recording: {note}." for note in [*found.notes, *outcome.notes]]
         if outcome.quieter_db > 0.5:
             notes.append(
                 f"The result is {outcome.quieter_db:.1f} dB quieter than the recording, not to clip."
             )
         rate = min(found.info.sample_rate, HEARD_RATE)
-        both = {"original": job.source, "result": target}
-        sounds = {name: played(path, rate) for name, path in both.items()}
+        both = {"original": (job.source, found), "result": (target, survey(target))}
+        sounds = {name: played(StreamReader(path, rate, known)) for name, (path, known) in both.items()}
         loudness = loudness_lufs(sounds["original"], rate)
         for name, x in equally_loud(sounds, rate, loudness, PEAK).items():
             soundfile.write(job.folder / f"{name}.wav", x, rate, subtype="PCM_16")
-        seen = compare({name: read_mono(path, SAMPLE_RATE) for name, path in both.items()})
+        readers = {name: StreamReader(path, SAMPLE_RATE, known) for name, (path, known) in both.items()}
+        seen = compare({name: np.concatenate(list(reader)) for name, reader in readers.items()})
         return {"seconds": found.duration_s, "notes": notes, **seen}
 
 
@@ -103,8 +96,8 @@ def compare(sounds: Mapping[str, np.ndarray]) -> dict[str, Any]:
         },
         "octaves": ticks(SAMPLE_RATE),
         "roll": svg_paths(notes, low, high),
-        "box": (max(1, round(100 * seconds)), 10 * (high - low + 1)),
-        "pitches": octave_ticks((low - 0.5) / 12 - 1, (high - low + 1) / 12),
+        "box": box(seconds, low, high),
+        "pitches": pitch_ticks(low, high),
         "counts": counts(notes),
     }
 
@@ -113,14 +106,13 @@ def heard(audio: np.ndarray) -> Notes:
     """Notes that the transcriber of the default system hears in audio (N,) at 22,050 Hz."""
     level = SoundingLevel(SAMPLE_RATE)
     level.update(audio)
-    notes = list(heard_notes([audio], RMS / max(level.rms, 1e-9)))
+    notes = list(heard_notes([audio], level.rms))
     spans = np.array([(note.start_s, note.end_s) for note in notes]).reshape(-1, 2)
     return Notes(spans, np.array([float(note.pitch) for note in notes]))
 
 
-def played(path: Path, rate: int) -> np.ndarray:
-    """Audio of a file as a browser plays it, (N, C): of more than two channels their mixdown."""
-    reader = StreamReader(path, rate)
+def played(reader: StreamReader) -> np.ndarray:
+    """Audio as a browser plays it, (N, C): of more than two channels their mixdown."""
     if reader.survey.info.channels > 2:
         return np.concatenate(list(reader))[:, None]
     return np.concatenate(list(reader.channels()))

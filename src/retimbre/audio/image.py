@@ -25,8 +25,7 @@ AHEAD_S = 0.05  # by which the image is taken from later
 FAINT = 1e-6  # of the power of all bands: a band below it has the image of all bands
 CANCELLED = 0.1  # of the mix of channels that have nothing in common: below it they follow no mix
 NARROW = 1e-5  # of a band's power: less that does not follow the mix is left out
-ALIKE = 0.03  # of the
-MOST_GAIN = 4  # by which a channel's level is corrected
+ALIKE = 0.03  # of the mean power of the sound and its copies, added to each: copies like it stay finite
 DELAYS_S = (0.003, 0.02)  # of the bands of a decorrelated copy
 
 

@@ -1,4 +1,4 @@
-"""Levels of mono audio: root mean square, of what sounds or of a band, scaling, silent ends, loudness."""
+"""Levels of audio: root mean square, of what sounds or of a band, scaling, silent ends, loudness."""
 
 import numpy as np
 

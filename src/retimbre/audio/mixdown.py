@@ -36,7 +36,7 @@ class Mixdown:
 
     @property
     def shares(self) -> np.ndarray:
-        """What of each channel is in the mix, (C,)."""
+        """Weights (C,) of the channels in the mix."""
         return np.full(self.count, 1 / self.count) if self.weights is None else self.weights
 
     def mono(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

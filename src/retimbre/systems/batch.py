@@ -85,7 +85,10 @@ def plan(
         print(
             shown(f"passed over {places[real][0]}: it is what {tasks[real].source} becomes"), file=sys.stderr
         )
-    return [task for task in tasks.values() if os.path.realpath(task.source) not in tasks]
+    left = [task for task in tasks.values() if os.path.realpath(task.source) not in tasks]
+    if not left:
+        raise RetimbreError(f"{inputs[0]} would be written over by its own output: choose another with -o.")
+    return left
 
 
 def _named(task: Task, ending: str | None) -> Task:
@@ -132,7 +135,7 @@ def make_all(retimbre: Retimbre, tasks: Iterable[Task], jobs: int = 1, **how: An
         for task in tasks:
             yield _attempt(retimbre, task, how)
         return
-    from retimbre.datasets.workers import worker_pool
+    from retimbre.workers import worker_pool
 
     with (
         Progress(len(tasks), "transfer", "files") as progress,

@@ -55,8 +55,8 @@ def _part(name: str, part: str) -> Any:
 
 
 def about(name: str) -> str:
-    """One sentence on a system: the first line of its folder's docstring."""
-    return (_part(name, "").__doc__ or "").strip().partition("\n")[0]
+    """One sentence on a system: the first line of its folder's docstring; none without a folder."""
+    return "" if name not in names() else (_part(name, "").__doc__ or "").strip().partition("\n")[0]
 
 
 # ----------------------------------------------------------------------------------------- params

@@ -26,7 +26,7 @@ METRICS_BESIDE = "metrics.json"  # of models elsewhere, in their folder
 
 
 @dataclass(frozen=True)
-class Streams:
+class StandardStreams:
     """Standard input and output as files of a temporary folder: audio is read more than once, and a WAV's
     header is written last.
     """
@@ -81,7 +81,7 @@ def transfer(args: argparse.Namespace) -> None:
 
     retimbre = trained(args, args.transpose, args.expression)
     with TemporaryDirectory(prefix="retimbre-") as folder:
-        streams = Streams(Path(folder))
+        streams = StandardStreams(Path(folder))
         inputs = [streams.source if name == STREAM else Path(name) for name in args.inputs]
         output = Path(args.output) if args.output else None
         if args.output == STREAM:
@@ -90,10 +90,10 @@ def transfer(args: argparse.Namespace) -> None:
             if streams.source in inputs:
                 streams.read()
             wanted = instruments(args.to)
-            tasks = batch.plan(inputs, wanted, output, args.format)
+            tasks, alone = batch.plan(inputs, wanted, output, args.format), batch.alone(inputs, wanted)
             if args.midi:
-                check_midi(args.midi, batch.alone(inputs, wanted))
-            if batch.alone(inputs, wanted):
+                check_midi(args.midi, alone)
+            if alone:
                 report(batch.make(retimbre, tasks[0], **how(args)), retimbre, streams, args.mono)
                 if args.midi:
                     from retimbre.nn.transcriber.midi import write_heard
@@ -141,7 +141,9 @@ def how(args: argparse.Namespace) -> dict[str, Any]:
     return {"seed": args.seed, "mono": args.mono, "mix": args.mix}
 
 
-def several(tasks: "list[Task]", retimbre: "Retimbre", streams: Streams, args: argparse.Namespace) -> None:
+def several(
+    tasks: "list[Task]", retimbre: "Retimbre", streams: StandardStreams, args: argparse.Namespace
+) -> None:
     """Make what is missing of many outputs. Raises RetimbreError in the end where one could not be made."""
     from retimbre.systems import batch
 
@@ -165,7 +167,7 @@ def several(tasks: "list[Task]", retimbre: "Retimbre", streams: Streams, args: a
         )
 
 
-def report(done: "Done", retimbre: "Retimbre", streams: Streams, mono: bool) -> None:
+def report(done: "Done", retimbre: "Retimbre", streams: StandardStreams, mono: bool) -> None:
     """Print what was made, and what should be known of the recording."""
     source, target, found, outcome = done.task.source, done.task.target, done.found, done.outcome
     for note in [*found.notes, *outcome.notes]:

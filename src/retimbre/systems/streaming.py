@@ -133,6 +133,8 @@ def transfer(
         lambda wanted: resample_blocks(mixdown.mono([x]), rate, wanted), lambda: mixdown.channels([x]),
         mixdown, len(x), rate, "the audio", mono, mix,
     )  # fmt: skip
+    check_target(to, system.targets)
+    _check(job)
     made = np.concatenate(list(_run(system, job, to, seed, chunking, lambda n: None, Outcome())))
     return made[:, 0] if mono or np.ndim(audio) == 1 else made
 
@@ -205,7 +207,7 @@ def transfer_file(
             StreamReader(source, rate, found).channels,
             found.mixdown, frames, rate, str(source), mono, mix,
         )  # fmt: skip
-        _check(system, job, to)  # before an output file is begun
+        _check(job)  # before an output file is begun
         with audio_writer(target, written, rate, found.subtype, frames, channels) as out:
             shown = 0.0
 
@@ -220,9 +222,8 @@ def transfer_file(
     return found, outcome
 
 
-def _check(system: System, job: Job, to: str) -> None:
+def _check(job: Job) -> None:
     """Refuse what can be refused before any work."""
-    check_target(to, system.targets)
     if job.frames < SHORTEST_S * job.sample_rate:
         raise RetimbreError(f"{job.name} is shorter than {SHORTEST_S} s: give more audio.")
     if not 0 <= job.mix <= 1:
@@ -242,7 +243,6 @@ def _run(
 
     Yields blocks (n, C) at the recording's rate.
     """
-    _check(system, job, to)
     sounding, heard = SoundingLevel(system.sample_rate), LoudnessMeter(system.sample_rate)
     within = BandPower(system.sample_rate, *_range_hz(system))
     for block in job.blocks(system.sample_rate):
@@ -258,7 +258,7 @@ def _run(
         gain = np.float32(1)
     if isinstance(system, Spectral) and system.fits:
         heard_first = (block * gain for block in job.blocks(system.sample_rate))
-        beginning = _beginning(heard_first, FITTED_S * system.sample_rate)
+        beginning = next(even(heard_first, FITTED_S * system.sample_rate))
         system, fitted = system.fitted(beginning, to)
         outcome.notes += [fitted] if fitted else []
     if job.several and job.mixdown.weights is not None:
@@ -319,17 +319,6 @@ def _range_hz(system: System) -> tuple[float, float]:
         return 0.0, system.sample_rate / 2
     frequencies = system.change.features.frequencies_hz(system.change.representation)
     return float(frequencies[0]), float(frequencies[-1])
-
-
-def _beginning(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
-    """The first samples of blocks, (N,)."""
-    found, count = [], 0
-    for block in blocks:
-        found.append(block)
-        count += len(block)
-        if count >= samples:
-            break
-    return np.concatenate(found)[:samples]
 
 
 def _chunks(

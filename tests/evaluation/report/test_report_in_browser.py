@@ -14,7 +14,7 @@ from retimbre.evaluation.report.summary import Answer
 from retimbre.evaluation.results.statistics import Interval
 from retimbre.evaluation.results.table import add_skill, make_table
 from retimbre.metrics.notes import Transcription
-from tests.toys.browser import chromium, needed
+from tests.toys.browser import chromium, fits, needed
 
 pytestmark = needed
 
@@ -194,7 +194,7 @@ def test_opens_without_errors_requests_or_sideways_scrolling(opened):
     page = opened.page
     page.check("#all")
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert fits(page)
     scroll_through(page)
     sizes = page.evaluate(
         "Promise.all([...document.images].map(i => i.decode()"

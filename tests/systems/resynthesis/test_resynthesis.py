@@ -40,7 +40,6 @@ from retimbre.datasets.packed.data import Data
 from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis import train
 from retimbre.training.checkpoint import Scratch
-from retimbre.training.fit import History
 from tests.toys.features import run_of
 
 hears, death, trained = sys.argv[1], int(sys.argv[2]), train.Trainer.step

@@ -128,11 +128,13 @@ start().catch(refuse);
 
 // ----------------------------------------------------------------------------------------- the transfer
 
-let job = null;
+let job = null, upload = null;
 
 function forget() { // a page that is left needs its files no longer
   if (job) fetch(`api/jobs/${job}`, { method: "DELETE", keepalive: true });
   job = null;
+  upload?.abort();
+  upload = null;
 }
 addEventListener("pagehide", forget);
 addEventListener("pageshow", event => event.persisted && location.reload());
@@ -147,6 +149,7 @@ find("ask").onsubmit = async event => {
   const bar = find("progress").querySelector("progress"), said = find("progress").querySelector("[role=status]");
   const to = find("to").value, file = recording;
   let mine = null;
+  const sending = upload = new AbortController();
   try {
     if (file.size > most.bytes) throw new Error(`${file.name} is larger than ${most.bytes / 1e6} MB: cut it.`);
     find("go").disabled = true;
@@ -155,7 +158,7 @@ find("ask").onsubmit = async event => {
     find("progress").hidden = false;
     const about = new URLSearchParams({ name: file.name, to, system: find("system").value });
     const headers = { "Content-Type": "application/octet-stream" };
-    mine = job = (await ask(`api/jobs?${about}`, { method: "POST", headers, body: file })).id;
+    mine = job = (await ask(`api/jobs?${about}`, { method: "POST", headers, body: file, signal: sending.signal })).id;
     while (job === mine) {
       const now = await ask(`api/jobs/${mine}`);
       if (now.state === "failed") throw new Error(now.error);
@@ -167,7 +170,7 @@ find("ask").onsubmit = async event => {
       await wait(250);
     }
   } catch (error) {
-    if (job === mine) refuse(error); // else it was cancelled
+    if (job === mine && !sending.signal.aborted) refuse(error); // else it was cancelled
   } finally {
     find("progress").hidden = true;
     find("go").disabled = false;

@@ -34,7 +34,8 @@ PREROLL_S = 6.0  # notes that began this long before an excerpt are rendered wit
 MUSIC_LICENCE = "music: public domain, encodings of the music21 corpus without a statement of their own"
 
 
-Key = tuple[str, int | None]  # a split and the index of the domain (None, and 0 of training: all play it)
+# A split and the index of the domain; None: all play it, as they do 0 of paired training.
+Key = tuple[str, int | None]
 
 
 @dataclass(frozen=True)

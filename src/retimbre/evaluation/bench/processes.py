@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from retimbre.datasets.workers import worker_pool
 from retimbre.training.devices import one_thread
+from retimbre.workers import worker_pool
 
 MOST_JOBS = 4  # of measurements that nobody sets a number for: each holds torch and models
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as the built-in

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-from retimbre.datasets.workers import worker_pool
 from retimbre.evaluation.bench.cache import Cache, Stored
 from retimbre.evaluation.bench.rows import Row
 from retimbre.evaluation.bench.scoring import Result, Scored, Scorer
@@ -21,6 +20,7 @@ from retimbre.evaluation.bench.testset import Item, Output
 from retimbre.progress import Progress
 from retimbre.provenance import code_of, digest, versions
 from retimbre.training.devices import one_thread
+from retimbre.workers import worker_pool
 
 MakeScorer = Callable[[], Scorer]  # picklable, such as partial(Scorer, classifiers, ...)
 LARGE = {"notes"}  # fields of Scored that are read from the cache when somebody asks for them

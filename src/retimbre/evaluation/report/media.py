@@ -10,10 +10,10 @@ import soundfile
 from matplotlib import colormaps
 from PIL import Image
 
+from retimbre.audio.formats import FORMATS
 from retimbre.audio.levels import rms
 
 RMS, PEAK = 0.1, 0.99  # players are levelled to one RMS, so that loudness does not decide what is liked
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_LEVEL = 0.94  # libsndfile's compression level, average bit rate: 18 kbit/s for mono at 16 kHz
 WEBP_QUALITY = 40  # of 100
 COLUMNS = 260  # at most, of a picture
@@ -56,7 +56,7 @@ def sound(audio: np.ndarray, sample_rate: int) -> Medium:
     now, peak = rms(audio), float(np.abs(audio).max(initial=0.0))
     gain = min(RMS / now, PEAK / peak) if now > 1e-5 else 1.0
     samples, buffer = np.clip(gain * audio, -1, 1).astype(np.float32), io.BytesIO()
-    if sample_rate in MP3_RATES:
+    if sample_rate in FORMATS["mp3"].rates:
         quality = {"compression_level": MP3_LEVEL, "bitrate_mode": "AVERAGE"}
         soundfile.write(buffer, samples, sample_rate, format="MP3", **quality)
         return Medium("audio/mpeg", buffer.getvalue())

@@ -10,7 +10,15 @@ import pandas
 
 from retimbre.evaluation.bench.scoring import Result, Scorer
 from retimbre.evaluation.report.media import Medium, sound, spectrum_picture
-from retimbre.evaluation.report.pianoroll import Note, counts, overlap, pitch_range, svg_paths
+from retimbre.evaluation.report.pianoroll import (
+    Note,
+    box,
+    counts,
+    overlap,
+    pitch_range,
+    pitch_ticks,
+    svg_paths,
+)
 from retimbre.evaluation.report.rainbowgram import (
     Rainbowgram,
     octave_ticks,
@@ -154,9 +162,6 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
     cqt = octave_ticks(math.log2(c.cqt_fmin_hz / C4_HZ) + 4, c.cqt_bins / c.cqt_bins_per_octave)
     number = counts(view.notes[name])
     notes = f"{number['kept']} notes of the source kept, {number['lost']} lost, {number['added']} added"
-    cs = [p for p in range(low, high + 1) if p % 12 == 0]
-    roll = [((p - low + 0.5) / (high - low + 1), f"C{p // 12 - 1}") for p in cs]
-    box = (max(1, round(100 * seconds)), 10 * (high - low + 1))
     mel = mel_ticks(c.frequencies_hz("mel"))
     cqt_image, mel_image = (spectrum_picture(x[name], 0.0, c.range_db) for x in (view.cqt_db, view.mel_db))
     phases = rainbow_picture(view.rainbow[name], view.rainbow_top_db)
@@ -165,7 +170,13 @@ def pictures(view: Views, name: str, seconds: float, scorer: Scorer) -> list[Pic
         Picture("cqt", f"Constant-Q spectrum of {name}", cqt, cqt_image),
         Picture("mel", f"Mel spectrum of {name}", mel, mel_image),
         Picture("rainbow", f"Rainbowgram of {name}", ticks(scorer.rate), phases),
-        Picture("roll", f"Piano roll of {name}: {notes}", roll, paths=paths, box=box),
+        Picture(
+            "roll",
+            f"Piano roll of {name}: {notes}",
+            pitch_ticks(low, high),
+            paths=paths,
+            box=box(seconds, low, high),
+        ),
     ]
 
 

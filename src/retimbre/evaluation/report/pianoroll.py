@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from retimbre.evaluation.report.figures import BLUE, INK, ORANGE
+from retimbre.evaluation.report.rainbowgram import octave_ticks
 from retimbre.metrics.notes import Transcription, matched_notes
 
 KINDS = ("kept", "lost", "added")
@@ -43,7 +44,7 @@ def overlap(output: Transcription, source: Transcription) -> list[Note]:
 
 
 def counts(notes: list[Note]) -> dict[str, int]:
-    """How many of each kind."""
+    """Number of notes of each kind."""
     return {kind: sum(n.kind == kind for n in notes) for kind in KINDS}
 
 
@@ -55,6 +56,16 @@ def pitch_range(*transcriptions: Transcription) -> tuple[int, int]:
     low, high = int(pitches.min()) - 1, int(pitches.max()) + 1
     spare = max(0, 24 - (high - low))
     return low - spare // 2, high + spare - spare // 2
+
+
+def pitch_ticks(low: int, high: int) -> list[tuple[float, str]]:
+    """Every C on the axis of a roll: share of its height, and label."""
+    return octave_ticks((low - 0.5) / 12 - 1, (high - low + 1) / 12)
+
+
+def box(seconds: float, low: int, high: int) -> tuple[int, int]:
+    """Width and height of what :func:`svg_paths` draws in."""
+    return max(1, round(100 * seconds)), 10 * (high - low + 1)
 
 
 def svg_paths(notes: list[Note], low: int, high: int) -> dict[str, str]:

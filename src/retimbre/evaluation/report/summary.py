@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 def reached(metrics: Metrics, system: str | None, metric: str) -> float | None:
-    """How far a system comes on the way from the worst control (0) to the best one (1); None: not known."""
+    """Share of the way from the worst control (0) to the best (1) that a system has gone; None: not known."""
     best = next((row for row in BEST[metric] if row in metrics), None)
     rows = [metrics.get(row or "", {}).get(metric) for row in (system, WORST[metric], best)]
     if None in rows or rows[1] == rows[2]:
@@ -98,7 +98,7 @@ def _failed(metrics: Metrics, main: str | None) -> str:
 
 
 def summary(metrics: Metrics, main: str | None, directions: Sequence[str], pieces: int) -> list[Answer]:
-    """What was tried, whether it sounds like the target, whether the notes are kept, what failed.
+    """Answers: what was tried, whether it sounds like the target, whether the notes are kept, what failed.
 
     ``metrics``: means by system, of :func:`retimbre.evaluation.results.table.summarise`; ``main``: the
     system that the answers are about; ``pieces``: how many were tried.

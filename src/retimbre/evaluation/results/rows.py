@@ -85,7 +85,7 @@ def about(row: str) -> str:
     if name in BASELINES:
         module = importlib.import_module(f"retimbre.systems.baselines.{name}")
         return f"Baseline: {(module.__doc__ or '').partition(chr(10))[0]}"
-    sentence = catalogue.about(name) if name in catalogue.names() else ""
+    sentence = catalogue.about(name)
     if kind:
         phases = ", on the source's phases" if KINDS[kind].needs_source else ""
         few = ", on a few pieces" if KINDS[kind].slow else ""

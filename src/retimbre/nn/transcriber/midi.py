@@ -20,10 +20,7 @@ from retimbre.nn.transcriber.network import HOP, SAMPLE_RATE, pretrained
 from retimbre.paths import part_beside
 from retimbre.progress import Progress
 
-BODY, CONTEXT = (
-    5168,
-    861,
-)  # frames, a minute and 10 s: the notes of one are heard with the other on both sides
+BODY, CONTEXT = 5168, 861  # frames: a minute, whose notes are heard with 10 s on both sides
 RMS = 0.1  # level at which the transcriber hears
 TICKS_PER_QUARTER = 480
 QUARTER_US = 500_000  # 120 quarter notes a minute
@@ -36,16 +33,16 @@ class HeardNote(NamedTuple):
     velocity: int  # 1 to 127
 
 
-def heard_notes(blocks: Iterable[np.ndarray], gain: float) -> Iterator[HeardNote]:
-    """Notes of mono blocks (n,) at 22,050 Hz, in the order of their windows; ``gain`` makes them RMS 0.1.
+def heard_notes(blocks: Iterable[np.ndarray], level: float) -> Iterator[HeardNote]:
+    """Notes of mono blocks (n,) at 22,050 Hz, whose RMS is ``level``, in the order of their windows.
 
     Memory does not grow with the recording. A note that begins late in a window ends at the latest 10 s on.
     """
-    network = pretrained()
+    network, gain = pretrained(), np.float32(RMS / max(level, 1e-9))
     held = np.zeros(2 * CONTEXT * HOP, np.float32)
     silence = held[: CONTEXT * HOP]
     for number, block in enumerate(even(chain(blocks, [silence]), BODY * HOP)):
-        window = np.concatenate([held, block * np.float32(gain)])
+        window = np.concatenate([held, block * gain])
         held = window[-2 * CONTEXT * HOP :]
         frames = len(window) // HOP
         heard = posteriors(network, window, SAMPLE_RATE, np.arange(frames) * HOP / SAMPLE_RATE)
@@ -73,7 +70,7 @@ def write_heard(source: Path, target: Path) -> None:
                 progress.update()
                 yield block
 
-        write_midi(target, list(heard_notes(read(), RMS / max(level.rms, 1e-9))))
+        write_midi(target, list(heard_notes(read(), level.rms)))
 
 
 def write_midi(target: Path, notes: list[HeardNote]) -> None:

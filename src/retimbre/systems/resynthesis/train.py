@@ -118,7 +118,7 @@ class Training:
         """Train in phases of so many steps, under one schedule, the network that ``hears`` this.
 
         Phases are numbered from ``first`` on; 0 is of recordings alone, others begin with a
-        back-translation by the networks as they are by then. ``vary``: content and pitch are.
+        back-translation by the networks as they are by then. ``vary``: content and pitch are made to vary.
         """
         trainer, before = Trainer(self.change, hears, sum(steps), rate, self.p, self.run), 0
         for number, count in enumerate(steps, first):

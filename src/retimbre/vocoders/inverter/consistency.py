@@ -68,12 +68,13 @@ def constant_q(config: FeatureConfig, n_fft: int) -> Measured:
     of_tones = torch.from_numpy(hann_power((fine - frequencies) * lengths / config.sample_rate))
     spread = torch.from_numpy(hann_power(np.arange(-REACH * FINE, REACH * FINE + 1) / FINE))
     response = F.conv1d(of_tones[:, None], spread[None, None] / spread.sum(), stride=FINE)[:, 0].numpy()
+    aside = HANN_DEVIATION**2 * np.maximum(n_fft**2 - lengths**2, 0) / (2 * config.hop_length**2)
     # A tone of amplitude a has power a^2 n_fft^2 / 16 in its STFT bin and a^2 L / 4 in its constant-Q bin.
     return Measured(
         response / (HANN_POWER * n_fft**2 / 4),
         10 * np.log10(lengths),
         10.0,
-        HANN_DEVIATION**2 * np.maximum(n_fft**2 - lengths**2, 0) / (2 * config.hop_length**2),
+        np.minimum(aside, 1 / 3),  # of three frames
     )
 
 
@@ -111,21 +112,20 @@ class Consistency(nn.Module):
 
     def forward(self, level_db: Tensor, z: Tensor) -> Tensor:
         """``level_db`` (B, K, T) as predicted from the spectrum ``z`` (B, F, T) in -1..1: (B, K, T)."""
-        with torch.autocast(level_db.device.type, enabled=False):  # bf16 is too coarse
-            given = self._over_gain(denormalise(z.float(), self.top_db, self.range_db))
-            around = F.pad(given, (1, 1), "replicate")
-            given = (1 - 2 * self.aside) * given + self.aside * (around[..., 2:] + around[..., :-2])
-            floor = self._over_gain(self.top_db - self.range_db)  # what lies below is not known
-            least = 10 ** (LOWEST_DB / self.scale)
-            said = level_db.float().clamp(LOWEST_DB, HIGHEST_DB)
-            power = 10 ** (said / self.scale)
-            for _ in range(STEPS):
-                missing_db = self.scale * (given / (self.response @ power).maximum(floor)).log10()
-                missing_db = missing_db**3 / (missing_db**2 + TOLERANCE_DB**2)
-                mended = power * (self.weights @ 10 ** (missing_db / self.scale) + self.unseen)
-                power = (power * around_a_tone(mended) / around_a_tone(power)).clamp(min=least)
-            change = self.scale * power.log10() - said
-            return said + change**5 / (change**4 + SMALL_DB**4)
+        given = self._over_gain(denormalise(z, self.top_db, self.range_db))
+        around = F.pad(given, (1, 1), "replicate")
+        given = (1 - 2 * self.aside) * given + self.aside * (around[..., 2:] + around[..., :-2])
+        floor = self._over_gain(self.top_db - self.range_db)  # what lies below is not known
+        least = 10 ** (LOWEST_DB / self.scale)
+        said = level_db.clamp(LOWEST_DB, HIGHEST_DB)
+        power = 10 ** (said / self.scale)
+        for _ in range(STEPS):
+            missing_db = self.scale * (given / (self.response @ power).maximum(floor)).log10()
+            missing_db = missing_db**3 / (missing_db**2 + TOLERANCE_DB**2)
+            mended = power * (self.weights @ 10 ** (missing_db / self.scale) + self.unseen)
+            power = (power * around_a_tone(mended) / around_a_tone(power)).clamp(min=least)
+        change = self.scale * power.log10() - said
+        return said + change**5 / (change**4 + SMALL_DB**4)
 
     def _over_gain(self, db: Tensor | float) -> Tensor:
         """Levels in dB as power (or magnitude) over the bins' gain."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from retimbre.audio.features import FLOOR, magnitude, normalise
+from retimbre.audio.features import FLOOR, magnitude
 from retimbre.audio.low_band import splice
 from retimbre.audio.peaks import constant_q_phase, spsi_phase
 from retimbre.audio.spectral import griffin_lim, stft
@@ -35,7 +35,7 @@ class Graph(nn.Module):
     def forward(self, spectrum_db: Tensor, length: int) -> Tensor:
         inverter, c = self.inverter, self.inverter.features
         n_fft, hop = c.stft_n_fft, c.hop_length
-        spectrum = magnitude(self.network(normalise(spectrum_db, inverter.top_db, c.range_db)))
+        spectrum = inverter.magnitudes(spectrum_db)
         phase = spsi_phase(spectrum, n_fft, hop)
         if self.inverse is not None:
             low = stft(self.low(spectrum_db, length), n_fft, hop)

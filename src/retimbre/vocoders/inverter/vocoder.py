@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from retimbre.audio.features import magnitude
+from retimbre.audio.features import magnitude, normalise
 from retimbre.audio.low_band import LowBand, splice
 from retimbre.audio.spectral import griffin_lim, istft, spsi_phase, stft
 from retimbre.vocoders.base import Renderer, Request
@@ -61,10 +61,14 @@ class Inverter(Renderer):
     @torch.no_grad()
     def stft_magnitude(self, spectrum_db: np.ndarray) -> torch.Tensor:
         """Spectrum (F, T) in dB to STFT magnitudes (1, K, T)."""
-        if self.network is not None:
-            return magnitude(self.network(self.normalised(spectrum_db)))
         levels = torch.from_numpy(np.ascontiguousarray(spectrum_db, np.float32))[None]
-        return magnitude(levels) * (levels > self.floor_db + AT_FLOOR_DB)
+        return self.magnitudes(levels.to(self.device))
+
+    def magnitudes(self, spectrum_db: torch.Tensor) -> torch.Tensor:
+        """Spectra (B, F, T) in dB to STFT magnitudes (B, K, T)."""
+        if self.network is None:
+            return magnitude(spectrum_db) * (spectrum_db > self.floor_db + AT_FLOOR_DB)
+        return magnitude(self.network(normalise(spectrum_db, self.top_db, self.features.range_db)))
 
     @torch.no_grad()
     def source_phase(self, spectrum_db: np.ndarray, source: np.ndarray) -> np.ndarray:
