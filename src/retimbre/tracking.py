@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import getpass
 import hashlib
+import logging
 import math
 import os
 import sqlite3
@@ -118,7 +119,6 @@ class _Store:
     def connect(self) -> None:
         """Connect to the store; a database that does not exist is created. Call it under the lock."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # its own chatter about migrations
         # A server that is away stalls us 15 s at most.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "6")
@@ -135,6 +135,7 @@ class _Store:
             )
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # not its chatter about migrations
         self.client = MlflowClient(tracking_uri=uri)
 
     def open(self, name: str = EXPERIMENT) -> None:
