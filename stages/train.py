@@ -32,7 +32,13 @@ def main(name: str) -> None:
     outputs = Outputs(catalogue.MODELS / name, plots, figures)
 
     def trained(run: Run) -> tuple[Callable[[Path], None], dict[str, History], dict[str, Any]]:
-        model, history = fit(Data(), values, run)
+        data = Data()
+        if len(data.features.domains) < values.least_domains:
+            raise RetimbreError(
+                f"dataset.domains names one instrument, and {name} learns from {values.least_domains}: add "
+                "another, or run `dvc repro resynthesis`, which one is enough for."
+            )
+        model, history = fit(data, values, run)
         metrics = {"parameters": model.parameters, **final_losses(history)}
         return partial(catalogue.store, name, values, model), {"history": history}, metrics
 

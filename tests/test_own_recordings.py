@@ -1,14 +1,19 @@
-"""One's own two folders of audio through every stage, and a transfer with what was trained on them."""
+"""One's own folders of audio through the stages, and a transfer with what was trained on them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
 
+from retimbre import params
 from retimbre.cli import main
+from retimbre.errors import RetimbreError
+from retimbre.systems import catalogue
 from retimbre.systems.catalogue import DEFAULTS
+from tests.toys import ROOT
 from tests.toys.project import run_stages, smoke
 
 STAGES = [
@@ -85,3 +90,72 @@ def test_every_stage_and_a_transfer(workspace, capsys, monkeypatch):
     main(["transfer", str(song), "--to", "reed", "-o", "out.wav"])
     assert f"(by {DEFAULTS[0]} of " in capsys.readouterr().out
     assert soundfile.info(workspace / "out.wav").frames == soundfile.info(song).frames
+
+
+ONE = ["download", "resample", "features", "content"]
+
+
+@pytest.fixture(scope="module")
+def one_instrument(tmp_path_factory):
+    """A project of one's own instrument, on the weights that ship, with few steps."""
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "recordings").mkdir()
+    for i in range(3):
+        soundfile.write(folder / f"recordings/{i}.wav", tune("reed", i, seconds=11.0), RATE)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params.overlay(
+        values, yaml.safe_load((ROOT / "profiles/own_instrument.yaml").read_text(encoding="utf-8"))
+    )
+    few = dict.fromkeys(("steps", "round_steps", "spectrum_steps", "joint_steps"), 2)
+    changes = {
+        "dataset": {"excerpt_s": 4, "folders": {"mine": str(folder / "recordings")}},
+        "resynthesis": {"rounds": 1, "batch_size": 2, **few},
+        "vocoder": {"inverter": {"steps": 1, "batch_size": 2}},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.overlay(values, changes)))
+    run_stages(folder, *ONE)
+    return folder
+
+
+def test_an_own_instrument_on_the_weights_that_ship(one_instrument, capsys, monkeypatch):
+    """A few steps from the shipped weights are near them, and far from what random weights give."""
+    run_stages(one_instrument, "vocoder inverter", f"train {DEFAULTS[0]}")
+    said = re.search(r"the training goes on from orchestra: mine as (\w+)", capsys.readouterr().out)
+    own = catalogue.load(DEFAULTS[0], one_instrument / "data/models")
+    shipped = catalogue.load(DEFAULTS[0], ROOT / "src/retimbre/weights/orchestra")
+    assert own.targets == ["mine"]
+    audio = tune("bell", 1, seconds=2.0) * 0.1
+    made, theirs = own.spectrum(audio, "mine"), shipped.spectrum(audio, said[1])
+    assert np.abs(made - theirs).mean() < 5 < np.abs(theirs - theirs.mean()).mean()
+
+    monkeypatch.chdir(one_instrument)
+    main(["transfer", "recordings/0.wav", "--to", "mine", "-o", "out.wav"])
+    assert f"(by {DEFAULTS[0]} of " in capsys.readouterr().out
+
+
+def test_one_instrument_is_enough_for_no_other_stage(one_instrument):
+    with pytest.raises(
+        RetimbreError, match="^dataset.domains names one instrument, and cyclegan learns from 2"
+    ):
+        run_stages(one_instrument, "train cyclegan")
+
+
+@pytest.mark.parametrize(
+    "section, said",
+    [
+        ({"resynthesis": {"start_from": "orchester"}}, "resynthesis.start_from is 'orchester': name weights"),
+        ({"vocoder": {"inverter": {"start_from": "piano"}}}, "vocoder.inverter.start_from is 'piano'"),
+        ({"vocoder": {"representation": "mel"}, "resynthesis": {"representation": "mel"},
+          "model": {"representation": "mel"}}, "vocoder.inverter.start_from is orchestra, whose networks"),
+    ],
+)  # fmt: skip
+def test_starts_that_do_not_fit_are_refused(one_instrument, section, said):
+    before = (one_instrument / "params.yaml").read_text()
+    values = params.overlay(yaml.safe_load(before), section)
+    stage = "vocoder inverter" if "vocoder" in section else f"train {DEFAULTS[0]}"
+    try:
+        (one_instrument / "params.yaml").write_text(yaml.safe_dump(values))
+        with pytest.raises(RetimbreError, match=f"^{re.escape(said)}"):
+            run_stages(one_instrument, stage)
+    finally:
+        (one_instrument / "params.yaml").write_text(before)

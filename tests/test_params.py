@@ -90,7 +90,7 @@ BROKEN = {  # what is set -> what the sentence must say
         {"vocoders": {"inverter": "features"}},
         "evaluate.vocoders.resynthesis is istft, which needs istft",
     ),
-    "one domain": ({"dataset.domains": ["piano"]}, "dataset.domains is"),
+    "no domain": ({"dataset.domains": []}, "dataset.domains is"),
     "a domain twice": ({"dataset.domains": ["piano", "piano"]}, "dataset.domains names a domain twice"),
     "domain that is no name": ({"dataset.domains": ["piano", "../x"]}, "dataset.domains.1 is '../x'"),
     "folder without entry": (

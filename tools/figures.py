@@ -78,10 +78,34 @@ def of_resynthesis() -> str:
     )
 
 
+def of_own_instrument() -> str:
+    """Figures of ``studies/own_instrument``, which has one file per instrument and minutes of audio."""
+    folder = ROOT / "studies/own_instrument/results"
+    rows = []
+    for path in sorted(
+        folder.glob("*.json"), key=lambda x: (x.stem.split("-")[0], int(x.stem.split("-")[1]))
+    ):
+        instrument, minutes = path.stem.split("-")
+        d = json.loads(path.read_text(encoding="utf-8"))
+        nearest = f"{d['nearest_skill']:.2f} ({d['nearest'].replace('_', ' ')})"
+        cells = [f"{d['skill']:.2f}", nearest, f"{d['f1_of_true']:.2f}", f"{d['cpu_minutes']:.0f}"]
+        rows.append([instrument, minutes, *cells])
+    head = [
+        "instrument",
+        "minutes of audio",
+        "skill",
+        "skill of the nearest that ships",
+        "notes kept",
+        "CPU minutes",
+    ]
+    return markdown(head, rows)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "README.md": overview,
     "docs/results.md": lambda: f"```text\n{results(ROOT / 'metrics', {})}\n```",
     "docs/systems/resynthesis.md": of_resynthesis,
+    "docs/own_instrument.md": of_own_instrument,
 }
 
 

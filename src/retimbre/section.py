@@ -29,6 +29,7 @@ class SystemSection(Section):
     section: ClassVar[str]  # its name in params.yaml
     inputs: ClassVar[tuple[str, ...]] = ()  # of its training, beside data/resampled and data/features
     needs_pairs: ClassVar[bool] = False
+    least_domains: ClassVar[int] = 2
 
 
 class Machine(Section):

@@ -1,20 +1,25 @@
-"""Held-out scores on any two instruments, in the range that both have."""
+"""Held-out scores on any two instruments, in the range that both have, and what is heard of outputs."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from retimbre.audio.features import spectrum_of
 from retimbre.audio.levels import rms
 from retimbre.datasets.scores import corpus, performance, soundfont
 from retimbre.datasets.scores.performance import PlayedNote
-from retimbre.metrics.notes import Notes
+from retimbre.metrics.notes import Notes, lags_s, score_notes
+from retimbre.metrics.spectral import aligned, best_shift, feature_lsd
+from retimbre.nn.transcriber.notes import NoteTranscriber
+from retimbre.systems.base import Spectral
 
 UNSEEN = {"organ": 19, "harp": 46, "marimba": 12, "voice": 52}  # General MIDI programs
 KEYS = (48, 84)  # MIDI pitches of them
 MOST_SCORES = 12  # of a collection, among which one must fit
 EXCERPT_S = 6.0
 SEED = 7  # of performances
+HIGH_HZ = 8000
 
 
 class Played(NamedTuple):
@@ -63,3 +68,32 @@ class HeldOut:
         audio = (audio * (self.level / max(rms(audio), 1e-9))).astype(np.float32)
         spans = np.array([(n.start_s, n.end_s) for n in heard]).reshape(-1, 2)
         return Played(audio, Notes(spans, np.array([float(n.pitch) for n in heard])))
+
+
+class Judge:
+    """Distances and notes of outputs of a system. It can be sent to other processes."""
+
+    def __init__(self, system: Spectral):
+        self.system, self.change, self.config = system, system.change, system.change.features
+        self.transcribe = NoteTranscriber()
+
+    def spectrum(self, audio: np.ndarray) -> np.ndarray:
+        return spectrum_of(audio, self.config, self.change.representation)
+
+    def distance(self, made_db: np.ndarray, true_db: np.ndarray) -> float:
+        return best_shift(made_db, true_db, self.change.top_db, self.config.range_db)[1]
+
+    def high_distance(self, audio: np.ndarray, true_db: np.ndarray) -> float:
+        """Distance of audio (N,) above 8 kHz, once the best shift is taken out."""
+        made_db, top, wide = self.spectrum(audio), self.change.top_db, self.config.range_db
+        late, _ = best_shift(made_db, true_db, top, wide)
+        high = self.config.frequencies_hz(self.change.representation) > HIGH_HZ
+        return feature_lsd(*(x[high] for x in aligned(made_db, true_db, late)), top, wide)
+
+    def notes(self, heard: list[Played]) -> float:
+        """Mean F1 of what is heard of recordings against their scores, after their median lag."""
+        found = [self.transcribe(audio, self.config.sample_rate) for audio, _ in heard]
+        scores = [played.score for played in heard]
+        lags = np.concatenate([lags_s(x, score) for x, score in zip(found, scores, strict=True)])
+        lag = float(np.median(lags)) if len(lags) else 0.0
+        return float(np.mean([score_notes(x, s, lag)[2] for x, s in zip(found, scores, strict=True)]))

@@ -37,9 +37,6 @@ from retimbre.classifiers.panel import REPRESENTATION, Classifiers  # noqa: E402
 from retimbre.classifiers.train import fit_classifier  # noqa: E402
 from retimbre.datasets.packed.format import PackedFeatures  # noqa: E402
 from retimbre.datasets.parallel import parallel_map  # noqa: E402
-from retimbre.metrics.notes import lags_s, score_notes  # noqa: E402
-from retimbre.metrics.spectral import aligned, best_shift, feature_lsd  # noqa: E402
-from retimbre.nn.transcriber.notes import NoteTranscriber  # noqa: E402
 from retimbre.progress import Progress  # noqa: E402
 from retimbre.provenance import digest_of_files  # noqa: E402
 from retimbre.section import Machine  # noqa: E402
@@ -47,26 +44,21 @@ from retimbre.systems import catalogue  # noqa: E402
 from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric, one_thread, seed_everything  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
-from studies.orchestra.held_out import UNSEEN, HeldOut, Played  # noqa: E402
+from studies.checkout import checked_out  # noqa: E402
+from studies.orchestra.held_out import UNSEEN, HeldOut, Judge, Played  # noqa: E402
 from tools.figures import markdown  # noqa: E402
 
 CHECKOUT = ROOT / ".scratch" / "orchestra"
 SHIPPED = ROOT / "src" / "retimbre" / "weights" / "orchestra"
 RESULTS, PAGE = HERE / "results", ROOT / "docs" / "orchestra.md"
 SYSTEM = catalogue.DEFAULTS[0]
-HIGH_HZ = 8000
 
 
 def train() -> None:
     """Bring the checkout to ``HEAD``, lay the profile over its params, and run what is out of date."""
-    if not CHECKOUT.is_dir():
-        subprocess.run(["git", "clone", "--quiet", ROOT, CHECKOUT], check=True)
-    git = ["git", "-C", CHECKOUT]
-    subprocess.run([*git, "fetch", "--quiet", ROOT, "HEAD"], check=True)
-    subprocess.run([*git, "reset", "--quiet", "--hard", "FETCH_HEAD"], check=True)
-    for words in (["tools/profile.py", "orchestra"], ["-m", "dvc", "repro", SYSTEM]):
-        if subprocess.run([sys.executable, *words], cwd=CHECKOUT, check=False).returncode:
-            raise errors.RetimbreError("the training has stopped: run `make orchestra` again to go on.")
+    words = [sys.executable, "-m", "dvc", "repro", SYSTEM]
+    if subprocess.run(words, cwd=checked_out(CHECKOUT, "orchestra"), check=False).returncode:
+        raise errors.RetimbreError("the training has stopped: run `make orchestra` again to go on.")
 
 
 def ship() -> None:
@@ -87,14 +79,13 @@ def ship() -> None:
         shutil.rmtree(RESULTS, ignore_errors=True)
 
 
-class Measuring:
+class Measuring(Judge):
     """Held-out scores, what plays them, and what is heard of it. It can be sent to other processes."""
 
     def __init__(self) -> None:
+        super().__init__(catalogue.load(SYSTEM, SHIPPED))
         self.p = params.read(CHECKOUT / "params.yaml")
-        self.system = catalogue.load(SYSTEM, SHIPPED)
-        self.change, self.config = self.system.change, self.system.change.features
-        self.music, self.transcribe = HeldOut(self.p, self.config.sample_rate), NoteTranscriber()
+        self.music = HeldOut(self.p, self.config.sample_rate)
         self.statistics = PackedFeatures(CHECKOUT / "data/features").statistics
         with one_thread():
             self.classifiers = self.classifier()
@@ -128,27 +119,6 @@ class Measuring:
         )
         found.save(folder)
         return found
-
-    def spectrum(self, audio: np.ndarray) -> np.ndarray:
-        return spectrum_of(audio, self.config, self.change.representation)
-
-    def distance(self, made_db: np.ndarray, true_db: np.ndarray) -> float:
-        return best_shift(made_db, true_db, self.change.top_db, self.config.range_db)[1]
-
-    def high_distance(self, audio: np.ndarray, true_db: np.ndarray) -> float:
-        """Distance of audio (N,) above 8 kHz, once the best shift is taken out."""
-        made_db, top, wide = self.spectrum(audio), self.change.top_db, self.config.range_db
-        late, _ = best_shift(made_db, true_db, top, wide)
-        high = self.config.frequencies_hz(self.change.representation) > HIGH_HZ
-        return feature_lsd(*(x[high] for x in aligned(made_db, true_db, late)), top, wide)
-
-    def notes(self, heard: list[Played]) -> float:
-        """Mean F1 of what is heard of recordings against their scores, after their median lag."""
-        found = [self.transcribe(audio, self.config.sample_rate) for audio, _ in heard]
-        scores = [played.score for played in heard]
-        lags = np.concatenate([lags_s(x, score) for x, score in zip(found, scores, strict=True)])
-        lag = float(np.median(lags)) if len(lags) else 0.0
-        return float(np.mean([score_notes(x, s, lag)[2] for x, s in zip(found, scores, strict=True)]))
 
     def direction(self, source: str, target: str) -> dict[str, float]:
         """Figures of one direction: its distances summed over the pieces, before they become a skill."""

@@ -13,6 +13,7 @@ from torch import nn
 from retimbre.errors import RetimbreError
 from retimbre.paths import part_beside
 
+SHIPPED = Path(__file__).parent.parent / "weights"  # with the package: a folder of models each
 # What reading a broken model can raise.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
@@ -50,3 +51,25 @@ def reading(folder: Path, name: str, stage: str | None = None) -> Iterator[None]
         how = f"`dvc checkout --force {folder}` restores it"
         problem = f"is damaged or of another version ({type(error).__name__})"
         raise RetimbreError(f"{folder} {problem}: {how}.") from None
+
+
+def shipped_folder(name: str, parameter: str) -> Path:
+    """Folder of the shipped models that a training starts from, as ``parameter`` names them.
+
+    Raises RetimbreError where there are none of that name.
+    """
+    known = sorted({path.relative_to(SHIPPED).parts[0] for path in SHIPPED.glob("*/*/config.json")})
+    if name not in known:
+        raise RetimbreError(
+            f"{parameter} is {name!r}: name weights that come with the package ({', '.join(known)}), or null."
+        )
+    return SHIPPED / name
+
+
+def check_features(own: Any, theirs: Any, name: str, parameter: str) -> None:
+    """Raise RetimbreError unless features are those on which shipped models were trained."""
+    if own != theirs:
+        raise RetimbreError(
+            f"{parameter} is {name}, whose networks were trained on other features than these: lay a profile "
+            "over the params that has theirs (`make profile P=own_instrument`), or set it to null."
+        )

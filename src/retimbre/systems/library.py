@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retimbre.errors import RetimbreError
+from retimbre.nn.weights import SHIPPED
 from retimbre.systems import catalogue
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from retimbre.systems.base import System
     from retimbre.vocoders.params import Rendering
-
-SHIPPED = Path(__file__).parent.parent / "weights"  # a folder of models each
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from retimbre.section import Count, Name, NonNegative, Positive, Section, Share
 
 class Dataset(Section):
     source: str | dict[Name, str]
-    domains: Annotated[list[Name], Field(min_length=2)]
+    domains: Annotated[list[Name], Field(min_length=1)]
     train_minutes: NonNegative
     validation_pieces: Count
     test_pieces: Count

@@ -10,6 +10,7 @@ import pandas
 from retimbre.classifiers.forest import ForestClassifier
 from retimbre.classifiers.panel import Classifiers
 from retimbre.datasets.packed.data import Data
+from retimbre.errors import RetimbreError
 from retimbre.evaluation.bench import probes, scoring, suite
 from retimbre.evaluation.bench.cache import Cache
 from retimbre.evaluation.bench.copy_synthesis import copy_synthesis_figures
@@ -40,6 +41,11 @@ class Bench:
         self.cache = Cache.of_project(p.machine.cache_mb)
         self.representation: str = p.vocoder.representation
         self.domains = self.data.features.domains[:2]
+        if len(self.domains) < 2:
+            raise RetimbreError(
+                "dataset.domains names one instrument, and evaluate compares two directions: add another, or "
+                "try what is trained with `retimbre transfer`."
+            )
         self.names = (*catalogue.DEFAULTS, *p.systems)
 
     def items(self) -> list[Item]:

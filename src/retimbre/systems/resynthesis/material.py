@@ -41,21 +41,23 @@ class Heard(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Excerpts that another instrument is to play, and their place among the recordings."""
+    """Excerpts that another instrument is to play."""
 
     excerpts: Sequence[Excerpt]
-    other: int  # place of the instrument among the domains
+    other: str
 
 
 def render(task: Task, data: Data, change: Change, vocoder: Vocoder) -> list[Heard]:
     """The excerpts on another instrument, heard again at the level of the recordings."""
-    to, level = data.features.domains[task.other], data.audio.config["rms"]
+    level = data.audio.config["rms"]
     audio_of, content_of = ({e.id: e for e in packed.index} for packed in (data.audio, data.content))
     found = []
     for e in task.excerpts:
         code = data.content.read(content_of[e.id])
-        made_db = change.decode(code, data.features.read(e, representation=change.representation).T, to)
-        audio = vocoder.synthesise(made_db, audio_of[e.id].length, to)
+        made_db = change.decode(
+            code, data.features.read(e, representation=change.representation).T, task.other
+        )
+        audio = vocoder.synthesise(made_db, audio_of[e.id].length, task.other)
         audio = (audio * (level / max(rms(audio), SILENT))).astype(np.float32)
         again_db = spectrum_of(audio, change.features, change.representation)
         found.append(Heard(change.encode(audio).astype(np.float16), again_db.T.astype(np.float16)))
@@ -64,7 +66,10 @@ def render(task: Task, data: Data, change: Change, vocoder: Vocoder) -> list[Hea
 
 @dataclass
 class Material:
-    """Recordings of the training split and, once there are any, their renderings on other instruments."""
+    """Recordings of the training split and, once there are any, their renderings on other instruments.
+
+    ``change`` renders; the scale of its spectra is that of the training.
+    """
 
     data: Data
     change: Change
@@ -84,8 +89,8 @@ class Material:
         """Render recordings on random other instruments, drawn with the ``number`` of the round."""
         rng, c = np.random.default_rng([self.seed, RENDERED, number]), self.data.features.config
         limit, tasks = self.minutes * 60 * c.sample_rate / c.hop_length, []
-        for place, excerpts in enumerate(self.recorded.values()):
-            others = [other for other in range(len(self.domains)) if other != place] or [place]
+        for domain, excerpts in self.recorded.items():
+            others = [other for other in self.change.targets if other != domain] or [domain]
             drawn = [excerpts[i] for i in rng.permutation(len(excerpts))]
             before = np.cumsum([0, *(e.length for e in drawn)])[:-1]
             chosen = [e for e, frames in zip(drawn, before, strict=True) if frames < limit]

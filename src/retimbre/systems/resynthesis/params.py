@@ -20,9 +20,11 @@ class Params(SystemSection):
     """The knobs of the networks and of the phases of their training."""
 
     section: ClassVar[str] = "resynthesis"
+    least_domains: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("data/content", "data/models/vocoder/inverter")
 
     representation: Representation
+    start_from: str | None
     channels: Count
     blocks: Annotated[int, Field(ge=1, le=32)]
     embedding: Count

@@ -5,10 +5,13 @@
 3. The spectrum network learns from such renderings, whose spectra stand for another instrument's.
 4. Both together learn to make their mean right, from content as it is heard.
 
+With ``start_from`` the networks are those of shipped weights as they begin, and these render.
+
 Every phase is a loop with checkpoints of its own; renderings are made anew when a training is continued.
 """
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 
 from retimbre.datasets.packed.data import Data
 from retimbre.nn.transcriber.content import CHANNELS
+from retimbre.nn.weights import check_features, shipped_folder
 from retimbre.systems.resynthesis.code import notes_heard, range_of
 from retimbre.systems.resynthesis.material import Batch, Crops, Material
 from retimbre.systems.resynthesis.network import Experts, NetworkConfig, spectral_loss
@@ -33,6 +37,7 @@ from retimbre.vocoders.catalogue import Vocoders
 
 VOCODERS = Path("data/models/vocoder")
 FALL_FROM = 0.6  # of a trainer's steps, after which its rate falls linearly to 2 %
+PER_INSTRUMENT = ("instruments.weight", "offset.weight")  # a row for each
 JOINT_RATE = 0.6  # of the learning rate, for networks that are trained already
 Hears = Literal["content", "spectrum", "both"]
 
@@ -110,9 +115,20 @@ class Training:
             "top_db": data.features.statistics[p.representation]["top_db"],
             "ranges": {domain: ranges(data, domain) for domain in domains},
         }
-        self.change = Change(networks, config)
+        self.change = renders = Change(networks, config)
         vocoder = Vocoders.load(VOCODERS, wanted=["inverter"]).by("griffin_lim")
-        self.material = Material(data, self.change, vocoder, p.back_minutes, run.machine, run.seed)
+        material = partial(
+            Material, data, vocoder=vocoder, minutes=p.back_minutes, machine=run.machine, seed=run.seed
+        )
+        if p.start_from:
+            renders = started_from(p.start_from, self.change)
+            batch = Crops(material(renders), p, 0, share=0.0).batch(0)
+            likes = [closest(renders, batch, place) for place in range(len(domains))]
+            networks = of_instruments(renders.networks, likes, bool(p.spectrum_steps))
+            self.change = Change(networks, config | {"top_db": renders.top_db})
+            said = ", ".join(f"{d} as {renders.targets[i]}" for d, i in zip(domains, likes, strict=True))
+            print(f"the training goes on from {p.start_from}: {said}", flush=True)
+        self.material = material(renders)
 
     def rounds(self, hears: Hears, steps: list[int], rate: float, first: int, vary: bool) -> None:
         """Train in phases of so many steps, under one schedule, the network that ``hears`` this.
@@ -135,6 +151,35 @@ class Training:
             self.history += [{**row, "step": start + row["step"]} for row in rows]
             before += count
             trainer.keep()
+
+
+def started_from(name: str, own: Change) -> Change:
+    """The shipped system that the training goes on from; RetimbreError unless it knows the features."""
+    parameter = "resynthesis.start_from"
+    start = Change.load(shipped_folder(name, parameter) / "resynthesis")
+    check_features(*((x.features, x.representation) for x in (own, start)), name, parameter)
+    return start
+
+
+@torch.no_grad()
+def closest(start: Change, batch: Batch, place: int) -> int:
+    """The instrument of ``start`` whose spectra are nearest to the recordings of the domain ``place``."""
+    own = batch.instrument == place
+    content, target = batch.content[own], batch.target[own]
+    made = (
+        start.networks.content(content, torch.full((len(content),), i)) for i in range(len(start.targets))
+    )
+    return int(np.argmin([(y - target).abs().mean() for y in made]))
+
+
+def of_instruments(networks: Experts, places: list[int], spectrum: bool) -> Experts:
+    """Networks that know the instruments at ``places`` of others alone, ``spectrum`` or not; share 0."""
+    shapes = networks.to_dict() | {"share": 0.0}
+    kept = {n: shapes[n] and shapes[n] | {"instruments": len(places)} for n in ("content", "spectrum")}
+    found = Experts.from_dict(shapes | kept | ({} if spectrum else {"spectrum": None}))
+    state = {n: x[places] if n.endswith(PER_INSTRUMENT) else x for n, x in networks.state_dict().items()}
+    found.load_state_dict({name: state[name] for name in found.state_dict()})
+    return found
 
 
 def ranges(data: Data, domain: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from retimbre.section import Count, NonNegative, Positive, Precision, Section
 
 
 class Params(Section):
+    start_from: str | None
     channels: Count
     blocks: Count
     steps: Count

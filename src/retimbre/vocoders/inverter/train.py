@@ -1,7 +1,7 @@
 """Training of the spectral inverter: features to STFT magnitudes, frame by frame."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from retimbre.audio.features import normalise
 from retimbre.audio.spectral import mel_filters
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.data import Data
+from retimbre.nn.weights import check_features, shipped_folder
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
@@ -22,6 +23,7 @@ from retimbre.vocoders.inverter.convnext import BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss
 from retimbre.vocoders.inverter.params import Params
 from retimbre.vocoders.inverter.vocoder import Inverter
+from retimbre.vocoders.params import Rendering
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
@@ -66,6 +68,19 @@ class InverterTrainer(CosineTrainer):
         return {name: value.detach() for name, value in losses.items()}
 
 
+def started(name: str, config: Mapping[str, Any]) -> Inverter:
+    """The shipped inverter that the training goes on from, as its layers alone make it.
+
+    Raises RetimbreError unless it knows the features.
+    """
+    parameter = "vocoder.inverter.start_from"
+    start = Inverter.load(shipped_folder(name, parameter) / "vocoder" / "inverter", {}, Rendering())
+    own, theirs = ([x["features"], x["representation"]] for x in (config, start.config))
+    check_features(own, theirs, name, parameter)
+    start.network.consistency = None
+    return start
+
+
 def fit(
     data: Data, p: Params, representation: str, run: Run, below: Mapping[str, Renderer]
 ) -> tuple[Inverter, History]:
@@ -77,6 +92,9 @@ def fit(
     torch.manual_seed(run.seed)
     shape = InverterConfig(c.bins(representation), c.stft_n_fft, p.channels, p.blocks)
     network = SpectralInverter(shape)
+    if p.start_from:
+        start = started(p.start_from, config)
+        network, config["top_db"] = start.network.train().requires_grad_(True), start.top_db
     bands = mel_filters(c.sample_rate, c.stft_n_fft, c.mel_bins)
     trainer = InverterTrainer(network, p, run.fabric, config["top_db"], c.range_db, run.seed, bands)
     share = max(1, p.batch_size // len(domains))

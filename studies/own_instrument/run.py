@@ -1,0 +1,143 @@
+"""An instrument of one's own on the weights that ship: what 1, 5 and 20 minutes of recordings give.
+
+``python studies/own_instrument/run.py`` plays held-in scores on instruments that the weights do not know,
+trains on these recordings with ``profiles/own_instrument.yaml``, and measures held-out scores that other
+instruments play: a file in ``results/`` per instrument and amount. Then it writes the table of
+docs/own_instrument.md. Finished ones are kept when it is interrupted.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from ruamel.yaml import YAML
+
+ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
+from retimbre import errors, params  # noqa: E402
+from retimbre.datasets.scores import corpus, performance, soundfont  # noqa: E402
+from retimbre.systems import catalogue  # noqa: E402
+from retimbre.systems.base import Spectral  # noqa: E402
+from studies.checkout import checked_out  # noqa: E402
+from studies.orchestra.held_out import KEYS, UNSEEN, HeldOut, Judge  # noqa: E402
+from studies.orchestra.run import SHIPPED, SYSTEM  # noqa: E402
+from tools import figures  # noqa: E402
+
+RESULTS, SCRATCH = HERE / "results", ROOT / ".scratch" / "own_instrument"
+INSTRUMENTS, MINUTES = ("harp", "organ"), (1, 5, 20)
+SOURCES = ("piano", "guitar", "violin", "trumpet")
+PAGE = "docs/own_instrument.md"
+FILES, LONGEST_S = 6, 45.0  # at least so many recordings, each at most so long
+SEED = 11
+
+
+def performances(seed: int) -> Iterator[list[performance.PlayedNote]]:
+    """Chorales and tunes of the training split, played, taking turns."""
+    rng = np.random.default_rng(SEED)
+    collections = [
+        [(c, s) for s in corpus.scores(c, seed, 1) if corpus.split_of(s.incipit, 1)[0] == "train"]
+        for c in (corpus.CHORALES, corpus.TUNES)
+    ]
+    for collection, score in itertools.chain.from_iterable(zip(*collections, strict=False)):
+        if shifts := corpus.transpositions(score.notes, *KEYS):
+            tempo = performance.draw_tempo(score.notes, collection, rng)
+            yield performance.perform(score.notes, shifts[0], tempo, rng)
+
+
+def record(folder: Path, instrument: str, minutes: float, p: Any) -> None:
+    """Recordings of an instrument, so many minutes altogether."""
+    font, rate, left_s = soundfont.find_font(p.dataset.soundfont), p.audio.sample_rate, 60.0 * minutes
+    longest_s = min(LONGEST_S, left_s / FILES)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, notes in enumerate(performances(p.seed)):
+        length_s = min(longest_s, left_s, max(note.end_s for note in notes))
+        heard = performance.excerpt(notes, 0.0, length_s)
+        audio = soundfont.recorded(heard, UNSEEN[instrument], font.path, round(length_s * rate), rate)
+        soundfile.write(folder / f"{number:03}.flac", audio, rate)
+        left_s -= length_s
+        if left_s <= 0:
+            return
+
+
+def train(place: Path, instrument: str, minutes: float) -> float:
+    """Record and train in a checkout of its own; returns minutes of one processor."""
+    checked_out(place, "own_instrument")
+    yaml = YAML()
+    yaml.width = 1000
+    values = yaml.load((place / "params.yaml").read_text(encoding="utf-8"))
+    values["dataset"] |= {"domains": [instrument], "folders": {instrument: "recordings"}}
+    with (place / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    if not (place / "recordings").is_dir():
+        record(place / "recordings", instrument, minutes, params.read(place / "params.yaml"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if subprocess.run([sys.executable, "-m", "dvc", "repro", SYSTEM], cwd=place, check=False).returncode:
+        raise errors.RetimbreError(f"the training in {place} has stopped: run this again to go on.")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
+
+
+def measured(system: Spectral, target: str, instrument: str, p: Any) -> dict[str, float]:
+    """Means over sources: how near outputs for ``target`` come to the true instrument, and their notes."""
+    judge, music = Judge(system), HeldOut(p, system.sample_rate)
+    distances: dict[str, list[float]] = {"copy": [], "made": [], "second": []}
+    outputs, trues = [], []
+    for source in SOURCES:
+        for first, second in music.takes(source, instrument):
+            heard = music.played(first, source)
+            true, again = (music.played(notes, instrument) for notes in (first, second))
+            true_db = judge.spectrum(true.audio)
+            made_db = system.spectrum(heard.audio, target)
+            compared = {
+                "copy": judge.spectrum(heard.audio),
+                "made": made_db,
+                "second": judge.spectrum(again.audio),
+            }
+            for name, spectrum_db in compared.items():
+                distances[name].append(judge.distance(spectrum_db, true_db))
+            audio = system.vocoder.synthesise(made_db, len(heard.audio), target)
+            outputs.append(heard._replace(audio=audio))
+            trues.append(true)
+    copy, made, second = (np.mean(distances[name]) for name in ("copy", "made", "second"))
+    notes = judge.notes(outputs) / judge.notes(trues)
+    return {"skill": round(float((copy - made) / (copy - second)), 3), "f1_of_true": round(notes, 3)}
+
+
+def measure(instrument: str, minutes: int) -> None:
+    """Train with so many minutes and write what it gives, beside the nearest instrument that ships."""
+    place = SCRATCH / f"{instrument}-{minutes}"
+    spent = train(place, instrument, minutes)
+    p, shipped = params.read(place / "params.yaml"), catalogue.load(SYSTEM, SHIPPED)
+    found = {"cpu_minutes": round(spent, 1)}
+    found |= measured(catalogue.load(SYSTEM, place / catalogue.MODELS), instrument, instrument, p)
+    known = {target: measured(shipped, target, instrument, p)["skill"] for target in shipped.targets}
+    nearest = max(known, key=known.__getitem__)
+    found |= {"nearest": nearest, "nearest_skill": known[nearest]}
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(found, indent=1) + "\n"
+    (RESULTS / f"{instrument}-{minutes}.json").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=INSTRUMENTS, help="this instrument alone")
+    given = parser.parse_args()
+    for instrument, minutes in itertools.product(INSTRUMENTS, MINUTES):
+        if given.only in (None, instrument) and not (RESULTS / f"{instrument}-{minutes}.json").is_file():
+            measure(instrument, minutes)
+    (ROOT / PAGE).write_text(figures.written(PAGE), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    errors.run(main)
