@@ -44,12 +44,11 @@ SEED = 11
 def performances(seed: int) -> Iterator[list[performance.PlayedNote]]:
     """Chorales and tunes of the training split, played, taking turns."""
     rng = np.random.default_rng(SEED)
-    collections = [
-        [(c, s) for s in corpus.scores(c, seed, 1) if corpus.split_of(s.incipit, 1)[0] == "train"]
-        for c in (corpus.CHORALES, corpus.TUNES)
-    ]
-    for collection, score in itertools.chain.from_iterable(zip(*collections, strict=False)):
-        if shifts := corpus.transpositions(score.notes, *KEYS):
+    collections = (corpus.CHORALES, corpus.TUNES)
+    every = zip(*(corpus.scores(collection, seed, 1) for collection in collections), strict=False)
+    for collection, score in zip(itertools.cycle(collections), itertools.chain.from_iterable(every), strict=False):
+        trained = corpus.split_of(score.incipit, 1)[0] == "train"
+        if trained and (shifts := corpus.transpositions(score.notes, *KEYS)):
             tempo = performance.draw_tempo(score.notes, collection, rng)
             yield performance.perform(score.notes, shifts[0], tempo, rng)
 
