@@ -46,7 +46,9 @@ def performances(seed: int) -> Iterator[list[performance.PlayedNote]]:
     rng = np.random.default_rng(SEED)
     collections = (corpus.CHORALES, corpus.TUNES)
     every = zip(*(corpus.scores(collection, seed, 1) for collection in collections), strict=False)
-    for collection, score in zip(itertools.cycle(collections), itertools.chain.from_iterable(every), strict=False):
+    for collection, score in zip(
+        itertools.cycle(collections), itertools.chain.from_iterable(every), strict=False
+    ):
         trained = corpus.split_of(score.incipit, 1)[0] == "train"
         if trained and (shifts := corpus.transpositions(score.notes, *KEYS)):
             tempo = performance.draw_tempo(score.notes, collection, rng)
@@ -57,16 +59,18 @@ def record(folder: Path, instrument: str, minutes: float, p: Any) -> None:
     """Recordings of an instrument, so many minutes altogether."""
     font, rate, left_s = soundfont.find_font(p.dataset.soundfont), p.audio.sample_rate, 60.0 * minutes
     longest_s = min(LONGEST_S, left_s / FILES)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     for number, notes in enumerate(performances(p.seed)):
         length_s = min(longest_s, left_s, max(note.end_s for note in notes))
         heard = performance.excerpt(notes, 0.0, length_s)
         audio = soundfont.recorded(heard, UNSEEN[instrument], font.path, round(length_s * rate), rate)
-        soundfile.write(folder / f"{number:03}.flac", audio, rate)
+        soundfile.write(part / f"{number:03}.flac", audio, rate)
         left_s -= length_s
         if left_s <= 0:
-            return
+            break
+    part.rename(folder)
 
 
 def train(place: Path, instrument: str, minutes: float) -> float:
