@@ -6,26 +6,12 @@ removed again.
 
 import argparse
 import shutil
-import tempfile
-from pathlib import Path
-from typing import Any
 
 import study
 
 from retimbre import errors
 from retimbre.datasets.preparation.caching import cache_features
-from retimbre.datasets.preparation.resampling import pack
-from retimbre.datasets.recordings.manifest import write_manifest
-from retimbre.datasets.sources.collection import make_source
-
-
-def render(p: Any, out: Path) -> None:
-    """Render the recordings and pack them into ``out``."""
-    with tempfile.TemporaryDirectory(dir=study.DATA) as raw:
-        recordings = make_source(p.dataset, p.seed, p.machine).prepare(Path(raw))
-        recordings.sort(key=lambda r: p.dataset.domains.index(r.domain))
-        write_manifest(Path(raw), recordings)
-        pack(Path(raw), out, p.audio, p.machine)
+from studies.rendering import render
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "src"))  # this checkout's own code, as in stages/
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
 os.environ["DVC_ROOT"] = str(ROOT)  # unfinished trainings and MLflow's store lie where the pipeline's do
 
 from retimbre import params  # noqa: E402  (after the path is set)

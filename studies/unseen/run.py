@@ -42,7 +42,8 @@ def on_another(item: Item, name: str, bench: Bench) -> Item:
     spans = zip(item.score.intervals_s.clip(min=0), item.score.pitches_midi, strict=True)
     notes = [PlayedNote(float(on), float(off), int(pitch), VELOCITY) for (on, off), pitch in spans]
     font = soundfont.find_font(bench.p.dataset.soundfont)
-    audio = soundfont.recorded(notes, PROGRAMS[name], font.path, length, rate)
+    program = PROGRAMS.get(name) or soundfont.instrument(name).program
+    audio = soundfont.recorded(notes, program, font.path, length, rate)
     audio = (audio * (bench.p.audio.rms / rms(audio))).astype(np.float32)
     heard = Clip(audio, spectrum_of(audio, bench.data.features.config, bench.representation))
     return replace(item, source=heard, oracle=None)

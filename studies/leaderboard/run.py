@@ -1,0 +1,96 @@
+"""The whole leaderboard: ``make leaderboard`` after ``make repro``; options as in ``run.py --help``.
+
+Rows that have no result yet, or one of other params, are trained and measured, two at a time with one thread
+each; then the page is made. What is finished is kept, and what was interrupted goes on where it was. A row
+that fails says so in its place.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
+
+from retimbre import errors, params  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
+from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.training.devices import THREADS  # noqa: E402
+from studies.leaderboard import study, tables  # noqa: E402
+
+LOGS = study.ROOT / ".scratch/leaderboard/logs"
+NEEDED = ("content", "classifier", "vocoder@inverter")  # stages that a set of other instruments needs
+INTERRUPTED = (130, 143)  # exit statuses
+
+
+def project(which: str) -> Path:
+    """The folder whose data a set is measured on. That of other instruments is a checkout of ``HEAD``, which
+    DVC brings up to date.
+    """
+    if which not in study.PAIRS:
+        return study.ROOT
+    folder = study.ROOT / ".scratch/leaderboard" / which
+    if not folder.is_dir():
+        subprocess.run(["git", "clone", "--quiet", study.ROOT, folder], check=True)
+    git = ["git", "-C", folder]
+    subprocess.run([*git, "fetch", "--quiet", study.ROOT, "HEAD"], check=True)
+    subprocess.run([*git, "reset", "--quiet", "--hard", "FETCH_HEAD"], check=True)
+    values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    params.overlay(values, {"dataset": {"domains": study.PAIRS[which]}})
+    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    if subprocess.run([sys.executable, "-m", "dvc", "repro", *NEEDED], cwd=folder, check=False).returncode:
+        raise RetimbreError(f"the data of {which} could not be made: see above.")
+    return folder
+
+
+def run_cell(row: study.Row, which: str, folder: Path, profile: str) -> bool:
+    """Bring a row up to date in a process of one thread; False when it has no result then."""
+    log = LOGS / f"{which}-{row.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, study.HERE / "cell.py", row.name, "--set", which, "--profile", profile]
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(folder)}
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            words, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if done > 0 and done not in INTERRUPTED:
+        said = log.read_text(encoding="utf-8").strip().splitlines()
+        study.write_result(row, which, {"failed": said[-1] if said else f"exit status {done}"}, profile)
+    print(f"{which}, {row.name}: {'failed: ' + str(log) if done else 'done'}", flush=True)
+    return done == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=positive, default=2, help="rows at the same time, one thread each (2)")
+    parser.add_argument("--only", default="", help="this row alone")
+    parser.add_argument("--set", choices=study.SETS, default="", help="this table's rows alone")
+    parser.add_argument("--profile", default="", help="at published sizes: leaderboard_gpu")
+    parser.add_argument("--again", action="store_true", help="measure rows anew that have their result")
+    given = parser.parse_args()
+    rows, failed = study.read(given.profile), []
+    if given.only and given.only not in rows:
+        raise RetimbreError(f"--only {given.only}: there is no such row; there are {', '.join(rows)}.")
+    for which in (given.set,) if given.set else study.SETS:
+        names = [name for name in study.wanted(rows, which) if given.only in ("", name)]
+        found = {name: study.result_of(rows[name], which, given.profile) for name in names}
+        missing = [name for name in names if given.again or found[name] is None or "failed" in found[name]]
+        if not missing:
+            continue
+        folder = project(which)
+        print(f"{which}: {len(missing)} rows to do, {given.jobs} at a time; logs in {LOGS}", flush=True)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            one = lambda name: run_cell(rows[name], which, folder, given.profile)  # noqa: B023, E731
+            failed += [name for name, well in zip(missing, pool.map(one, missing), strict=True) if not well]
+    tables.write()
+    if failed:
+        raise RetimbreError(f"{', '.join(failed)} failed; what was finished is kept.")
+
+
+if __name__ == "__main__":
+    errors.run(main)
