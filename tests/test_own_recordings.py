@@ -108,6 +108,7 @@ def one_instrument(tmp_path_factory):
     )
     few = dict.fromkeys(("steps", "round_steps", "spectrum_steps", "joint_steps"), 2)
     changes = {
+        "machine": {"jobs": 1},
         "dataset": {"excerpt_s": 4, "folders": {"mine": str(folder / "recordings")}},
         "resynthesis": {"rounds": 1, "batch_size": 2, **few},
         "vocoder": {"inverter": {"steps": 1, "batch_size": 2}},
@@ -124,9 +125,9 @@ def test_an_own_instrument_on_the_weights_that_ship(one_instrument, capsys, monk
     own = catalogue.load(DEFAULTS[0], one_instrument / "data/models")
     shipped = catalogue.load(DEFAULTS[0], ROOT / "src/retimbre/weights/orchestra")
     assert own.targets == ["mine"]
-    audio = tune("bell", 1, seconds=2.0) * 0.1
+    audio = tune("reed", 9, seconds=2.0)
     made, theirs = own.spectrum(audio, "mine"), shipped.spectrum(audio, said[1])
-    assert np.abs(made - theirs).mean() < 5 < np.abs(theirs - theirs.mean()).mean()
+    assert np.abs(made - theirs).mean() < 0.5 * theirs.std()
 
     monkeypatch.chdir(one_instrument)
     main(["transfer", "recordings/0.wav", "--to", "mine", "-o", "out.wav"])
