@@ -42,9 +42,9 @@ times: setup
 figures: setup
 	@$(PY) tools/figures.py
 
-# Two processes: the pipeline's file in one, everything else in the other. One thread each, as there are two cores.
+# The pipeline's file in one process, everything else in two, of one thread each: on two cores, since many tests wait.
 test: setup
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 smoke: setup
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest tests/test_pipeline.py

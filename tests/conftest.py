@@ -13,5 +13,5 @@ import pytest  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pipeline's tests take longest: with two processes they must start first."""
+    """The pipeline's tests take longest: they must start first."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
