@@ -29,7 +29,7 @@ from retimbre.datasets.scores import corpus, performance, soundfont  # noqa: E40
 from retimbre.systems import catalogue  # noqa: E402
 from retimbre.systems.base import Spectral  # noqa: E402
 from studies.checkout import checked_out  # noqa: E402
-from studies.orchestra.held_out import KEYS, UNSEEN, HeldOut, Judge  # noqa: E402
+from studies.orchestra.held_out import KEYS, UNSEEN, HeldOut, Judge, Played  # noqa: E402
 from studies.orchestra.run import SHIPPED, SYSTEM  # noqa: E402
 from tools import figures  # noqa: E402
 
@@ -91,40 +91,49 @@ def train(place: Path, instrument: str, minutes: float) -> float:
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
 
 
-def measured(system: Spectral, target: str, instrument: str, p: Any) -> dict[str, float]:
-    """Means over sources: how near outputs for ``target`` come to the true instrument, and their notes."""
-    judge, music = Judge(system), HeldOut(p, system.sample_rate)
-    distances: dict[str, list[float]] = {"copy": [], "made": [], "second": []}
-    outputs, trues = [], []
-    for source in SOURCES:
-        for first, second in music.takes(source, instrument):
-            heard = music.played(first, source)
-            true, again = (music.played(notes, instrument) for notes in (first, second))
-            true_db = judge.spectrum(true.audio)
-            made_db = system.spectrum(heard.audio, target)
-            compared = {
-                "copy": judge.spectrum(heard.audio),
-                "made": made_db,
-                "second": judge.spectrum(again.audio),
-            }
-            for name, spectrum_db in compared.items():
-                distances[name].append(judge.distance(spectrum_db, true_db))
-            audio = system.vocoder.synthesise(made_db, len(heard.audio), target)
-            outputs.append(heard._replace(audio=audio))
+class Measuring(Judge):
+    """What comes of held-out scores for a target, judged by the true instrument."""
+
+    def __init__(self, system: Spectral, instrument: str, p: Any):
+        super().__init__(system)
+        self.instrument, self.music = instrument, HeldOut(p, system.sample_rate)
+
+    def pieces(self) -> Iterator[tuple[Played, Played, Played]]:
+        """Scores played by another instrument, by the true one, and by that again."""
+        for source in SOURCES:
+            for first, second in self.music.takes(source, self.instrument):
+                true, again = (self.music.played(notes, self.instrument) for notes in (first, second))
+                yield self.music.played(first, source), true, again
+
+    def skill(self, target: str) -> float:
+        """How much of the way to a second performance is gone, by spectra after the best shift."""
+        sums = np.zeros(3)
+        for heard, true, again in self.pieces():
+            made_db = self.system.spectrum(heard.audio, target)
+            compared = self.spectrum(heard.audio), made_db, self.spectrum(again.audio)
+            true_db = self.spectrum(true.audio)
+            sums += [self.distance(spectrum_db, true_db) for spectrum_db in compared]
+        copy, made, second = sums
+        return round(float((copy - made) / (copy - second)), 3)
+
+    def notes_kept(self) -> float:
+        """F1 against the score, as a share of the true instrument's."""
+        outputs, trues = [], []
+        for heard, true, _ in self.pieces():
+            outputs.append(heard._replace(audio=self.system.transfer(heard.audio, self.instrument)))
             trues.append(true)
-    copy, made, second = (np.mean(distances[name]) for name in ("copy", "made", "second"))
-    notes = judge.notes(outputs) / judge.notes(trues)
-    return {"skill": round(float((copy - made) / (copy - second)), 3), "f1_of_true": round(notes, 3)}
+        return round(self.notes(outputs) / self.notes(trues), 3)
 
 
 def measure(instrument: str, minutes: int) -> None:
     """Train with so many minutes and write what it gives, beside the nearest instrument that ships."""
     place = SCRATCH / f"{instrument}-{minutes}"
-    spent = train(place, instrument, minutes)
+    found = {"cpu_minutes": round(train(place, instrument, minutes), 1)}
     p, shipped = params.read(place / "params.yaml"), catalogue.load(SYSTEM, SHIPPED)
-    found = {"cpu_minutes": round(spent, 1)}
-    found |= measured(catalogue.load(SYSTEM, place / catalogue.MODELS), instrument, instrument, p)
-    known = {target: measured(shipped, target, instrument, p)["skill"] for target in shipped.targets}
+    own = Measuring(catalogue.load(SYSTEM, place / catalogue.MODELS), instrument, p)
+    found |= {"skill": own.skill(instrument), "f1_of_true": own.notes_kept()}
+    theirs = Measuring(shipped, instrument, p)
+    known = {target: theirs.skill(target) for target in shipped.targets}
     nearest = max(known, key=known.__getitem__)
     found |= {"nearest": nearest, "nearest_skill": known[nearest]}
     RESULTS.mkdir(exist_ok=True)
