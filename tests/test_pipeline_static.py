@@ -22,10 +22,11 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 LIBRARY = ROOT / "src/retimbre"
 ORDER = "download resample features content classifier vocoder resynthesis cyclegan system evaluate".split()
+FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]  # systems of the matrix
 TRAININGS = {  # stage -> module of its training
     "classifier": "retimbre.classifiers.train",
     **{name: f"retimbre.systems.{name}.train" for name in catalogue.DEFAULTS},
-    "system@pix2pix": "retimbre.systems.pix2pix.train",
+    **{f"system@{name}": f"retimbre.systems.{name}.train" for name in FURTHER},
     **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in STARTS_FROM},
 }
 ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening app".split()
@@ -36,11 +37,11 @@ TOP = {"params", "doctor", "cli"}  # what only stages and commands import
 
 
 def expanded() -> dict[str, dict]:
-    """Every stage that DVC makes of ``dvc.yaml``: of every network of vocoders, and of pix2pix."""
+    """Every stage that DVC makes of ``dvc.yaml``: of every network of vocoders, and of every system."""
     found = {}
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
-            items = STARTS_FROM if name == "vocoder" else {"pix2pix": "pix2pix"}
+            items = STARTS_FROM if name == "vocoder" else {name: name for name in FURTHER}
             for key, item in items.items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
         else:
@@ -177,7 +178,7 @@ def test_data_flows_as_designed() -> None:
     assert reads["resample"] == {"download"}
     assert reads["features"] == reads["content"] == {"resample"}
     assert reads["classifier"] == reads["cyclegan"] == {"features"}
-    for name in ("vocoder@inverter", "vocoder@wavenet", "system@pix2pix"):
+    for name in ("vocoder@inverter", "vocoder@wavenet", *(f"system@{name}" for name in FURTHER)):
         assert reads[name] == {"resample", "features"}
     assert reads["vocoder@istft"] == reads["vocoder@excited"] == {"resample", "features", "vocoder@inverter"}
     assert reads["resynthesis"] == {"resample", "features", "content", "vocoder@inverter"}

@@ -1,0 +1,69 @@
+"""A network with a decoder for each instrument, as a change of log spectra: what such systems share."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from retimbre.audio.features import FeatureConfig, denormalise, network_input
+from retimbre.nn.weights import read_config, save_weights, write_config
+
+
+class Decoded:
+    """A trained network with all that is needed to use it, on disk and in memory.
+
+    ``network`` takes spectra (B, F, T) in -1..1 of any instrument and the place of the wanted one among the
+    ``domains``; it has ``context``, the frames on each side that an output frame depends on, and ``config``.
+    Subclasses write ``build``, and ``transfer``, which refuses unknown instruments.
+    """
+
+    sources = None
+
+    def __init__(self, network: nn.Module, config: dict[str, Any]):
+        self.network, self.config = network.eval(), config
+        self.targets: list[str] = config["domains"]
+        self.features = FeatureConfig.from_dict(config["features"])
+        self.representation: str = config["representation"]
+        self.top_db: float = config["top_db"]
+        self.device = next(network.parameters()).device
+
+    @classmethod
+    def build(cls, shape: dict[str, Any]) -> nn.Module:
+        """The untrained network of a stored shape."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def decoded(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``, one of ``targets``."""
+        z = network_input(spectrum_db, self.top_db, self.features.range_db)[None].to(self.device)
+        y = self.network(z, self.targets.index(to))[0].clamp(-1, 1).cpu()
+        return denormalise(y, self.top_db, self.features.range_db).numpy()
+
+    def context(self, to: str) -> int:
+        """Frames on each side that a frame of the output may depend on."""
+        return self.network.context
+
+    def stride(self, to: str) -> int:
+        """Frames of the grid on which chunks must start to come out as the whole does."""
+        return 1
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(x.numel() for x in self.network.parameters())
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / "network.safetensors", self.network)
+        write_config(folder, self.config | {"network": self.network.config.to_dict()})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote."""
+        config = read_config(folder)
+        network = cls.build(config["network"])
+        network.load_state_dict(load_file(folder / "network.safetensors"))
+        return cls(network.requires_grad_(False), config)

@@ -1,0 +1,73 @@
+"""The trained networks as a system: any instrument's spectra to codes, samples of one of the trained ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+from safetensors.torch import load_file
+
+from retimbre.audio.features import FeatureConfig, network_input, spectrum_of
+from retimbre.nn.generation.sampler import generate
+from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.systems.base import check_target
+from retimbre.systems.vlae.network import Vlae, VlaeConfig
+from retimbre.vocoders.wavenet.codec import Codec
+
+TEMPERATURE = 0.7  # of sampling, as the WaveNet vocoder's
+
+
+class System:
+    """Audio to mean codes, and samples drawn from the decoder (a ``systems.base.System``).
+
+    The decoder works at ``config["rate"]`` Hz; what it sings is brought to the project's rate.
+    """
+
+    sources, slow = None, True
+
+    def __init__(self, network: Vlae, config: dict[str, Any], name: str = "vlae"):
+        self.network, self.config, self.name = network.eval(), config, name
+        self.targets: list[str] = config["domains"]
+        self.features = FeatureConfig.from_dict(config["features"])
+        self.sample_rate = self.features.sample_rate
+        self.rms: float = config["rms"]
+        self.codec = Codec(config["preemphasis"], config["gain"])
+
+    @torch.no_grad()
+    def encode(self, audio: np.ndarray) -> np.ndarray:
+        """Audio (N,) to means of codes (Z, J)."""
+        spectrum_db = spectrum_of(audio, self.features, self.config["representation"])
+        x = network_input(spectrum_db, self.config["top_db"], self.features.range_db)[None]
+        return self.network.encoder(x)[0][0].numpy()
+
+    def decode(self, code: np.ndarray, length: int, to: str, seed: int = 0) -> np.ndarray:
+        """Codes (Z, J) to ``length`` samples (N,) of ``to``; the same seed gives the same ones."""
+        check_target(to, self.targets)
+        rate = self.config["rate"]
+        place, samples = self.targets.index(to), -(-length * rate // self.sample_rate)
+        sung = generate(self.network.decoder, code[None], place, samples, TEMPERATURE, seed=seed)[0]
+        audio = soxr.resample(self.codec.decode(sung), rate, self.sample_rate)[:length]
+        return np.pad(audio, (0, length - len(audio)))
+
+    def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:
+        """Audio (N,) to the same music on ``to``, (N,)."""
+        return self.decode(self.encode(audio), len(audio), to, seed)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(x.numel() for x in self.network.parameters())
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / "network.safetensors", self.network)
+        write_config(folder, self.config | {"network": self.network.config.to_dict()})
+
+    @classmethod
+    def load(cls, folder: Path) -> "System":
+        """Read what ``save`` wrote."""
+        config = read_config(folder)
+        network = Vlae(VlaeConfig.from_dict(config["network"]))
+        network.load_state_dict(load_file(folder / "network.safetensors"))
+        return cls(network.requires_grad_(False), config, folder.name)

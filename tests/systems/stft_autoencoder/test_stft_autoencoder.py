@@ -1,0 +1,81 @@
+"""The STFT autoencoder: its shapes, its training, and what becomes of pitch."""
+
+import numpy as np
+import pytest
+import torch
+
+from retimbre.audio.features import spectrum_of
+from retimbre.errors import RetimbreError
+from retimbre.systems import catalogue
+from retimbre.systems.base import Streams
+from retimbre.systems.stft_autoencoder import train
+from retimbre.systems.stft_autoencoder.network import AutoencoderConfig, Autoencoders
+from retimbre.systems.stft_autoencoder.params import Params
+from tests.toys.features import run_of
+from tests.toys.models import FEATURES, melody
+from tests.toys.project import smoke
+from tests.toys.tunes import continued, write_tunes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_tunes(tmp_path_factory.mktemp("tunes"))
+
+
+def params(**changes) -> Params:
+    return Params.model_validate(smoke()["stft_autoencoder"] | changes)
+
+
+def test_the_published_layers_are_those_of_the_lstm_variant():
+    """Real and imaginary parts of a 4096-point STFT, as the paper's code has them."""
+    made = Autoencoders(AutoencoderConfig(4098, 1, "own", "lstm", 2, (2048, 1024, 1024), 80))
+    shapes = [tuple(m.weight.shape) for m in made.modules() if isinstance(m, torch.nn.Linear)]
+    lstm = made.encoders[0].lstm
+    assert shapes[:3] == [(2048, 4098), (1024, 2048), (1024, 1024)]
+    assert (lstm.input_size, lstm.hidden_size) == (1024, 80)
+    assert shapes[3:] == [(1024, 80), (1024, 1024), (2048, 1024), (4098, 2048)]
+
+
+@pytest.mark.parametrize("memory", ["none", "lstm"])
+def test_a_frame_depends_on_its_context_alone(memory):
+    made = Autoencoders(AutoencoderConfig(9, 2, "shared", memory, 2, (8, 6), 4))
+    x = torch.randn(1, 9, 12).requires_grad_()
+    y = made(x, 1)
+    assert y.shape == x.shape
+    y[..., 7].sum().backward()
+    assert np.flatnonzero(x.grad.abs().sum((0, 1))).tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize(("encoder", "encoders"), [("own", 2), ("shared", 1)])
+def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monkeypatch, encoder, encoders):
+    p = params(encoder=encoder)
+    whole, history = train.fit(data, p, run_of())
+    assert len(whole.network.encoders) == encoders and history[-1]["step"] == p.steps
+    again = continued(train, "AutoencoderTrainer", data, p, tmp_path, monkeypatch)
+    own, other = (model.network.state_dict() for model in (whole, again))
+    assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+def test_what_it_learns_keeps_the_pitch_and_travels(data, tmp_path):
+    p = params(widths=[128, 64], code=32, steps=120, batch_size=8)
+    model, history = train.fit(data, p, run_of())
+    losses = [row["loss/mse"] for row in history]
+    assert losses[-1] < 0.25 * losses[0]
+    catalogue.store("stft_autoencoder", p, model, tmp_path / "stft_autoencoder")
+    system = catalogue.load("stft_autoencoder", tmp_path)  # no vocoder is there, and none is needed
+    assert isinstance(system, Streams) and not system.slow and system.sources is None
+    x = melody(3.0)
+    made = {to: system.transfer(x, to) for to in system.targets}
+    assert all(y.shape == x.shape and np.isfinite(y).all() for y in made.values())
+    assert np.abs(made["piano"] - made["guitar"]).max() > 0.01
+    heard, sung = (spectrum_of(y, FEATURES, "stft") for y in (x, made["guitar"]))
+    loud = heard.max(0) > heard.max() - 20
+    lost = np.abs(heard.argmax(0) - sung.argmax(0))[loud] > 1
+    assert loud.sum() > 50 and lost.mean() <= 0.12
+    with pytest.raises(RetimbreError, match="harp"):
+        system.transfer(x, "harp")
+
+
+def test_a_crop_longer_than_the_recordings_is_refused(data):
+    with pytest.raises(RetimbreError, match=r"lower stft_autoencoder.crop_frames"):
+        train.fit(data, params(crop_frames=500), run_of())
