@@ -16,6 +16,7 @@ from retimbre.training.trainer import CosineTrainer
 from retimbre.vocoders.base import base_config
 
 GRADIENT_NORM = 1.0
+COUNTED = 64  # batches whose principal components are the start
 
 
 class AutoencoderTrainer(CosineTrainer):
@@ -54,6 +55,9 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
         features.config.bins(representation), len(crops), p.encoder, p.memory, p.context_frames,
         tuple(p.widths), p.code,
     )  # fmt: skip
-    trainer = AutoencoderTrainer(Autoencoders(shape), p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
+    networks = Autoencoders(shape)
+    counted = zip(*(draw(p.steps + n) for n in range(COUNTED)), strict=True)  # which are not trained on
+    networks.start_at([torch.cat(x).transpose(1, 2).flatten(0, 1) for x in counted])
+    trainer = AutoencoderTrainer(networks, p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
     history = loop.fit(p.section, p.steps, trainer, draw, run)
     return Change(trainer.network.cpu().requires_grad_(False), config), history
