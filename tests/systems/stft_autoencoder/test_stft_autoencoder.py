@@ -6,6 +6,7 @@ import torch
 
 from retimbre.audio.features import spectrum_of
 from retimbre.errors import RetimbreError
+from retimbre.provenance import digest
 from retimbre.systems import catalogue
 from retimbre.systems.base import Streams
 from retimbre.systems.stft_autoencoder import train
@@ -75,14 +76,19 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monk
     assert all(torch.equal(own[name], other[name]) for name in own)
 
 
+def test_it_gets_better_than_its_linear_start(data):
+    changes = {"widths": [64], "code": 2, "steps": 150, "batch_size": 4, "learning_rate": 1e-2}
+    losses = [row["loss/mse"] for row in train.fit(data, params(**changes), run_of())[1]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
 def test_what_it_learns_keeps_the_pitch_and_travels(data, tmp_path):
-    p = params(widths=[64], code=16, steps=60, batch_size=4, learning_rate=3e-3)
-    model, history = train.fit(data, p, run_of())
-    losses = [row["loss/mse"] for row in history]
-    assert losses[-1] < 0.9 * losses[0], "better than the linear start"
+    p = params(widths=[64], code=16)
+    model, _ = train.fit(data, p, run_of())
     catalogue.store("stft_autoencoder", p, model, tmp_path / "stft_autoencoder")
     system = catalogue.load("stft_autoencoder", tmp_path)  # no vocoder is there, and none is needed
     assert isinstance(system, Streams) and not system.slow and system.sources is None
+    assert digest(system) == digest(catalogue.load("stft_autoencoder", tmp_path)), "as the bench asks"
     x = melody(3.0)
     made = {to: system.transfer(x, to) for to in system.targets}
     assert all(y.shape == x.shape and np.isfinite(y).all() for y in made.values())
