@@ -23,12 +23,14 @@ class Positions:
     Raises RetimbreError when there is none; ``parameter``: the one in params.yaml that asks for so many.
     """
 
-    def __init__(self, excerpts: list[Excerpt], frames: int, what: str, parameter: str = ""):
+    def __init__(
+        self, excerpts: list[Excerpt], frames: int, what: str, parameter: str = "", unit: str = "frames"
+    ):
         self.excerpts = [excerpt for excerpt in excerpts if excerpt.length >= frames]
         if not self.excerpts:
             longest = max((excerpt.length for excerpt in excerpts), default=0)
             raise RetimbreError(
-                f"no {what} excerpt is {frames} frames long (the longest has {longest}): "
+                f"no {what} excerpt is {frames} {unit} long (the longest has {longest}): "
                 f"{f'lower {parameter} in params.yaml, or ' if parameter else ''}give longer recordings."
             )
         self.ends = np.cumsum([excerpt.length - frames + 1 for excerpt in self.excerpts])
@@ -151,3 +153,29 @@ class AudioFeatureCrops:
             ]
             batch[name] = torch.from_numpy(np.stack(crops)).float().transpose(1, 2).contiguous()  # (B, F, T)
         return batch
+
+
+class AudioCrops:
+    """Crops of ``samples`` samples of the audio of one domain and split: :class:`FeatureCrops` of audio."""
+
+    def __init__(
+        self,
+        audio: PackedAudio,
+        domain: str,
+        split: str,
+        samples: int,
+        batch_size: int,
+        seed: int,
+        stream: int,
+        parameter: str = "",
+    ):
+        self.audio, self.samples, self.batch_size = audio, samples, batch_size
+        self.seed, self.stream = seed, stream
+        excerpts = audio.excerpts(domain=domain, split=split)
+        self.positions = Positions(excerpts, samples, f"{split} {domain}", parameter, "samples")
+
+    def batch(self, step: int) -> np.ndarray:
+        """Batch number ``step``: (B, N) float32."""
+        rng = np.random.default_rng([self.seed, self.stream, step])
+        places = self.positions.draw(rng, self.batch_size)
+        return np.stack([self.audio.read(e, start, start + self.samples) for e, start in places])

@@ -61,7 +61,7 @@ def _add_product(y, x, w, start):
 
 
 @njit(**HELPER)
-def _pick(logits, inverse_temperature, uniform, p):
+def pick(logits, inverse_temperature, uniform, p):
     """Inverse-CDF sampling: the code whose cumulative probability first exceeds ``uniform``."""
     top = logits[0]
     for j in range(1, logits.shape[0]):
@@ -184,7 +184,7 @@ def _run(
             if mixtures:
                 drawn = _draw_mixture(z[b], mixtures, inverse_temperature, uniforms[b, i], p)
             else:
-                drawn = _pick(z[b], inverse_temperature, uniforms[b, i], p)
+                drawn = pick(z[b], inverse_temperature, uniforms[b, i], p)
             codes[b, i] = drawn
             code[b] = forced[b, i] if forced.shape[1] else drawn
             if logits.shape[1]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.nn.wavenet.network import WaveNet
+from retimbre.nn.wavenet.network import GatedLayers
 
 MULTIPLE = 16  # floats in the widest vector register
 PANEL = 128  # columns, as in wavenet.cpp
@@ -85,7 +85,7 @@ class PackedWeights:
         return np.concatenate(parts, out=space[offset : offset + size])
 
 
-def pack(model: WaveNet) -> PackedWeights:
+def pack(model: GatedLayers) -> PackedWeights:
     """Copy a model's weights (any device or dtype) into the layout of the kernels."""
     c = model.config
     L, K, R, S, H = c.layers, c.kernel, c.residual_channels, c.skip_channels, c.conditioning_channels
@@ -105,7 +105,8 @@ def pack(model: WaveNet) -> PackedWeights:
     skip_bias[:S] = get(model.output_bias)[:, R:].sum(0) * model.skip_scale
     embedding = torch.zeros(c.codes, r)
     with torch.no_grad():
-        embedding[:, :R] = get(model.input_rows(torch.arange(c.codes, device=model.feature_mean_db.device)))
+        device = model.head_hidden.weight.device
+        embedding[:, :R] = get(model.input_rows(torch.arange(c.codes, device=device)))
     hidden, hidden_bias = torch.zeros(s, s), torch.zeros(s)
     hidden[:S, :S] = get(model.head_hidden.weight).T
     hidden_bias[:S] = get(model.head_hidden.bias)

@@ -26,7 +26,97 @@ if TYPE_CHECKING:
     from retimbre.datasets.packed.format import PackedFeatures
 
 
-class WaveNet(nn.Module):
+class GatedLayers(nn.Module):
+    """Gated layers with residual and skip connections, and the head: what every WaveNet here has.
+
+    Subclasses make their conditioning, and call ``_make_layers`` and ``start_head``.
+    """
+
+    config: WaveNetConfig
+
+    def _make_layers(self) -> None:
+        """Input-major matrices, so that every layer is one GEMM on (B N, channels): rows of ``gate_weight``
+        are [oldest tap ... newest tap], columns are [filter, gate]; columns of ``output_weight`` are
+        [residual, skip].
+        """
+        c = self.config
+        L, K, R, S = c.layers, c.kernel, c.residual_channels, c.skip_channels
+        self.gate_weight = nn.Parameter(torch.randn(L, K * R, 2 * R) / math.sqrt(K * R))
+        self.output_weight = nn.Parameter(torch.randn(L, R, R + S) / math.sqrt(R))
+        self.output_bias = nn.Parameter(torch.zeros(L, R + S))
+        self.head_hidden = nn.Linear(S, S)
+        self.head_output = nn.Linear(S, c.outputs)
+
+    @torch.no_grad()
+    def start_head(self, code_histogram: Tensor | None) -> None:
+        """Neighbouring codes begin alike, and as often as ``code_histogram`` (256,) counts them."""
+        if self.config.output == "mol":
+            self.head_output.weight.mul_(0.1)
+            self.head_output.bias.copy_(mixture.start(code_histogram, self.config.mixtures))
+            return
+        S, a = self.config.skip_channels, torch.linspace(-1, 1, CODES)[:, None]  # companded amplitudes
+        self.head_output.weight.copy_(_cosines(a, S, 24.0) * (1.5 / math.sqrt(S)))
+        self.head_output.bias.zero_()
+        if code_histogram is not None:
+            counts = torch.as_tensor(code_histogram, dtype=torch.float32) + 1
+            self.head_output.bias.copy_(torch.log(counts / counts.sum()))
+
+    @property
+    def residual_scale(self) -> float:
+        return math.sqrt(0.5)
+
+    @property
+    def skip_scale(self) -> float:
+        return 2 / math.sqrt(self.config.layers)
+
+    def amplitudes(self, codes: Tensor) -> Tensor:
+        """Companded amplitudes -1..1 of codes."""
+        if self.config.output == "softmax":
+            return codes.float() * (2 / (CODES - 1)) - 1
+        value = pcm_decode(codes)
+        return torch.sign(value) * torch.log1p(value.abs() * (CODES - 1)) / math.log(CODES)
+
+    def predict(
+        self,
+        x: Tensor,
+        segment_gates: Tensor,
+        sample_skip: Tensor | None = None,
+        segment_hidden: Tensor | None = None,
+    ) -> Tensor:
+        """Layers and head: inputs (B, M * hold, R) of the first, gates (B, M, L, 2 R) -> (B, M * hold, O).
+
+        A network with inputs at sample rate adds them here: to ``x`` and to the sum of the skip connections
+        (``sample_skip``, (B, M * hold, S)); one whose head is conditioned adds ``segment_hidden`` (B, M, S).
+        """
+        c = self.config
+        B, rows = x.shape[:2]
+        L, R, S = c.layers, c.residual_channels, c.skip_channels
+        gated = []
+        for layer, dilation in enumerate(c.dilations):
+            taps = [nnf.pad(x, (0, 0, dilation * k, 0))[:, :rows] for k in range(c.kernel - 1, 0, -1)] + [x]
+            h = torch.matmul(torch.cat(taps, -1), self.gate_weight[layer])  # B, rows, 2 R
+            # Broadcast over the samples of a segment: conditioning never exists at sample rate.
+            h = (h.view(B, -1, c.hold_length, 2 * R) + segment_gates[:, :, layer, None]).view(B, rows, 2 * R)
+            filtered, gate = h.split(R, -1)
+            g = torch.tanh(filtered) * torch.sigmoid(gate)  # B, rows, R
+            gated.append(g)
+            if layer < L - 1:  # the last residual output would go nowhere
+                weight, bias = self.output_weight[layer, :, :R], self.output_bias[layer, :R]
+                update = torch.addmm(bias, g.reshape(-1, R), weight)
+                x = (update.view(B, rows, R) + x) * self.residual_scale
+        # The skip connections of all layers are one GEMM: sum_l g_l W_l = [g_1 ... g_L] [W_1; ...; W_L].
+        skip = torch.cat(gated, -1).view(-1, L * R)
+        weight, bias = self.output_weight[:, :, R:].reshape(L * R, S), self.output_bias[:, R:].sum(0)
+        skip = torch.addmm(bias, skip, weight)
+        if sample_skip is not None:
+            skip = skip + sample_skip.reshape(-1, S)
+        h = self.head_hidden(nnf.relu(skip * self.skip_scale))
+        if segment_hidden is not None:
+            h = (h.view(B, -1, c.hold_length, S) + segment_hidden[:, :, None]).view(-1, S)
+        return self.head_output(nnf.relu(h)).view(B, rows, -1)
+
+
+class WaveNet(GatedLayers):
     """Distribution of the next sample: logits of its mu-law code, or parameters of a mixture of logistics.
 
     ``mean_db`` and ``std_db`` (F,) normalise the features; they are buffers, so they are saved with the
@@ -43,7 +133,7 @@ class WaveNet(nn.Module):
     ):
         super().__init__()
         self.config = config
-        L, K, R, S = config.layers, config.kernel, config.residual_channels, config.skip_channels
+        L, R = config.layers, config.residual_channels
         H, F = config.conditioning_channels, config.feature_bins
         mean = torch.zeros(F) if mean_db is None else torch.as_tensor(mean_db, dtype=torch.float32)
         std = torch.ones(F) if std_db is None else torch.as_tensor(std_db, dtype=torch.float32)
@@ -64,14 +154,7 @@ class WaveNet(nn.Module):
             self.embedding = nn.Embedding(CODES, R)
         else:
             self.amplitude = nn.Linear(1, R)
-        # Input-major matrices, so that every layer is one GEMM on (B N, channels): rows of `gate_weight`
-        # are [oldest tap ... newest tap], columns are [filter, gate]; columns of `output_weight` are
-        # [residual, skip].
-        self.gate_weight = nn.Parameter(torch.randn(L, K * R, 2 * R) / math.sqrt(K * R))
-        self.output_weight = nn.Parameter(torch.randn(L, R, R + S) / math.sqrt(R))
-        self.output_bias = nn.Parameter(torch.zeros(L, R + S))
-        self.head_hidden = nn.Linear(S, S)
-        self.head_output = nn.Linear(S, config.outputs)
+        self._make_layers()
         self._start_smooth(code_histogram)
         if config.upsampling == "transposed":
             self.upsampling = upsampling.Transposed(H)
@@ -84,30 +167,14 @@ class WaveNet(nn.Module):
 
     def _start_smooth(self, code_histogram: Tensor | None) -> None:
         """Neighbouring codes begin alike: embedding and output rows are cosines over the code axis."""
-        R, S = self.config.residual_channels, self.config.skip_channels
         a = torch.linspace(-1, 1, CODES)[:, None]  # companded amplitude of each code
         linear = torch.sign(a) * torch.expm1(a.abs() * math.log1p(CODES - 1)) / (CODES - 1)
         with torch.no_grad():
             self.domain_embedding.weight.mul_(0.3)
             if self.config.input == "codes":
-                self.embedding.weight.copy_(torch.cat([2 * a, 6 * linear, _cosines(a, R - 2, 6.0)], 1))
-            if self.config.output == "mol":
-                self.head_output.weight.mul_(0.1)
-                self.head_output.bias.copy_(mixture.start(code_histogram, self.config.mixtures))
-                return
-            self.head_output.weight.copy_(_cosines(a, S, 24.0) * (1.5 / math.sqrt(S)))
-            self.head_output.bias.zero_()
-            if code_histogram is not None:
-                counts = torch.as_tensor(code_histogram, dtype=torch.float32) + 1
-                self.head_output.bias.copy_(torch.log(counts / counts.sum()))
-
-    @property
-    def residual_scale(self) -> float:
-        return math.sqrt(0.5)
-
-    @property
-    def skip_scale(self) -> float:
-        return 2 / math.sqrt(self.config.layers)
+                cosines = _cosines(a, self.config.residual_channels - 2, 6.0)
+                self.embedding.weight.copy_(torch.cat([2 * a, 6 * linear, cosines], 1))
+        self.start_head(code_histogram)
 
     def segments(self, features: Tensor, domain: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Conditioning segments ``start:stop`` of features in dB (B, F, T) and domains (B,) -> (B, M, H).
@@ -125,13 +192,6 @@ class WaveNet(nn.Module):
         h = nnf.gelu(self.conditioning_in(h))
         h = nnf.gelu(self.conditioning_out(h)) + self.domain_embedding(domain)[:, :, None]  # B, H, frames
         return self.upsampling(h, start, stop, first, T).transpose(1, 2)  # B, M, H
-
-    def amplitudes(self, codes: Tensor) -> Tensor:
-        """Companded amplitudes -1..1 of codes."""
-        if self.config.output == "softmax":
-            return codes.float() * (2 / (CODES - 1)) - 1
-        value = pcm_decode(codes)
-        return torch.sign(value) * torch.log1p(value.abs() * (CODES - 1)) / math.log(CODES)
 
     def context_of(self, codes: Tensor) -> Tensor:
         """The context stack's share of the conditioning after segments of codes (B, M hold): (B, M, H)."""
@@ -162,37 +222,6 @@ class WaveNet(nn.Module):
         if self.config.input == "codes":
             return self.embedding(codes)
         return self.amplitude(self.amplitudes(codes)[..., None])
-
-    def predict(self, x: Tensor, segment_gates: Tensor, sample_skip: Tensor | None = None) -> Tensor:
-        """Layers and head: inputs (B, M * hold, R) of the first, gates (B, M, L, 2 R) -> (B, M * hold, O).
-
-        A network with inputs at sample rate adds them here: to ``x`` and to the sum of the skip connections
-        (``sample_skip``, (B, M * hold, S)).
-        """
-        c = self.config
-        B, rows = x.shape[:2]
-        L, R, S = c.layers, c.residual_channels, c.skip_channels
-        gated = []
-        for layer, dilation in enumerate(c.dilations):
-            taps = [nnf.pad(x, (0, 0, dilation * k, 0))[:, :rows] for k in range(c.kernel - 1, 0, -1)] + [x]
-            h = torch.matmul(torch.cat(taps, -1), self.gate_weight[layer])  # B, rows, 2 R
-            # Broadcast over the samples of a segment: conditioning never exists at sample rate.
-            h = (h.view(B, -1, c.hold_length, 2 * R) + segment_gates[:, :, layer, None]).view(B, rows, 2 * R)
-            filtered, gate = h.split(R, -1)
-            g = torch.tanh(filtered) * torch.sigmoid(gate)  # B, rows, R
-            gated.append(g)
-            if layer < L - 1:  # the last residual output would go nowhere
-                weight, bias = self.output_weight[layer, :, :R], self.output_bias[layer, :R]
-                update = torch.addmm(bias, g.reshape(-1, R), weight)
-                x = (update.view(B, rows, R) + x) * self.residual_scale
-        # The skip connections of all layers are one GEMM: sum_l g_l W_l = [g_1 ... g_L] [W_1; ...; W_L].
-        skip = torch.cat(gated, -1).view(-1, L * R)
-        weight, bias = self.output_weight[:, :, R:].reshape(L * R, S), self.output_bias[:, R:].sum(0)
-        skip = torch.addmm(bias, skip, weight)
-        if sample_skip is not None:
-            skip = skip + sample_skip.reshape(-1, S)
-        h = self.head_hidden(nnf.relu(skip * self.skip_scale))
-        return self.head_output(nnf.relu(h)).view(B, rows, -1)
 
 
 def mean_and_std(features: "PackedFeatures", representation: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,37 @@
+"""Sizes of a WaveNet autoencoder, as sections of the params have them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from retimbre.nn.wavenet_autoencoder.autoencoder import AutoencoderConfig
+from retimbre.section import Count, Positive, Precision, Share, SystemSection
+
+
+class Sizes(SystemSection):
+    """Rates, networks, noise and schedule."""
+
+    sample_rate: Count
+    pool: Count
+    code_channels: Count
+    encoder_layers: Count
+    encoder_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
+    encoder_channels: Count
+    layers: Count
+    layers_per_stack: Annotated[int, Field(ge=1, le=14)]
+    kernel: Literal[2, 3]
+    residual_channels: Annotated[int, Field(ge=4)]
+    skip_channels: Count
+    noise_share: Share
+    noise_codes: Annotated[float, Field(ge=1, le=128)]
+    steps: Count
+    batch_size: Count
+    crop_codes: Count
+    learning_rate: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    precision: Precision
+
+    def network(self, domains: list[str], one_decoder: bool, relu_first: bool) -> AutoencoderConfig:
+        names = AutoencoderConfig.__dataclass_fields__.keys() & type(self).model_fields.keys()
+        sizes = {name: getattr(self, name) for name in names}
+        return AutoencoderConfig(domains=domains, one_decoder=one_decoder, relu_first=relu_first, **sizes)

@@ -1,0 +1,23 @@
+"""Section ``umtn``."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from retimbre.nn.wavenet_autoencoder.params import Sizes
+from retimbre.section import Count, NonNegative
+
+
+class Params(Sizes):
+    """``frozen_from``: a trained model whose encoder is kept as it is, to add a decoder for new domains."""
+
+    section: ClassVar[str] = "umtn"
+    classifier_channels: Count
+    classifier_learning_rate: Annotated[float, Field(gt=0)]
+    lambda_confusion: NonNegative
+    augment_semitones: Annotated[float, Field(ge=0, le=12)]
+    frozen_from: str | None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.frozen_from,) if self.frozen_from else ()

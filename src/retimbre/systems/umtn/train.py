@@ -1,0 +1,165 @@
+"""Training: the classifier C finds the domain in the codes, then encoder and decoders against it, in turn."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from retimbre.datasets.packed.data import Data
+from retimbre.errors import RetimbreError
+from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder, companded
+from retimbre.nn.wavenet_autoencoder.encoder import DomainClassifier, semitones_off
+from retimbre.nn.weights import reading
+from retimbre.systems.umtn.params import Params
+from retimbre.systems.umtn.system import System
+from retimbre.training.autoencoder import AutoencoderTrainer, SampleCrops, figures, heard, validation
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
+from retimbre.training.processes import average_gradients, check_batch
+from retimbre.training.timing import part
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
+
+class Trainer(AutoencoderTrainer):
+    """Both players. With a frozen encoder there is no classifier, and decoders are all that learns."""
+
+    def __init__(self, network: Autoencoder, domains: Sequence[str], p: Params, fabric: "Fabric"):
+        super().__init__(network, p, fabric)
+        self.domains, self.classifier = domains, None
+        if p.frozen_from:
+            return
+        classifier = DomainClassifier(p.code_channels, p.classifier_channels, len(domains))
+        self.classifier = classifier.to(fabric.device)
+        self.networks.append(self.classifier)
+        self.classifier_optimiser = torch.optim.Adam(classifier.parameters(), p.classifier_learning_rate)
+
+    def step(self, samples: Tensor, amplitudes: Tensor, told: Tensor, step: int) -> dict[str, Tensor]:
+        """Samples, what the encoder hears, and the past that decoders hear: (B, D, N) each."""
+        samples, amplitudes, told = self.own(samples, amplitudes, told)
+        found = {} if self.classifier is None else self.classify(samples)
+        with part("forward"), self.fabric.autocast():
+            code = self.encoded(amplitudes)
+            loss = reconstruction = self.reconstruction(samples, code, told, self.domains)
+            if self.classifier is not None:
+                loss = loss - self.p.lambda_confusion * self.confusion(code)[0]
+        self.descend(loss, step)
+        self.average(step)
+        return found | {"umtn/nll_bits": reconstruction.detach() / math.log(2)}
+
+    def classify(self, samples: Tensor) -> dict[str, Tensor]:
+        """The classifier's step, on codes of recordings as they are."""
+        with torch.no_grad(), self.fabric.autocast():
+            code = self.encoded(companded(samples))
+        with self.fabric.autocast():
+            loss, accuracy = self.confusion(code)
+        self.classifier_optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        average_gradients(self.fabric, self.classifier.parameters())
+        self.classifier_optimiser.step()
+        return {"umtn/classifier_nll": loss.detach(), "umtn/classifier_accuracy": accuracy}
+
+    def confusion(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross entropy in nats of the domains of codes (B, D, T, C), and the share that is right."""
+        logits = self.classifier(code.flatten(0, 1)).float()
+        true = torch.arange(code.shape[1], device=code.device).repeat(len(code))
+        return nnf.cross_entropy(logits, true), (logits.argmax(1) == true).float().mean()
+
+    @torch.no_grad()
+    def check(self, samples: Tensor | None) -> dict[str, float]:
+        """Figures on validation crops (B, D, N)."""
+        found = figures(self.result, samples, self.domains)
+        if samples is None or self.classifier is None:
+            return found
+        loss, accuracy = self.confusion(self.encoded(companded(samples.to(self.fabric.device))))
+        named = {"classifier_nll": loss.item(), "classifier_accuracy": accuracy.item()}
+        return found | {f"validation/{name}": value for name, value in named.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        if self.classifier is not None:
+            state["classifier"] = self.classifier.state_dict()
+            state["classifier_optimiser"] = self.classifier_optimiser.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.classifier is not None:
+            self.classifier.load_state_dict(state["classifier"])
+            self.classifier_optimiser.load_state_dict(state["classifier_optimiser"])
+
+
+def out_of_tune(amplitudes: Tensor, semitones: float, seed: int, step: int) -> Tensor:
+    """Amplitudes (B, D, N), a stretch of each a little out of tune: what the encoder hears in training.
+
+    A quarter to half of the crop, beginning in its first half, is moved by up to ``semitones``.
+    """
+    B, D, N = amplitudes.shape
+    a, b, c = torch.rand(3, B * D, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
+    moved = semitones_off(
+        amplitudes.flatten(0, 1), semitones * (2 * a - 1), (b * N / 2).floor(), (1 + c) * N / 4
+    )
+    return moved.view(B, D, N)
+
+
+def extended(folder: Path, domains: Sequence[str], p: Params) -> tuple[Autoencoder, list[str]]:
+    """A trained model with decoders for those ``domains`` that it does not know, and their names."""
+    with reading(folder, f"encoder for {p.section}.frozen_from", f"system@{folder.name}"):
+        trained = System.load(folder).network
+    new = [domain for domain in domains if domain not in trained.config.domains]
+    if not new:
+        raise RetimbreError(
+            f"{p.section}.frozen_from: {folder} has decoders for {', '.join(domains)} already: name another "
+            "instrument in dataset.domains."
+        )
+    config = replace(trained.config, domains=[*trained.config.domains, *new])
+    if p.network(config.domains, False, False) != config:
+        raise RetimbreError(
+            f"{p.section}.frozen_from: the networks of {folder} have other sizes than the section "
+            f"{p.section}: make them equal."
+        )
+    network = Autoencoder(config)
+    for name in trained.config.domains:
+        network.decoders[name].load_state_dict(trained.decoders[name].state_dict())
+    network.encoder.load_state_dict(trained.encoder.state_dict())
+    network.requires_grad_(False)
+    for name in new:
+        network.decoders[name].requires_grad_(True)
+    return network, new
+
+
+def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
+    """Train on every domain's training split, or decoders of new domains for a trained encoder."""
+    check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
+    torch.manual_seed(run.seed)
+    audio, domains = data.audio, data.audio.domains
+    if p.frozen_from:
+        network, domains = extended(Path(p.frozen_from), domains, p)
+    else:
+        network = Autoencoder(p.network(domains, one_decoder=False, relu_first=False))
+    crops = SampleCrops(audio, domains, "train", p, network, run.seed)
+    counts = crops.histogram(p)
+    for domain in domains:
+        network.decoder(domain).start_head(counts)
+    trainer = Trainer(network, domains, p, run.fabric)
+    held_out = validation(audio, domains, p, network, run.seed)
+
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        samples = crops.batch(step)
+        moved = out_of_tune(companded(samples), p.augment_semitones, run.seed, step)
+        return samples, moved, heard(samples, p, run.seed, step)
+
+    history = fit_network("umtn", p.steps, trainer, draw, run, validate=lambda _: trainer.check(held_out))
+    config = {
+        "name": p.section,
+        "sample_rate": audio.config["sample_rate"],
+        "rms": audio.config["rms"],
+        "domains": network.config.domains,
+    }
+    return System(trainer.result.cpu(), config), history

@@ -1,0 +1,112 @@
+"""Trainings of WaveNet autoencoders have this in common: their crops, their trainer, their validation."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retimbre.datasets.packed.crops import AudioCrops
+from retimbre.datasets.packed.format import PackedAudio
+from retimbre.errors import RetimbreError
+from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder, histogram
+from retimbre.nn.wavenet_autoencoder.decoder import noisy
+from retimbre.nn.wavenet_autoencoder.params import Sizes
+from retimbre.training.averages import Ema
+from retimbre.training.trainer import CosineTrainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
+
+GRADIENT_NORM = 1.0  # the loss is in nats
+STREAM = 60  # of random numbers: of the first domain's crops
+COUNTED = 16  # batches whose codes are counted
+VALIDATED = 8  # crops of each domain
+
+
+class SampleCrops:
+    """Crops of every domain as mu-law codes at the networks' rate: ``batch(step)`` is (B, D, N) int64.
+
+    Raises RetimbreError where the rates do not divide, or nothing is long enough.
+    """
+
+    def __init__(
+        self, audio: PackedAudio, domains: Sequence[str], split: str, p: Sizes, network: Autoencoder,
+        seed: int, batch_size: int = 0,
+    ):  # fmt: skip
+        rate, own = audio.config["sample_rate"], p.sample_rate
+        if rate % own:
+            raise RetimbreError(
+                f"{p.section}.sample_rate is {own} Hz, by which audio.sample_rate ({rate} Hz) cannot be "
+                "divided: give a divisor."
+            )
+        size = p.crop_codes * p.pool * (rate // own), batch_size or p.batch_size, seed
+        key = f"{p.section}.crop_codes"
+        self.crops = [AudioCrops(audio, d, split, *size, STREAM + i, key) for i, d in enumerate(domains)]
+        self.network, self.rate = network, rate
+
+    def batch(self, step: int) -> Tensor:
+        of_domains = [self.network.samples(crops.batch(step), self.rate) for crops in self.crops]
+        return torch.from_numpy(np.stack(of_domains, 1))
+
+    def histogram(self, p: Sizes) -> Tensor:
+        """Counts (256,) of the codes of crops that are not trained on yet."""
+        return histogram([self.batch(p.steps + i).numpy() for i in range(COUNTED)])
+
+
+def heard(samples: Tensor, p: Sizes, seed: int, step: int) -> Tensor:
+    """Codes (B, D, N) as the decoders hear their past in this step: noisy, where ``p`` says so."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return noisy(samples.flatten(0, 1), p.noise_share, p.noise_codes, generator).view_as(samples)
+
+
+class AutoencoderTrainer(CosineTrainer):
+    """An autoencoder, its schedule and, with ``p.ema_decay``, the average that is kept (``result``)."""
+
+    def __init__(self, network: Autoencoder, p: Sizes, fabric: "Fabric"):
+        super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
+        self.p, self.ema = p, Ema(self.network, p.ema_decay) if p.ema_decay else None
+
+    @property
+    def result(self) -> Autoencoder:
+        return self.ema.module if self.ema else self.network
+
+    def reconstruction(self, samples: Tensor, code: Tensor, told: Tensor, domains: Sequence[str]) -> Tensor:
+        """Nats per sample, the mean over domains: samples and past as heard (B, D, N), codes (B, D, T, C)."""
+        losses = [self.network.loss(samples[:, i], code[:, i], d, told[:, i]) for i, d in enumerate(domains)]
+        return torch.stack(losses).mean()
+
+    def encoded(self, amplitudes: Tensor) -> Tensor:
+        """Codes (B, D, T, C) of amplitudes (B, D, N)."""
+        return self.network.encoder(amplitudes.flatten(0, 1)).unflatten(0, amplitudes.shape[:2])
+
+    def average(self, step: int) -> None:
+        if self.ema:
+            self.ema.update(self.network, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"ema": self.ema.module.state_dict()} if self.ema else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+
+
+def validation(
+    audio: PackedAudio, domains: Sequence[str], p: Sizes, network: Autoencoder, seed: int
+) -> Tensor | None:
+    """Crops (B, D, N) of the validation split that every check hears; None where that split is empty."""
+    if not all(audio.excerpts(domain=d, split="validation") for d in domains):
+        return None
+    return SampleCrops(audio, domains, "validation", p, network, seed, VALIDATED).batch(0)
+
+
+def figures(network: Autoencoder, samples: Tensor | None, domains: Sequence[str]) -> dict[str, float]:
+    """Bits per sample of validation crops, and the gap (``Autoencoder.bits``)."""
+    if samples is None:
+        return {}
+    own = samples.to(network.device)
+    found = network.bits({d: own[:, i] for i, d in enumerate(domains)})
+    return {f"validation/{name}": value for name, value in found.items()}
