@@ -6,7 +6,7 @@ random notes that keep their pitch, played by each instrument and transferred to
 prints a table and writes nothing.
 """
 
-import sys
+import argparse
 from itertools import product
 
 import numpy as np
@@ -17,6 +17,7 @@ from retimbre import params
 from retimbre.audio.levels import rms
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.scores import soundfont
+from retimbre.datasets.sources.params import Dataset
 from retimbre.errors import RetimbreError, run
 from retimbre.evaluation.bench.probes import (
     LEAD_S,
@@ -29,6 +30,7 @@ from retimbre.evaluation.bench.probes import (
 )
 from retimbre.nn.wavenet_autoencoder.system import CodedAudio
 from retimbre.systems import catalogue
+from retimbre.systems.base import System
 from retimbre.training.autoencoder import figures, validation
 from retimbre.training.devices import set_threads
 
@@ -36,7 +38,7 @@ TAKES = 2  # of 20 notes, for each of two instruments
 Figures = dict[str, float]
 
 
-def kept_notes(system: CodedAudio, dataset: params.Dataset, takes: int = TAKES, seed: int = 0) -> Figures:
+def kept_notes(system: System, dataset: Dataset, takes: int = TAKES, seed: int = 0) -> Figures:
     """Share of random notes that the tracker hears in the source and within 50 cents in the output."""
     domains = system.targets
     if not rendered(dataset, domains):
@@ -60,9 +62,9 @@ def kept_notes(system: CodedAudio, dataset: params.Dataset, takes: int = TAKES, 
 
 
 def main() -> None:
-    names = sys.argv[1:]
-    if not names:
-        raise RetimbreError("name trained systems: `python -m studies.wavenet_autoencoders umtn`.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of a trained system, such as umtn")
+    names = parser.parse_args().names
     set_threads()
     p = params.load("seed", "dataset", *map(catalogue.section_name, names))
     data, rows = Data(), {}

@@ -14,11 +14,15 @@ from retimbre import params
 from tests.toys import ROOT
 
 
+def under(profile: str) -> dict[str, Any]:
+    """``params.yaml`` under a profile."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return params.overlay(values, yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text("utf-8")))
+
+
 def smoke(**sections: dict[str, Any]) -> dict[str, Any]:
     """``params.yaml`` under the smoke profile, with changes: ``smoke(dataset={"excerpt_s": 2})``."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params.overlay(values, yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text(encoding="utf-8")))
-    return params.overlay(values, sections)
+    return params.overlay(under("smoke"), sections)
 
 
 def copy_checkout(folder: Path, wanted: Callable[[str], object]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GRADIENT_NORM = 1.0  # the loss is in nats
 STREAM = 60  # of random numbers: of the first domain's crops
+NOISE_STREAM, TUNING_STREAM = 50, 51
 COUNTED = 16  # batches whose codes are counted
 VALIDATED = 8  # crops of each domain
 
@@ -57,8 +58,13 @@ class SampleCrops:
 
 def heard(samples: Tensor, p: Sizes, seed: int, step: int) -> Tensor:
     """Codes (B, D, N) as the decoders hear their past in this step: noisy, where ``p`` says so."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    return noisy(samples.flatten(0, 1), p.noise_share, p.noise_codes, generator).view_as(samples)
+    noise = noisy(samples.flatten(0, 1), p.noise_share, p.noise_codes, generator(seed, NOISE_STREAM, step))
+    return noise.view_as(samples)
+
+
+def generator(seed: int, stream: int, step: int) -> torch.Generator:
+    """A torch generator for one step, as crops have numpy's: a function of the step alone."""
+    return torch.Generator().manual_seed(int(np.random.default_rng([seed, stream, step]).integers(1 << 62)))
 
 
 class AutoencoderTrainer(CosineTrainer):

@@ -18,6 +18,7 @@ from retimbre.systems.nsynth_autoencoder.network import (
 from retimbre.systems.nsynth_autoencoder.params import Params
 from retimbre.systems.nsynth_autoencoder.system import Baseline
 from tests.toys.features import run_of
+from tests.toys.project import under
 from tests.toys.samples import params_of, tune, write_audio
 
 TWO = ("reed", "bell")
@@ -54,9 +55,22 @@ def test_a_morph_goes_from_one_recording_to_the_other(system):
         system.morph(a, b, "reed", 1.5)
 
 
-def test_the_baseline_has_the_published_shapes():
+def test_the_profile_has_the_published_sizes():
+    """But for what tells two instruments: two numbers for each of the decoder's conditioning layers."""
+    p = Params.model_validate(under("nsynth")["nsynth_autoencoder"])
     with torch.device("meta"):
-        network = SpectralAutoencoder(128, 1984, 64, 128)
+        network = train.Autoencoder(p.network(list(TWO), one_decoder=True, relu_first=True))
+    assert sum(w.numel() for w in network.encoder.parameters()) == 1_976_336
+    told = 2 * (30 * 1024 + 256)
+    assert sum(w.numel() for w in network.decoders.parameters()) == 59_827_712 + told
+    assert network.config.decoder().receptive_field() == network.encoder.receptive_field == 6_141
+    assert p.crop_codes * p.pool == 6_144
+
+
+def test_the_baseline_has_the_published_shapes():
+    sizes = under("nsynth")["nsynth_autoencoder"]["spectral"]
+    with torch.device("meta"):
+        network = SpectralAutoencoder(sizes["channels"], sizes["latent"], sizes["instrument"], 128)
         z = torch.zeros(2, 512, 256)
         code = network.encode(z)
         assert network.down(z[:, None]).shape == (2, 1024, 1, 1)

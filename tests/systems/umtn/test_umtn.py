@@ -14,6 +14,7 @@ from retimbre.systems.umtn.system import System
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
 from tests.toys.features import run_of
+from tests.toys.project import under
 from tests.toys.samples import RATE, params_of, tune, write_audio
 
 THREE = ("reed", "bell", "pipe")
@@ -140,3 +141,13 @@ def test_stretches_are_out_of_tune_and_targets_are_not():
     assert share.min() > 0.2 and share.max() < 0.55
     assert torch.equal(moved, train.out_of_tune(clean, 0.5, 1, 2))
     assert torch.allclose(train.out_of_tune(clean, 0.0, 1, 2), clean)
+
+
+def test_the_profile_has_the_published_sizes():
+    p = Params.model_validate(under("umtn")["umtn"])
+    with torch.device("meta"):
+        network = train.Autoencoder(p.network(["cello"], one_decoder=False, relu_first=False))
+    assert sum(w.numel() for w in network.encoder.parameters()) == 1_982_528
+    assert sum(w.numel() for w in network.decoders.parameters()) == 6_540_288
+    assert network.config.decoder().receptive_field() == 65_534
+    assert p.crop_codes * p.pool == 12_000

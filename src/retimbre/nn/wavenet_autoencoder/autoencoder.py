@@ -20,6 +20,7 @@ from retimbre.nn.wavenet_autoencoder.generation import State
 from retimbre.nn.weights import read_config, save_weights, write_config
 
 TEMPERATURE = 0.7  # of sampling: divides the logits
+EDGE = 32  # samples at a cut that resampling spoils
 ALL = "all"  # name of the decoder that serves every domain
 
 
@@ -130,7 +131,9 @@ class Autoencoder(nn.Module):
         held, state = self.conditioning(held, domain)[0], State(self.decoder(domain), seed)
         made = np.zeros(0, np.uint8)
         if before is not None and len(before):
-            made = self.samples(before, sample_rate)[:wanted].astype(np.uint8)
+            made = self.samples(before, sample_rate).astype(np.uint8)
+            made = made[: max(len(made) - EDGE, 0)][:wanted]
+        if len(made):
             state.run(held, len(made), forced=made)
         if len(made) < wanted:
             made = np.concatenate([made, state.run(held, wanted - len(made), temperature)[0]])

@@ -17,7 +17,15 @@ from retimbre.nn.wavenet_autoencoder.encoder import DomainClassifier, semitones_
 from retimbre.nn.weights import reading
 from retimbre.systems.umtn.params import Params
 from retimbre.systems.umtn.system import System
-from retimbre.training.autoencoder import AutoencoderTrainer, SampleCrops, figures, heard, validation
+from retimbre.training.autoencoder import (
+    TUNING_STREAM,
+    AutoencoderTrainer,
+    SampleCrops,
+    figures,
+    generator,
+    heard,
+    validation,
+)
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import average_gradients, check_batch
@@ -101,7 +109,7 @@ def out_of_tune(amplitudes: Tensor, semitones: float, seed: int, step: int) -> T
     A quarter to half of the crop, beginning in its first half, is moved by up to ``semitones``.
     """
     B, D, N = amplitudes.shape
-    a, b, c = torch.rand(3, B * D, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
+    a, b, c = torch.rand(3, B * D, generator=generator(seed, TUNING_STREAM, step))
     moved = semitones_off(
         amplitudes.flatten(0, 1), semitones * (2 * a - 1), (b * N / 2).floor(), (1 + c) * N / 4
     )
