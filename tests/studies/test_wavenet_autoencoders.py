@@ -26,6 +26,7 @@ def test_a_copy_keeps_its_notes_and_a_semitone_less_does_not():
 
 
 def test_instruments_that_cannot_be_rendered_are_refused():
-    folder = Dataset.model_validate(smoke()["dataset"] | {"source": "folder", "folders": {"flute": "/x"}})
+    folders = {"piano": "/music/piano", "guitar": "/music/guitar"}
+    folder = Dataset.model_validate(smoke()["dataset"] | {"source": "folder", "folders": folders})
     with pytest.raises(RetimbreError, match="toy: its instruments cannot be rendered"):
         kept_notes(system(lambda x: x), folder)
