@@ -56,13 +56,13 @@ class AutoencoderConfig:
 class Autoencoder(nn.Module):
     """``encoder`` and ``decoders`` by domain. Samples are mu-law codes (B, N), codes of music (B, T, C)."""
 
-    def __init__(self, config: AutoencoderConfig, code_histogram: Tensor | None = None):
+    def __init__(self, config: AutoencoderConfig):
         super().__init__()
         self.config, c = config, config
         sizes = (c.encoder_layers, c.encoder_layers_per_stack, c.encoder_channels, c.code_channels, c.pool)
         self.encoder = TemporalEncoder(*sizes, c.relu_first)
         names = [ALL] if c.one_decoder else c.domains
-        self.decoders = nn.ModuleDict({name: Decoder(c.decoder(), code_histogram) for name in names})
+        self.decoders = nn.ModuleDict({name: Decoder(c.decoder()) for name in names})
 
     def decoder(self, domain: str) -> Decoder:
         """The network that plays ``domain``. Raises RetimbreError, naming the choice, where none does."""

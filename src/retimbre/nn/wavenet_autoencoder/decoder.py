@@ -33,7 +33,7 @@ class DecoderConfig(WaveNetConfig):
 class Decoder(GatedLayers):
     """Logits of the next mu-law code. Shapes: codes (B, N), conditioning (B, T, H), N <= T * hop_length."""
 
-    def __init__(self, config: DecoderConfig, code_histogram: Tensor | None = None):
+    def __init__(self, config: DecoderConfig):
         super().__init__()
         self.config = config
         L, R, S = config.layers, config.residual_channels, config.skip_channels
@@ -44,7 +44,7 @@ class Decoder(GatedLayers):
         self.conditioning_hidden = nn.Linear(H, S)
         self._make_layers()
         self.gate_bias = nn.Parameter(torch.zeros(L, 2 * R))
-        self.start_head(code_histogram)
+        self.start_head(None)
 
     def inputs(self, codes: Tensor) -> Tensor:
         """The first layer's input from the previous codes (B, N): (B, N, R)."""
