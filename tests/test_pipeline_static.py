@@ -24,6 +24,7 @@ LIBRARY = ROOT / "src/retimbre"
 ORDER = "download resample features content classifier vocoder resynthesis cyclegan system evaluate".split()
 FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]  # systems of the matrix
 FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]
+FURTHER = {name: name for name in catalogue.names() if name not in catalogue.DEFAULTS}
 TRAININGS = {  # stage -> module of its training
     "classifier": "retimbre.classifiers.train",
     **{name: f"retimbre.systems.{name}.train" for name in catalogue.DEFAULTS},
@@ -44,6 +45,10 @@ def expanded() -> dict[str, dict]:
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
             items = STARTS_FROM if name == "vocoder" else {name: name for name in FURTHER}
+    found = {}
+    for name, stage in PIPELINE["stages"].items():
+        if "foreach" in stage:
+            items = STARTS_FROM if name == "vocoder" else FURTHER
             for key, item in items.items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
         else:

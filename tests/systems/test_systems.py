@@ -49,8 +49,8 @@ def test_names_begin_with_the_defaults_and_each_says_what_it_is():
 
 
 def test_nobody_else_names_the_cyclegan():
-    """But its folder, pix2pix, which builds on it, the catalogue, the params and its stage."""
-    allowed = ("systems/cyclegan/", "systems/pix2pix/", "systems/catalogue.py", "params.py")
+    """But its folder, cut and pix2pix, which build on it, the catalogue, the params and its stage."""
+    allowed = ("systems/cyclegan/", "systems/cut/", "systems/pix2pix/", "systems/catalogue.py", "params.py")
     library = ROOT / "src/retimbre"
     naming = [
         name
