@@ -27,7 +27,6 @@ import yaml
 from retimbre.evaluation.bench.rows import Row
 from retimbre.systems import catalogue
 from retimbre.systems.catalogue import DEFAULTS
-from retimbre.systems.catalogue import DEFAULTS, names
 from retimbre.tracking import flatten
 from tests.toys import ROOT
 from tests.toys.project import copy_checkout, smoke
@@ -294,10 +293,8 @@ def test_mlflow_has_one_parent_with_the_trainings_below_it(repo: Repository) -> 
     assert {run.info.status for run in (parent, *nested)} == {"FINISHED"}
     params = yaml.safe_load((repo.folder / "params.yaml").read_text())
     # Of studies with people; of systems that are not trained: no stage reads them.
-    for name in ("listening", *(set(catalogue.names()) - set(catalogue.DEFAULTS))):
+    for name in ("listening", *(set(catalogue.names()) - set(DEFAULTS))):
         del params[name]
-    for name in ("listening", *set(names()) - set(DEFAULTS)):
-        params.pop(name, None)
     logged = set(parent.data.params)
     wanted = {name for name, value in flatten(params, ".").items() if value not in ({}, [])}
     assert wanted <= logged, sorted(wanted - logged)

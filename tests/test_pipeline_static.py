@@ -22,8 +22,6 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 LIBRARY = ROOT / "src/retimbre"
 ORDER = "download resample features content classifier vocoder resynthesis cyclegan system evaluate".split()
-FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]  # systems of the matrix
-FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]
 FURTHER = {name: name for name in catalogue.names() if name not in catalogue.DEFAULTS}
 TRAININGS = {  # stage -> module of its training
     "classifier": "retimbre.classifiers.train",
@@ -39,12 +37,7 @@ TOP = {"params", "doctor", "cli"}  # what only stages and commands import
 
 
 def expanded() -> dict[str, dict]:
-    """Every stage that DVC makes of ``dvc.yaml``: of every network of vocoders, and of every system."""
     """Every stage that DVC makes of ``dvc.yaml``, of every network of vocoders and every further system."""
-    found = {}
-    for name, stage in PIPELINE["stages"].items():
-        if "foreach" in stage:
-            items = STARTS_FROM if name == "vocoder" else {name: name for name in FURTHER}
     found = {}
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
