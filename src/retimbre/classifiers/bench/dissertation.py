@@ -1,7 +1,7 @@
 """Patch classifiers of spectra, after the discriminators of Yoon's dissertation (Cambridge, 2019).
 
-``Shallow`` is PatchGAN's without normalisation: overlapping patches are judged on their own. ``Timbral`` hears
-all bins at once, some frames wide. ``Course`` (there ``conv1d``) takes bins as channels. They decided
+``Shallow`` is PatchGAN's without normalisation: overlapping patches are judged on their own. ``Timbral``
+hears all bins at once, some frames wide. ``Course`` (there ``conv1d``) takes bins as channels. They decided
 between two domains by one output; here there is one per class. The text says that conv1d did not converge.
 """
 

@@ -12,7 +12,7 @@ CALIBRATION_BINS = 15
 
 
 def by_recording(p: np.ndarray, recordings: Sequence[int]) -> np.ndarray:
-    """Mean probabilities (R, K) of recordings, of windows (B, K) whose recordings (B,) are numbered from 0."""
+    """Mean probabilities (R, K) of recordings; of windows (B, K) in recordings (B,) numbered from 0."""
     numbers = np.asarray(recordings)
     sums = np.zeros((numbers.max() + 1, p.shape[1]))
     np.add.at(sums, numbers, p)

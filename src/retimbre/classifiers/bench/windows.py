@@ -4,7 +4,7 @@ A window is 3.072 s at 16 kHz: 128 frames of the constant-Q transform. Lostanlen
 131,072 samples at 44.1 kHz, 96 bins from A1 and as many frames; at 16 kHz the 84 bins up to 6.6 kHz fit.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from retimbre.audio.cqt import ConstantQ, cqt_frequencies
 RATE = 16000  # Hz
 HOP, FRAMES = 384, 128  # samples, frames of a window
 SAMPLES = HOP * FRAMES
+SHORTEST = SAMPLES * 2 // 3
 LOWEST_HZ, PER_OCTAVE = 55.0, 12  # A1
 OCTAVES = 7
 BINS = PER_OCTAVE * OCTAVES
 COMPRESSION = 1000.0
 WEIGHT_FLOOR_DB = -80.0
-SILENT_RMS = 1e-3  # of audio that is levelled to 0.1: 40 dB below it
 PART = 64  # windows that are transformed together
 
 Front = Callable[[np.ndarray], np.ndarray]  # audio (B, SAMPLES) to what a classifier hears (B, ...)
@@ -49,14 +49,15 @@ class Windows:
         return self._heard[front]
 
 
-def starts(samples: int, hop: int = SAMPLES // 2) -> Iterator[int]:
-    """First samples of a recording's windows, which overlap by half; none where it is shorter than one."""
-    return iter(range(0, samples - SAMPLES + 1, hop))
-
-
 def cut(audio: np.ndarray, hop: int = SAMPLES // 2) -> np.ndarray:
-    """Windows (B, SAMPLES) of a recording (N,)."""
-    parts = [audio[s : s + SAMPLES] for s in starts(len(audio), hop)]
+    """Windows (B, SAMPLES) of a recording (N,), half-overlapping by default.
+
+    A recording that is a little shorter than a window, as the clips of published sets are, ends in silence;
+    one under two thirds of it has none.
+    """
+    if SHORTEST <= len(audio) < SAMPLES:
+        audio = np.pad(audio, (0, SAMPLES - len(audio)))
+    parts = [audio[s : s + SAMPLES] for s in range(0, len(audio) - SAMPLES + 1, hop)]
     return np.stack(parts) if parts else np.zeros((0, SAMPLES), np.float32)
 
 

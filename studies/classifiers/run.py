@@ -1,0 +1,173 @@
+"""Every classifier of the package on one protocol: ``make classifiers``.
+
+Makes the windows (once), trains every row with every seed, one thread each, and keeps what is finished in
+``results/<source>/``: a run that is interrupted goes on. Then it writes the tables and pictures of the
+results (docs/classifiers.md for the embedded data). ``--set dataset.source=irmas`` takes another source.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
+from retimbre import errors  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
+from retimbre.classifiers.bench import scores  # noqa: E402
+from retimbre.classifiers.bench.catalogue import ROWS, make  # noqa: E402
+from retimbre.classifiers.bench.descriptors import Pipelined, cross_validated  # noqa: E402
+from retimbre.classifiers.bench.windows import RATE, SAMPLES  # noqa: E402
+from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.provenance import training_key  # noqa: E402
+from retimbre.section import Machine  # noqa: E402
+from retimbre.training.checkpoint import Scratch  # noqa: E402
+from retimbre.training.devices import make_fabric, set_threads  # noqa: E402
+from retimbre.training.fit import Run  # noqa: E402
+from studies.classifiers import page  # noqa: E402
+from studies.classifiers.data import SCRATCH, SHIFTED, Data, Set, settings  # noqa: E402
+from studies.classifiers.page import CURVES, MINUTES, RESULTS, place  # noqa: E402
+
+DETERMINISTIC = [name for name, row in ROWS.items() if row.pipeline and not name.endswith("forest")]
+
+
+def trained_on(found: Set, minutes: float | None) -> np.ndarray:
+    """Numbers of the windows of so many minutes in all, as many of every class; None: of all."""
+    numbers = np.arange(len(found.windows))
+    if minutes is None:
+        return numbers
+    classes = np.unique(found.labels)
+    each = max(1, round(minutes * 60 * RATE / SAMPLES / len(classes)))
+    return np.concatenate([numbers[found.labels == c][:each] for c in classes])
+
+
+def cell(data: Data, name: str, seed: int, minutes: float | None) -> None:
+    """Train a row and write what it says of the test sets."""
+    set_threads()
+    classes, train = data.classes, data.load("train")
+    picked = trained_on(train, minutes)
+    windows, labels = train.windows[picked], train.labels[picked]
+    key = training_key({"seed": seed, "row": name, "data": data.folder.name, "minutes": minutes},
+                       [], "retimbre.classifiers.bench.catalogue")  # fmt: skip
+    with Scratch("classifiers", key) as scratch:
+        run = Run(seed, make_fabric("cpu"), Machine(jobs=1, checkpoint_every=50), scratch)
+        classifier = make(name, len(classes), seed, run=run)
+        if isinstance(classifier, Pipelined):
+            windows.heard(classifier.front)
+        else:
+            windows.heard(classifier.recipe.heard)
+        began = time.process_time()
+        classifier.fit(windows, labels)
+        found: dict[str, Any] = {
+            "parameters": classifier.parameters,
+            "seconds": round(time.process_time() - began, 1),
+        }
+        for split in ("test", SHIFTED):
+            if split in data.sets:
+                found[split] = judged(classifier.predict_proba, data.load(split))
+        if isinstance(classifier, Pipelined) and labels.ndim == 1 and minutes is None and seed == 1:
+            found["cross_validated"] = round(
+                cross_validated(classifier, windows, labels, train.recordings[picked]), 4
+            )
+        path = place(data.name, name, seed, minutes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        scratch.finish()
+    print(path.name, {k: v for k, v in found["test"].items() if isinstance(v, float)})
+
+
+def judged(predict: Any, held_out: Set) -> dict[str, Any]:
+    """Scores of probabilities, and the class that every window and every recording is called."""
+    p, labels = predict(held_out.windows), held_out.labels
+    together = scores.by_recording(p, held_out.recordings)
+    if labels.ndim == 2:
+        of = np.unique(held_out.recordings, return_index=True)[1]
+        return {"macro_auc": scores.macro_auc(together, labels[of]),
+                "micro_auc": scores.micro_auc(together, labels[of])}  # fmt: skip
+    figures = {name: round(value, 4) for name, value in scores.scores(p, labels).items()}
+    called = {"windows": p.argmax(1).tolist(), "recordings": together.argmax(1).tolist()}
+    return figures | called
+
+
+def write_truth(data: Data) -> None:
+    """What the results are compared with: classes, labels and recordings of the test sets."""
+    found: dict[str, Any] = {"classes": data.classes}
+    for split in ("test", SHIFTED):
+        if split in data.sets:
+            one = data.load(split)
+            found[split] = {"labels": one.labels.tolist(), "recordings": one.recordings.tolist()}
+    path = RESULTS / data.name / "truth.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+
+
+def cells(seeds: int, rows: list[str]) -> list[tuple[str, int, float | None]]:
+    """Row, seed and minutes of every cell, the first training of every row first."""
+    found = []
+    for seed in range(1, seeds + 1):
+        found += [(name, seed, None) for name in rows if seed == 1 or name not in DETERMINISTIC]
+        found += [(name, seed, m) for name in CURVES for m in MINUTES
+                  if name in rows and (seed == 1 or name not in DETERMINISTIC)]  # fmt: skip
+    return found
+
+
+def run_cell(which: tuple[str, int, float | None], changes: list[str]) -> str | None:
+    """Run a cell in a process of one thread; a sentence when it failed."""
+    name, seed, minutes = which
+    words = [sys.executable, __file__, "--cell", name, "--seed", str(seed)]
+    words += ["--minutes", str(minutes)] if minutes else []
+    words += [f"--set={change}" for change in changes]
+    log = SCRATCH / "logs" / f"{name}-{seed}-{minutes or 'all'}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    began = time.monotonic()
+    with log.open("w", encoding="utf-8") as out:
+        done = subprocess.run(words, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False)
+    said = "failed" if done.returncode else "done"
+    shown = f"{name}, seed {seed}{f', {minutes:g} minutes' if minutes else ''}"
+    print(f"{shown}: {said}, {time.monotonic() - began:.0f} s", flush=True)
+    return f"{shown} failed: {log} says why" if done.returncode else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=positive, default=2, help="cells at the same time (2)")
+    parser.add_argument("--seeds", type=positive, default=3, help="trainings of every row (3)")
+    parser.add_argument("--rows", default="", help="rows whose names begin so, separated by commas")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
+    parser.add_argument("--tables", action="store_true", help="write the tables of what is there, no more")
+    parser.add_argument("--cell", choices=ROWS, help="this one alone, in this process")
+    parser.add_argument("--seed", type=positive, default=1, help="of --cell (1)")
+    parser.add_argument("--minutes", type=float, help="of training in all, of --cell (all there are)")
+    given = parser.parse_args()
+    changes = dict(change.split("=", 1) for change in given.set)
+    data = Data(settings({name: yaml.safe_load(value) for name, value in changes.items()}))
+    if not given.tables:
+        data.prepare()
+    if given.cell:
+        cell(data, given.cell, given.seed, given.minutes)
+        return
+    failed = []
+    if not given.tables:
+        write_truth(data)
+        rows = [name for name in ROWS if name.startswith(tuple(given.rows.split(",")))]
+        wanted = [c for c in cells(given.seeds, rows) if not place(data.name, *c).is_file()]
+        print(f"{len(wanted)} trainings to do", flush=True)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            failed = [said for said in pool.map(lambda c: run_cell(c, given.set), wanted) if said]
+    page.write(data.name)
+    if failed:
+        raise RetimbreError(f"{failed[0]}.")
+
+
+if __name__ == "__main__":
+    errors.run(main)
