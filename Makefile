@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro times figures test fuzz lint smoke study leaderboard orchestra ui profile
+.PHONY: help setup repro times figures test fuzz lint smoke study leaderboard classifiers orchestra ui profile
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make study   the ablation of docs/ablation.md, two trainings at a time (JOBS=2); needs what make repro makes"
 	@echo "make leaderboard  docs/leaderboard.md: every system trained and measured beside the others, two at a time (JOBS=2), after make repro"
 	@echo "make orchestra  the weights that ship: twelve instruments at 44.1 kHz, trained (about 70 minutes) and measured (20)"
+	@echo "make classifiers  every published instrument classifier on one protocol (docs/classifiers.md), within 100 minutes (JOBS=2)"
 	@echo "make lint    check the code's style (ruff)"
 	@echo "make ui      MLflow on http://127.0.0.1:5000"
 	@echo "make setup   only the environment, in $(VENV) (PYTHON=python3.12 chooses the interpreter)"
@@ -69,6 +70,11 @@ study: setup
 
 leaderboard: setup
 	$(PY) studies/leaderboard/run.py --jobs $(JOBS)
+
+# SET="dataset.source=irmas ..." takes another source.
+SET ?=
+classifiers: setup
+	$(PY) studies/classifiers/run.py --jobs $(JOBS) $(addprefix --set=,$(SET))
 
 # One worker and no job runners: 2 processes and 0.4 GB instead of 15 and 1.7 GB.
 ui: setup

@@ -115,12 +115,14 @@ def parser() -> argparse.ArgumentParser:
 
     # Read params' types only; what a command needs is imported when it runs.
     from retimbre.app.cli import add_parser as add_app
+    from retimbre.classifiers.cli import add_classify
     from retimbre.listening.cli import add_parser as add_listen
     from retimbre.systems.cli import add_export, add_transfer
 
     add_transfer(commands)
     add_app(commands)
     add_export(commands)
+    add_classify(commands)
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",
