@@ -66,7 +66,7 @@ class Data:
         self.p, source = p, p.dataset.source
         key = digest(p.seed, p.dataset.model_dump(), p.audio.model_dump())[:12]
         self.name = source if isinstance(source, str) else "-".join(source.values())
-        self.folder = SCRATCH / f"{self.name}-{key}"
+        self.folder, self._loaded = SCRATCH / f"{self.name}-{key}", {}
 
     @property
     def classes(self) -> list[str]:
@@ -77,9 +77,12 @@ class Data:
         return [path.stem for path in sorted(self.folder.glob("*.npy"))]
 
     def load(self, name: str) -> Set:
-        index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))[name]
-        audio = np.load(self.folder / f"{name}.npy").astype(np.float32) / 32768
-        return Set(Windows(audio), np.array(index["labels"]), np.array(index["recordings"]))
+        if name not in self._loaded:
+            index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))[name]
+            audio = np.load(self.folder / f"{name}.npy").astype(np.float32) / 32768
+            labels, recordings = np.array(index["labels"]), np.array(index["recordings"])
+            self._loaded[name] = Set(Windows(audio), labels, recordings)
+        return self._loaded[name]
 
     def prepare(self) -> None:
         """Gather, resample, cut and store the windows, unless that is done."""

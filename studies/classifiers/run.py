@@ -37,23 +37,23 @@ from studies.classifiers import page  # noqa: E402
 from studies.classifiers.data import SCRATCH, SHIFTED, Data, Set, settings  # noqa: E402
 from studies.classifiers.page import CURVES, MINUTES, RESULTS, place  # noqa: E402
 
+Cell = tuple[str, int, float | None]  # row, seed, minutes of training in all (None: all there are)
 DETERMINISTIC = [name for name, row in ROWS.items() if row.pipeline and not name.endswith("forest")]
 
 
-def trained_on(found: Set, minutes: float | None) -> np.ndarray:
+def trained_on(found: Set, minutes: float | None) -> np.ndarray | slice:
     """Numbers of the windows of so many minutes in all, as many of every class; None: of all."""
-    numbers = np.arange(len(found.windows))
     if minutes is None:
-        return numbers
-    classes = np.unique(found.labels)
+        return slice(None)
+    numbers, classes = np.arange(len(found.windows)), np.unique(found.labels)
     each = max(1, round(minutes * 60 * RATE / SAMPLES / len(classes)))
     return np.concatenate([numbers[found.labels == c][:each] for c in classes])
 
 
 def cell(data: Data, name: str, seed: int, minutes: float | None) -> None:
     """Train a row and write what it says of the test sets."""
-    set_threads()
     classes, train = data.classes, data.load("train")
+    train.windows.heard(front(name))
     picked = trained_on(train, minutes)
     windows, labels = train.windows[picked], train.labels[picked]
     key = training_key({"seed": seed, "row": name, "data": data.folder.name, "minutes": minutes},
@@ -61,10 +61,6 @@ def cell(data: Data, name: str, seed: int, minutes: float | None) -> None:
     with Scratch("classifiers", key) as scratch:
         run = Run(seed, make_fabric("cpu"), Machine(jobs=1, checkpoint_every=50), scratch)
         classifier = make(name, len(classes), seed, run=run)
-        if isinstance(classifier, Pipelined):
-            windows.heard(classifier.front)
-        else:
-            windows.heard(classifier.recipe.heard)
         began = time.process_time()
         classifier.fit(windows, labels)
         found: dict[str, Any] = {
@@ -82,7 +78,8 @@ def cell(data: Data, name: str, seed: int, minutes: float | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found) + "\n", encoding="utf-8")
         scratch.finish()
-    print(path.name, {k: v for k, v in found["test"].items() if isinstance(v, float)})
+    said = ", ".join(f"{k} {v:.3f}" for k, v in found["test"].items() if isinstance(v, float))
+    print(f"{path.stem}: {said}, {found['seconds']} s", flush=True)
 
 
 def judged(predict: Any, held_out: Set) -> dict[str, Any]:
@@ -110,7 +107,7 @@ def write_truth(data: Data) -> None:
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
 
-def cells(seeds: int, rows: list[str]) -> list[tuple[str, int, float | None]]:
+def cells(seeds: int, rows: list[str]) -> list[Cell]:
     """Row, seed and minutes of every cell, the first training of every row first."""
     found = []
     for seed in range(1, seeds + 1):
@@ -120,41 +117,57 @@ def cells(seeds: int, rows: list[str]) -> list[tuple[str, int, float | None]]:
     return found
 
 
-def run_cell(which: tuple[str, int, float | None], changes: list[str]) -> str | None:
-    """Run a cell in a process of one thread; a sentence when it failed."""
-    name, seed, minutes = which
-    words = [sys.executable, __file__, "--cell", name, "--seed", str(seed)]
-    words += ["--minutes", str(minutes)] if minutes else []
-    words += [f"--set={change}" for change in changes]
-    log = SCRATCH / "logs" / f"{name}-{seed}-{minutes or 'all'}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+def front(name: str) -> object:
+    """What a row hears: rows that hear the same are trained in one process, which computes it once."""
+    return ROWS[name].pipeline[0] if ROWS[name].pipeline else ROWS[name].recipe.heard
+
+
+def divided(wanted: list[Cell], workers: int) -> list[list[Cell]]:
+    """The cells of every worker: by seed, then by what they hear, as even as groups can be dealt."""
+    groups: dict[tuple[int, object], list[Cell]] = {}
+    for name, seed, minutes in wanted:
+        groups.setdefault((seed, front(name)), []).append((name, seed, minutes))
+    shares: list[list[Cell]] = [[] for _ in range(workers)]
+    for group in groups.values():
+        min(shares, key=len).extend(group)
+    return [share for share in shares if share]
+
+
+def work(share: list[Cell], changes: list[str]) -> str | None:
+    """Run cells one after the other in a process of one thread; a sentence when one failed."""
+    words = [sys.executable, __file__, *(f"--set={change}" for change in changes), "--cells"]
+    words += [f"{name}:{seed}:{minutes or ''}" for name, seed, minutes in share]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    began = time.monotonic()
-    with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(words, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False)
-    said = "failed" if done.returncode else "done"
-    shown = f"{name}, seed {seed}{f', {minutes:g} minutes' if minutes else ''}"
-    print(f"{shown}: {said}, {time.monotonic() - began:.0f} s", flush=True)
-    return f"{shown} failed: {log} says why" if done.returncode else None
+    done = subprocess.run(words, env=environment, check=False)
+    return f"a worker ended with status {done.returncode}: see above" if done.returncode else None
+
+
+def read_cell(text: str) -> Cell:
+    """A cell as :func:`work` writes it. Raises ValueError for another form."""
+    name, seed, minutes = text.split(":")
+    if name not in ROWS:
+        raise ValueError(name)
+    return name, int(seed), float(minutes) if minutes else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=positive, default=2, help="cells at the same time (2)")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes, one thread each (2)")
     parser.add_argument("--seeds", type=positive, default=3, help="trainings of every row (3)")
     parser.add_argument("--rows", default="", help="rows whose names begin so, separated by commas")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
     parser.add_argument("--tables", action="store_true", help="write the tables of what is there, no more")
-    parser.add_argument("--cell", choices=ROWS, help="this one alone, in this process")
-    parser.add_argument("--seed", type=positive, default=1, help="of --cell (1)")
-    parser.add_argument("--minutes", type=float, help="of training in all, of --cell (all there are)")
+    help = "these alone, in this process: of training in all so many minutes, or all"
+    parser.add_argument("--cells", nargs="+", type=read_cell, metavar="ROW:SEED:[MINUTES]", help=help)
     given = parser.parse_args()
     changes = dict(change.split("=", 1) for change in given.set)
     data = Data(settings({name: yaml.safe_load(value) for name, value in changes.items()}))
     if not given.tables:
         data.prepare()
-    if given.cell:
-        cell(data, given.cell, given.seed, given.minutes)
+    if given.cells:
+        set_threads()
+        for which in given.cells:
+            cell(data, *which)
         return
     failed = []
     if not given.tables:
@@ -162,8 +175,9 @@ def main() -> None:
         rows = [name for name in ROWS if name.startswith(tuple(given.rows.split(",")))]
         wanted = [c for c in cells(given.seeds, rows) if not place(data.name, *c).is_file()]
         print(f"{len(wanted)} trainings to do", flush=True)
+        shares = divided(wanted, given.jobs)
         with ThreadPoolExecutor(given.jobs) as pool:
-            failed = [said for said in pool.map(lambda c: run_cell(c, given.set), wanted) if said]
+            failed = [said for said in pool.map(lambda share: work(share, given.set), shares) if said]
     page.write(data.name)
     if failed:
         raise RetimbreError(f"{failed[0]}.")

@@ -147,6 +147,9 @@ def test_cells_are_ordered_and_their_minutes_are_balanced():
     assert len(cells) == len(set(cells))
     assert [c for c in cells if c[0] == "features_knn"] == [("features_knn", 1, None)], "it draws nothing"
     assert ("convnet_all", 2, None) in cells
+    shares = run.divided(cells, 3)
+    assert sorted(map(str, sum(shares, []))) == sorted(map(str, cells))
+    assert run.read_cell("convnet_all:2:16.0") == ("convnet_all", 2, 16.0)
     found = prepared.Set(windows.Windows(np.zeros((40, windows.SAMPLES), np.float32)),
                          np.repeat(np.arange(4), 10), np.arange(40))  # fmt: skip
     picked = run.trained_on(found, 0.5)
