@@ -34,7 +34,7 @@ from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric, set_threads  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from studies.classifiers import page  # noqa: E402
-from studies.classifiers.data import SCRATCH, SHIFTED, Data, Set, settings  # noqa: E402
+from studies.classifiers.data import SHIFTED, Data, Set, settings  # noqa: E402
 from studies.classifiers.page import CURVES, MINUTES, RESULTS, place  # noqa: E402
 
 Cell = tuple[str, int, float | None]  # row, seed, minutes of training in all (None: all there are)

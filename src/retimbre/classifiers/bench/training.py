@@ -1,20 +1,24 @@
 """Training of the networks: uniform draws of classes, Adam, resumable."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retimbre.classifiers.bench.base import Recipe
 from retimbre.classifiers.train import AdamTrainer
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run, fit
 from retimbre.training.timing import part
 
+if TYPE_CHECKING:
+    from retimbre.classifiers.bench.base import Recipe  # which trains by this module
+
 
 class _Trainer(AdamTrainer):
     """Dropout is drawn from torch's global state, seeded by the step: resumable."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, run: Run):
+    def __init__(self, network: nn.Module, recipe: "Recipe", run: Run):
         super().__init__(network, recipe.steps, recipe.learning_rate, run)
         self.loss = recipe.objective.loss
 
@@ -36,7 +40,7 @@ def draws(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def train(
-    network: nn.Module, recipe: Recipe, x: Tensor, labels: np.ndarray, seed: int, run: Run | None
+    network: nn.Module, recipe: "Recipe", x: Tensor, labels: np.ndarray, seed: int, run: Run | None
 ) -> None:
     """Train a network in place on windows ``x`` (B, ...) and ``labels``; it ends on the CPU, evaluating."""
     run = run or Run(seed, make_fabric("cpu"))
