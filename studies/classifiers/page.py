@@ -202,13 +202,18 @@ def draw(results: Results, folder: Path) -> None:
     families = list(dict.fromkeys(ROWS[name].family for name in results.cells))
     accuracy = {n: 100 * results.balanced(f, "test", "windows").mean for n, f in results.cells.items()}
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    for colour, family in enumerate(families):
-        for axis, what in zip(axes, ("parameters", "seconds"), strict=True):
-            points = [(one[0][what] or np.nan, accuracy[name]) for name, one in results.cells.items()
-                      if ROWS[name].family == family]  # fmt: skip
-            axis.scatter(*np.array(points, float).T, color=f"C{colour}", label=family)
-    for axis, says in zip(axes, ("parameters of the network", "CPU seconds of a training"), strict=True):
-        axis.set(xscale="log", xlabel=says)
+    figures = {"parameters": "parameters of the network", "seconds": "CPU seconds of a training"}
+    for axis, (what, says) in zip(axes, figures.items(), strict=True):
+        for colour, family in enumerate(families):
+            known = [
+                (max(found[0][what], 0.1), accuracy[name])
+                for name, found in results.cells.items()
+                if ROWS[name].family == family and found[0][what] is not None
+            ]
+            axis.scatter(*np.array(known, float).reshape(-1, 2).T, color=f"C{colour}", label=family)
+        axis.set(xlabel=says)
+        if any(found[0][what] is not None for found in results.cells.values()):
+            axis.set_xscale("log")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("balanced accuracy of windows, %")
     axes[1].legend()
