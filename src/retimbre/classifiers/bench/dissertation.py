@@ -74,16 +74,16 @@ class Course(nn.Module):
 
 
 def shallow(objective: Objective = LEAST_SQUARES) -> Recipe:
-    return Recipe(compressed, Shallow, 130, 16, 5e-4, objective)
+    return Recipe(compressed, Shallow, 200, 16, 5e-4, objective)
 
 
 def timbral(width: int, growth: int, objective: Objective = LEAST_SQUARES) -> Recipe:
-    steps, batch = (260, 32) if width < 16 else (70, 8)  # the wide one takes seconds a step
+    steps, batch = (300, 32) if width < 16 else (120, 8)  # the wide one costs 16 times as much a window
     return Recipe(compressed, lambda outputs: Timbral(outputs, width, growth), steps, batch, 1e-3, objective)
 
 
 def course(objective: Objective = LEAST_SQUARES) -> Recipe:
-    return Recipe(compressed, Course, 100, 16, 5e-4, objective)
+    return Recipe(compressed, Course, 150, 16, 5e-4, objective)
 
 
 OBJECTIVES = {"squares": LEAST_SQUARES, "entropy": CROSS_ENTROPY}

@@ -45,7 +45,8 @@ def train(
     """Train a network in place on windows ``x`` (B, ...) and ``labels``; it ends on the CPU, evaluating."""
     run = run or Run(seed, make_fabric("cpu"))
     y = torch.from_numpy(labels)
-    network.to(run.fabric.device).train()
+    # twice as fast on a CPU
+    network.to(run.fabric.device, memory_format=torch.channels_last).train()
     trainer = _Trainer(network, recipe, run)
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
@@ -53,4 +54,4 @@ def train(
         return x[picked], y[picked]
 
     fit("bench", recipe.steps, trainer, draw, run)
-    network.cpu().eval()
+    network.cpu().to(memory_format=torch.contiguous_format).eval()
