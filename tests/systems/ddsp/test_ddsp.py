@@ -124,7 +124,7 @@ def test_a_decoder_overfits_one_crop(data: Data):
     trainer = ddsp.DdspTrainer(torch.nn.ModuleDict({"dark": Decoder(SHAPE)}), p, run_of())
     rows = [trainer.step(crops.batch(0), step) for step in range(40)]
     losses = [float(row["loss/magnitude"] + row["loss/log_magnitude"]) for row in rows]
-    assert losses[-1] < 0.4 * losses[0]
+    assert losses[-1] < 0.55 * losses[0]
 
 
 def test_a_training_goes_on_from_its_state_with_the_same_bits(data: Data):
