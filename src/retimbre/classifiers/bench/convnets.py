@@ -6,7 +6,7 @@ differ by a bias alone, so one kernel spans all bins (1-d). Below, partials an o
 so kernels hear neighbouring octaves at once (spiral).
 
 Maxima are taken before the activation, which rises throughout: the same result with less to compute. The
-paper's text says that the 1-d kernels are 3 frames long; with its counts of parameters and its code they are 5.
+paper's text says that the 1-d kernels are 3 frames long; with its counts of parameters and its code, 5.
 """
 
 from collections.abc import Sequence
