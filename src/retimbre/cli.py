@@ -84,7 +84,7 @@ def compare(args: argparse.Namespace) -> None:
         raise errors.RetimbreError(
             "a side of the comparison is empty: give a revision, an experiment, a folder or workspace."
         )
-    found = comparison.compare_runs(*sides, args.system, args.metric)
+    found = comparison.compare_runs(*sides, args.system, args.metric, against=args.against)
     print(comparison.to_json(found) if args.json else comparison.to_text(found))
 
 
@@ -149,6 +149,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--metric", action="append", default=[], metavar="NAME", help=help)
     help = "row of the table that is compared (default: the first of the default systems)"
     p.add_argument("--system", metavar="NAME", help=help)
+    help = "row of RUN_B that it is compared with (default: the same); RUN_B may then be RUN_A"
+    p.add_argument("--against", metavar="NAME", help=help)
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     p.set_defaults(run=compare)
 

@@ -122,6 +122,17 @@ def test_a_system_that_did_not_change_is_said_and_those_that_did_are_named():
     assert "same values" not in " ".join(c.compare_runs([a], [b], "copy").notes)
 
 
+def test_two_rows_of_one_run():
+    one = run(seed=1, skill=0.1)
+    found = c.compare_runs([one], [one], "copy", ["skill"], against="cyclegan")
+    (row,) = found.rows
+    assert row.difference == pytest.approx(0.1, abs=0.01) and row.verdict == "better"
+    assert "system copy (A) and cyclegan (B)" in c.to_text(found)
+    assert "same values" not in " ".join(found.notes)
+    with pytest.raises(RetimbreError, match="nothing"):
+        c.compare_runs([one], [one], "copy", against="nothing")
+
+
 def test_five_seeds_show_a_difference_that_holds_for_every_training():
     found = c.compare_runs(
         [run(seed=s, sets=1 + s / 100) for s in range(5)],

@@ -1,4 +1,4 @@
-"""Which differences between two runs are real: ``retimbre compare RUN_A RUN_B``.
+"""Which differences between two runs, or two rows of one, are real: ``retimbre compare RUN_A RUN_B``.
 
 A run is a folder with a ``per_item.parquet``, ``workspace``, or anything that names a commit to DVC
 (revision, tag, branch, experiment): its table is read from DVC's cache, or from a remote, without checking
@@ -278,16 +278,20 @@ def compare_runs(
     metrics: Iterable[str] = (),
     draws: int = 2000,
     seed: int = 0,
+    against: str | None = None,
 ) -> Comparison:
     """Compare two sides of one or more trainings.
 
-    ``system``: row of the table (default: :func:`main_system`); ``metrics``: names from the table (default:
-    the headline and the failures). Raises RetimbreError: no such system or metric, or no item in common.
+    ``system``: row of the table (default: :func:`main_system`); ``against``: the row of side ``b``, which may
+    then be the same run (default: the same row); ``metrics``: names from the table (default: the headline and
+    the failures). Raises RetimbreError: no such system or metric, or no item in common.
     """
     system = system or main_system(a[0].table) or ""
+    against = against or system
     asked = list(dict.fromkeys(metrics))
     wanted = asked or [*HEADLINE, *FAILURES]
-    sides = [[_wide(run, system, {*wanted, *HEADLINE}) for run in side] for side in (a, b)]
+    both = ((a, system), (b, against))
+    sides = [[_wide(run, row, {*wanted, *HEADLINE}) for run in side] for side, row in both]
     tables = [table for side in sides for table in side]
     for name in asked:
         every = zip((*a, *b), tables, strict=True)
@@ -313,13 +317,15 @@ def compare_runs(
     done = [replace(found[m], corrected=corrected.get(m)) for m in wanted if found.get(m)]
     done = [replace(row, verdict=_verdict(row)) for row in done]
     notes = _notes(a, b, len(common), max(map(len, items)))
-    if len(a) == len(b) == 1 and system not in (changed := _changed(a[0], b[0])):
+    one_row = len(a) == len(b) == 1 and system == against
+    if one_row and system not in (changed := _changed(a[0], b[0])):
         named = f"choose one that changed with --system: {', '.join(changed)}"
         others = named if changed else "and so has every other system"
         notes.insert(0, f"{system} has the same values in both runs; {others}.")
-    if len(a) == len(b) == 1:
+    if one_row:
         notes += _classifiers(a[0], b[0])
-    return Comparison(tuple(r.name for r in a), tuple(r.name for r in b), system, tuple(done), tuple(notes))
+    named = system if system == against else f"{system} (A) and {against} (B)"
+    return Comparison(tuple(r.name for r in a), tuple(r.name for r in b), named, tuple(done), tuple(notes))
 
 
 def to_json(comparison: Comparison) -> str:
