@@ -23,7 +23,6 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 LIBRARY = ROOT / "src/retimbre"
 ORDER = "download resample features content classifier vocoder resynthesis cyclegan system evaluate".split()
 FURTHER = {name: name for name in catalogue.names() if name not in catalogue.DEFAULTS}
-FURTHER = [name for name in catalogue.names() if name not in catalogue.DEFAULTS]
 TRAININGS = {  # stage -> module of its training
     "classifier": "retimbre.classifiers.train",
     **{name: f"retimbre.systems.{name}.train" for name in catalogue.DEFAULTS},
@@ -43,11 +42,6 @@ def expanded() -> dict[str, dict]:
     for name, stage in PIPELINE["stages"].items():
         if "foreach" in stage:
             items = STARTS_FROM if name == "vocoder" else FURTHER
-    """Every stage that DVC makes of ``dvc.yaml``: of every network of vocoders and every further system."""
-    found = {}
-    for name, stage in PIPELINE["stages"].items():
-        if "foreach" in stage:
-            items = STARTS_FROM if name == "vocoder" else {name: name for name in FURTHER}
             for key, item in items.items():
                 found[f"{name}@{key}"] = substituted(stage["do"], {"${key}": key, "${item}": item})
         else:
