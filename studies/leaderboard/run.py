@@ -12,15 +12,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
 
-from retimbre import errors, params  # noqa: E402
+from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.training.devices import THREADS  # noqa: E402
+from studies.checkout import checked_out  # noqa: E402
 from studies.leaderboard import study, tables  # noqa: E402
 
 LOGS = study.ROOT / ".scratch/leaderboard/logs"
@@ -35,14 +34,7 @@ def project(which: str) -> Path:
     if which not in study.PAIRS:
         return study.ROOT
     folder = study.ROOT / ".scratch/leaderboard" / which
-    if not folder.is_dir():
-        subprocess.run(["git", "clone", "--quiet", study.ROOT, folder], check=True)
-    git = ["git", "-C", folder]
-    subprocess.run([*git, "fetch", "--quiet", study.ROOT, "HEAD"], check=True)
-    subprocess.run([*git, "reset", "--quiet", "--hard", "FETCH_HEAD"], check=True)
-    values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    params.overlay(values, {"dataset": {"domains": study.PAIRS[which]}})
-    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    checked_out(folder, {"dataset": {"domains": study.PAIRS[which]}})
     if subprocess.run([sys.executable, "-m", "dvc", "repro", *NEEDED], cwd=folder, check=False).returncode:
         raise RetimbreError(f"the data of {which} could not be made: see above.")
     return folder

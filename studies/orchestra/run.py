@@ -44,7 +44,7 @@ from retimbre.systems import catalogue  # noqa: E402
 from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric, one_thread, seed_everything  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
-from studies.checkout import checked_out  # noqa: E402
+from studies.checkout import checked_out, profile  # noqa: E402
 from studies.orchestra.held_out import UNSEEN, HeldOut, Judge, Played  # noqa: E402
 from tools.figures import markdown  # noqa: E402
 
@@ -57,7 +57,7 @@ SYSTEM = catalogue.DEFAULTS[0]
 def train() -> None:
     """Bring the checkout to ``HEAD``, lay the profile over its params, and run what is out of date."""
     words = [sys.executable, "-m", "dvc", "repro", SYSTEM]
-    if subprocess.run(words, cwd=checked_out(CHECKOUT, "orchestra"), check=False).returncode:
+    if subprocess.run(words, cwd=checked_out(CHECKOUT, profile("orchestra")), check=False).returncode:
         raise errors.RetimbreError("the training has stopped: run `make orchestra` again to go on.")
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from ruamel.yaml import YAML
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
@@ -28,7 +27,7 @@ from retimbre import errors, params  # noqa: E402
 from retimbre.datasets.scores import corpus, performance, soundfont  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
 from retimbre.systems.base import Spectral  # noqa: E402
-from studies.checkout import checked_out  # noqa: E402
+from studies.checkout import checked_out, profile  # noqa: E402
 from studies.orchestra.held_out import KEYS, UNSEEN, HeldOut, Judge, Played  # noqa: E402
 from studies.orchestra.run import SHIPPED, SYSTEM  # noqa: E402
 from tools import figures  # noqa: E402
@@ -75,13 +74,8 @@ def record(folder: Path, instrument: str, minutes: float, p: Any) -> None:
 
 def train(place: Path, instrument: str, minutes: float) -> float:
     """Record and train in a checkout of its own; returns minutes of one processor."""
-    checked_out(place, "own_instrument")
-    yaml = YAML()
-    yaml.width = 1000
-    values = yaml.load((place / "params.yaml").read_text(encoding="utf-8"))
-    values["dataset"] |= {"domains": [instrument], "folders": {instrument: "recordings"}}
-    with (place / "params.yaml").open("w", encoding="utf-8") as file:
-        yaml.dump(values, file)
+    named = {"dataset": {"domains": [instrument], "folders": {instrument: "recordings"}}}
+    checked_out(place, profile("own_instrument"), named)
     if not (place / "recordings").is_dir():
         record(place / "recordings", instrument, minutes, params.read(place / "params.yaml"))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
