@@ -60,7 +60,7 @@ def others(notes: np.ndarray, frame: np.ndarray, pitch: np.ndarray) -> np.ndarra
 
 
 def events(content: np.ndarray, sounds: float) -> Events:
-    """Events of content (T, C) or its last ``HEARD`` channels; ``sounds``: the least posterior of a note."""
+    """Events of content (T, C) or its last ``HEARD`` channels; notes count from a posterior of ``sounds``."""
     heard = np.asarray(content[:, -HEARD:], np.float32)
     notes, onsets, w = heard[:, :KEYS], heard[:, KEYS : 2 * KEYS], WEIGHTS
     loudness = around(heard[:, -1])
