@@ -28,7 +28,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setattr(prepared, "SCRATCH", tmp_path / "scratch")
-    monkeypatch.setattr(windows, "SHORTEST", windows.RATE)
+    monkeypatch.setattr(windows, "SHORTEST", windows.RATE // 2)
     for module in (page, run):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     return tmp_path
@@ -86,12 +86,12 @@ def test_tags_of_magnatagatune(places, monkeypatch):
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     for row in rows:  # some clips of every split have no tag
-        if any(album in row["mp3_path"] for album in ("album-05", "piano_album-52", "album-62")):
+        if any(album in row["mp3_path"] for album in ("piano_album-0", "piano_album-52", "album-62")):
             row.update({tag: "0" for tag in row if tag not in ("clip_id", "mp3_path")})
     path.write_bytes(layouts.table(rows, delimiter="\t", quoting=csv.QUOTE_ALL))
     write_sums(archives)
     data = make("magnatagatune", ["tagged", "untagged"], archives, **{"dataset.test_pieces": 2})
-    assert {"guitar", "piano"} <= set(data.classes) and "guitars" not in data.classes, "merged before"
+    assert {"guitar", "piano", "harp"} <= set(data.classes) and "guitars" not in data.classes, "merged before"
     train = data.load("train")
     assert train.labels.shape == (len(train.windows), len(data.classes))
     assert not train.labels.sum(1).all() and train.labels.sum(1).max() >= 2
@@ -108,7 +108,7 @@ def test_tags_of_magnatagatune(places, monkeypatch):
 
 def test_a_wrong_rate_and_a_missing_study_are_named(places):
     with pytest.raises(RetimbreError, match="the windows need 16000"):
-        settings({"audio.sample_rate": 44100})
+        settings({"audio.sample_rate": 16100})
     with pytest.raises(RetimbreError, match="run `make classifiers` first"):
         page.write("soundfont")
 
