@@ -20,7 +20,7 @@ TIME_RATES = 5  # wavelets along time, an octave apart, down from a quarter of t
 BIN_RATES = 3  # along log-frequency, in both directions
 OCTAVE_RATES = 1  # across octaves, in both directions
 WIDTH = 0.75  # standard deviation in octaves
-LOG_EPS = 1e-3  # relative to the mean over the training set, below which levels count as equal
+LOG_EPS = 1e-3  # of a window's mean coefficient: what is far below it counts as equal
 
 
 @lru_cache(maxsize=16)
