@@ -11,6 +11,7 @@ ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().paren
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre.classifiers.bench.catalogue import ROWS  # noqa: E402
+from retimbre.classifiers.bench.listener import SHIPPED  # noqa: E402
 from retimbre.classifiers.bench.scores import mcnemar_p  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.evaluation.results.statistics import Interval, hierarchical_difference, holm, permutation_p  # noqa: E402
@@ -234,6 +235,27 @@ def draw(results: Results, folder: Path) -> None:
     pyplot.close(figure)
 
 
+def listener() -> str:
+    """Figures of the weights of `retimbre classify`."""
+    path = SHIPPED / "metrics.json"
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        [says, *(f"{100 * found[f'{split}_{figure}']:.1f} %" for split in ("test", "shifted"))]
+        for figure, says in {
+            "recordings": "balanced accuracy by recording",
+            "windows": "by window",
+            "called_none": "windows called *none of these*",
+        }.items()
+    ]
+    said = (
+        f"Of organ, harp, marimba and choir {100 * found['strangers_called_none']:.1f} % of the windows are "
+    )
+    head = ["the weights that ship", "test scores, same font", "another font"]
+    return f"{markdown(head, lines)}\n\n{said}called *none of these*."
+
+
 def made(results: Results) -> str:
     """What the command writes."""
     if results.tags:
@@ -245,6 +267,8 @@ def made(results: Results) -> str:
     if validated:
         said = ", ".join(f"`{name}` {100 * value:.1f} %" for name, value in validated)
         parts += [f"Five stratified folds of the training windows, recordings kept whole: {said}."]
+    if results.source == "soundfont" and (shown := listener()):
+        parts += ["## Figures of `retimbre classify`", shown]
     return "\n\n".join(part for part in parts if part)
 
 
