@@ -231,19 +231,29 @@ def made(
         if isinstance(one.maker, Transferred):
             one = replace(one, maker=Heard(one.maker.system))
         return [one], {"parameters": 0, "steps": 0, "training_cpu_minutes": 0.0}
+    if not row.changes and row.system in catalogue.DEFAULTS:  # the project has trained it
+        system = catalogue.load(row.system, catalogue.MODELS, rendering=base.rendering)
+        figures = json.loads(Path(f"metrics/stages/{row.system}.json").read_text(encoding="utf-8"))
+        cost = {"parameters": figures["parameters"], "steps": 0, "training_cpu_minutes": 0.0}
+        return heard_rows(row, system), cost
     p = study.params_of(row, Path())
     values = getattr(p, catalogue.section_name(row.system))
     trainings = Trainings(row, p, folders_of(p, base, str(CONTENT) in values.inputs), profile)
     system = trainings.system()
-    found = [Row(row.name, Heard(system), slow=system.slow, tried=system.slow)]
-    if isinstance(system, Spectral) and isinstance(system.change, Coded):
-        found.append(Row(row.name + SCRAMBLED, HeardScrambled(system), slow=True))
     figures = trainings.figures
-    return found, {
+    return heard_rows(row, system), {
         "parameters": int(sum(one["parameters"] for one in figures)),
         "steps": int(sum(one["steps"] for one in figures)),
         "training_cpu_minutes": round(sum(one["seconds"] for one in figures) / 60, 2),
     }
+
+
+def heard_rows(row: study.Row, system: System) -> list[Row]:
+    """A trained system's row, and its control with the code of another piece, if it hears one."""
+    found = [Row(row.name, Heard(system), slow=system.slow, tried=system.slow)]
+    if isinstance(system, Spectral) and isinstance(system.change, Coded):
+        found.append(Row(row.name + SCRAMBLED, HeardScrambled(system), slow=True))
+    return found
 
 
 def measure(row: study.Row, which: str, profile: str = "") -> dict[str, Any]:
