@@ -90,6 +90,7 @@ BROKEN = {  # what is set -> what the sentence must say
         {"vocoders": {"inverter": "features"}},
         "evaluate.vocoders.resynthesis is istft, which needs istft",
     ),
+    "more neighbours than candidates": ({"knn.neighbours": 30}, "knn.neighbours is 30, of"),
     "no domain": ({"dataset.domains": []}, "dataset.domains is"),
     "a domain twice": ({"dataset.domains": ["piano", "piano"]}, "dataset.domains names a domain twice"),
     "domain that is no name": ({"dataset.domains": ["piano", "../x"]}, "dataset.domains.1 is '../x'"),

@@ -32,17 +32,20 @@ REFERENCES = {"main": tuple(CONTROLS), "flute_violin": ("copy", "eq_match", "ora
 
 @dataclass(frozen=True)
 class Row:
-    """A row: ``system`` is empty for controls and baselines; ``changes`` are laid over params.yaml."""
+    """A row: ``system`` is empty for controls and baselines; ``changes`` are laid over params.yaml, where
+    ``section`` is the system's own.
+    """
 
     name: str
     system: str
     changes: dict[str, Any]
     text: str = ""
+    section: Any = None
 
     @property
     def key(self) -> str:
         """Changes with what the row asks for: a result of another key is out of date."""
-        return digest(self.system, self.changes)[:12]
+        return digest(self.system, self.changes, self.section)[:12]
 
 
 def read(profile: str = "") -> dict[str, Row]:
@@ -52,7 +55,7 @@ def read(profile: str = "") -> dict[str, Row]:
     """
     given = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
     over = yaml.safe_load((ROOT / f"profiles/{profile}.yaml").read_text("utf-8")) if profile else {}
-    rows = {}
+    rows, base = {}, yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for name, values in given["rows"].items():
         values = values or {}
         system = values.get("system", "")
@@ -61,7 +64,8 @@ def read(profile: str = "") -> dict[str, Row]:
         changes: dict[str, Any] = {}
         for layer in (over, values.get("params", {}), {} if profile else values.get("cpu", {})):
             params.overlay(changes, json.loads(json.dumps(layer)))
-        rows[name] = Row(name, system, changes if system else {}, values.get("text", ""))
+        section = base[catalogue.section_name(system)] if system else None
+        rows[name] = Row(name, system, changes if system else {}, values.get("text", ""), section)
     return rows
 
 

@@ -12,7 +12,7 @@ class Sizes(SystemSection):
     """Rates, networks, noise and schedule."""
 
     sample_rate: Count
-    pool: Count
+    pool: Annotated[int, Field(ge=4, multiple_of=4)]
     code_channels: Count
     encoder_layers: Count
     encoder_layers_per_stack: Annotated[int, Field(ge=1, le=14)]

@@ -11,6 +11,7 @@ class Params(SystemSection):
     """The knobs of the synthesiser, of the networks that play it, and of their training."""
 
     section: ClassVar[str] = "ddsp"
+    least_domains: ClassVar[int] = 1
 
     harmonics: Count
     bands: Annotated[int, Field(ge=2)]

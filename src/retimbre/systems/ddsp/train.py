@@ -57,7 +57,8 @@ class Lines:
                 f"lower dataset.polyphonic_share, or {p.section}.single_line."
             )
         samples = (p.crop_frames - 1) * hop
-        self.positions = Positions(lines, samples + hop, f"single-line {domain}", f"{p.section}.crop_frames")
+        named = f"single-line {domain}", f"{p.section}.crop_frames"
+        self.positions = Positions(lines, samples + hop, *named, "samples")
 
     def batch(self, step: int) -> Curves:
         """Batch number ``step``."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retimbre.section import Count, NonNegative, Positive, Share, SystemSection
 
@@ -11,6 +11,7 @@ class Params(SystemSection):
     """The pool of the target's frames, and how it is asked."""
 
     section: ClassVar[str] = "knn"
+    least_domains: ClassVar[int] = 1
     precision: ClassVar[str] = "32-true"  # nothing is trained
 
     minutes: Positive
@@ -21,3 +22,11 @@ class Params(SystemSection):
     follow: Share
     sounds: Annotated[float, Field(gt=0, lt=1)]
     additive: bool
+
+    @model_validator(mode="after")
+    def _neighbours_are_candidates(self) -> "Params":
+        if self.neighbours > self.candidates:
+            raise ValueError(
+                f"knn.neighbours is {self.neighbours}, of {self.candidates} candidates: use no more"
+            )
+        return self

@@ -117,8 +117,8 @@ class Search:
             costs.append(np.take_along_axis(distance, nearest, 1))
         return np.concatenate(found), np.concatenate(costs).clip(0)
 
-    def run(self, pool: Pool, keys: np.ndarray, found: np.ndarray, costs: np.ndarray) -> np.ndarray:
-        """The neighbours (L, K) of each event of a note that sounds on, keys (L, D): those that the cheapest
+    def run(self, pool: Pool, keys: np.ndarray, found: np.ndarray, costs: np.ndarray) -> list[np.ndarray]:
+        """The neighbours (K,) of each event of a note that sounds on, keys (L, D): those that the cheapest
         ways lead through, from candidate (L, N) to candidate.
         """
         choice, local = [found[0]], [costs[0]]

@@ -19,5 +19,9 @@ class Params(Sizes):
     frozen_from: str | None
 
     @property
+    def least_domains(self) -> int:  # type: ignore[override]
+        return 1 if self.frozen_from else 2
+
+    @property
     def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
         return (self.frozen_from,) if self.frozen_from else ()

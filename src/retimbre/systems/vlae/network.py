@@ -33,7 +33,7 @@ class VlaeConfig:
         if field >= hop:
             raise RetimbreError(
                 f"the decoder of vlae sees {field} samples of its past, and a code stands for {hop}: use "
-                "fewer vlae.layers, or more vlae.code_frames, or it learns to do without the codes."
+                "fewer layers, or more code_frames, or it learns to do without the codes."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -40,8 +40,8 @@ class Crops:
         features, rate = data.features, data.features.config.sample_rate
         if rate % p.sample_rate:
             raise RetimbreError(
-                f"vlae.sample_rate is {p.sample_rate} Hz, by which audio.sample_rate ({rate} Hz) cannot be "
-                "divided: give a divisor."
+                f"{p.section}.sample_rate is {p.sample_rate} Hz, no divisor of audio.sample_rate ({rate} Hz): "
+                "give one."
             )
         size = (p.crop_frames, p.batch_size, seed, CROPS, f"{p.section}.crop_frames")
         known = [p.representation], features.domains, "train"
@@ -125,7 +125,7 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[System, loop.History]:
     if hop * p.sample_rate % (crops.rate * SEGMENTS_PER_FRAME):
         raise RetimbreError(
             f"a code would stand for {hop * p.sample_rate / crops.rate:g} samples, and a multiple of "
-            f"{SEGMENTS_PER_FRAME} is needed: change vlae.code_frames or vlae.sample_rate."
+            f"{SEGMENTS_PER_FRAME} is needed: change {p.section}.code_frames or sample_rate."
         )
     torch.manual_seed(run.seed)
     names = "kernel residual_channels skip_channels conditioning_channels".split()
