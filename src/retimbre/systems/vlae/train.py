@@ -40,8 +40,8 @@ class Crops:
         features, rate = data.features, data.features.config.sample_rate
         if rate % p.sample_rate:
             raise RetimbreError(
-                f"{p.section}.sample_rate is {p.sample_rate} Hz, no divisor of audio.sample_rate ({rate} Hz): give "
-                "one."
+                f"{p.section}.sample_rate is {p.sample_rate} Hz, no divisor of audio.sample_rate "
+                f"({rate} Hz): give one."
             )
         size = (p.crop_frames, p.batch_size, seed, CROPS, f"{p.section}.crop_frames")
         known = [p.representation], features.domains, "train"
