@@ -26,7 +26,7 @@ from retimbre.training.devices import make_fabric, set_threads  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from studies.classifiers.data import SHIFTED, STRANGERS, Data, settings  # noqa: E402
 
-ROW, STEPS, SEED = "convnet_2d", 500, 1
+ROW, STEPS, SEED = "convnet_spiral_1d", 300, 1
 
 
 def measured(listener: Listener, data: Data) -> dict[str, float]:
