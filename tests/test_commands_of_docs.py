@@ -68,7 +68,7 @@ def check_dvc(command: Command, folder: Path) -> None:
 def check_make(command: Command, folder: Path) -> None:
     result = subprocess.run(["make", "-n", *command.words[1:]], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, f"{command}: {result.stderr}"
-    for name, value in (word.split("=") for word in command.words if "=" in word):
+    for name, value in (word.split("=", 1) for word in command.words if "=" in word):
         assert f"$({name})" in (ROOT / "Makefile").read_text(), f"{command}: the Makefile reads no {name}"
         assert name != "P" or (ROOT / f"profiles/{value}.yaml").is_file(), command
 
