@@ -1,6 +1,7 @@
 """The study of the classifiers: other sources from small archives in their true layout, and its tables."""
 
 import csv
+import io
 import json
 import os
 from dataclasses import replace
@@ -15,7 +16,7 @@ from retimbre.errors import RetimbreError
 from studies.classifiers import data as prepared
 from studies.classifiers import page, run
 from studies.classifiers.data import Data, settings
-from tests.toys import layouts
+from tests.toys import layouts, layouts_mirdata, layouts_own
 from tests.toys.served import write_sums
 
 FEW = {"dataset.train_minutes": 0, "dataset.validation_pieces": 1, "dataset.test_pieces": 3,
@@ -31,6 +32,16 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(windows, "SHORTEST", windows.RATE // 2)
     for module in (page, run):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    rng = np.random.default_rng(0)
+
+    def clip(rate, channels=1, file_format="WAV", subtype="PCM_16", seconds=layouts.SECONDS):
+        """Noise: the layouts' own clips repeat, which is a leak."""
+        buffer, samples = io.BytesIO(), rng.normal(0, 0.1, (int(seconds * rate), channels))
+        soundfile.write(buffer, samples, rate, format=file_format, subtype=subtype)
+        return buffer.getvalue()
+
+    for module in (layouts_mirdata, layouts_own):
+        monkeypatch.setattr(module, "clip", clip)
     return tmp_path
 
 
