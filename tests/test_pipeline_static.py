@@ -29,6 +29,17 @@ TRAININGS = {  # stage -> module of its training
     **{f"system@{name}": f"retimbre.systems.{name}.train" for name in FURTHER},
     **{f"vocoder@{name}": f"retimbre.vocoders.{name}.train" for name in STARTS_FROM},
 }
+RENDERING = {"resynthesis", "system@stft_autoencoder", *(f"vocoder@{name}" for name in STARTS_FROM)}
+VOCODERS = LIBRARY / "vocoders"
+# Of other vocoders, what a training of a vocoder or of what renders with one imports: the inverter, the
+# contract, the types of all params.
+BENEATH_VOCODERS = {
+    *VOCODERS.glob("*.py"),
+    *VOCODERS.glob("inverter/*.py"),
+    *VOCODERS.glob("*/__init__.py"),
+    *VOCODERS.glob("*/params.py"),
+    *(LIBRARY / "nn/wavenet" / name for name in ("__init__.py", "options.py")),
+}
 ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening app".split()
 # Of one floor: neither imports the other.
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}, "app": {"listening"}}
@@ -111,10 +122,7 @@ def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_
         assert room not in ("metrics", "evaluation", "listening"), f"{name} runs {file.relative_to(LIBRARY)}"
         if file in loose or any(folder in file.parents for folder in (*listed, LIBRARY / "nn/generation")):
             continue  # what only saves, spreads work, holds a contract, or samples from what is trained
-        # A vocoder, and what renders with one, builds on the one that it starts from, on its contract, and on
-        # the types of all vocoders' params.
-        types = {LIBRARY / "nn/wavenet" / name for name in ("__init__.py", "options.py")}
-        assert LIBRARY / "vocoders" in file.parents or file in types, (
+        assert name in RENDERING and file in BENEATH_VOCODERS, (
             f"{name}: {file.relative_to(ROOT)} is in no listed folder"
         )
     for path in code_of(STAGES[name]):

@@ -79,3 +79,13 @@ def preemphasis(x: np.ndarray, coefficient: float) -> np.ndarray:
 def deemphasis(x: np.ndarray, coefficient: float) -> np.ndarray:
     """The inverse of :func:`preemphasis`: y[n] = x[n] + coefficient * y[n - 1]."""
     return _filter([1.0], [1.0, -coefficient], x, coefficient)
+
+
+def encode_audio(x: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
+    """Audio (..., N), pre-emphasised and with a gain, to codes: 8-bit mu-law (``pcm``: 16-bit, even)."""
+    return (pcm_encode if pcm else mu_law_encode)(gain * preemphasis(x, coefficient))
+
+
+def decode_audio(codes: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
+    """The inverse of ``encode_audio``, up to the quantiser."""
+    return deemphasis((pcm_decode if pcm else mu_law_decode)(codes) / gain, coefficient).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The contract of a trained network that makes spectra audible, and what the trainings have in common."""
+"""The contract of a trained network that makes spectra audible."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, network_input
-from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.nn.weights import read_config, reading, save_weights, write_config
 from retimbre.vocoders.params import Rendering
@@ -126,14 +125,3 @@ class Renderer(ABC):
             if network is not None:
                 network.load_state_dict(load_file(folder / f"{cls.name}.safetensors"))
             return cls(network, config, below, rendering)
-
-
-def base_config(audio: PackedAudio, features: PackedFeatures, representation: str) -> dict[str, Any]:
-    """The part of every network's configuration that is of its data."""
-    return {
-        "domains": features.domains,
-        "rms": audio.config["rms"],
-        "representation": representation,
-        "features": features.config.to_dict(),
-        "top_db": features.statistics[representation]["top_db"],
-    }

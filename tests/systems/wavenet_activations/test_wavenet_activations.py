@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from retimbre import params
+from retimbre.audio.companding import encode_audio
 from retimbre.datasets.packed.data import Data
 from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet.network import WaveNet
@@ -11,7 +12,7 @@ from retimbre.systems import catalogue
 from retimbre.systems.wavenet_activations import train
 from retimbre.systems.wavenet_activations.network import gram, make_network, nothing, residuals
 from retimbre.systems.wavenet_activations.params import Params
-from retimbre.systems.wavenet_activations.system import System, encoded
+from retimbre.systems.wavenet_activations.system import System
 from tests.toys.features import run_of
 from tests.toys.project import smoke
 from tests.toys.vocoders import DOMAINS, tune, write_data
@@ -56,7 +57,7 @@ def test_the_gram_matrix_is_the_mean_product_of_channels():
 
 
 def test_both_losses_come_down_and_codes_are_what_is_largest(system: System):
-    codes = torch.from_numpy(encoded(tune("reed", 9)[4000:6000], P.preemphasis, P.gain))
+    codes = torch.from_numpy(encode_audio(tune("reed", 9)[4000:6000], P.preemphasis, P.gain))
     network = system.listener.network
     rows = network.embedding(codes)[None]
     content = residuals(network, rows)[P.content_layer]

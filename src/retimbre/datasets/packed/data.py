@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from retimbre.datasets.packed.format import PackedAudio, PackedContent, PackedFeatures
 
@@ -28,3 +29,14 @@ class Data:
     @cached_property
     def content(self) -> PackedContent:
         return PackedContent(self._content)
+
+
+def base_config(audio: PackedAudio, features: PackedFeatures, representation: str) -> dict[str, Any]:
+    """The part of every network's configuration that is of its data."""
+    return {
+        "domains": features.domains,
+        "rms": audio.config["rms"],
+        "representation": representation,
+        "features": features.config.to_dict(),
+        "top_db": features.statistics[representation]["top_db"],
+    }

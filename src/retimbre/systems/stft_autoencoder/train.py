@@ -5,7 +5,7 @@ from torch import Tensor
 
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import FeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.systems.stft_autoencoder.network import AutoencoderConfig, Autoencoders
 from retimbre.systems.stft_autoencoder.params import Params
 from retimbre.systems.stft_autoencoder.system import Change
@@ -13,7 +13,6 @@ from retimbre.training import fit as loop
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import base_config
 
 GRADIENT_NORM = 1.0
 COUNTED = 64  # batches whose principal components are the start

@@ -8,12 +8,12 @@ import soxr
 import torch
 from safetensors.torch import load_file
 
+from retimbre.audio.companding import decode_audio
 from retimbre.audio.features import FeatureConfig, network_input, spectrum_of
 from retimbre.nn.generation.sampler import generate
 from retimbre.nn.weights import read_config, save_weights, write_config
 from retimbre.systems.base import check_target
 from retimbre.systems.vlae.network import Vlae, VlaeConfig
-from retimbre.vocoders.wavenet.codec import Codec
 
 TEMPERATURE = 0.7  # of sampling, as the WaveNet vocoder's
 
@@ -32,7 +32,6 @@ class System:
         self.features = FeatureConfig.from_dict(config["features"])
         self.sample_rate = self.features.sample_rate
         self.rms: float = config["rms"]
-        self.codec = Codec(config["preemphasis"], config["gain"])
 
     @torch.no_grad()
     def encode(self, audio: np.ndarray) -> np.ndarray:
@@ -44,10 +43,11 @@ class System:
     def decode(self, code: np.ndarray, length: int, to: str, seed: int = 0) -> np.ndarray:
         """Codes (Z, J) to ``length`` samples (N,) of ``to``; the same seed gives the same ones."""
         check_target(to, self.targets)
-        rate = self.config["rate"]
+        c, rate = self.config, self.config["rate"]
         place, samples = self.targets.index(to), -(-length * rate // self.sample_rate)
         sung = generate(self.network.decoder, code[None], place, samples, TEMPERATURE, seed=seed)[0]
-        audio = soxr.resample(self.codec.decode(sung), rate, self.sample_rate)[:length]
+        played = decode_audio(sung, c["preemphasis"], c["gain"])
+        audio = soxr.resample(played, rate, self.sample_rate)[:length]
         return np.pad(audio, (0, length - len(audio)))
 
     def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:

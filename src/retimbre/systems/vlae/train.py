@@ -11,9 +11,10 @@ import soxr
 import torch
 from torch import Tensor
 
+from retimbre.audio.companding import encode_audio
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.errors import RetimbreError
 from retimbre.nn.spectral.gaussian import drawn, kl_nats, paid_nats
 from retimbre.nn.wavenet.network import likelihoods, shift_right
@@ -25,8 +26,6 @@ from retimbre.training import fit as loop
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import base_config
-from retimbre.vocoders.wavenet.codec import Codec
 
 GRADIENT_NORM = 1.0  # the loss is in nats per sample
 CROPS, NOISE = 70, 71  # streams of random numbers
@@ -47,13 +46,12 @@ class Crops:
         known = [p.representation], features.domains, "train"
         self.crops = AudioFeatureCrops(data.audio, features, *known, *size)
         self.p, self.seed, self.rate, self.top_db = p, seed, rate, top_db
-        self.range_db, self.codec = features.config.range_db, Codec(p.preemphasis, p.gain)
+        self.range_db = features.config.range_db
 
     def codes(self, audio: np.ndarray) -> np.ndarray:
         """Audio (B, N) to codes (B, N') at the decoder's rate."""
-        return self.codec.encode(
-            np.ascontiguousarray(soxr.resample(audio.T, self.rate, self.p.sample_rate).T)
-        )
+        x = np.ascontiguousarray(soxr.resample(audio.T, self.rate, self.p.sample_rate).T)
+        return encode_audio(x, self.p.preemphasis, self.p.gain)
 
     def told(self, codes: np.ndarray, step: int) -> np.ndarray:
         """Codes with noise of 1 to ``noise_codes`` codes (log-uniform) in ``noise_share`` of the rows."""

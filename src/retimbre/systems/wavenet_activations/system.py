@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from retimbre.audio.companding import deemphasis, mu_law_decode, mu_law_encode, preemphasis
+from retimbre.audio.companding import decode_audio, encode_audio
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 from retimbre.nn.weights import read_config, save_weights, write_config
@@ -18,11 +18,6 @@ from retimbre.systems.wavenet_activations.network import Listener, gram, residua
 
 START = 8.0  # of a code's own entry, others 0: the softmax gives it 0.92
 PART_S = 1.0  # optimised at a time: a matrix of 256 numbers for each sample
-
-
-def encoded(audio: np.ndarray, coefficient: float, gain: float) -> np.ndarray:
-    """Codes (..., N) of audio (..., N): pre-emphasised mu-law."""
-    return mu_law_encode(gain * preemphasis(audio, coefficient))
 
 
 class System:
@@ -72,10 +67,10 @@ class System:
         """Mono audio (N,) of RMS ``rms`` to (N,) float32. Nothing is drawn: ``seed`` changes nothing."""
         check_target(to, self.targets)
         c = self.config
-        codes = torch.from_numpy(encoded(audio, c["preemphasis"], c["gain"])).to(self.device)
+        codes = torch.from_numpy(encode_audio(audio, c["preemphasis"], c["gain"])).to(self.device)
         parts = codes.split(round(PART_S * self.sample_rate))
         made = torch.cat([self.optimise(part, to) for part in parts]).cpu().numpy()
-        return deemphasis(mu_law_decode(made) / c["gain"], c["preemphasis"]).astype(np.float32)
+        return decode_audio(made, c["preemphasis"], c["gain"])
 
     @property
     def parameters(self) -> int:

@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor
 
+from retimbre.audio.companding import encode_audio
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
 from retimbre.nn.wavenet.network import WaveNet, likelihoods, shift_right
 from retimbre.systems.wavenet_activations.network import Listener, gram, make_network, nothing, residuals
 from retimbre.systems.wavenet_activations.params import Params
-from retimbre.systems.wavenet_activations.system import System, encoded
+from retimbre.systems.wavenet_activations.system import System
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
@@ -45,7 +46,8 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
         return AudioFeatureCrops(audio, features, [], domains, "train", *size)
 
     def codes(source: AudioFeatureCrops, number: int) -> Tensor:
-        return torch.from_numpy(encoded(source.batch(number)["audio"].numpy(), p.preemphasis, p.gain))
+        x = source.batch(number)["audio"].numpy()
+        return torch.from_numpy(encode_audio(x, p.preemphasis, p.gain))
 
     everybody = crops(features.domains, 50)
     torch.manual_seed(run.seed)

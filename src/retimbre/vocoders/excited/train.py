@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.datasets.packed.format import PackedAudio, PackedFeatures
 from retimbre.nn.wavenet.network import mean_and_std
 from retimbre.progress import Progress
@@ -17,7 +17,7 @@ from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.base import Renderer
 from retimbre.vocoders.excited.network import MARGIN, ExcitedWaveNet, code_bits, mean, previous, residual_bits
 from retimbre.vocoders.excited.params import Params
 from retimbre.vocoders.excited.vocoder import ExcitedVocoder, align

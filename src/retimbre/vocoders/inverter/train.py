@@ -10,14 +10,14 @@ from torch import Tensor
 from retimbre.audio.features import normalise
 from retimbre.audio.spectral import mel_filters
 from retimbre.datasets.packed.crops import FeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.nn.weights import check_features, shipped_folder
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.base import Renderer
 from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import BandDistance
 from retimbre.vocoders.inverter.network import InverterConfig, SpectralInverter, inverter_loss

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from retimbre.audio.features import decibels, normalise
 from retimbre.audio.spectral import mel_filters, stft
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.gan import hinge_discriminator, hinge_generator
 from retimbre.training.processes import average_gradients, check_batch, own_share
 from retimbre.training.timing import part
 from retimbre.training.trainer import cosine_rate
-from retimbre.vocoders.base import Renderer, base_config
+from retimbre.vocoders.base import Renderer
 from retimbre.vocoders.inverter.consistency import consistency_of
 from retimbre.vocoders.inverter.convnext import FLOOR_DB, BandDistance
 from retimbre.vocoders.inverter.train import GAIN_DB

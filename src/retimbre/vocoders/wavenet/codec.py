@@ -14,24 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.audio.companding import (
-    deemphasis,
-    mu_law_decode,
-    mu_law_encode,
-    pcm_decode,
-    pcm_encode,
-    preemphasis,
-)
-
-
-def encode_audio(x: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
-    """Audio (..., N), pre-emphasised and with a gain, to codes: 8-bit mu-law (``pcm``: 16-bit, even)."""
-    return (pcm_encode if pcm else mu_law_encode)(gain * preemphasis(x, coefficient))
-
-
-def decode_audio(codes: np.ndarray, coefficient: float, gain: float, pcm: bool = False) -> np.ndarray:
-    """The inverse of ``encode_audio``, up to the quantiser."""
-    return deemphasis((pcm_decode if pcm else mu_law_decode)(codes) / gain, coefficient).astype(np.float32)
+from retimbre.audio.companding import decode_audio, encode_audio
 
 
 def backwards(x: np.ndarray) -> np.ndarray:

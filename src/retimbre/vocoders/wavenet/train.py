@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retimbre.audio.companding import encode_audio
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.nn.wavenet.network import CODES, WaveNet, likelihoods, mean_and_std, shift_right
 from retimbre.training.averages import Ema
 from retimbre.training.fit import History, Run
@@ -17,8 +18,8 @@ from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
 from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
-from retimbre.vocoders.base import Renderer, base_config
-from retimbre.vocoders.wavenet.codec import Codec, backwards, encode_audio
+from retimbre.vocoders.base import Renderer
+from retimbre.vocoders.wavenet.codec import Codec, backwards
 from retimbre.vocoders.wavenet.params import Params
 from retimbre.vocoders.wavenet.vocoder import WaveNetVocoder
 
