@@ -127,6 +127,15 @@ def fit_classifier(
     return network.cpu().to(memory_format=torch.contiguous_format).eval(), history
 
 
+def fit_instruments(features: PackedFeatures, p: Classifier, run: Run) -> tuple[SpectrumClassifier, History]:
+    """Train one that tells the instruments of all domains apart; returns what ``fit_classifier`` does."""
+    size = (p.window_frames, p.batch_size, run.seed)
+    batches = DomainBatches(features, p.representation, features.domains, *size)
+    scale = (features.statistics[p.representation]["top_db"], features.config.range_db)
+    changed = Augmentation(p.gain_jitter_db, p.noise_db)
+    return fit_classifier("instrument", batches, p, *scale, p.steps, changed, run)
+
+
 def fit(data: Data, p: Classifier, run: Run) -> tuple[Classifiers, LevelMap, History]:
     """Train all; returns the classifiers, the stand-in for a vocoder, the instrument classifier's history."""
     features, domains = data.features, data.features.domains

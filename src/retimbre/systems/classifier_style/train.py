@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
-from retimbre.classifiers.batches import Augmentation, DomainBatches
 from retimbre.classifiers.network import SpectrumClassifier
-from retimbre.classifiers.train import fit_classifier
+from retimbre.classifiers.train import fit_instruments
 from retimbre.classifiers.windows import split_windows
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
@@ -32,10 +31,6 @@ def styles_of(network: SpectrumClassifier, features: PackedFeatures, p: Params) 
 def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:
     """Train a classifier of all domains and look at their styles; returns the change and the history."""
     features, config = data.features, Change.description(data.features, p) | {"style": p.style}
-    batches = DomainBatches(
-        features, p.representation, features.domains, p.window_frames, p.batch_size, run.seed
-    )
-    scale, changed = (config["top_db"], features.config.range_db), Augmentation(p.gain_jitter_db, p.noise_db)
-    network, history = fit_classifier("instrument", batches, p, *scale, p.steps, changed, run)
+    network, history = fit_instruments(features, p, run)
     networks = nn.ModuleDict({"classifier": network, "styles": styles_of(network, features, p)})
     return Change(networks, config), history
