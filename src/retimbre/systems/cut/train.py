@@ -5,16 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.data import Data
 from retimbre.systems.cut.network import Encoder, Heads, at_places, patch_nce
 from retimbre.systems.cut.params import Params
 from retimbre.systems.cyclegan.step import AdversarialTrainer
 from retimbre.systems.cyclegan.system import Change
-from retimbre.systems.cyclegan.train import prepare, train
+from retimbre.systems.cyclegan.train import fit_unpaired
 from retimbre.training.fit import History, Run
 from retimbre.training.gan import mean
-from retimbre.training.processes import check_batch
 
 
 class CutTrainer(AdversarialTrainer):
@@ -73,13 +71,4 @@ class CutTrainer(AdversarialTrainer):
 
 def fit(data: Data, p: Params, run: Run) -> tuple[Change, History]:
     """As the CycleGAN's: both directions of the first two domains, unpaired."""
-    features, fabric, parameter = data.features, run.fabric, f"{p.section}.crop_frames"
-    check_batch(p.batch_size, fabric, f"{p.section}.batch_size")
-    size, part = (p.crop_frames, p.batch_size, run.seed), (fabric.global_rank, fabric.world_size)
-    crops = [
-        FeatureCrops(features, p.representation, domain, "train", *size, stream, part, parameter)
-        for stream, domain in enumerate(features.domains[:2])
-    ]
-    trainer, change = prepare(CutTrainer, features, p, run)
-    history = train("cut", trainer, change, lambda n: [c.batch(n) for c in crops], features, p, run)
-    return change, history
+    return fit_unpaired("cut", CutTrainer, data, p, run)

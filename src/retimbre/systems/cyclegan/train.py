@@ -30,8 +30,15 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
     that ``p.select`` says) and the history. Continues from ``run.scratch`` if an interrupted training lies
     there.
     """
+    return fit_unpaired("cyclegan", CycleGanTrainer, data, p, run)
+
+
+def fit_unpaired(
+    name: str, kind: type[AdversarialTrainer], data: Data, p: Adversarial, run: loop.Run
+) -> tuple[Change, loop.History]:
+    """Train by any trainer on crops that are drawn from each domain for itself; else as ``fit``."""
     features = data.features
-    trainer, change = prepare(CycleGanTrainer, features, p, run)
+    trainer, change = prepare(kind, features, p, run)
     check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
     part = (run.fabric.global_rank, run.fabric.world_size)
     size, last = (p.crop_frames, p.batch_size, run.seed), (part, f"{p.section}.crop_frames")
@@ -43,7 +50,7 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
     def draw(number: int) -> list[Tensor]:
         return [c.batch(number) for c in crops]
 
-    return change, train("cyclegan", trainer, change, draw, features, p, run)
+    return change, train(name, trainer, change, draw, features, p, run)
 
 
 def build(
