@@ -4,10 +4,11 @@ import torch
 
 from retimbre.classifiers.windows import split_windows
 from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.nn.style import gram
 from retimbre.systems import catalogue
 from retimbre.systems.classifier_style import train
 from retimbre.systems.classifier_style.params import Params
-from retimbre.systems.classifier_style.system import Change, activations, gram
+from retimbre.systems.classifier_style.system import Change, activations
 from tests.toys.features import data_of, run_of, write_features
 from tests.toys.project import smoke
 
@@ -28,12 +29,6 @@ def change(features: PackedFeatures) -> Change:
 @pytest.fixture(scope="module")
 def source(features: PackedFeatures) -> torch.Tensor:
     return split_windows(features, "mel", "flat", "validation", 24)[:3].clamp(-60, 0)
-
-
-def test_the_gram_matrix_is_the_mean_product_of_channels():
-    y = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
-    expected = np.einsum("bcft,bdft->bcd", y, y) / 20
-    assert np.allclose(gram(torch.from_numpy(y)).numpy(), expected)
 
 
 def test_the_layers_end_where_the_embedding_begins(change: Change, source: torch.Tensor):

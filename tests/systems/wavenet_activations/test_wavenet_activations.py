@@ -10,7 +10,7 @@ from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.systems import catalogue
 from retimbre.systems.wavenet_activations import train
-from retimbre.systems.wavenet_activations.network import gram, make_network, nothing, residuals
+from retimbre.systems.wavenet_activations.network import make_network, nothing, residuals
 from retimbre.systems.wavenet_activations.params import Params
 from retimbre.systems.wavenet_activations.system import System
 from tests.toys.features import run_of
@@ -49,11 +49,6 @@ def test_residuals_are_those_of_the_network():
     outputs = network(codes, *nothing(2, 1024, 64))
     inside = slice(256, 768)  # the ends are conditioned by a border
     assert torch.allclose(network.head_output(hidden.relu())[:, inside], outputs[:, inside], atol=1e-4)
-
-
-def test_the_gram_matrix_is_the_mean_product_of_channels():
-    y = np.random.default_rng(0).normal(size=(2, 7, 3))
-    assert np.allclose(gram(torch.from_numpy(y)), np.einsum("bnr,bns->brs", y, y) / 7)
 
 
 def test_both_losses_come_down_and_codes_are_what_is_largest(system: System):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from retimbre.classifiers.network import SpectrumClassifier
+from retimbre.nn.style import gram
 from retimbre.systems.optimised import Optimised
 
 LAYERS = (2, 5, 8)  # of the classifier's body: behind each convolution's ReLU
@@ -22,12 +23,6 @@ def activations(network: SpectrumClassifier, db: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     return found
-
-
-def gram(activation: Tensor) -> Tensor:
-    """Means over all places of products of channels: (B, C, F, T) to (B, C, C)."""
-    flat = activation.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 class Styles(nn.Module):

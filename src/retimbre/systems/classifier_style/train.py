@@ -8,8 +8,9 @@ from retimbre.classifiers.train import fit_instruments
 from retimbre.classifiers.windows import split_windows
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.nn.style import gram
 from retimbre.systems.classifier_style.params import Params
-from retimbre.systems.classifier_style.system import Change, Styles, activations, gram
+from retimbre.systems.classifier_style.system import Change, Styles, activations
 from retimbre.training.fit import History, Run
 
 AT_ONCE = 64  # windows

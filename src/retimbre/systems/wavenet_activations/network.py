@@ -38,11 +38,6 @@ def residuals(network: WaveNet, x: Tensor) -> list[Tensor]:
     return found
 
 
-def gram(residual: Tensor) -> Tensor:
-    """Means over time of products of channels: (B, N, R) to (B, R, R)."""
-    return residual.transpose(1, 2) @ residual / residual.shape[1]
-
-
 class Listener(nn.Module):
     """The WaveNet, and ``styles`` (targets, layers, R, R): mean Gram matrices of each target's recordings."""
 

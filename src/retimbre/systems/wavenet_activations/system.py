@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.companding import decode_audio, encode_audio
+from retimbre.nn.style import gram
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 from retimbre.nn.weights import read_config, save_weights, write_config
 from retimbre.systems.base import check_target
-from retimbre.systems.wavenet_activations.network import Listener, gram, residuals
+from retimbre.systems.wavenet_activations.network import Listener, residuals
 
 START = 8.0  # of a code's own entry, others 0: the softmax gives it 0.92
 PART_S = 1.0  # optimised at a time: a matrix of 256 numbers for each sample
@@ -42,7 +43,7 @@ class System:
         of_content = (found[c["content_layer"]] - content).square().mean() / content.square().mean()
         goals = self.listener.styles[self.targets.index(to)]
         of_style = [
-            (gram(found[layer])[0] - goal).square().mean() / goal.square().mean()
+            (gram(found[layer].mT)[0] - goal).square().mean() / goal.square().mean()
             for layer, goal in zip(c["style_layers"], goals, strict=True)
         ]
         return of_content, torch.stack(of_style).mean()

@@ -8,8 +8,9 @@ from torch import Tensor
 from retimbre.audio.companding import encode_audio
 from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
+from retimbre.nn.style import gram
 from retimbre.nn.wavenet.network import WaveNet, likelihoods, shift_right
-from retimbre.systems.wavenet_activations.network import Listener, gram, make_network, nothing, residuals
+from retimbre.systems.wavenet_activations.network import Listener, make_network, nothing, residuals
 from retimbre.systems.wavenet_activations.params import Params
 from retimbre.systems.wavenet_activations.system import System
 from retimbre.training.fit import History, Run
@@ -60,7 +61,7 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
             own = crops([domain], 51 + place)
             for number in range(STYLES, STYLES + STYLE_BATCHES):
                 found = residuals(listener.network, listener.network.embedding(codes(own, number)))
-                grams = torch.stack([gram(found[layer]).mean(0) for layer in p.style_layers])
+                grams = torch.stack([gram(found[layer].mT).mean(0) for layer in p.style_layers])
                 listener.styles[place] += grams / STYLE_BATCHES
     names = {"preemphasis", "gain", "style_layers", "content_layer", "style", "content", "iterations", "rate"}
     described = {
