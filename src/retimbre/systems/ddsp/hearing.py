@@ -18,11 +18,10 @@ LOUD_SHARE = 0.1  # of the mean power: quieter frames say nothing
 
 
 class Heard(NamedTuple):
-    """Curves (T,) float32: pitch in Hz, loudness in dB, whether a pitch was heard."""
+    """Curves (T,) float32: pitch in Hz, loudness in dB."""
 
     f0_hz: np.ndarray
     loudness_db: np.ndarray
-    voiced: np.ndarray
 
 
 @lru_cache(maxsize=1)
@@ -59,10 +58,9 @@ def hear(audio: np.ndarray, sample_rate: int, hop: int) -> Heard:
     found = _tracker().detect(np.ascontiguousarray(audio, np.float32), sample_rate)
     heard, times = found.confidence >= VOICED, np.arange(len(loudness)) * hop / sample_rate
     if not heard.any():
-        return Heard(np.full_like(times, UNHEARD_HZ, np.float32), loudness.astype(np.float32), times < 0)
+        return Heard(np.full_like(times, UNHEARD_HZ, np.float32), loudness.astype(np.float32))
     octaves = np.interp(times, found.timestamps[heard], np.log2(found.pitch_hz[heard]))
-    voiced = np.interp(times, found.timestamps, heard) >= 0.5
-    return Heard((2**octaves).astype(np.float32), loudness.astype(np.float32), voiced)
+    return Heard((2**octaves).astype(np.float32), loudness.astype(np.float32))
 
 
 def line_share(audio: np.ndarray, sample_rate: int, hop: int, heard: Heard) -> float:

@@ -34,7 +34,7 @@ class System:
         hop = self.config["decoder"]["hop"]
         padded = np.pad(audio, (0, hop - len(audio) % hop))  # to a frame behind the last sample
         heard = hear(padded, self.sample_rate, hop)
-        f0_hz, loudness_db = (torch.from_numpy(x)[None].to(self.device) for x in heard[:2])
+        f0_hz, loudness_db = (torch.from_numpy(x)[None].to(self.device) for x in heard)
         generator = torch.Generator().manual_seed(seed)
         noise = 2 * torch.rand(1, len(padded), generator=generator) - 1
         made = self.decoders[to](f0_hz, loudness_db, noise.to(self.device))

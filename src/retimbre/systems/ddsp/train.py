@@ -68,7 +68,7 @@ class Lines:
             first = place // self.hop  # frames lie on the hops
             audio.append(self.audio.read(excerpt, first * self.hop, (first + frames - 1) * self.hop))
             heard = self.heard[excerpt.id]
-            curves.append([x[first : first + frames] for x in heard[:2]])
+            curves.append([x[first : first + frames] for x in heard])
         f0_hz, loudness_db = torch.from_numpy(np.array(curves)).unbind(1)
         return torch.from_numpy(np.stack(audio)), f0_hz, loudness_db
 
