@@ -15,8 +15,8 @@ from retimbre.datasets.packed.data import Data
 from retimbre.errors import RetimbreError, run
 from retimbre.nn.wavenet_autoencoder.system import CodedAudio
 from retimbre.systems import catalogue
-from retimbre.training.autoencoder import figures, validation
 from retimbre.training.devices import set_threads
+from retimbre.training.wavenet_autoencoder import figures, validation
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from retimbre.provenance import digest
 from retimbre.systems import catalogue
 from retimbre.systems.base import Streams
 from retimbre.systems.stft_autoencoder import train
-from retimbre.systems.stft_autoencoder.network import AutoencoderConfig, Autoencoders
+from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
 from retimbre.systems.stft_autoencoder.params import Params
 from tests.toys.features import run_of
 from tests.toys.models import FEATURES, melody
@@ -33,7 +33,7 @@ def shapes(network: torch.nn.Module) -> list[tuple[int, ...]]:
 
 def test_the_published_layers_are_those_of_the_lstm_variant():
     """Real and imaginary parts of a 4096-point STFT, as the authors' code has them."""
-    made = Autoencoders(AutoencoderConfig(4098, 1, "own", "lstm", 2, (2048, 1024, 1024), 80))
+    made = Autoencoders(FramesConfig(4098, 1, "own", "lstm", 2, (2048, 1024, 1024), 80))
     lstm = made.encoders[0].lstm
     assert shapes(made.encoders[0].dense) == [(2048, 4098), (1024, 2048), (1024, 1024)]
     assert (lstm.input_size, lstm.hidden_size) == (1024, 80)
@@ -44,7 +44,7 @@ def test_the_published_layers_are_those_of_the_lstm_variant():
 def test_it_starts_as_the_best_linear_autoencoder(encoder):
     torch.manual_seed(0)
     frames = [torch.randn(200, 5) @ torch.randn(5, 9) + torch.randn(9) for _ in range(2)]
-    made = Autoencoders(AutoencoderConfig(9, 2, encoder, "none", 1, (8,), 3))
+    made = Autoencoders(FramesConfig(9, 2, encoder, "none", 1, (8,), 3))
     made.start_at(frames)
     for place, own in enumerate(frames):
         known = own if encoder == "own" else torch.cat(frames)
@@ -57,7 +57,7 @@ def test_it_starts_as_the_best_linear_autoencoder(encoder):
 
 @pytest.mark.parametrize("memory", ["none", "lstm"])
 def test_a_frame_depends_on_its_context_alone(memory):
-    made = Autoencoders(AutoencoderConfig(9, 2, "shared", memory, 2, (8, 6), 4))
+    made = Autoencoders(FramesConfig(9, 2, "shared", memory, 2, (8, 6), 4))
     torch.nn.init.ones_(made.encoders[0].gain)
     x = torch.randn(1, 9, 12).requires_grad_()
     y = made(x, 1)
@@ -71,7 +71,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monk
     p = params(encoder=encoder)
     whole, history = train.fit(data, p, run_of())
     assert len(whole.network.encoders) == encoders and history[-1]["step"] == p.steps
-    again = continued(train, "AutoencoderTrainer", data, p, tmp_path, monkeypatch)
+    again = continued(train, "FrameTrainer", data, p, tmp_path, monkeypatch)
     own, other = (model.network.state_dict() for model in (whole, again))
     assert all(torch.equal(own[name], other[name]) for name in own)
 

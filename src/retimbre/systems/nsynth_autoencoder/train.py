@@ -13,12 +13,19 @@ from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder, companded
 from retimbre.systems.nsynth_autoencoder.network import WINDOW, SpectralAutoencoder, log_magnitude, weights
 from retimbre.systems.nsynth_autoencoder.params import Params
 from retimbre.systems.nsynth_autoencoder.system import Baseline, System
-from retimbre.training.autoencoder import STREAM, AutoencoderTrainer, SampleCrops, figures, heard, validation
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import average_gradients, check_batch, own_share
 from retimbre.training.timing import part
 from retimbre.training.trainer import OneNetwork
+from retimbre.training.wavenet_autoencoder import (
+    STREAM,
+    AutoencoderTrainer,
+    SampleCrops,
+    figures,
+    heard,
+    validation,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

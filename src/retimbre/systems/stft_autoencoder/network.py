@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
+class FramesConfig:
     """Shape of :class:`Autoencoders`.
 
     ``encoder``: own (one for each instrument) | shared; ``memory``: none (a window is one long vector) | lstm
@@ -45,7 +45,7 @@ def dense(*widths: int) -> nn.Sequential:
 class Encoder(nn.Module):
     """Every frame and its context to a code."""
 
-    def __init__(self, config: AutoencoderConfig):
+    def __init__(self, config: FramesConfig):
         super().__init__()
         c = config
         self.window = c.context_frames + 1
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Codes (B, T, Z) to spectra (B, F, T)."""
 
-    def __init__(self, config: AutoencoderConfig):
+    def __init__(self, config: FramesConfig):
         super().__init__()
         widths = (config.code, *reversed(config.widths))
         self.linear = nn.Linear(config.code, config.bins)
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
 class Autoencoders(nn.Module):
     """One decoder for each instrument, and one encoder for each or for all."""
 
-    def __init__(self, config: AutoencoderConfig):
+    def __init__(self, config: FramesConfig):
         super().__init__()
         self.config = config
         encoders = config.instruments if config.encoder == "own" else 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from retimbre.nn.spectral.decoded import Decoded
 from retimbre.systems.base import Spectral, check_target
-from retimbre.systems.stft_autoencoder.network import AutoencoderConfig, Autoencoders
+from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
 from retimbre.vocoders.catalogue import Vocoder
 from retimbre.vocoders.inverter.vocoder import Inverter
 
@@ -17,7 +17,7 @@ class Change(Decoded):
 
     @classmethod
     def build(cls, shape: dict[str, Any]) -> Autoencoders:
-        return Autoencoders(AutoencoderConfig(**shape))
+        return Autoencoders(FramesConfig(**shape))
 
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.data import Data, base_config
-from retimbre.systems.stft_autoencoder.network import AutoencoderConfig, Autoencoders
+from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
 from retimbre.systems.stft_autoencoder.params import Params
 from retimbre.systems.stft_autoencoder.system import Change
 from retimbre.training import fit as loop
@@ -18,7 +18,7 @@ GRADIENT_NORM = 1.0
 COUNTED = 64  # batches whose principal components are the start
 
 
-class AutoencoderTrainer(CosineTrainer):
+class FrameTrainer(CosineTrainer):
     """Mean squared error of spectra in -1..1, the mean over the instruments."""
 
     def step(self, *batch_and_number: Tensor | int) -> dict[str, Tensor]:
@@ -50,13 +50,13 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
         return [normalise(c.batch(number), config["top_db"], range_db) for c in crops]
 
     torch.manual_seed(run.seed)
-    shape = AutoencoderConfig(
+    shape = FramesConfig(
         features.config.bins(representation), len(crops), p.encoder, p.memory, p.context_frames,
         tuple(p.widths), p.code,
     )  # fmt: skip
     networks = Autoencoders(shape)
     counted = zip(*(draw(p.steps + n) for n in range(COUNTED)), strict=True)  # which are not trained on
     networks.start_at([torch.cat(x).transpose(1, 2).flatten(0, 1) for x in counted])
-    trainer = AutoencoderTrainer(networks, p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
+    trainer = FrameTrainer(networks, p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
     history = loop.fit(p.section, p.steps, trainer, draw, run)
     return Change(trainer.network.cpu().requires_grad_(False), config), history

@@ -17,7 +17,11 @@ from retimbre.nn.wavenet_autoencoder.encoder import DomainClassifier, semitones_
 from retimbre.nn.weights import reading
 from retimbre.systems.umtn.params import Params
 from retimbre.systems.umtn.system import System
-from retimbre.training.autoencoder import (
+from retimbre.training.fit import History, Run
+from retimbre.training.fit import fit as fit_network
+from retimbre.training.processes import average_gradients, check_batch
+from retimbre.training.timing import part
+from retimbre.training.wavenet_autoencoder import (
     TUNING_STREAM,
     AutoencoderTrainer,
     SampleCrops,
@@ -26,10 +30,6 @@ from retimbre.training.autoencoder import (
     heard,
     validation,
 )
-from retimbre.training.fit import History, Run
-from retimbre.training.fit import fit as fit_network
-from retimbre.training.processes import average_gradients, check_batch
-from retimbre.training.timing import part
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without

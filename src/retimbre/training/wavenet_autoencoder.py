@@ -1,4 +1,4 @@
-"""Trainings of WaveNet autoencoders have this in common: their crops, their trainer, their validation."""
+"""Crops, trainer and validation that trainings of WaveNet autoencoders share."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
