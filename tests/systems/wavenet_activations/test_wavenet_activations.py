@@ -10,7 +10,7 @@ from retimbre.errors import RetimbreError
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.systems import catalogue
 from retimbre.systems.wavenet_activations import train
-from retimbre.systems.wavenet_activations.network import make_network, nothing, residuals
+from retimbre.systems.wavenet_activations.network import nothing, residuals, unconditional
 from retimbre.systems.wavenet_activations.params import Params
 from retimbre.systems.wavenet_activations.system import System
 from tests.toys.features import run_of
@@ -35,7 +35,7 @@ def system(data: Data) -> System:
 def test_residuals_are_those_of_the_network():
     """The skip connections and the head on top of them give the network's own outputs."""
     torch.manual_seed(0)
-    network, codes = WaveNet(make_network(4, 4, 8, 8, 64)), torch.randint(256, (2, 1024))
+    network, codes = WaveNet(unconditional(4, 4, 8, 8, 64)), torch.randint(256, (2, 1024))
     network.output_bias.data.normal_()
     x = network.embedding(codes)
     h = network.segments(*nothing(1, 1024, 64), 32, 33)

@@ -47,7 +47,7 @@ class Listener(nn.Module):
         self.register_buffer("styles", torch.zeros(targets, layers, size, size))
 
 
-def make_network(layers: int, per_stack: int, channels: int, skip: int, hop: int) -> WaveNetConfig:
+def unconditional(layers: int, per_stack: int, channels: int, skip: int, hop: int) -> WaveNetConfig:
     """The configuration of an unconditional network of codes, kernel 2."""
     sizes = {"layers": layers, "layers_per_stack": per_stack, "residual_channels": channels}
     return WaveNetConfig(

@@ -10,7 +10,7 @@ from retimbre.datasets.packed.crops import AudioFeatureCrops
 from retimbre.datasets.packed.data import Data
 from retimbre.nn.style import gram
 from retimbre.nn.wavenet.network import WaveNet, likelihoods, shift_right
-from retimbre.systems.wavenet_activations.network import Listener, make_network, nothing, residuals
+from retimbre.systems.wavenet_activations.network import Listener, nothing, residuals, unconditional
 from retimbre.systems.wavenet_activations.params import Params
 from retimbre.systems.wavenet_activations.system import System
 from retimbre.training.fit import History, Run
@@ -20,8 +20,7 @@ from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
 
 GRADIENT_NORM = 1.0
-STYLE_BATCHES = 16  # of each domain, over which its style is a mean
-STYLES = 1 << 20  # number of the first: no training is that long
+STYLE_BATCHES = 16  # of each domain, of numbers that no step draws, over which its style is a mean
 
 
 class UnconditionalTrainer(CosineTrainer):
@@ -52,15 +51,16 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
 
     everybody = crops(features.domains, 50)
     torch.manual_seed(run.seed)
-    shape = make_network(p.layers, p.layers_per_stack, p.residual_channels, p.skip_channels, hop)
+    shape = unconditional(p.layers, p.layers_per_stack, p.residual_channels, p.skip_channels, hop)
     trainer = UnconditionalTrainer(WaveNet(shape), p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
     history = fit_network("wavenet", p.steps, trainer, lambda number: (codes(everybody, number),), run)
     listener = Listener(trainer.network.cpu().eval(), len(features.domains), len(p.style_layers))
     with torch.no_grad():
         for place, domain in enumerate(features.domains):
             own = crops([domain], 51 + place)
-            for number in range(STYLES, STYLES + STYLE_BATCHES):
-                found = residuals(listener.network, listener.network.embedding(codes(own, number)))
+            for n in range(STYLE_BATCHES):
+                heard = codes(own, p.steps + n)
+                found = residuals(listener.network, listener.network.embedding(heard))
                 grams = torch.stack([gram(found[layer].mT).mean(0) for layer in p.style_layers])
                 listener.styles[place] += grams / STYLE_BATCHES
     names = {"preemphasis", "gain", "style_layers", "content_layer", "style", "content", "iterations", "rate"}
