@@ -54,11 +54,14 @@ class SpectrumClassifier(nn.Module):
         )  # fmt: skip
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(16 * c, len(config.classes)))
 
+    def levelled(self, db: Tensor) -> Tensor:
+        """Input of the body, (B, F, T) -> (B, 1, F, T): within the range, about its mean level."""
+        x = db.clamp(self.config.top_db - self.config.range_db, self.config.top_db)
+        return ((x - x.mean(dim=(1, 2), keepdim=True)) / DB_PER_UNIT)[:, None]
+
     def embed(self, db: Tensor) -> Tensor:
         """Penultimate layer, (B, F, T) -> (B, 16 * channels): the embedding of distribution distances."""
-        x = db.clamp(self.config.top_db - self.config.range_db, self.config.top_db)
-        x = (x - x.mean(dim=(1, 2), keepdim=True)) / DB_PER_UNIT
-        return self.body(x[:, None])
+        return self.body(self.levelled(db))
 
     def forward(self, db: Tensor) -> Tensor:
         return self.head(self.embed(db))

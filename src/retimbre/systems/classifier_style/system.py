@@ -15,13 +15,11 @@ LAYERS = (2, 5, 8)  # of the classifier's body: behind each convolution's ReLU
 
 def activations(network: SpectrumClassifier, db: Tensor) -> list[Tensor]:
     """Of the three layers, from shallow to deep, for windows (B, F, T) in dB: (B, C, F', T') each."""
-    found: list[Tensor] = []
-    hooks = [network.body[i].register_forward_hook(lambda _, __, y: found.append(y)) for i in LAYERS]
-    try:
-        network.embed(db)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    x, found = network.levelled(db), []
+    for place, layer in enumerate(network.body[: LAYERS[-1] + 1]):
+        x = layer(x)
+        if place in LAYERS:
+            found.append(x)
     return found
 
 
