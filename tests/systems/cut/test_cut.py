@@ -8,7 +8,7 @@ from retimbre.nn.spectral.discriminators import Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.systems import catalogue
 from retimbre.systems.cut import train as cut
-from retimbre.systems.cut.network import Encoder, at_places, patch_nce
+from retimbre.systems.cut.network import Encoder, at_places, draw_places, patch_nce
 from retimbre.systems.cut.params import Params
 from retimbre.training.devices import make_fabric
 from tests.toys.features import data_of, run_of, write_features
@@ -67,9 +67,10 @@ def test_the_encoder_is_the_generators_own(kind: str, places: tuple[int, ...]):
     generator(x)
     seen = Encoder(generator, 3)(x)
     assert all(torch.equal(y, found[p]) for y, p in zip(seen, places, strict=True))
-    few = at_places(seen, 10, torch.Generator().manual_seed(0))
-    again = at_places(seen, 10, torch.Generator().manual_seed(0))
-    assert all(torch.equal(y, z) and y.shape[:2] == (2, 10) for y, z in zip(few, again, strict=True))
+    drawn = draw_places(seen, 10, torch.Generator().manual_seed(0))
+    for y, few, place in zip(seen, at_places(seen, drawn), drawn, strict=True):
+        assert few.shape[:2] == (2, 10) and len(set(place.tolist())) == 10
+        assert torch.equal(few[1, 3], y.flatten(2)[1, :, place[3]])
 
 
 def test_output_and_input_come_to_be_found_in_each_other():

@@ -48,13 +48,18 @@ class Heads(nn.Module):
         return [functional.normalize(head(x), dim=-1) for head, x in pairs]
 
 
-def at_places(features: Sequence[Tensor], places: int, generator: torch.Generator) -> list[Tensor]:
-    """Each layer's activations (B, C, ...) at random places, the same in all examples: (B, P, C); P is the
-    smaller of ``places`` and what there is.
+def draw_places(features: Sequence[Tensor], places: int, generator: torch.Generator) -> list[Tensor]:
+    """Random places (P,) of each layer's activations (B, C, ...); P is the smaller of ``places`` and what
+    there is.
     """
-    flat = [x.flatten(2).transpose(1, 2) for x in features]  # (B, places, C)
-    orders = [torch.randperm(x.shape[1], generator=generator)[:places].to(x.device) for x in flat]
-    return [x[:, order] for x, order in zip(flat, orders, strict=True)]
+    counts = [x.shape[2:].numel() for x in features]
+    return [torch.randperm(count, generator=generator)[:places] for count in counts]
+
+
+def at_places(features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+    """Each layer's activations (B, C, ...) at its places (P,), the same in all examples: (B, P, C)."""
+    flat = [x.flatten(2).transpose(1, 2) for x in features]
+    return [x[:, place.to(x.device)] for x, place in zip(flat, places, strict=True)]
 
 
 def patch_nce(query: Tensor, key: Tensor, temperature: float) -> Tensor:

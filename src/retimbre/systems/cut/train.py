@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from retimbre.datasets.packed.data import Data
-from retimbre.systems.cut.network import Encoder, Heads, at_places, patch_nce
+from retimbre.systems.cut.network import Encoder, Heads, at_places, draw_places, patch_nce
 from retimbre.systems.cut.params import Params
 from retimbre.systems.cyclegan.step import AdversarialTrainer
 from retimbre.systems.cyclegan.system import Change
@@ -52,13 +52,10 @@ class CutTrainer(AdversarialTrainer):
         """PatchNCE of what a generator made, ``y``, of ``x`` (B, F, T): the mean over its layers."""
         p, encoder, heads = self.p, self.encoders[way], self.heads[way]
         queries = encoder(y)
+        places = draw_places(queries, p.nce_places, self.noise)
+        found = heads(at_places(queries, places))
         with torch.no_grad():
-            keys = encoder(x)
-        state = self.noise.get_state()
-        found = heads(at_places(queries, p.nce_places, self.noise))
-        self.noise.set_state(state)  # the same places
-        with torch.no_grad():
-            known = heads(at_places(keys, p.nce_places, self.noise))
+            known = heads(at_places(encoder(x), places))
         return mean([patch_nce(q, k, p.nce_temperature) for q, k in zip(found, known, strict=True)])
 
     def state_dict(self) -> dict[str, Any]:
