@@ -1,19 +1,23 @@
 """Crops, trainer and validation that trainings of WaveNet autoencoders share."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as nnf
+from torch import Tensor, nn
 
 from retimbre.datasets.packed.crops import AudioCrops
 from retimbre.datasets.packed.format import PackedAudio
 from retimbre.errors import RetimbreError
-from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder, histogram
+from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder, CodedWaveNets, histogram
 from retimbre.nn.wavenet_autoencoder.decoder import noisy
-from retimbre.nn.wavenet_autoencoder.params import Sizes
+from retimbre.nn.wavenet_autoencoder.params import DecoderSizes, Sizes
 from retimbre.training.averages import Ema
+from retimbre.training.processes import average_gradients
+from retimbre.training.timing import part
 from retimbre.training.trainer import CosineTrainer
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ class SampleCrops:
         return histogram([self.batch(p.steps + i).numpy() for i in range(COUNTED)])
 
 
-def heard(samples: Tensor, p: Sizes, seed: int, step: int) -> Tensor:
+def heard(samples: Tensor, p: DecoderSizes, seed: int, step: int) -> Tensor:
     """Codes (B, D, N) as the decoders hear their past in this step: noisy, where ``p`` says so."""
     noise = noisy(samples.flatten(0, 1), p.noise_share, p.noise_codes, generator(seed, NOISE_STREAM, step))
     return noise.view_as(samples)
@@ -68,14 +72,14 @@ def generator(seed: int, stream: int, step: int) -> torch.Generator:
 
 
 class AutoencoderTrainer(CosineTrainer):
-    """An autoencoder, its schedule and, with ``p.ema_decay``, the average that is kept (``result``)."""
+    """The networks, their schedule and, with ``p.ema_decay``, the average that is kept (``result``)."""
 
-    def __init__(self, network: Autoencoder, p: Sizes, fabric: "Fabric"):
+    def __init__(self, network: CodedWaveNets, p: DecoderSizes, fabric: "Fabric"):
         super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
         self.p, self.ema = p, Ema(self.network, p.ema_decay) if p.ema_decay else None
 
     @property
-    def result(self) -> Autoencoder:
+    def result(self) -> CodedWaveNets:
         return self.ema.module if self.ema else self.network
 
     def reconstruction(self, samples: Tensor, code: Tensor, told: Tensor, domains: Sequence[str]) -> Tensor:
@@ -83,9 +87,9 @@ class AutoencoderTrainer(CosineTrainer):
         losses = [self.network.loss(samples[:, i], code[:, i], d, told[:, i]) for i, d in enumerate(domains)]
         return torch.stack(losses).mean()
 
-    def encoded(self, amplitudes: Tensor) -> Tensor:
-        """Codes (B, D, T, C) of amplitudes (B, D, N)."""
-        return self.network.encoder(amplitudes.flatten(0, 1)).unflatten(0, amplitudes.shape[:2])
+    def encoded(self, heard: Tensor) -> Tensor:
+        """Codes (B, D, T, C) of what the encoder hears, amplitudes (B, D, N)."""
+        return self.network.encoder(heard.flatten(0, 1)).unflatten(0, heard.shape[:2])
 
     def average(self, step: int) -> None:
         if self.ema:
@@ -98,6 +102,88 @@ class AutoencoderTrainer(CosineTrainer):
         super().load_state_dict(state)
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
+
+
+class ConfusionTrainer(AutoencoderTrainer):
+    """Two players: a classifier finds the domain in codes, then encoder and decoders step against it.
+
+    Mor et al. 2019; the classifier's own step is what made it converge for Yoon 2019. Without a classifier
+    it is the reconstruction alone. ``p.lambda_confusion`` weighs the confusion.
+    """
+
+    def __init__(
+        self,
+        network: CodedWaveNets,
+        classifier: nn.Module | None,
+        learning_rate: float,
+        domains: Sequence[str],
+        p: DecoderSizes,
+        fabric: "Fabric",
+    ):
+        super().__init__(network, p, fabric)
+        self.domains, self.classifier = domains, None
+        if classifier is None:
+            return
+        self.classifier = classifier.to(fabric.device)
+        self.networks.append(self.classifier)
+        self.classifier_optimiser = torch.optim.Adam(classifier.parameters(), learning_rate)
+
+    def step(
+        self, samples: Tensor, clean: Tensor, heard: Tensor, told: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        """Samples and the past that decoders are told (B, D, N); what the encoder hears of recordings as they
+        are, for the classifier, and what it hears to be played: (B, D, ...).
+        """
+        samples, clean, heard, told = self.own(samples, clean, heard, told)
+        found = {} if self.classifier is None else self.classify(clean)
+        with part("forward"), self.fabric.autocast():
+            code = self.encoded(heard)
+            loss = reconstruction = self.reconstruction(samples, code, told, self.domains)
+            if self.classifier is not None:
+                loss = loss - self.p.lambda_confusion * self.confusion(code)[0]
+        self.descend(loss, step)
+        self.average(step)
+        return found | {f"{self.p.section}/nll_bits": reconstruction.detach() / math.log(2)}
+
+    def classify(self, heard: Tensor) -> dict[str, Tensor]:
+        """The classifier's step, on codes of what the encoder hears (B, D, ...)."""
+        with torch.no_grad(), self.fabric.autocast():
+            code = self.encoded(heard)
+        with self.fabric.autocast():
+            loss, accuracy = self.confusion(code)
+        self.classifier_optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        average_gradients(self.fabric, self.classifier.parameters())
+        self.classifier_optimiser.step()
+        section = self.p.section
+        return {f"{section}/classifier_nll": loss.detach(), f"{section}/classifier_accuracy": accuracy}
+
+    def confusion(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross entropy in nats of the domains of codes (B, D, T, C), and the share that is right."""
+        logits = self.classifier(code.flatten(0, 1)).float()
+        true = torch.arange(code.shape[1], device=code.device).repeat(len(code))
+        return nnf.cross_entropy(logits, true), (logits.argmax(1) == true).float().mean()
+
+    @torch.no_grad()
+    def hidden(self, heard: Tensor) -> dict[str, float]:
+        """The classifier's cross entropy and share right on validation crops; none without a classifier."""
+        if self.classifier is None:
+            return {}
+        loss, accuracy = self.confusion(self.encoded(heard))
+        return {"validation/classifier_nll": loss.item(), "validation/classifier_accuracy": accuracy.item()}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        if self.classifier is not None:
+            state["classifier"] = self.classifier.state_dict()
+            state["classifier_optimiser"] = self.classifier_optimiser.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.classifier is not None:
+            self.classifier.load_state_dict(state["classifier"])
+            self.classifier_optimiser.load_state_dict(state["classifier_optimiser"])
 
 
 def validation(

@@ -123,7 +123,7 @@ def test_the_classifier_learns_the_domain_and_the_encoder_hides_it(data):
 
     start, encoder = error().item(), [w.clone() for w in network.encoder.parameters()]
     for _ in range(60):
-        trainer.classify(samples)
+        trainer.classify(amplitudes)
     learnt = error().item()
     assert learnt < 0.95 * start
     assert all(torch.equal(a, b) for a, b in zip(encoder, network.encoder.parameters(), strict=True))

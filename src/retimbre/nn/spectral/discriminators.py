@@ -28,12 +28,14 @@ class SpectrumDiscriminator(nn.Module, ABC):
     """A stack of stages on one or more spectra (B, F, T) that returns the activations of all of them.
 
     Subclasses say in ``build`` which stages there are: ``bins`` is F, ``c`` the number of channels,
-    ``inputs`` that of the channels of all pictures together.
+    ``inputs`` that of the channels of all pictures together. ``outputs``: scores of a place.
     """
 
-    def __init__(self, bins: int, channels: int, spectra: int = 1, spectral_norm: bool = False):
+    def __init__(
+        self, bins: int, channels: int, spectra: int = 1, spectral_norm: bool = False, outputs: int = 1
+    ):
         super().__init__()
-        self.spectral_norm = spectral_norm
+        self.spectral_norm, self.outputs = spectral_norm, outputs
         self.stages = nn.ModuleList(self.build(bins, channels, 2 * spectra))
 
     @abstractmethod
@@ -53,7 +55,7 @@ class SpectrumDiscriminator(nn.Module, ABC):
         return with_spectral_norm(layer) if self.spectral_norm else layer
 
     def score(self, channels: int) -> nn.Module:
-        return self.bounded(nn.Conv2d(channels, 1, 1))
+        return self.bounded(nn.Conv2d(channels, self.outputs, 1))
 
     def picture(self, x: Tensor) -> Tensor:
         """(B, F, T) -> (B, 2, F, T): levels, and their changes from frame to frame."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import soxr
@@ -25,8 +25,8 @@ ALL = "all"  # name of the decoder that serves every domain
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
-    """Sizes of both networks. ``sample_rate`` in Hz is the networks' own; a code is for ``pool`` samples.
+class DecodersConfig:
+    """Sizes of decoders. ``sample_rate`` in Hz is their own; a code is for ``pool`` samples.
 
     ``one_decoder``: a single decoder is told the domain, as numbers beside the code; else each has its own.
     """
@@ -35,16 +35,12 @@ class AutoencoderConfig:
     sample_rate: int
     pool: int
     code_channels: int
-    encoder_layers: int
-    encoder_layers_per_stack: int
-    encoder_channels: int
     layers: int
     layers_per_stack: int
     kernel: int
     residual_channels: int
     skip_channels: int
     one_decoder: bool
-    relu_first: bool
 
     def decoder(self) -> DecoderConfig:
         H = self.code_channels + (len(self.domains) if self.one_decoder else 0)
@@ -52,17 +48,32 @@ class AutoencoderConfig:
         sizes = {name: getattr(self, name) for name in names}
         return DecoderConfig(H, self.pool, 1, conditioning_channels=H, input="scalar", **sizes)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**values)
 
-class Autoencoder(nn.Module):
+
+@dataclass(frozen=True)
+class AutoencoderConfig(DecodersConfig):
+    """Sizes of a temporal encoder too."""
+
+    encoder_layers: int
+    encoder_layers_per_stack: int
+    encoder_channels: int
+    relu_first: bool
+
+
+class CodedWaveNets(nn.Module):
     """``encoder`` and ``decoders`` by domain. Samples are mu-law codes (B, N), codes of music (B, T, C)."""
 
-    def __init__(self, config: AutoencoderConfig):
+    Config: ClassVar[type[DecodersConfig]]
+
+    def __init__(self, encoder: nn.Module, config: DecodersConfig):
         super().__init__()
-        self.config, c = config, config
-        sizes = (c.encoder_layers, c.encoder_layers_per_stack, c.encoder_channels, c.code_channels, c.pool)
-        self.encoder = TemporalEncoder(*sizes, c.relu_first)
-        names = [ALL] if c.one_decoder else c.domains
-        self.decoders = nn.ModuleDict({name: Decoder(c.decoder()) for name in names})
+        self.config, self.encoder = config, encoder
+        names = [ALL] if config.one_decoder else config.domains
+        self.decoders = nn.ModuleDict({name: Decoder(config.decoder()) for name in names})
 
     def decoder(self, domain: str) -> Decoder:
         """The network that plays ``domain``. Raises RetimbreError, naming the choice, where none does."""
@@ -84,28 +95,19 @@ class Autoencoder(nn.Module):
         return cross_entropy(self.decoder(domain), samples, self.conditioning(code, domain), heard)
 
     @torch.no_grad()
-    def bits(self, samples: dict[str, Tensor]) -> dict[str, float]:
+    def bits_of(self, samples: dict[str, Tensor], codes: dict[str, Tensor]) -> dict[str, float]:
         """Bits per sample of mu-law codes (B, N) by domain, and how many more with the code of another row.
 
-        The second, the gap, is what the decoders take from the code.
+        ``codes`` (B, T, C) of them. The second, the gap, is what the decoders take from the code.
         """
         found = {"nll_bits": 0.0, "gap_bits": 0.0}
         for domain, x in samples.items():
-            code = self.encoder(companded(x))
+            code = codes[domain]
             own = self.loss(x, code, domain) / np.log(2) / len(samples)
             found["nll_bits"] += own.item()
             other = self.loss(x, code.roll(1, 0), domain) / np.log(2) / len(samples)
             found["gap_bits"] += (other - own).item()
         return found
-
-    # ------------------------------------------------------------------------------------ use
-
-    @torch.no_grad()
-    def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Audio (N,) to its code (T, C), T = the codes that cover it."""
-        x = torch.from_numpy(self.samples(audio, sample_rate))
-        x = nn.functional.pad(x, (0, -len(x) % self.config.pool), value=CODES // 2)
-        return self.encoder(companded(x[None].to(self.device)))[0].cpu().numpy()
 
     def samples(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """Audio (..., N) to mu-law codes at the networks' rate, int64."""
@@ -144,12 +146,6 @@ class Autoencoder(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    @property
-    def context(self) -> int:
-        """Samples of the networks' rate on either side that one of the output depends on."""
-        encoder, decoder = self.encoder.receptive_field // 2, self.config.decoder().receptive_field()
-        return encoder + decoder + self.config.pool
-
     def save(self, folder: Path, config: dict[str, Any]) -> None:
         """Write the weights, and ``config`` with what rebuilds the networks."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,12 +153,42 @@ class Autoencoder(nn.Module):
         write_config(folder, {**config, "autoencoder": asdict(self.config)})
 
     @classmethod
-    def load(cls, folder: Path) -> tuple["Autoencoder", dict[str, Any]]:
+    def load(cls, folder: Path) -> tuple[Self, dict[str, Any]]:
         """Read what ``save`` wrote."""
         config = read_config(folder)
-        network = cls(AutoencoderConfig(**config.pop("autoencoder")))
+        network = cls(cls.Config.from_dict(config.pop("autoencoder")))
         network.load_state_dict(load_file(folder / "autoencoder.safetensors"))
         return network.eval(), config
+
+
+class Autoencoder(CodedWaveNets):
+    """Decoders, and an encoder that hears companded amplitudes."""
+
+    Config = AutoencoderConfig
+    config: AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig):
+        c = config
+        sizes = (c.encoder_layers, c.encoder_layers_per_stack, c.encoder_channels, c.code_channels, c.pool)
+        super().__init__(TemporalEncoder(*sizes, c.relu_first), config)
+
+    @torch.no_grad()
+    def bits(self, samples: dict[str, Tensor]) -> dict[str, float]:
+        """``bits_of`` mu-law codes (B, N) by domain."""
+        return self.bits_of(samples, {domain: self.encoder(companded(x)) for domain, x in samples.items()})
+
+    @torch.no_grad()
+    def encode(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Audio (N,) to its code (T, C), T = the codes that cover it."""
+        x = torch.from_numpy(self.samples(audio, sample_rate))
+        x = nn.functional.pad(x, (0, -len(x) % self.config.pool), value=CODES // 2)
+        return self.encoder(companded(x[None].to(self.device)))[0].cpu().numpy()
+
+    @property
+    def context(self) -> int:
+        """Samples of the networks' rate on either side that one of the output depends on."""
+        encoder, decoder = self.encoder.receptive_field // 2, self.config.decoder().receptive_field()
+        return encoder + decoder + self.config.pool
 
 
 def companded(samples: Tensor) -> Tensor:

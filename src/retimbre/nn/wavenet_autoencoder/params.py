@@ -8,15 +8,10 @@ from retimbre.nn.wavenet_autoencoder.autoencoder import AutoencoderConfig
 from retimbre.section import Count, Positive, Precision, Share, SystemSection
 
 
-class Sizes(SystemSection):
-    """Rates, networks, noise and schedule."""
+class DecoderSizes(SystemSection):
+    """Rate, decoders, noise and schedule."""
 
     sample_rate: Count
-    pool: Annotated[int, Field(ge=4, multiple_of=4)]
-    code_channels: Count
-    encoder_layers: Count
-    encoder_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
-    encoder_channels: Count
     layers: Count
     layers_per_stack: Annotated[int, Field(ge=1, le=14)]
     kernel: Literal[2, 3]
@@ -26,10 +21,20 @@ class Sizes(SystemSection):
     noise_codes: Annotated[float, Field(ge=1, le=128)]
     steps: Count
     batch_size: Count
-    crop_codes: Count
     learning_rate: Positive
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Precision
+
+
+class Sizes(DecoderSizes):
+    """Codes and their temporal encoder too."""
+
+    pool: Annotated[int, Field(ge=4, multiple_of=4)]
+    code_channels: Count
+    encoder_layers: Count
+    encoder_layers_per_stack: Annotated[int, Field(ge=1, le=14)]
+    encoder_channels: Count
+    crop_codes: Count
 
     def network(self, domains: list[str], one_decoder: bool, relu_first: bool) -> AutoencoderConfig:
         names = AutoencoderConfig.__dataclass_fields__.keys() & type(self).model_fields.keys()

@@ -1,13 +1,11 @@
 """Training: the classifier C finds the domain in the codes, then encoder and decoders against it, in turn."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor
 
 from retimbre.datasets.packed.data import Data
@@ -19,11 +17,10 @@ from retimbre.systems.umtn.params import Params
 from retimbre.systems.umtn.system import System
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
-from retimbre.training.processes import average_gradients, check_batch
-from retimbre.training.timing import part
+from retimbre.training.processes import check_batch
 from retimbre.training.wavenet_autoencoder import (
     TUNING_STREAM,
-    AutoencoderTrainer,
+    ConfusionTrainer,
     SampleCrops,
     figures,
     generator,
@@ -35,72 +32,19 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 
-class Trainer(AutoencoderTrainer):
+class Trainer(ConfusionTrainer):
     """Both players. With a frozen encoder there is no classifier, and decoders are all that learns."""
 
     def __init__(self, network: Autoencoder, domains: Sequence[str], p: Params, fabric: "Fabric"):
-        super().__init__(network, p, fabric)
-        self.domains, self.classifier = domains, None
-        if p.frozen_from:
-            return
-        classifier = DomainClassifier(p.code_channels, p.classifier_channels, len(domains))
-        self.classifier = classifier.to(fabric.device)
-        self.networks.append(self.classifier)
-        self.classifier_optimiser = torch.optim.Adam(classifier.parameters(), p.classifier_learning_rate)
+        classifier = None
+        if not p.frozen_from:
+            classifier = DomainClassifier(p.code_channels, p.classifier_channels, len(domains))
+        super().__init__(network, classifier, p.classifier_learning_rate, domains, p, fabric)
 
-    def step(self, samples: Tensor, amplitudes: Tensor, told: Tensor, step: int) -> dict[str, Tensor]:
-        """Samples, what the encoder hears, and the past that decoders hear: (B, D, N) each."""
-        samples, amplitudes, told = self.own(samples, amplitudes, told)
-        found = {} if self.classifier is None else self.classify(samples)
-        with part("forward"), self.fabric.autocast():
-            code = self.encoded(amplitudes)
-            loss = reconstruction = self.reconstruction(samples, code, told, self.domains)
-            if self.classifier is not None:
-                loss = loss - self.p.lambda_confusion * self.confusion(code)[0]
-        self.descend(loss, step)
-        self.average(step)
-        return found | {"umtn/nll_bits": reconstruction.detach() / math.log(2)}
-
-    def classify(self, samples: Tensor) -> dict[str, Tensor]:
-        """The classifier's step, on codes of recordings as they are."""
-        with torch.no_grad(), self.fabric.autocast():
-            code = self.encoded(companded(samples))
-        with self.fabric.autocast():
-            loss, accuracy = self.confusion(code)
-        self.classifier_optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        average_gradients(self.fabric, self.classifier.parameters())
-        self.classifier_optimiser.step()
-        return {"umtn/classifier_nll": loss.detach(), "umtn/classifier_accuracy": accuracy}
-
-    def confusion(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross entropy in nats of the domains of codes (B, D, T, C), and the share that is right."""
-        logits = self.classifier(code.flatten(0, 1)).float()
-        true = torch.arange(code.shape[1], device=code.device).repeat(len(code))
-        return nnf.cross_entropy(logits, true), (logits.argmax(1) == true).float().mean()
-
-    @torch.no_grad()
     def check(self, samples: Tensor | None) -> dict[str, float]:
         """Figures on validation crops (B, D, N)."""
         found = figures(self.result, samples, self.domains)
-        if samples is None or self.classifier is None:
-            return found
-        loss, accuracy = self.confusion(self.encoded(companded(samples.to(self.fabric.device))))
-        named = {"classifier_nll": loss.item(), "classifier_accuracy": accuracy.item()}
-        return found | {f"validation/{name}": value for name, value in named.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
-        if self.classifier is not None:
-            state["classifier"] = self.classifier.state_dict()
-            state["classifier_optimiser"] = self.classifier_optimiser.state_dict()
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        if self.classifier is not None:
-            self.classifier.load_state_dict(state["classifier"])
-            self.classifier_optimiser.load_state_dict(state["classifier_optimiser"])
+        return found if samples is None else found | self.hidden(companded(samples.to(self.fabric.device)))
 
 
 def out_of_tune(amplitudes: Tensor, semitones: float, seed: int, step: int) -> Tensor:
@@ -158,10 +102,11 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
     trainer = Trainer(network, domains, p, run.fabric)
     held_out = validation(audio, domains, p, network, run.seed)
 
-    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         samples = crops.batch(step)
-        moved = out_of_tune(companded(samples), p.augment_semitones, run.seed, step)
-        return samples, moved, heard(samples, p, run.seed, step)
+        clean = companded(samples)
+        moved = out_of_tune(clean, p.augment_semitones, run.seed, step)
+        return samples, clean, moved, heard(samples, p, run.seed, step)
 
     history = fit_network("umtn", p.steps, trainer, draw, run, validate=lambda _: trainer.check(held_out))
     config = {
