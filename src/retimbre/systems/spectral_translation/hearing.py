@@ -57,7 +57,8 @@ class Hearing:
         """Spectrum (F, T) in -1..1 of audio (N,)."""
         if self.companded:
             c = self.features
-            return companded_spectra(torch.from_numpy(audio)[None], c.sample_rate, c.hop_length)[0]
+            x = torch.from_numpy(np.ascontiguousarray(audio, np.float32))[None]
+            return companded_spectra(x, c.sample_rate, c.hop_length)[0]
         return network_input(spectrum_of(audio, self.features, "cqt"), self.top_db, self.features.range_db)
 
 

@@ -57,7 +57,8 @@ class Crops:
 
     def histogram(self) -> Tensor:
         """Counts (256,) of the codes of crops that are not trained on yet."""
-        return histogram([self.batch(self.p.steps + i)[0].numpy() for i in range(COUNTED)])
+        numbers = range(self.p.steps, self.p.steps + COUNTED)
+        return histogram([self.samples(crop.batch(n)["audio"]) for crop in self.crops for n in numbers])
 
 
 def margin(p: Params) -> int:
