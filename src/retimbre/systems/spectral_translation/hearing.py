@@ -35,7 +35,7 @@ class Hearing:
         rate, hop = features.sample_rate, features.hop_length
         if self.companded and (rate < LOWEST_RATE or hop % HOP_GRID):
             raise RetimbreError(
-                f"spectral_translation.hears is companded, which needs an audio.sample_rate of {LOWEST_RATE} "
+                f"the parameter hears is companded, which needs an audio.sample_rate of {LOWEST_RATE} "
                 f"Hz or more and a features.hop_length that is a multiple of {HOP_GRID}, not {rate} and "
                 f"{hop}."
             )
