@@ -15,10 +15,10 @@ from retimbre.systems.spectral_translation.hearing import Hearing, companded_spe
 from retimbre.systems.spectral_translation.network import Critic, Translator, TranslatorConfig
 from retimbre.systems.spectral_translation.params import Params
 from retimbre.systems.spectral_translation.system import System
-from retimbre.training.wavenet_autoencoder import COUNTED, STREAM, VALIDATED, ConfusionTrainer, heard
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
+from retimbre.training.wavenet_autoencoder import COUNTED, STREAM, VALIDATED, ConfusionTrainer, heard
 from retimbre.vocoders.base import base_config
 
 
