@@ -1,7 +1,6 @@
 """Labelled windows of the study: made once per data set, in ``.scratch/classifiers``."""
 
 import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
-os.environ.setdefault("DVC_ROOT", str(ROOT))
 
 import numpy as np  # noqa: E402
 import yaml  # noqa: E402

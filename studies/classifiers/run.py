@@ -151,6 +151,7 @@ def read_cell(text: str) -> Cell:
 
 
 def main() -> None:
+    os.environ.setdefault("DVC_ROOT", str(ROOT))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=positive, default=2, help="processes, one thread each (2)")
     parser.add_argument("--seeds", type=positive, default=3, help="trainings of every row (3)")

@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def measured(listener: Listener, data: Data) -> dict[str, float]:
 
 
 def main() -> None:
+    os.environ.setdefault("DVC_ROOT", str(ROOT))
     set_threads()
     data = Data(settings({}))
     data.prepare()
