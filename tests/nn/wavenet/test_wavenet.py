@@ -375,7 +375,7 @@ def test_inputs_at_sample_rate_move_no_earlier_sample():
     [
         ({"kernel": 4}, "kernel must be 2 or 3, not 4"),
         ({"layers": 0}, "layers must be at least 1, not 0"),
-        ({"layers_per_stack": 15}, "layers_per_stack must be at most 14, not 15"),
+        ({"layers_per_stack": 16}, "layers_per_stack must be at most 15, not 16"),
         ({"residual_channels": 2}, "residual_channels must be at least 4"),
         ({"hop_length": 250}, "features.hop_length must be a multiple of 4"),
         ({"n_domains": 0}, "domain"),

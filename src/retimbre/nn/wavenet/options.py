@@ -20,7 +20,7 @@ RANGES = {
     "feature_bins": (1, None),
     "n_domains": (1, None),
     "layers": (1, None),
-    "layers_per_stack": (1, 14),
+    "layers_per_stack": (1, 15),
     "residual_channels": (4, None),
     "skip_channels": (1, None),
     "conditioning_channels": (1, None),

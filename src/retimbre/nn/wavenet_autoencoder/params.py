@@ -13,7 +13,7 @@ class DecoderSizes(SystemSection):
 
     sample_rate: Count
     layers: Count
-    layers_per_stack: Annotated[int, Field(ge=1, le=14)]
+    layers_per_stack: Annotated[int, Field(ge=1, le=15)]
     kernel: Literal[2, 3]
     residual_channels: Annotated[int, Field(ge=4)]
     skip_channels: Count
