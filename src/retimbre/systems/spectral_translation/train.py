@@ -6,7 +6,7 @@ from torch import Tensor
 
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import AudioFeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.errors import RetimbreError
 from retimbre.nn.spectral.generators import GeneratorConfig
 from retimbre.nn.wavenet.options import SEGMENTS_PER_FRAME
@@ -19,7 +19,6 @@ from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import check_batch
 from retimbre.training.wavenet_autoencoder import COUNTED, STREAM, VALIDATED, ConfusionTrainer, heard
-from retimbre.vocoders.base import base_config
 
 
 class Crops:
