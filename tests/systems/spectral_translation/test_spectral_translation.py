@@ -86,7 +86,7 @@ def test_one_batch_is_learnt_and_its_code_is_heard(data):
         trainer.step(samples, spectra, spectra, samples, 50)["spectral_translation/nll_bits"].item()
         for _ in range(50)
     ]
-    assert bits[-1] < bits[0] - 1
+    assert bits[-1] < bits[0] - 0.5
     code = trainer.encoded(spectra)
     own, other = (trainer.reconstruction(samples, x, samples, DOMAINS).item() for x in (code, -code))
     assert other > own + 0.01
