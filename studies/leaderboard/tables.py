@@ -141,20 +141,13 @@ def costs(found: dict[str, Any]) -> str:
 
 def paragraphs(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
     """What is to be said of every row that has something, its numbers taken from the results."""
-    every = {name: Means(entry["means"]) for name, entry in found.items() if "means" in entry}
     parts = []
     for name, entry in found.items():
-        text = rows[name].text.format(**every.get(name, {}), **every).strip()
+        means = {key: values[0] for key, values in entry.get("means", {}).items()}
+        text = rows[name].text.format(**means).strip() if means else ""
         first = about_row(name) or catalogue.about(entry["system"])
         parts.append(f"- **{name}**. {first} {text}".strip())
     return "\n".join(parts)
-
-
-class Means(dict):
-    """Means of a row by metric; as ``{other[skill]:.2f}`` in a text."""
-
-    def __init__(self, means: dict[str, list[float]]):
-        super().__init__({name: values[0] for name, values in means.items()})
 
 
 def page(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
