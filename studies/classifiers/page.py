@@ -165,7 +165,7 @@ def order(results: Results) -> str:
 
 
 def pairs(results: Results) -> str:
-    """How many pairs of rows differ, by McNemar's test on the first trainings' recordings."""
+    """Number of pairs of rows that differ, by McNemar's test on the first trainings' recordings."""
     right = {name: results.right(found[:1], "test", "recordings")[0] for name, found in results.cells.items()}
     names = list(right)
     every = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -257,7 +257,7 @@ def listener() -> str:
 
 
 def made(results: Results) -> str:
-    """What the command writes."""
+    """The tables that the command writes."""
     if results.tags:
         return table_of_tags(results)
     parts = [table(results), "## The published order", order(results), pairs(results)]

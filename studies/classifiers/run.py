@@ -96,7 +96,7 @@ def judged(predict: Any, held_out: Set) -> dict[str, Any]:
 
 
 def write_truth(data: Data) -> None:
-    """What the results are compared with: classes, labels and recordings of the test sets."""
+    """Write the truth of the test sets: classes, labels and recordings."""
     found: dict[str, Any] = {"classes": data.classes}
     for split in ("test", SHIFTED):
         if split in data.sets:
@@ -118,7 +118,7 @@ def cells(seeds: int, rows: list[str]) -> list[Cell]:
 
 
 def front(name: str) -> object:
-    """What a row hears: rows that hear the same are trained in one process, which computes it once."""
+    """Front of a row: rows with the same one are trained in one process, which computes it once."""
     return ROWS[name].pipeline[0] if ROWS[name].pipeline else ROWS[name].recipe.heard
 
 

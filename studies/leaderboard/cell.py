@@ -129,7 +129,7 @@ class Counting:
 
 
 class Trainings:
-    """What a row trains: each network once, kept with its cost. ``steps`` and ``seconds`` are of all."""
+    """Trainings of a row: each network once, kept with its cost."""
 
     def __init__(self, row: study.Row, p: Any, folders: tuple[Path, Path, Path], profile: str):
         self.row, self.p, self.folders, self.data = row, p, folders, Data(*folders)

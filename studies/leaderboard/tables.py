@@ -140,7 +140,7 @@ def costs(found: dict[str, Any]) -> str:
 
 
 def paragraphs(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
-    """What is to be said of every row that has something, its numbers taken from the results."""
+    """A paragraph on every row that has something, its numbers taken from the results."""
     parts = []
     for name, entry in found.items():
         means = {key: values[0] for key, values in entry.get("means", {}).items()}
@@ -200,7 +200,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
 
 def places(points: list[tuple]) -> list[tuple[float, float]]:
-    """Where names are written so that none lies over another: beside their points, moved down as needed."""
+    """Places of the names, so that none lies over another: beside their points, moved down as needed."""
     taken: list[tuple[float, float]] = []
     found = {}
     for i in sorted(range(len(points)), key=lambda i: -points[i][5]):

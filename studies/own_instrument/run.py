@@ -86,7 +86,7 @@ def train(place: Path, instrument: str, minutes: float) -> float:
 
 
 class Measuring(Judge):
-    """What comes of held-out scores for a target, judged by the true instrument."""
+    """Outputs for held-out scores, judged by the true instrument."""
 
     def __init__(self, system: Spectral, instrument: str, p: Any):
         super().__init__(system)
@@ -100,7 +100,7 @@ class Measuring(Judge):
                 yield self.music.played(first, source), true, again
 
     def skill(self, target: str) -> float:
-        """How much of the way to a second performance is gone, by spectra after the best shift."""
+        """Skill: the share of the way to a second performance, by spectra after the best shift."""
         sums = np.zeros(3)
         for heard, true, again in self.pieces():
             made_db = self.system.spectrum(heard.audio, target)

@@ -60,7 +60,7 @@ def likeliest(moment: "Moment", listener: "Listener") -> list[tuple[str, float]]
 
 
 def line(moment: "Moment", listener: "Listener") -> str:
-    """What a stretch is called, and the likeliest instruments."""
+    """A stretch as a line of text: its name, and the likeliest instruments."""
     if not moment.probabilities.any():
         return moment.called
     named = ", ".join(f"{name} {p:.2f}" for name, p in likeliest(moment, listener)[:LISTED])

@@ -57,7 +57,7 @@ class Optimised(ABC):
 
     @abstractmethod
     def loss(self, source: Tensor, to: str) -> Callable[[Tensor], Tensor]:
-        """What is to become small, summed over windows, of those (B, F, T) in dB made from ``source``."""
+        """The loss to be minimised, summed over windows (B, F, T) in dB that begin as ``source``."""
 
     def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
         """Spectrum in dB (F, T) of any instrument to (F, T) of ``to``."""

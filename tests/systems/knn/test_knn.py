@@ -29,7 +29,7 @@ SEARCH = dict(neighbours=1, candidates=4, semitones=6, continuity=0.5, follow=0.
 
 
 def content(*played: tuple[int, int, int], frames: int = 60) -> np.ndarray:
-    """What is heard of notes (key, first frame, end): content (T, C)."""
+    """Content (T, C) of notes (key, first frame, end)."""
     found = np.zeros((frames, CHANNELS), np.float32)
     found[:, LOUDNESS] = -1
     for key, first, end in played:

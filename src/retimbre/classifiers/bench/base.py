@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Classifier(Protocol):
-    """What tells classes apart.
+    """Contract of a classifier of windows.
 
     ``labels``: (B,) integers from 0 to ``outputs`` - 1, or for tags (B, outputs) of 0 and 1.
     """

@@ -42,7 +42,7 @@ class Windows:
         return part
 
     def heard(self, front: Front) -> np.ndarray:
-        """What ``front`` makes of the windows: (B, ...), float32."""
+        """Features of the windows by ``front``: (B, ...), float32."""
         if front not in self._heard:
             parts = [front(self.audio[i : i + PART]) for i in range(0, max(1, len(self)), PART)]
             self._heard[front] = np.concatenate(parts).astype(np.float32)

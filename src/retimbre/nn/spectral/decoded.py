@@ -1,5 +1,6 @@
 """A network with a decoder for each instrument, as a change of log spectra: what such systems share."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.nn.weights import read_config, save_weights, write_config
 
 
-class Decoded:
+class Decoded(ABC):
     """A trained network with all that is needed to use it, on disk and in memory.
 
     ``network`` takes spectra (B, F, T) in -1..1 of any instrument and the place of the wanted one among the
@@ -31,9 +32,9 @@ class Decoded:
         self.device = next(network.parameters()).device
 
     @classmethod
+    @abstractmethod
     def build(cls, shape: dict[str, Any]) -> nn.Module:
         """The untrained network of a stored shape."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def decoded(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:

@@ -83,7 +83,7 @@ class CodedWaveNets(nn.Module):
         return self.decoders[ALL if self.config.one_decoder else domain]
 
     def conditioning(self, code: Tensor, domain: str) -> Tensor:
-        """What the decoder of ``domain`` hears for a code (B, T, C)."""
+        """Conditioning of the decoder of ``domain`` by a code (B, T, C)."""
         if not self.config.one_decoder:
             return code
         told = torch.zeros(*code.shape[:2], len(self.config.domains), dtype=code.dtype, device=code.device)

@@ -52,7 +52,7 @@ class Decoder(GatedLayers):
         return self.input(past).transpose(1, 2)
 
     def input_rows(self, codes: Tensor) -> Tensor:
-        """What the last code alone puts into the first layer (..., R)."""
+        """The last code's own part of the first layer's input (..., R)."""
         return self.input.bias + self.amplitudes(codes)[..., None] * self.input.weight[:, 0, -1]
 
     def forward(self, codes: Tensor, conditioning: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Pool:
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Where each pitch begins among the events, and where the last one ends: (90,)."""
+        """Places among the events at which each pitch begins, and the end of the last one: (90,)."""
         return np.searchsorted(self.events.pitch, np.arange(REST + 2))
 
     @cached_property
@@ -86,7 +86,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Search:
-    """How a pool is asked: ``neighbours`` are averaged of so many ``candidates``; notes may be so many
+    """Retrieval from a pool: ``neighbours`` are averaged of so many ``candidates``; notes may be so many
     ``semitones`` away; ``continuity``: the cost of leaving a recording between two frames; ``follow``: how
     much of a difference in loudness is made up for, 0 to 1; ``additive``: partials by mean power, not mean
     level.
