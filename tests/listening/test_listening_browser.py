@@ -101,7 +101,7 @@ def records_of(folder: Path) -> list[responses.Record]:
         return [record for _, record in store.records()]
 
 
-@pytest.mark.parametrize("page", ["phone"], indirect=True)
+@pytest.mark.parametrize("page", WINDOWS, indirect=True)
 def test_from_consent_to_stored_answers_and_their_analysis(page: "playwright.Page", short: Path) -> None:
     plan = responses.Plan.load(short)
     with serving(short) as port:

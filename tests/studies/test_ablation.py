@@ -271,7 +271,7 @@ def test_the_filter_changes_what_the_gain_says(scripts: Scripts, representation:
 
 NEEDED = r"src/|stages/|studies/|params|README|docs/|\.dvc|dvc\.yaml"  # of the working tree
 SMALL = {
-    "seeds": [1],
+    "seeds": [1, 2],
     "one_seed": ["singles"],
     "all": {"model.steps": 6, "model.guard_action": "warn"},
     "data": {},
@@ -332,11 +332,11 @@ def run(folder: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_two_variants_through_dvc(checkout: Path, scripts: Scripts) -> None:
+def test_a_variant_of_two_seeds_and_one_of_one_through_dvc(checkout: Path, scripts: Scripts) -> None:
     study = checkout / "studies/ablation"
     said = run(checkout, sys.executable, "studies/ablation/run.py")
-    assert "2 of 2 cells to do, 2 at a time" in said
-    names = {"default-1.json", "cycle_1-1.json"}
+    assert "3 of 3 cells to do, 2 at a time" in said
+    names = {"default-1.json", "default-2.json", "cycle_1-1.json"}
     assert {path.name for path in (study / "results").iterdir()} == names
     found = {name: json.loads((study / "results" / name).read_text()) for name in names}
     for cell in found.values():
@@ -346,14 +346,15 @@ def test_two_variants_through_dvc(checkout: Path, scripts: Scripts) -> None:
         assert cell["skill"] == pytest.approx(np.mean(cell["values"]["skill"]), rel=1e-3)
         assert len(cell["items"]) == 4 == len(set(cell["items"])), "two pieces in both directions"
     # Every cell is a training of its own; results can be committed: no machine's paths.
-    assert len({json.dumps(cell["values"]) for cell in found.values()}) == 2
+    assert len({json.dumps(cell["values"]) for cell in found.values()}) == 3
     assert str(checkout) not in (study / "dvc.lock").read_text()
     lock = yaml.safe_load((study / "dvc.lock").read_text())["stages"]
-    cells = {"claims@default-1", "singles@cycle_1-1"}
+    cells = {"claims@default-1", "claims@default-2", "singles@cycle_1-1"}
     assert {name for name in lock if name.startswith(("claims@", "singles@"))} == cells
 
     summary = json.loads((study / "summary.json").read_text())
-    assert summary["default"]["skill"] == pytest.approx(found["default-1.json"]["skill"], rel=2e-3)
+    mean = np.mean([found[f"default-{s}.json"]["skill"] for s in (1, 2)])
+    assert summary["default"]["skill"] == pytest.approx(mean, rel=2e-3)
     tables = scripts["tables"]
     shown = (checkout / "docs/ablation.md").read_text().split(tables.BEGIN)[1].split(tables.END)[0]
     assert "| cyclegan_istft | 2 | 4.35" in shown
@@ -379,5 +380,5 @@ def test_two_variants_through_dvc(checkout: Path, scripts: Scripts) -> None:
     status = (sys.executable, "-m", "dvc", "status", "--json", "claims", "singles")
     assert set(json.loads(run(study, *status))) == {"singles@cycle_1-1"}
     said = run(checkout, sys.executable, "studies/ablation/run.py", "--accept")
-    assert "0 of 2 cells to do" in said and "out of date" not in said
+    assert "0 of 3 cells to do" in said and "out of date" not in said
     assert {name: json.loads((study / "results" / name).read_text()) for name in names} == found

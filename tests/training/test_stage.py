@@ -61,7 +61,7 @@ def test_what_a_stage_writes(project: Path) -> None:
     assert not list((project / ".scratch/toy").iterdir()), "nothing to continue"
 
 
-@pytest.mark.parametrize("changes", [{}, {"jobs": 1, "downloads": 2, "accelerator": "cpu"}])
+@pytest.mark.parametrize("changes", [{}, {"jobs": 1}, {"downloads": 2, "accelerator": "cpu"}])
 def test_after_a_crash_the_same_command_goes_on(project: Path, changes: dict[str, Any]) -> None:
     """Also on a machine that is used otherwise: nothing of ``machine`` is in the key."""
     run_stage(steps := [])

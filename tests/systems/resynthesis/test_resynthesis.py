@@ -129,7 +129,7 @@ def test_it_learns_and_travels(data: Data, tmp_path: Path) -> None:
         again.decode(again.encode(x), spectrum_db, "harp")
 
 
-@pytest.mark.parametrize(("hears", "death", "phases"), [("both", 5, 4)])
+@pytest.mark.parametrize(("hears", "death", "phases"), [("content", 7, 1), ("both", 5, 4)])
 def test_killed_in_any_phase_ends_with_the_same_bytes(
     whole: tuple[Change, History],
     data: Data,
