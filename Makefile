@@ -21,7 +21,7 @@ help:
 	@echo "make study   the ablation of docs/ablation.md, two trainings at a time (JOBS=2); needs what make repro makes"
 	@echo "make leaderboard  docs/leaderboard.md: every system trained and measured beside the others, two at a time (JOBS=2), after make repro"
 	@echo "make orchestra  the weights that ship: twelve instruments at 44.1 kHz, trained (about 70 minutes) and measured (20)"
-	@echo "make classifiers  every published instrument classifier on one protocol (docs/classifiers.md), within 100 minutes (JOBS=2)"
+	@echo "make classifiers  published instrument classifiers on one protocol (docs/classifiers.md), two at a time (JOBS=2)"
 	@echo "make lint    check the code's style (ruff)"
 	@echo "make ui      MLflow on http://127.0.0.1:5000"
 	@echo "make setup   only the environment, in $(VENV) (PYTHON=python3.12 chooses the interpreter)"
@@ -43,7 +43,7 @@ times: setup
 figures: setup
 	@$(PY) tools/figures.py
 
-# The pipeline's file in one process, everything else in two, of one thread each: on two cores, since many tests wait.
+# Three processes of one thread each, one of them for the pipeline's file: many tests wait, so two cores are enough.
 test: setup
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -75,7 +75,7 @@ def test_the_wheel_holds_what_is_no_code(wheel: Path) -> None:
     assert [name for name in names if not (wheel / name).is_file()] == []
 
 
-def test_a_file_is_transferred_beside_the_core_packages_alone(
+def test_a_file_is_transferred_and_classified_beside_the_core_packages_alone(
     wheel: Path, core: Path, tmp_path: Path
 ) -> None:
     write_resynthesis(write_models(tmp_path / "models"))
@@ -86,6 +86,7 @@ def test_a_file_is_transferred_beside_the_core_packages_alone(
         made, rate = soundfile.read(tmp_path / "out.wav")
         assert (len(made), rate) == (RATE, RATE) and np.std(made) > 1e-3
         (tmp_path / "out.wav").unlink()
+    assert "song.wav: " in run("-I", "-S", "-c", START, wheel, core, "classify", "song.wav", folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -109,15 +109,18 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def written(page: str) -> str:
-    """A page with its table made anew. Raises RetimbreError where it has no place for it."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    made, count = re.subn(
-        f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n\n{PAGES[page]()}\n\n{END}", text, flags=re.DOTALL
-    )
+def inserted(page: Path, begin: str, end: str, made: str) -> str:
+    """The text of a page with what is ``made`` between two marks. Raises RetimbreError without them."""
+    text = page.read_text(encoding="utf-8")
+    found, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n\n{end}", text, flags=re.DOTALL)
     if count != 1:
-        raise RetimbreError(f"{page} must hold {BEGIN} and {END} once: restore it with `git checkout`.")
-    return made
+        raise RetimbreError(f"{page} must hold {begin} and {end} once: restore it with `git checkout`.")
+    return found
+
+
+def written(page: str) -> str:
+    """A page with its table made anew."""
+    return inserted(ROOT / page, BEGIN, END, PAGES[page]())
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from retimbre.classifiers.bench.scores import refuse_leaks  # noqa: E402
 from retimbre.classifiers.bench.windows import RATE, SAMPLES, Windows, cut  # noqa: E402
 from retimbre.datasets.packed.format import PackedAudio  # noqa: E402
 from retimbre.datasets.preparation.resampling import pack  # noqa: E402
-from retimbre.datasets.recordings.manifest import SPLITS, read_manifest, write_manifest  # noqa: E402
+from retimbre.datasets.recordings.manifest import SPLITS, read_manifest  # noqa: E402
 from retimbre.datasets.scores import soundfont  # noqa: E402
 from retimbre.datasets.scores.performance import read_midi  # noqa: E402
 from retimbre.datasets.sources.collection import make_source  # noqa: E402
@@ -27,6 +27,7 @@ from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.provenance import digest  # noqa: E402
 from studies.classifiers import tagging  # noqa: E402
 from studies.orchestra.held_out import UNSEEN  # noqa: E402
+from studies.rendering import gather  # noqa: E402
 
 SCRATCH = ROOT / ".scratch" / "classifiers"
 # What TimGM6mb has true samples of; its guitars, strings and clarinet are loops of a few milliseconds.
@@ -91,11 +92,9 @@ class Data:
         raw = part / "raw"
         raw.mkdir(parents=True)
         source, classes, labels_of = self._source()
-        recordings = source.prepare(raw)
-        recordings.sort(key=lambda r: self.p.dataset.domains.index(r.domain))
-        write_manifest(raw, recordings)
+        gather(source, self.p, raw)
         pack(raw, part / "packed", self.p.audio, self.p.machine)
-        audio, index = PackedAudio(part / "packed"), {"classes": classes() if callable(classes) else classes}
+        audio, index = PackedAudio(part / "packed"), {"classes": classes()}
         pieces, contents = {}, {}
         for split in SPLITS:
             excerpts = [e for e in audio.excerpts(split=split) if e.performance in ("", "1")]
@@ -118,7 +117,7 @@ class Data:
         if self.name == tagging.SOURCE:
             source = tagging.source(p.dataset, p.seed, p.machine)
             return source, lambda: source.source.top, lambda e: source.source.tags_of(e.path)
-        return make_source(p.dataset, p.seed, p.machine), domains, lambda e: domains.index(e.domain)
+        return make_source(p.dataset, p.seed, p.machine), lambda: domains, lambda e: domains.index(e.domain)
 
     def _store(self, folder: Path, name: str, found: list, hop: int) -> tuple[dict, np.ndarray]:
         """Store the windows of recordings (audio, label, piece); their index, and the windows (int16)."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from retimbre.classifiers.bench.listener import SHIPPED  # noqa: E402
 from retimbre.classifiers.bench.scores import mcnemar_p  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.evaluation.results.statistics import Interval, hierarchical_difference, holm, permutation_p  # noqa: E402
-from tools.figures import markdown  # noqa: E402
+from tools.figures import inserted, markdown  # noqa: E402
 
 RESULTS, PAGE = HERE / "results", ROOT / "docs" / "classifiers.md"
 PICTURES = ROOT / "docs" / "classifiers"
@@ -164,6 +165,10 @@ def order(results: Results) -> str:
     return markdown(["claim", "published, points", "here, points", "p (Holm)", "verdict"], lines)
 
 
+def named(rows: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in rows)
+
+
 def pairs(results: Results) -> str:
     """Number of pairs of rows that differ, by McNemar's test on the first trainings' recordings."""
     right = {name: results.right(found[:1], "test", "recordings")[0] for name, found in results.cells.items()}
@@ -173,12 +178,13 @@ def pairs(results: Results) -> str:
         return ""
     p = holm([mcnemar_p(right[a], right[b]) for a, b in every])
     clear = int(np.sum(p < 0.05))
-    best = max(names, key=lambda name: right[name].mean())
-    behind = [name for (a, b), value in zip(every, p, strict=True) if best in (a, b) and value < 0.05
-              for name in (a, b) if name != best]  # fmt: skip
+    most = max(found.mean() for found in right.values())
+    best = [name for name in names if right[name].mean() == most]
+    behind = [name for (a, b), value in zip(every, p, strict=True) if {a, b} & {*best} and value < 0.05
+              for name in (a, b) if name not in best]  # fmt: skip
     said = f"Of {len(every)} pairs of rows {clear} differ by McNemar's exact test on recordings after Holm's "
-    said += f"correction. `{best}` is right most often; it differs from "
-    return said + (", ".join(f"`{name}`" for name in behind) or "none of the others") + "."
+    said += f"correction. Right most often: {named(best)}; what differs from one of these: "
+    return said + (named(dict.fromkeys(behind)) or "nothing") + "."
 
 
 def curves(results: Results) -> str:
@@ -285,8 +291,5 @@ def write(source: str) -> None:
         print(folder / "table.md")
         return
     draw(results, PICTURES)
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{made(results)}\n\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(inserted(PAGE, BEGIN, END, made(results)), encoding="utf-8")
     print(PAGE)

@@ -10,8 +10,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,12 @@ from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.provenance import training_key  # noqa: E402
 from retimbre.section import Machine  # noqa: E402
 from retimbre.training.checkpoint import Scratch  # noqa: E402
-from retimbre.training.devices import make_fabric, set_threads  # noqa: E402
+from retimbre.training.devices import THREADS, make_fabric, set_threads  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from studies.classifiers import page  # noqa: E402
 from studies.classifiers.data import SHIFTED, Data, Set, settings  # noqa: E402
 from studies.classifiers.page import CURVES, MINUTES, RESULTS, place  # noqa: E402
+from studies.counting import Counting  # noqa: E402
 
 Cell = tuple[str, int, float | None]  # row, seed, minutes of training in all (None: all there are)
 DETERMINISTIC = [name for name, row in ROWS.items() if row.pipeline and not name.endswith("forest")]
@@ -60,13 +61,10 @@ def cell(data: Data, name: str, seed: int, minutes: float | None) -> None:
                        [], "retimbre.classifiers.bench.catalogue")  # fmt: skip
     with Scratch("classifiers", key) as scratch:
         run = Run(seed, make_fabric("cpu"), Machine(jobs=1, checkpoint_every=50), scratch)
-        classifier = make(name, len(classes), seed, run=run)
-        began = time.process_time()
+        count = Counting(run.tracker, scratch.folder / "seconds")
+        classifier = make(name, len(classes), seed, run=replace(run, tracker=count))
         classifier.fit(windows, labels)
-        found: dict[str, Any] = {
-            "parameters": classifier.parameters,
-            "seconds": round(time.process_time() - began, 1),
-        }
+        found: dict[str, Any] = {"parameters": classifier.parameters, "seconds": round(count.seconds, 1)}
         for split in ("test", SHIFTED):
             if split in data.sets:
                 found[split] = judged(classifier.predict_proba, data.load(split))
@@ -96,13 +94,18 @@ def judged(predict: Any, held_out: Set) -> dict[str, Any]:
 
 
 def write_truth(data: Data) -> None:
-    """Write the truth of the test sets: classes, labels and recordings."""
-    found: dict[str, Any] = {"classes": data.classes}
+    """Write the truth of the test sets: classes, labels and recordings.
+
+    Raises RetimbreError where there are results of other data.
+    """
+    found: dict[str, Any] = {"data": data.folder.name, "classes": data.classes}
     for split in ("test", SHIFTED):
         if split in data.sets:
             one = data.load(split)
             found[split] = {"labels": one.labels.tolist(), "recordings": one.recordings.tolist()}
     path = RESULTS / data.name / "truth.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["data"] != data.folder.name:
+        raise RetimbreError(f"{path} is of other data: delete {path.parent} to measure anew.")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
@@ -137,7 +140,7 @@ def work(share: list[Cell], changes: list[str]) -> str | None:
     """Run cells one after the other in a process of one thread; a sentence when one failed."""
     words = [sys.executable, __file__, *(f"--set={change}" for change in changes), "--cells"]
     words += [f"{name}:{seed}:{minutes or ''}" for name, seed, minutes in share]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     done = subprocess.run(words, env=environment, check=False)
     return f"a worker ended with status {done.returncode}: see above" if done.returncode else None
 

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,12 +39,13 @@ from retimbre.metrics.catalogue import CATALOGUE  # noqa: E402
 from retimbre.provenance import digest, training_key  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
 from retimbre.systems.base import Coded, Spectral, System  # noqa: E402
-from retimbre.tracking import StageRun, study_run  # noqa: E402
+from retimbre.tracking import study_run  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from retimbre.training.stage import training  # noqa: E402
 from retimbre.vocoders.catalogue import Vocoders  # noqa: E402
 from retimbre.vocoders.kinds import KINDS, below  # noqa: E402
 from retimbre.vocoders.params import Rendering  # noqa: E402
+from studies.counting import Counting  # noqa: E402
 from studies.leaderboard import study  # noqa: E402
 from studies.rendering import render  # noqa: E402
 from studies.unseen.run import on_another  # noqa: E402
@@ -106,26 +106,6 @@ def folders_of(p: Any, base: Any, heard: bool) -> tuple[Path, Path, Path]:
 
 
 # ----------------------------------------------------------------------------------------- training
-
-
-class Counting:
-    """A tracker that also keeps the processor seconds of a training and of the interrupted ones before."""
-
-    def __init__(self, tracker: StageRun, path: Path):
-        self.tracker, self.path = tracker, path
-        self.before = float(path.read_text()) if path.is_file() else 0.0
-        self.began = time.process_time()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tracker, name)
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.process_time() - self.began
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.tracker.log(step, values)
-        self.path.write_text(f"{self.seconds:.1f}")
 
 
 class Trainings:

@@ -158,6 +158,7 @@ def page(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
         "costs": costs(main),
         "directions": by_direction(main, SHOWN["main"]),
         "paragraphs": paragraphs(main, rows),
+        "missing": f"Not measured yet: {', '.join(name for name in rows if name not in main)}.",
         "gpu": f"run for {', '.join(found['gpu'])}" if found["gpu"] else "not run",
     }
     for which in ("flute_violin", "unseen"):

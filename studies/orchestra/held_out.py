@@ -22,6 +22,11 @@ SEED = 7  # of performances
 HIGH_HZ = 8000
 
 
+def program(name: str) -> int:
+    """General MIDI program of an instrument, of the data set or unseen."""
+    return UNSEEN[name] if name in UNSEEN else soundfont.instrument(name).program
+
+
 class Played(NamedTuple):
     """A recording (N,) and the notes of its score."""
 
@@ -61,10 +66,9 @@ class HeldOut:
 
     def played(self, notes: list[PlayedNote], instrument: str) -> Played:
         """The first seconds of a performance on an instrument."""
-        program = UNSEEN[instrument] if instrument in UNSEEN else soundfont.instrument(instrument).program
         heard = performance.excerpt(notes, 0.0, EXCERPT_S)
         length = round(EXCERPT_S * self.rate)
-        audio = soundfont.recorded(heard, program, self.font.path, length, self.rate)
+        audio = soundfont.recorded(heard, program(instrument), self.font.path, length, self.rate)
         audio = (audio * (self.level / max(rms(audio), 1e-9))).astype(np.float32)
         spans = np.array([(n.start_s, n.end_s) for n in heard]).reshape(-1, 2)
         return Played(audio, Notes(spans, np.array([float(n.pitch) for n in heard])))

@@ -38,20 +38,19 @@ SOURCES = ("piano", "guitar", "violin", "trumpet")
 PAGE = "docs/own_instrument.md"
 FILES, LONGEST_S = 6, 45.0  # at least so many recordings, each at most so long
 SEED = 11
+Pieces = tuple[Played, Played, Played]
 
 
 def performances(seed: int) -> Iterator[list[performance.PlayedNote]]:
     """Chorales and tunes of the training split, played, taking turns."""
     rng = np.random.default_rng(SEED)
     collections = (corpus.CHORALES, corpus.TUNES)
-    every = zip(*(corpus.scores(collection, seed, 1) for collection in collections), strict=False)
-    for collection, score in zip(
-        itertools.cycle(collections), itertools.chain.from_iterable(every), strict=False
-    ):
-        trained = corpus.split_of(score.incipit, 1)[0] == "train"
-        if trained and (shifts := corpus.transpositions(score.notes, *KEYS)):
-            tempo = performance.draw_tempo(score.notes, collection, rng)
-            yield performance.perform(score.notes, shifts[0], tempo, rng)
+    for pair in zip(*(corpus.scores(collection, seed, 1) for collection in collections), strict=False):
+        for collection, score in zip(collections, pair, strict=True):
+            trained = corpus.split_of(score.incipit, 1)[0] == "train"
+            if trained and (shifts := corpus.transpositions(score.notes, *KEYS)):
+                tempo = performance.draw_tempo(score.notes, collection, rng)
+                yield performance.perform(score.notes, shifts[0], tempo, rng)
 
 
 def record(folder: Path, instrument: str, minutes: float, p: Any) -> None:
@@ -73,36 +72,49 @@ def record(folder: Path, instrument: str, minutes: float, p: Any) -> None:
 
 
 def train(place: Path, instrument: str, minutes: float) -> float:
-    """Record and train in a checkout of its own; returns minutes of one processor."""
+    """Record and train in a checkout of its own; minutes of one processor, interrupted runs included."""
     named = {"dataset": {"domains": [instrument], "folders": {instrument: "recordings"}}}
     checked_out(place, profile("own_instrument"), named)
     if not (place / "recordings").is_dir():
         record(place / "recordings", instrument, minutes, params.read(place / "params.yaml"))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if subprocess.run([sys.executable, "-m", "dvc", "repro", SYSTEM], cwd=place, check=False).returncode:
-        raise errors.RetimbreError(f"the training in {place} has stopped: run this again to go on.")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
+    spent = place.with_suffix(".minutes")
+    before = float(spent.read_text()) if spent.is_file() else 0.0
+    began = processor_s()
+    try:
+        words = [sys.executable, "-m", "dvc", "repro", SYSTEM]
+        if subprocess.run(words, cwd=place, check=False).returncode:
+            raise errors.RetimbreError(f"the training in {place} has stopped: run this again to go on.")
+    finally:
+        spent.write_text(str(before + (processor_s() - began) / 60))
+    return float(spent.read_text())
+
+
+def processor_s() -> float:
+    """Processor time of the processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def held_out(instrument: str, music: HeldOut) -> list[Pieces]:
+    """Scores played by another instrument, by the true one, and by that again."""
+    return [
+        (music.played(first, source), music.played(first, instrument), music.played(second, instrument))
+        for source in SOURCES
+        for first, second in music.takes(source, instrument)
+    ]
 
 
 class Measuring(Judge):
     """Outputs for held-out scores, judged by the true instrument."""
 
-    def __init__(self, system: Spectral, instrument: str, p: Any):
+    def __init__(self, system: Spectral, pieces: list[Pieces]):
         super().__init__(system)
-        self.instrument, self.music = instrument, HeldOut(p, system.sample_rate)
-
-    def pieces(self) -> Iterator[tuple[Played, Played, Played]]:
-        """Scores played by another instrument, by the true one, and by that again."""
-        for source in SOURCES:
-            for first, second in self.music.takes(source, self.instrument):
-                true, again = (self.music.played(notes, self.instrument) for notes in (first, second))
-                yield self.music.played(first, source), true, again
+        self.pieces = pieces
 
     def skill(self, target: str) -> float:
         """Skill: the share of the way to a second performance, by spectra after the best shift."""
         sums = np.zeros(3)
-        for heard, true, again in self.pieces():
+        for heard, true, again in self.pieces:
             made_db = self.system.spectrum(heard.audio, target)
             compared = self.spectrum(heard.audio), made_db, self.spectrum(again.audio)
             true_db = self.spectrum(true.audio)
@@ -110,11 +122,11 @@ class Measuring(Judge):
         copy, made, second = sums
         return round(float((copy - made) / (copy - second)), 3)
 
-    def notes_kept(self) -> float:
+    def notes_kept(self, target: str) -> float:
         """F1 against the score, as a share of the true instrument's."""
         outputs, trues = [], []
-        for heard, true, _ in self.pieces():
-            outputs.append(heard._replace(audio=self.system.transfer(heard.audio, self.instrument)))
+        for heard, true, _ in self.pieces:
+            outputs.append(heard._replace(audio=self.system.transfer(heard.audio, target)))
             trues.append(true)
         return round(self.notes(outputs) / self.notes(trues), 3)
 
@@ -124,9 +136,9 @@ def measure(instrument: str, minutes: int) -> None:
     place = SCRATCH / f"{instrument}-{minutes}"
     found = {"cpu_minutes": round(train(place, instrument, minutes), 1)}
     p, shipped = params.read(place / "params.yaml"), catalogue.load(SYSTEM, SHIPPED)
-    own = Measuring(catalogue.load(SYSTEM, place / catalogue.MODELS), instrument, p)
-    found |= {"skill": own.skill(instrument), "f1_of_true": own.notes_kept()}
-    theirs = Measuring(shipped, instrument, p)
+    pieces = held_out(instrument, HeldOut(p, shipped.sample_rate))
+    own, theirs = (Measuring(x, pieces) for x in (catalogue.load(SYSTEM, place / catalogue.MODELS), shipped))
+    found |= {"skill": own.skill(instrument), "f1_of_true": own.notes_kept(instrument)}
     known = {target: theirs.skill(target) for target in shipped.targets}
     nearest = max(known, key=known.__getitem__)
     found |= {"nearest": nearest, "nearest_skill": known[nearest]}

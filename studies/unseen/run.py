@@ -27,11 +27,11 @@ from retimbre.evaluation.bench.scoring import records  # noqa: E402
 from retimbre.evaluation.bench.testset import Clip, Item  # noqa: E402
 from retimbre.evaluation.results.table import make_table  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
-from studies.orchestra.held_out import UNSEEN  # noqa: E402
+from studies.orchestra.held_out import UNSEEN, program  # noqa: E402
 from tools.figures import markdown  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = UNSEEN | {name: soundfont.instrument(name).program for name in ("trumpet", "flute")}
+SOURCES = (*UNSEEN, "trumpet", "flute")
 VELOCITY = 80
 SHOWN = ("score_f1_of_true", "score_precision_of_true", "score_recall_of_true", "style_target_rate")
 
@@ -42,8 +42,7 @@ def on_another(item: Item, name: str, bench: Bench) -> Item:
     spans = zip(item.score.intervals_s.clip(min=0), item.score.pitches_midi, strict=True)
     notes = [PlayedNote(float(on), float(off), int(pitch), VELOCITY) for (on, off), pitch in spans]
     font = soundfont.find_font(bench.p.dataset.soundfont)
-    program = PROGRAMS.get(name) or soundfont.instrument(name).program
-    audio = soundfont.recorded(notes, program, font.path, length, rate)
+    audio = soundfont.recorded(notes, program(name), font.path, length, rate)
     audio = (audio * (bench.p.audio.rms / rms(audio))).astype(np.float32)
     heard = Clip(audio, spectrum_of(audio, bench.data.features.config, bench.representation))
     return replace(item, source=heard, oracle=None)
@@ -56,7 +55,7 @@ def main() -> None:
     scorer, cache, jobs = bench.make_scorer(), bench.cache, bench.p.machine.jobs
     targets = heard_targets(scored, bench.data.features.config.sample_rate, cache)
     found = []
-    for name in PROGRAMS:
+    for name in SOURCES:
         items = [on_another(item, name, bench) for item in scored]
         results = suite.run(items, rows, scorer, cache, bench.p.seed, len(items), jobs)
         for record in (*records(results), *score_records(results, targets)):

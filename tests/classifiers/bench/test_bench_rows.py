@@ -58,7 +58,7 @@ def test_networks_learn_64_windows_by_heart(name, notes):
 
 @pytest.mark.parametrize("name", [name for name, row in catalogue.ROWS.items() if row.recipe])
 def test_every_network_fits_a_batch(name, notes):
-    """A few steps on eight windows lower the loss, whatever the network."""
+    """Three steps on two windows lower the loss, whatever the network."""
     windows, labels = notes
     recipe = catalogue.row(name).recipe
     torch.manual_seed(0)
@@ -112,7 +112,7 @@ def test_a_training_repeats_itself_and_goes_on_where_it_was(notes, tmp_path, mon
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     windows, labels = notes
 
-    def fitted(steps: int, run: Run | None = None, **machine: int) -> NetworkClassifier:
+    def fitted(steps: int, run: Run | None = None) -> NetworkClassifier:
         return catalogue.make("convnet_1d", 2, 5, steps, run).fit(windows, labels)
 
     whole = fitted(8).predict_proba(windows)

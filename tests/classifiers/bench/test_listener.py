@@ -10,6 +10,7 @@ import torch
 from retimbre.classifiers.bench import catalogue
 from retimbre.classifiers.bench.listener import NONE, SHIPPED, SILENCE, Listener, Moment, runs
 from retimbre.classifiers.bench.windows import RATE, SAMPLES, Windows, compressed
+from retimbre.classifiers.cli import line
 from retimbre.cli import main
 from retimbre.errors import RetimbreError
 
@@ -50,7 +51,8 @@ def test_instruments_are_heard_over_time(trained, tmp_path):
     spans = list(runs(moments))
     assert spans[0].start_s == 0 and all(a.end_s == b.start_s for a, b in zip(spans, spans[1:], strict=False))
     for moment in moments:
-        assert moment.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert moment.probabilities.sum() == pytest.approx(moment.called != SILENCE, abs=1e-5)
+    assert [line(m, trained) for m in runs(moments) if m.called == SILENCE] == [SILENCE]
 
 
 def test_what_is_unlike_everything_is_none_of_these(trained):
@@ -100,11 +102,10 @@ def test_the_command(trained, tmp_path, monkeypatch, capsys):
     assert "1 of 2 could not be heard" in captured.err
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no weights in this checkout")
 def test_the_weights_that_ship_are_small_and_good():
     found = json.loads((SHIPPED / "metrics.json").read_text())
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 3e6
-    assert found["test_recordings"] >= 0.95
+    assert found["test_recordings"] >= 0.95 and found["shifted_recordings"] >= 0.8
     shipped = Listener.load()
     assert len(shipped.classes) == 12 and 0 < shipped.threshold < 1
     assert sum(p.numel() for p in shipped.network.parameters()) < 200_000

@@ -50,7 +50,7 @@ def _rows() -> dict[str, Row]:
         rows[f"raw_{length}_{stride}"] = Row("raw audio", said, recipe=raw_audio.raw(length, stride))
     rows["raw_foote"] = Row("raw audio", "raw audio, Foote's 200 every 200", recipe=raw_audio.foote())
     for length, stride in (raw_audio.PUBLISHED[0], raw_audio.PUBLISHED[-1]):
-        said = f"log-mel twin of {length} every {stride}"
+        said = f"log-mel twin, frames of {max(length, 1024)} every {stride}"
         rows[f"mel_{length}_{stride}"] = Row("raw audio", said, recipe=raw_audio.mel(length, stride))
     losses = {"squares": "least squares", "entropy": "cross-entropy"}
     for loss, says in losses.items():

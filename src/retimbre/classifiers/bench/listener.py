@@ -17,9 +17,10 @@ from retimbre.classifiers.bench.base import NetworkClassifier
 from retimbre.classifiers.bench.convnets import ConvNet
 from retimbre.classifiers.bench.windows import PART, RATE, SAMPLES, compressed
 from retimbre.errors import RetimbreError
+from retimbre.nn.weights import SHIPPED as WEIGHTS_OF_PACKAGE
 from retimbre.nn.weights import read_config, reading, save_weights, write_config
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "instruments"
+SHIPPED = WEIGHTS_OF_PACKAGE / "instruments"
 WEIGHTS = "network.safetensors"
 NONE, SILENCE = "none of these", "silence"
 LEVEL = 0.1  # root mean square of what sounds in a recording, as in training
@@ -30,7 +31,7 @@ TEMPERATURES = [round(float(t), 2) for t in np.geomspace(0.3, 5, 57)]  # that ar
 
 @dataclass(frozen=True)
 class Moment:
-    """A stretch of a recording, what it is called, and the mean probabilities (K,) of the classes."""
+    """A stretch of a recording, its name, and the mean probabilities (K,) of the classes: 0 in silence."""
 
     start_s: float
     end_s: float
@@ -113,7 +114,8 @@ class Listener:
         for first in range(0, len(starts), PART):
             windows = np.stack([audio[s : s + SAMPLES] for s in starts[first : first + PART]])
             for s, window, p in zip(starts[first:], windows, self.probabilities(windows), strict=False):
-                name = SILENCE if rms(window) < SILENT else self.called(p)
+                silent = rms(window) < SILENT
+                name, p = (SILENCE, np.zeros_like(p)) if silent else (self.called(p), p)
                 found.append(Moment(s / RATE, min(s + SAMPLES, length) / RATE, name, p))
         return found
 

@@ -1,7 +1,7 @@
 """Tagging from raw audio: a strided convolution learns what a spectrogram is, and its twin on log-mel bands.
 
 Dieleman and Schrauwen, "End-to-end learning for music audio" (ICASSP 2014): frames by a strided convolution,
-two convolutions of width 8 with poolings of 4, a hidden layer. The twin has log-mel bands of equal frames.
+two convolutions of width 8 with poolings of 4, a hidden layer. The twin has log-mel bands.
 Foote, Yang and Rohaninejad (2016) repeated it with 200 samples, padding and dropout.
 """
 
@@ -31,14 +31,14 @@ def as_heard(audio: np.ndarray) -> np.ndarray:
 
 @cache
 def log_mel(length: int, stride: int) -> Front:
-    """The front of log-mel bands of frames of ``length`` samples: (B, BANDS, T)."""
+    """The front of log-mel bands: (B, BANDS, T). Frames have ``length`` samples, or 1024 where that is less,
+    which has too few bins for the bands.
+    """
+    size = max(length, 1024)
 
     @torch.no_grad()
     def front(audio: np.ndarray) -> np.ndarray:
-        bands = (
-            mel_filters(RATE, max(length, 1024), BANDS)
-            @ stft(torch.from_numpy(audio), max(length, 1024), stride).abs()
-        )
+        bands = mel_filters(RATE, size, BANDS) @ stft(torch.from_numpy(audio), size, stride).abs()
         return torch.log1p(MEL_COMPRESSION / length * bands).numpy()
 
     return front

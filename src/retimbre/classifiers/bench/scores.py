@@ -4,11 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
-import scipy.stats
 
 from retimbre.errors import RetimbreError
-
-CALIBRATION_BINS = 15
 
 
 def by_recording(p: np.ndarray, recordings: Sequence[int]) -> np.ndarray:
@@ -39,10 +36,11 @@ def scores(p: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def calibration_error(p: np.ndarray, labels: np.ndarray) -> float:
     """Expected calibration error of probabilities (B, K)."""
-    sure, right = p.max(axis=1), p.argmax(axis=1) == labels
-    bins = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [abs(sure[bins == b].sum() - right[bins == b].sum()) for b in np.unique(bins)]
-    return float(sum(gaps) / len(p))
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    found = torch.from_numpy(p), torch.from_numpy(labels)
+    return float(multiclass_calibration_error(*found, num_classes=p.shape[1]))
 
 
 def macro_auc(p: np.ndarray, tags: np.ndarray) -> float:
@@ -51,26 +49,28 @@ def macro_auc(p: np.ndarray, tags: np.ndarray) -> float:
     Tags that all windows or none have are left out; NaN when there is no other.
     """
     known = [k for k in range(tags.shape[1]) if 0 < tags[:, k].sum() < len(tags)]
-    return float(np.mean([_auc(p[:, k], tags[:, k]) for k in known])) if known else float("nan")
+    return _auc(p[:, known], tags[:, known], "macro") if known else float("nan")
 
 
 def micro_auc(p: np.ndarray, tags: np.ndarray) -> float:
     """Area under one ROC curve of all decisions pooled: higher, since frequent tags are easily told from rare
     ones. Foote's 0.895 is of this kind.
     """
-    return _auc(p.ravel(), tags.ravel())
+    return _auc(p, tags, "micro")
 
 
-def _auc(p: np.ndarray, yes: np.ndarray) -> float:
-    """Share of the pairs of a yes and a no that are in order; ties count half (Mann and Whitney)."""
-    ranks, count = scipy.stats.rankdata(p), int(np.sum(yes))
-    return float((ranks[yes.astype(bool)].sum() - count * (count + 1) / 2) / (count * (len(p) - count)))
+def _auc(p: np.ndarray, tags: np.ndarray, average: str) -> float:
+    from sklearn.metrics import roc_auc_score  # not among the packages that `retimbre classify` needs
+
+    return float(roc_auc_score(tags, p, average=average))
 
 
 def mcnemar_p(a: np.ndarray, b: np.ndarray) -> float:
     """Two-sided exact p of McNemar's test: are two classifiers right (B,) equally often on the same items?"""
-    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(~a & b))
-    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
+    return float(mcnemar(table, exact=True).pvalue)
 
 
 def refuse_leaks(pieces: Mapping[str, Iterable[str]], audio: Mapping[str, Iterable[np.ndarray]]) -> None:
@@ -84,6 +84,8 @@ def refuse_leaks(pieces: Mapping[str, Iterable[str]], audio: Mapping[str, Iterab
             _once(seen, name, split, f"piece {name}")
     for split, windows in audio.items():
         for number, window in enumerate(windows):
+            if not np.any(window):  # silence is everybody's
+                continue
             content = blake2b(np.ascontiguousarray(window).tobytes(), digest_size=16).digest()
             _once(seen, content, split, f"the audio of window {number}")
 
