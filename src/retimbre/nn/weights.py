@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
 from retimbre.paths import part_beside
@@ -18,13 +18,16 @@ SHIPPED = Path(__file__).parent.parent / "weights"  # with the package: a folder
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Write the network's parameters and buffers; an older file stays until the new one is complete."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name; an older file stays until the new one is complete."""
     with part_beside(path) as part:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, part
-        )
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part)
         part.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write the network's parameters and buffers as :func:`save_tensors` does."""
+    save_tensors(path, network.state_dict())
 
 
 def write_config(folder: Path, values: Mapping[str, Any]) -> None:

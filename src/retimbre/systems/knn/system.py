@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
+from safetensors.numpy import load_file
 
 from retimbre.audio.features import FeatureConfig
 from retimbre.nn.transcriber.content import Content
-from retimbre.nn.weights import read_config, write_config
+from retimbre.nn.weights import read_config, save_tensors, write_config
 from retimbre.systems.base import check_target
 from retimbre.systems.knn.notes import OLDEST
 from retimbre.systems.knn.retrieval import Pool, Search
@@ -57,7 +58,8 @@ class Change:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"{d}.{name}": getattr(pool, name) for d, pool in self.pools.items() for name in ARRAYS}
-        save_file(arrays, folder / "pools.safetensors")
+        tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        save_tensors(folder / "pools.safetensors", tensors)
         write_config(folder, self.config)
 
     @classmethod
