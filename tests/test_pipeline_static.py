@@ -115,7 +115,7 @@ def test_a_training_lists_what_changes_its_weights_and_nothing_that_measures_or_
     """Every module that the training runs lies in a listed folder, but for those that change no result."""
     listed = [ROOT / path for path in code_of(STAGES[name])]
     loose = {LIBRARY / f"{room}__init__.py" for room in ("", "systems/", "vocoders/", "nn/", "datasets/")}
-    kept = ("systems/base.py", "systems/optimised.py", "nn/weights.py", "datasets/parallel.py")
+    kept = ("systems/base.py", "nn/weights.py", "datasets/parallel.py")
     loose |= {LIBRARY / name for name in kept}
     for file in provenance.sources(TRAININGS[name]):
         room = file.relative_to(LIBRARY).parts[0]

@@ -17,6 +17,12 @@ class RetimbreError(Exception):
     """
 
 
+def check_target(to: str, targets: list[str]) -> None:
+    """Raise RetimbreError, naming the choice, unless ``to`` is one of ``targets``."""
+    if to not in targets:
+        raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
+
+
 # What ends a process by default and can be caught.
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 

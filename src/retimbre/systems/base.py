@@ -84,12 +84,6 @@ class Coded(Protocol):
         ...
 
 
-def check_target(to: str, targets: list[str]) -> None:
-    """Raise RetimbreError, naming the choice, unless ``to`` is one of ``targets``."""
-    if to not in targets:
-        raise RetimbreError(f"{to!r} is no instrument of this system: choose {', '.join(targets)}.")
-
-
 @runtime_checkable
 class Adjustable(Protocol):
     """Interface of changes that can transpose the music and even out its expression."""

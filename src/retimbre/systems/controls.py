@@ -5,7 +5,7 @@ import torch
 
 from retimbre.audio.equaliser import Equaliser
 from retimbre.datasets.packed.format import PackedFeatures
-from retimbre.systems.base import check_target
+from retimbre.errors import check_target
 
 EQUALISERS = {"eq_match": False, "eq_affine": True}  # by name, whether ``affine``
 

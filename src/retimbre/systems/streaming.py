@@ -31,10 +31,10 @@ from retimbre.audio.levels import BandPower, SoundingLevel
 from retimbre.audio.loudness import LoudnessMeter, true_peak
 from retimbre.audio.mixdown import Channels, Mixdown
 from retimbre.audio.resampling import even, resample_blocks
-from retimbre.errors import RetimbreError
+from retimbre.errors import RetimbreError, check_target
 from retimbre.paths import check_place
 from retimbre.progress import Progress
-from retimbre.systems.base import Spectral, Streams, System, check_target
+from retimbre.systems.base import Spectral, Streams, System
 
 SHORTEST_S = 0.1
 FITTED_S = 60  # of a recording that a system is fitted to

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from retimbre.classifiers.network import probabilities
+from retimbre.classifiers.optimised import descend
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import RetimbreError
 from retimbre.systems import catalogue
 from retimbre.systems.image_fooling import train
 from retimbre.systems.image_fooling.params import Params
 from retimbre.systems.image_fooling.system import Change
-from retimbre.systems.optimised import descend
 from tests.toys.features import data_of, run_of, write_features
 from tests.toys.project import smoke
 

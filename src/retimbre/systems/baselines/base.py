@@ -15,8 +15,8 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.audio.levels import rms
 from retimbre.audio.spectral import stft
 from retimbre.datasets.packed.format import Excerpt, PackedAudio, PackedFeatures
-from retimbre.errors import RetimbreError
-from retimbre.systems.base import RMS, check_target
+from retimbre.errors import RetimbreError, check_target
+from retimbre.systems.base import RMS
 from retimbre.systems.baselines.params import Baselines
 
 SEGMENT_S = 10.0  # longest stretch taken from one excerpt at a time: many pieces matter more than whole ones

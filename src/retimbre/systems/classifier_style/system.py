@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from retimbre.classifiers.network import SpectrumClassifier
+from retimbre.classifiers.optimised import Optimised
 from retimbre.nn.style import gram
-from retimbre.systems.optimised import Optimised
 
 LAYERS = (2, 5, 8)  # of the classifier's body: behind each convolution's ReLU
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
+from retimbre.errors import check_target
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 
 
 class Change:

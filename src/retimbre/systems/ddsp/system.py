@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from retimbre.errors import check_target
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.ddsp.hearing import hear
 from retimbre.systems.ddsp.network import Decoder, DecoderConfig
 

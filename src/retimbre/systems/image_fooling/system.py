@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.classifiers.network import DB_PER_UNIT
-from retimbre.systems.optimised import Optimised
+from retimbre.classifiers.optimised import Optimised
 
 
 class Change(Optimised):

@@ -8,9 +8,9 @@ import torch
 from safetensors.numpy import load_file
 
 from retimbre.audio.features import FeatureConfig
+from retimbre.errors import check_target
 from retimbre.nn.transcriber.content import Content
 from retimbre.nn.weights import read_config, save_tensors, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.knn.notes import OLDEST
 from retimbre.systems.knn.retrieval import Pool, Search
 

@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from retimbre.audio.spectral import griffin_lim, spsi_phase
-from retimbre.errors import RetimbreError
+from retimbre.errors import RetimbreError, check_target
 from retimbre.nn.wavenet_autoencoder.system import CodedAudio
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.nsynth_autoencoder.network import (
     FRAMES,
     HOP,

@@ -9,10 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
-from retimbre.errors import RetimbreError
+from retimbre.errors import RetimbreError, check_target
 from retimbre.nn.transcriber.content import Content
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.resynthesis.code import evened, notes_heard, octaves_into, shifted, transposed
 from retimbre.systems.resynthesis.network import Experts
 

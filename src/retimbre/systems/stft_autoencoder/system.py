@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from retimbre.errors import check_target
 from retimbre.nn.spectral.decoded import Decoded
-from retimbre.systems.base import Spectral, check_target
+from retimbre.systems.base import Spectral
 from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
 from retimbre.vocoders.catalogue import Vocoder
 from retimbre.vocoders.inverter.vocoder import Inverter

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from retimbre.errors import check_target
 from retimbre.nn.spectral.decoded import Decoded
-from retimbre.systems.base import check_target
 from retimbre.systems.vae.network import Vae, VaeConfig
 
 

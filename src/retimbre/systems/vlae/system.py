@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from retimbre.audio.companding import decode_audio
 from retimbre.audio.features import FeatureConfig, network_input, spectrum_of
+from retimbre.errors import check_target
 from retimbre.nn.generation.sampler import generate
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.vlae.network import Vlae, VlaeConfig
 
 TEMPERATURE = 0.7  # of sampling, as the WaveNet vocoder's

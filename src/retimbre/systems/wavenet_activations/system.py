@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from retimbre.audio.companding import decode_audio, encode_audio
+from retimbre.errors import check_target
 from retimbre.nn.style import gram
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import CODES, WaveNetConfig
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 from retimbre.systems.wavenet_activations.network import Listener, residuals
 
 START = 8.0  # of a code's own entry, others 0: the softmax gives it 0.92

@@ -14,8 +14,8 @@ from torch.nn import functional
 from retimbre.audio.features import FeatureConfig
 from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier
 from retimbre.datasets.packed.format import PackedFeatures
+from retimbre.errors import check_target
 from retimbre.nn.weights import read_config, save_weights, write_config
-from retimbre.systems.base import check_target
 
 
 def descend(
