@@ -30,7 +30,7 @@ def main(name: str) -> None:
     values, representation = getattr(p.vocoder, name), p.vocoder.representation
     module = importlib.import_module(f"retimbre.vocoders.{name}.train")
     start = kinds.below(name)
-    inputs = [*INPUTS, *([MODELS / start] if start else [])]
+    inputs = [*INPUTS, *([MODELS / start] if start else []), *map(Path, getattr(values, "inputs", ()))]
     plots, figures = Path("metrics/plots/vocoder") / name, Path(f"metrics/stages/vocoder_{name}.json")
     outputs = Outputs(MODELS / name, plots, figures)
 

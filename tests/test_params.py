@@ -322,6 +322,15 @@ def test_what_sections_repeat_of_the_networks_is_the_networks_own() -> None:
     assert excited.MARGIN == network.MARGIN
 
 
+def test_shipped_weights_are_inputs_of_the_trainings_that_start_from_them() -> None:
+    """So that other weights make another key of a checkpoint."""
+    default, own = (params.parse(x) for x in (values(), profile(ROOT / "profiles/own_instrument.yaml")))
+    shipped = ROOT / "src/retimbre/weights/orchestra"
+    assert own.resynthesis.inputs == (*default.resynthesis.inputs, str(shipped / "resynthesis"))
+    assert default.vocoder.inverter.inputs == ()
+    assert own.vocoder.inverter.inputs == (str(shipped / "vocoder/inverter"),)
+
+
 def test_defaults_in_code_are_those_of_the_file() -> None:
     loaded = params.read(PARAMS)
     assert loaded.machine == Machine() and loaded.rendering == Rendering()

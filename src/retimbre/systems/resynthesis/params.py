@@ -21,7 +21,6 @@ class Params(SystemSection):
 
     section: ClassVar[str] = "resynthesis"
     least_domains: ClassVar[int] = 1
-    inputs: ClassVar[tuple[str, ...]] = ("data/content", "data/models/vocoder/inverter")
 
     representation: Representation
     start_from: str | None
@@ -47,3 +46,13 @@ class Params(SystemSection):
     learning_rate: Positive
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Precision
+
+    @property
+    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        from retimbre.nn.weights import shipped_folder  # torch: seconds, which reading params does without
+
+        found = ("data/content", "data/models/vocoder/inverter")
+        if not self.start_from:
+            return found
+        shipped = shipped_folder(self.start_from, f"{self.section}.start_from") / "resynthesis"
+        return (*found, str(shipped))

@@ -17,3 +17,12 @@ class Params(Section):
     learning_rate: Positive
     band_weight: NonNegative
     precision: Precision
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Inputs of its training, beside the data: the shipped weights that it starts from."""
+        from retimbre.nn.weights import shipped_folder  # torch: seconds, which reading params does without
+
+        if not self.start_from:
+            return ()
+        return (str(shipped_folder(self.start_from, "vocoder.inverter.start_from") / "vocoder" / "inverter"),)
