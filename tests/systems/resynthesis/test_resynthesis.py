@@ -18,10 +18,10 @@ from retimbre.nn.transcriber.content import CHANNELS, Content
 from retimbre.section import Machine
 from retimbre.systems import catalogue, streaming
 from retimbre.systems.base import Coded, Spectral, adjusted
-from retimbre.systems.resynthesis.material import Crops, Material
+from retimbre.systems.resynthesis.material import Batch, Crops, Material
 from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis.system import Change
-from retimbre.systems.resynthesis.train import fit
+from retimbre.systems.resynthesis.train import closest, fit
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.fit import History
 from retimbre.vocoders.catalogue import Vocoders
@@ -165,6 +165,17 @@ def test_share_mixes_the_networks() -> None:
     x = (torch.rand(1, CHANNELS, 20), torch.rand(1, FEATURES.cqt_bins, 20), torch.tensor([1]))
     alone, other, both = (resynthesis_change(share).networks(*x) for share in (0.0, 1.0, 0.25))
     assert torch.allclose(both, 0.75 * alone + 0.25 * other, atol=1e-6)
+
+
+def test_instruments_begin_as_what_is_nearest_though_no_batch_has_them_all() -> None:
+    start, likes = resynthesis_change(), [1, 0, 1]
+    batches = []
+    for place, like in enumerate(likes):
+        content = torch.rand(1, CHANNELS, 20)
+        with torch.no_grad():
+            target = start.networks.content(content, torch.tensor([like])) + 0.01
+        batches.append(Batch(content, target, target, torch.tensor([place])))
+    assert [closest(start, batches, place) for place in range(3)] == likes
 
 
 def test_chunks_join_as_the_whole(project: Path) -> None:

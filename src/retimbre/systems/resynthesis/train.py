@@ -11,6 +11,7 @@ Every phase is a loop with checkpoints of its own; renderings are made anew when
 """
 
 import copy
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -122,8 +123,9 @@ class Training:
         )
         if p.start_from:
             renders = started_from(p.start_from, self.change)
-            batch = Crops(material(renders), p, 0, share=0.0).batch(0)
-            likes = [closest(renders, batch, place) for place in range(len(domains))]
+            crops = Crops(material(renders), p, 0, share=0.0)
+            batches = [crops.batch(n) for n in range(len(domains))]  # together they have every instrument
+            likes = [closest(renders, batches, place) for place in range(len(domains))]
             networks = of_instruments(renders.networks, likes, bool(p.spectrum_steps))
             self.change = Change(networks, config | {"top_db": renders.top_db})
             said = ", ".join(f"{d} as {renders.targets[i]}" for d, i in zip(domains, likes, strict=True))
@@ -162,10 +164,11 @@ def started_from(name: str, own: Change) -> Change:
 
 
 @torch.no_grad()
-def closest(start: Change, batch: Batch, place: int) -> int:
+def closest(start: Change, batches: Sequence[Batch], place: int) -> int:
     """The instrument of ``start`` whose spectra are nearest to the recordings of the domain ``place``."""
-    own = batch.instrument == place
-    content, target = batch.content[own], batch.target[own]
+    every = Batch(*map(torch.cat, zip(*batches, strict=True)))
+    own = every.instrument == place
+    content, target = every.content[own], every.target[own]
     made = (
         start.networks.content(content, torch.full((len(content),), i)) for i in range(len(start.targets))
     )
