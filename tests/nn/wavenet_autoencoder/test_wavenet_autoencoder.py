@@ -152,7 +152,7 @@ def test_one_decoder_is_told_the_domain():
     told = [network.conditioning(code, d) for d in "ab"]
     assert told[0].shape == (1, 2, 6) and not torch.equal(*told)
     assert network.decoder("a") is network.decoder("b")
-    with pytest.raises(RetimbreError, match="'c' is no instrument of these decoders: choose a, b"):
+    with pytest.raises(RetimbreError, match="'c' is no instrument of this system: choose a, b"):
         network.decoder("c")
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
+from retimbre.errors import check_target
 from retimbre.nn.weights import read_config, save_weights, write_config
 
 
@@ -18,7 +19,7 @@ class Decoded(ABC):
 
     ``network`` takes spectra (B, F, T) in -1..1 of any instrument and the place of the wanted one among the
     ``domains``; it has ``context``, the frames on each side that an output frame depends on, and ``config``.
-    Subclasses write ``build``, and ``transfer``, which refuses unknown instruments.
+    Subclasses write ``build``.
     """
 
     sources = None
@@ -37,8 +38,9 @@ class Decoded(ABC):
         """The untrained network of a stored shape."""
 
     @torch.no_grad()
-    def decoded(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
-        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``, one of ``targets``."""
+    def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
+        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``. Raises RetimbreError for an unknown one."""
+        check_target(to, self.targets)
         z = network_input(spectrum_db, self.top_db, self.features.range_db)[None].to(self.device)
         y = self.network(z, self.targets.index(to))[0].clamp(-1, 1).cpu()
         return denormalise(y, self.top_db, self.features.range_db).numpy()

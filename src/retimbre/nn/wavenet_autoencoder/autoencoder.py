@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retimbre.audio.companding import mu_law_decode, mu_law_encode
-from retimbre.errors import RetimbreError
+from retimbre.errors import check_target
 from retimbre.nn.wavenet.options import CODES
 from retimbre.nn.wavenet_autoencoder.decoder import Decoder, DecoderConfig, cross_entropy
 from retimbre.nn.wavenet_autoencoder.encoder import TemporalEncoder
@@ -77,9 +77,7 @@ class CodedWaveNets(nn.Module):
 
     def decoder(self, domain: str) -> Decoder:
         """The network that plays ``domain``. Raises RetimbreError, naming the choice, where none does."""
-        if domain not in self.config.domains:
-            known = ", ".join(self.config.domains)
-            raise RetimbreError(f"{domain!r} is no instrument of these decoders: choose {known}.")
+        check_target(domain, self.config.domains)
         return self.decoders[ALL if self.config.one_decoder else domain]
 
     def conditioning(self, code: Tensor, domain: str) -> Tensor:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from retimbre.errors import check_target
 from retimbre.nn.spectral.decoded import Decoded
 from retimbre.systems.base import Spectral
 from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
@@ -19,11 +18,6 @@ class Change(Decoded):
     @classmethod
     def build(cls, shape: dict[str, Any]) -> Autoencoders:
         return Autoencoders(FramesConfig(**shape))
-
-    def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
-        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
-        check_target(to, self.targets)
-        return self.decoded(spectrum_db, to)
 
 
 class System:

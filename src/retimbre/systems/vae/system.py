@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
-from retimbre.errors import check_target
 from retimbre.nn.spectral.decoded import Decoded
 from retimbre.systems.vae.network import Vae, VaeConfig
 
@@ -15,8 +12,3 @@ class Change(Decoded):
     @classmethod
     def build(cls, shape: dict[str, Any]) -> Vae:
         return Vae(VaeConfig(**shape))
-
-    def transfer(self, spectrum_db: np.ndarray, to: str) -> np.ndarray:
-        """Spectrum in dB (F, T) to the spectrum (F, T) of ``to``."""
-        check_target(to, self.targets)
-        return self.decoded(spectrum_db, to)
