@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_weights, with_weights, write_config
 
 DB_PER_UNIT = 15.0  # about one standard deviation of levelled music in dB
 LEVEL_MAP_CHANNELS = 128
@@ -109,7 +108,6 @@ def load_networks(folder: Path) -> tuple[dict[str, SpectrumClassifier], dict]:
     """The networks (evaluation mode, CPU) and the description that :func:`save_networks` wrote."""
     config, networks = read_config(folder), {}
     for name, values in config["networks"].items():
-        networks[name] = SpectrumClassifier(ClassifierConfig.from_dict(values))
-        networks[name].load_state_dict(load_file(folder / f"{name}.safetensors"))
-        networks[name].eval()
+        network = SpectrumClassifier(ClassifierConfig.from_dict(values))
+        networks[name] = with_weights(network, folder / f"{name}.safetensors")
     return networks, config

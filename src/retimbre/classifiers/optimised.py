@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +14,7 @@ from retimbre.audio.features import FeatureConfig
 from retimbre.classifiers.network import ClassifierConfig, SpectrumClassifier
 from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.errors import check_target
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 
 
 def descend(
@@ -82,7 +81,7 @@ class Optimised(ABC):
     @property
     def parameters(self) -> int:
         """Number of the classifier's trained parameters."""
-        return sum(x.numel() for x in self.classifier.parameters())
+        return size(self.classifier)
 
     @staticmethod
     def description(features: PackedFeatures, p: Any) -> dict[str, Any]:
@@ -96,9 +95,8 @@ class Optimised(ABC):
         }
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "networks.safetensors", self.networks)
-        write_config(folder, self.config | {"classifier": self.classifier.config.to_dict()})
+        config = self.config | {"classifier": self.classifier.config.to_dict()}
+        save_model(folder / "networks.safetensors", self.networks, config)
 
     @classmethod
     def empty(cls, config: dict[str, Any]) -> nn.ModuleDict:
@@ -111,6 +109,4 @@ class Optimised(ABC):
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
         config = read_config(folder)
-        networks = cls.empty(config)
-        networks.load_state_dict(load_file(folder / "networks.safetensors"))
-        return cls(networks, config)
+        return cls(with_weights(cls.empty(config), folder / "networks.safetensors"), config)

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
@@ -16,6 +16,7 @@ from retimbre.paths import part_beside
 SHIPPED = Path(__file__).parent.parent / "weights"  # with the package: a folder of models each
 # What reading a broken model can raise.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -38,6 +39,24 @@ def write_config(folder: Path, values: Mapping[str, Any]) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read what :func:`write_config` wrote."""
     return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def save_model(path: Path, network: nn.Module, config: Mapping[str, Any]) -> None:
+    """Write a network's weights and, beside them, its configuration; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, network)
+    write_config(path.parent, config)
+
+
+def with_weights(network: Network, path: Path) -> Network:
+    """The network with the weights of a file, for use: in evaluation mode, without gradients."""
+    network.load_state_dict(load_file(path))
+    return network.requires_grad_(False).eval()
+
+
+def size(*networks: nn.Module) -> int:
+    """Number of the networks' parameters."""
+    return sum(x.numel() for network in networks for x in network.parameters())
 
 
 @contextmanager

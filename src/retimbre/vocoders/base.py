@@ -8,12 +8,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, network_input
 from retimbre.errors import RetimbreError
-from retimbre.nn.weights import read_config, reading, save_weights, write_config
+from retimbre.nn.weights import read_config, reading, save_weights, size, with_weights, write_config
 from retimbre.vocoders.params import Rendering
 
 
@@ -99,7 +98,7 @@ class Renderer(ABC):
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return 0 if self.network is None else sum(p.numel() for p in self.network.parameters())
+        return 0 if self.network is None else size(self.network)
 
     def normalised(self, spectrum_db: np.ndarray) -> torch.Tensor:
         """Spectrum (F, T) in dB to -1..1 (1, F, T) on the network's device."""
@@ -123,5 +122,5 @@ class Renderer(ABC):
             config = read_config(folder)
             network = cls.build(config)
             if network is not None:
-                network.load_state_dict(load_file(folder / f"{cls.name}.safetensors"))
+                with_weights(network, folder / f"{cls.name}.safetensors")
             return cls(network, config, below, rendering)

@@ -6,12 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.errors import check_target
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 
 
 class Decoded(ABC):
@@ -56,17 +55,14 @@ class Decoded(ABC):
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(x.numel() for x in self.network.parameters())
+        return size(self.network)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "network.safetensors", self.network)
-        write_config(folder, self.config | {"network": self.network.config.to_dict()})
+        config = self.config | {"network": self.network.config.to_dict()}
+        save_model(folder / "network.safetensors", self.network, config)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
         config = read_config(folder)
-        network = cls.build(config["network"])
-        network.load_state_dict(load_file(folder / "network.safetensors"))
-        return cls(network.requires_grad_(False), config)
+        return cls(with_weights(cls.build(config["network"]), folder / "network.safetensors"), config)

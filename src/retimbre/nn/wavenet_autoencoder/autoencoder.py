@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import soxr
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retimbre.audio.companding import mu_law_decode, mu_law_encode
@@ -17,7 +16,7 @@ from retimbre.nn.wavenet.options import CODES
 from retimbre.nn.wavenet_autoencoder.decoder import Decoder, DecoderConfig, cross_entropy
 from retimbre.nn.wavenet_autoencoder.encoder import TemporalEncoder
 from retimbre.nn.wavenet_autoencoder.generation import State
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, with_weights
 
 TEMPERATURE = 0.7  # of sampling: divides the logits
 EDGE = 32  # samples at a cut that resampling spoils
@@ -146,17 +145,14 @@ class CodedWaveNets(nn.Module):
 
     def save(self, folder: Path, config: dict[str, Any]) -> None:
         """Write the weights, and ``config`` with what rebuilds the networks."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "autoencoder.safetensors", self)
-        write_config(folder, {**config, "autoencoder": asdict(self.config)})
+        save_model(folder / "autoencoder.safetensors", self, {**config, "autoencoder": asdict(self.config)})
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Self, dict[str, Any]]:
         """Read what ``save`` wrote."""
         config = read_config(folder)
         network = cls(cls.Config.from_dict(config.pop("autoencoder")))
-        network.load_state_dict(load_file(folder / "autoencoder.safetensors"))
-        return network.eval(), config
+        return with_weights(network, folder / "autoencoder.safetensors"), config
 
 
 class Autoencoder(CodedWaveNets):

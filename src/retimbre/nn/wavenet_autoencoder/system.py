@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from retimbre.nn.wavenet_autoencoder.autoencoder import TEMPERATURE, Autoencoder
+from retimbre.nn.weights import size
 
 
 class CodedAudio:
@@ -47,8 +48,7 @@ class CodedAudio:
     @property
     def parameters(self) -> int:
         """Trained parameters of the encoder and one decoder."""
-        parts = self.network.encoder, self.network.decoder(self.targets[-1])
-        return sum(x.numel() for part in parts for x in part.parameters())
+        return size(self.network.encoder, self.network.decoder(self.targets[-1]))
 
     def save(self, folder: Path) -> None:
         self.network.save(folder, self.config)

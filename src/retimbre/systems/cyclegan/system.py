@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.errors import check_target
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 
 
 class Change:
@@ -52,12 +51,10 @@ class Change:
     @property
     def parameters(self) -> int:
         """Trained parameters of one direction."""
-        return sum(x.numel() for x in self.generators["ab"].parameters())
+        return size(self.generators["ab"])
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "generators.safetensors", self.generators)
-        write_config(folder, self.config)
+        save_model(folder / "generators.safetensors", self.generators, self.config)
 
     @classmethod
     def load(cls, folder: Path) -> "Change":
@@ -65,5 +62,4 @@ class Change:
         config = read_config(folder)
         shape = GeneratorConfig(**config["generator"])
         generators = nn.ModuleDict({name: Generator(shape) for name in ("ab", "ba")})
-        generators.load_state_dict(load_file(folder / "generators.safetensors"))
-        return cls(generators, config)
+        return cls(with_weights(generators, folder / "generators.safetensors"), config)

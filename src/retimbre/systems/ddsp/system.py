@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from retimbre.errors import check_target
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.ddsp.hearing import hear
 from retimbre.systems.ddsp.network import Decoder, DecoderConfig
 
@@ -43,12 +42,10 @@ class System:
     @property
     def parameters(self) -> int:
         """Trained parameters of one instrument's decoder."""
-        return sum(x.numel() for x in self.decoders[self.targets[0]].parameters())
+        return size(self.decoders[self.targets[0]])
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "decoders.safetensors", self.decoders)
-        write_config(folder, self.config)
+        save_model(folder / "decoders.safetensors", self.decoders, self.config)
 
     @classmethod
     def load(cls, folder: Path) -> "System":
@@ -56,5 +53,4 @@ class System:
         config = read_config(folder)
         shape = DecoderConfig(**config["decoder"])
         decoders = nn.ModuleDict({target: Decoder(shape) for target in config["targets"]})
-        decoders.load_state_dict(load_file(folder / "decoders.safetensors"))
-        return cls(folder.name, decoders, config)
+        return cls(folder.name, with_weights(decoders, folder / "decoders.safetensors"), config)

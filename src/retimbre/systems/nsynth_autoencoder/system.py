@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from retimbre.audio.spectral import griffin_lim, spsi_phase
 from retimbre.errors import RetimbreError, check_target
 from retimbre.nn.wavenet_autoencoder.system import CodedAudio
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.nsynth_autoencoder.network import (
     FRAMES,
     HOP,
@@ -90,17 +89,14 @@ class Baseline:
     @property
     def parameters(self) -> int:
         """Trained parameters."""
-        return sum(x.numel() for x in self.network.parameters())
+        return size(self.network)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "spectral.safetensors", self.network)
-        write_config(folder, self.config)
+        save_model(folder / "spectral.safetensors", self.network, self.config)
 
     @classmethod
     def load(cls, folder: Path) -> "Baseline":
         """Read what ``save`` wrote."""
         config = read_config(folder)
         network = SpectralAutoencoder(**config["spectral"], domains=len(config["domains"]))
-        network.load_state_dict(load_file(folder / "spectral.safetensors"))
-        return cls(network, config)
+        return cls(with_weights(network, folder / "spectral.safetensors"), config)

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retimbre.audio.features import FeatureConfig, denormalise, network_input
 from retimbre.errors import RetimbreError, check_target
 from retimbre.nn.transcriber.content import Content
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.resynthesis.code import evened, notes_heard, octaves_into, shifted, transposed
 from retimbre.systems.resynthesis.network import Experts
 
@@ -94,17 +93,15 @@ class Change:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(x.numel() for x in self.networks.parameters())
+        return size(self.networks)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "networks.safetensors", self.networks)
-        write_config(folder, self.config | {"networks": self.networks.to_dict()})
+        config = self.config | {"networks": self.networks.to_dict()}
+        save_model(folder / "networks.safetensors", self.networks, config)
 
     @classmethod
     def load(cls, folder: Path) -> "Change":
         """Read what ``save`` wrote."""
         config = read_config(folder)
         networks = Experts.from_dict(config["networks"])
-        networks.load_state_dict(load_file(folder / "networks.safetensors"))
-        return cls(networks.requires_grad_(False), config)
+        return cls(with_weights(networks, folder / "networks.safetensors"), config)

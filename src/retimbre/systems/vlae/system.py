@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
-from safetensors.torch import load_file
 
 from retimbre.audio.companding import decode_audio
 from retimbre.audio.features import FeatureConfig, network_input, spectrum_of
 from retimbre.errors import check_target
 from retimbre.nn.generation.sampler import generate
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.vlae.network import Vlae, VlaeConfig
 
 TEMPERATURE = 0.7  # of sampling, as the WaveNet vocoder's
@@ -57,17 +56,15 @@ class System:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(x.numel() for x in self.network.parameters())
+        return size(self.network)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "network.safetensors", self.network)
-        write_config(folder, self.config | {"network": self.network.config.to_dict()})
+        config = self.config | {"network": self.network.config.to_dict()}
+        save_model(folder / "network.safetensors", self.network, config)
 
     @classmethod
     def load(cls, folder: Path) -> "System":
         """Read what ``save`` wrote."""
         config = read_config(folder)
         network = Vlae(VlaeConfig.from_dict(config["network"]))
-        network.load_state_dict(load_file(folder / "network.safetensors"))
-        return cls(network.requires_grad_(False), config, folder.name)
+        return cls(with_weights(network, folder / "network.safetensors"), config, folder.name)

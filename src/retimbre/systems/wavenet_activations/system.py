@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,7 +13,7 @@ from retimbre.errors import check_target
 from retimbre.nn.style import gram
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import CODES, WaveNetConfig
-from retimbre.nn.weights import read_config, save_weights, write_config
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.wavenet_activations.network import Listener, residuals
 
 START = 8.0  # of a code's own entry, others 0: the softmax gives it 0.92
@@ -76,12 +75,11 @@ class System:
     @property
     def parameters(self) -> int:
         """Number of the WaveNet's trained parameters."""
-        return sum(x.numel() for x in self.listener.network.parameters())
+        return size(self.listener.network)
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / "listener.safetensors", self.listener)
-        write_config(folder, self.config | {"wavenet": self.listener.network.config.to_dict()})
+        config = self.config | {"wavenet": self.listener.network.config.to_dict()}
+        save_model(folder / "listener.safetensors", self.listener, config)
 
     @classmethod
     def load(cls, folder: Path) -> "System":
@@ -89,5 +87,4 @@ class System:
         config = read_config(folder)
         network = WaveNet(WaveNetConfig(**config["wavenet"]))
         listener = Listener(network, len(config["targets"]), len(config["style_layers"]))
-        listener.load_state_dict(load_file(folder / "listener.safetensors"))
-        return cls(folder.name, listener, config)
+        return cls(folder.name, with_weights(listener, folder / "listener.safetensors"), config)
