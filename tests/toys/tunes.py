@@ -14,6 +14,7 @@ from retimbre.datasets.preparation.caching import cache_features
 from retimbre.datasets.preparation.params import Features
 from retimbre.section import Machine
 from retimbre.training.checkpoint import Scratch
+from retimbre.training.fit import History
 from tests.toys.features import run_of
 from tests.toys.models import FEATURES, RATE, melody
 
@@ -37,8 +38,8 @@ def write_tunes(folder: Path) -> Data:
 
 def continued(
     train: ModuleType, trainer: str, data: Data, p: Any, folder: Path, patch: pytest.MonkeyPatch
-) -> Any:
-    """The model of a training that broke off at step 7 and was continued from its last checkpoint, step 5."""
+) -> tuple[Any, History]:
+    """Model and history of a training that broke off at step 7 and went on from its checkpoint of step 5."""
     patch.setenv("DVC_ROOT", str(folder))
     whole = getattr(train, trainer).step
 
@@ -53,4 +54,4 @@ def continued(
             train.fit(data, p, run_of(scratch))
     with Scratch("toy", "key") as scratch:
         assert scratch.load()[p.section]["step"] == 5
-        return train.fit(data, p, run_of(scratch))[0]
+        return train.fit(data, p, run_of(scratch))

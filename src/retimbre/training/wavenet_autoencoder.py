@@ -71,12 +71,31 @@ def generator(seed: int, stream: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.default_rng([seed, stream, step]).integers(1 << 62)))
 
 
-class AutoencoderTrainer(CosineTrainer):
-    """The networks, their schedule and, with ``p.ema_decay``, the average that is kept (``result``)."""
+class ConfusionTrainer(CosineTrainer):
+    """The networks, their schedule and, with ``p.ema_decay``, the average that is kept (``result``).
 
-    def __init__(self, network: CodedWaveNets, p: DecoderSizes, fabric: "Fabric"):
+    With a ``classifier`` there are two players: it finds the domain in codes, then encoder and decoders step
+    against it (Mor et al. 2019; the classifier's own step is what made it converge for Yoon 2019), with a
+    weight of ``p.lambda_confusion``. ``learning_rate``: the classifier's.
+    """
+
+    def __init__(
+        self,
+        network: CodedWaveNets,
+        domains: Sequence[str],
+        p: DecoderSizes,
+        fabric: "Fabric",
+        classifier: nn.Module | None = None,
+        learning_rate: float = 0.0,
+    ):
         super().__init__(network, p.steps, p.learning_rate, GRADIENT_NORM, fabric)
-        self.p, self.ema = p, Ema(self.network, p.ema_decay) if p.ema_decay else None
+        self.domains, self.p, self.classifier = domains, p, None
+        self.ema = Ema(self.network, p.ema_decay) if p.ema_decay else None
+        if classifier is None:
+            return
+        self.classifier = classifier.to(fabric.device)
+        self.networks.append(self.classifier)
+        self.classifier_optimiser = torch.optim.Adam(classifier.parameters(), learning_rate)
 
     @property
     def result(self) -> CodedWaveNets:
@@ -88,45 +107,8 @@ class AutoencoderTrainer(CosineTrainer):
         return torch.stack(losses).mean()
 
     def encoded(self, heard: Tensor) -> Tensor:
-        """Codes (B, D, T, C) of what the encoder hears, amplitudes (B, D, N)."""
+        """Codes (B, D, T, C) of what the encoder hears (B, D, ...)."""
         return self.network.encoder(heard.flatten(0, 1)).unflatten(0, heard.shape[:2])
-
-    def average(self, step: int) -> None:
-        if self.ema:
-            self.ema.update(self.network, step)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | ({"ema": self.ema.module.state_dict()} if self.ema else {})
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        if self.ema:
-            self.ema.module.load_state_dict(state["ema"])
-
-
-class ConfusionTrainer(AutoencoderTrainer):
-    """Two players: a classifier finds the domain in codes, then encoder and decoders step against it.
-
-    Mor et al. 2019; the classifier's own step is what made it converge for Yoon 2019. Without a classifier
-    it is the reconstruction alone. ``p.lambda_confusion`` weighs the confusion.
-    """
-
-    def __init__(
-        self,
-        network: CodedWaveNets,
-        classifier: nn.Module | None,
-        learning_rate: float,
-        domains: Sequence[str],
-        p: DecoderSizes,
-        fabric: "Fabric",
-    ):
-        super().__init__(network, p, fabric)
-        self.domains, self.classifier = domains, None
-        if classifier is None:
-            return
-        self.classifier = classifier.to(fabric.device)
-        self.networks.append(self.classifier)
-        self.classifier_optimiser = torch.optim.Adam(classifier.parameters(), learning_rate)
 
     def step(
         self, samples: Tensor, clean: Tensor, heard: Tensor, told: Tensor, step: int
@@ -142,7 +124,8 @@ class ConfusionTrainer(AutoencoderTrainer):
             if self.classifier is not None:
                 loss = loss - self.p.lambda_confusion * self.confusion(code)[0]
         self.descend(loss, step)
-        self.average(step)
+        if self.ema:
+            self.ema.update(self.network, step)
         return found | {f"{self.p.section}/nll_bits": reconstruction.detach() / math.log(2)}
 
     def classify(self, heard: Tensor) -> dict[str, Tensor]:
@@ -174,6 +157,8 @@ class ConfusionTrainer(AutoencoderTrainer):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
+        if self.ema:
+            state["ema"] = self.ema.module.state_dict()
         if self.classifier is not None:
             state["classifier"] = self.classifier.state_dict()
             state["classifier_optimiser"] = self.classifier_optimiser.state_dict()
@@ -181,6 +166,8 @@ class ConfusionTrainer(AutoencoderTrainer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
         if self.classifier is not None:
             self.classifier.load_state_dict(state["classifier"])
             self.classifier_optimiser.load_state_dict(state["classifier_optimiser"])
@@ -202,3 +189,8 @@ def figures(network: Autoencoder, samples: Tensor | None, domains: Sequence[str]
     own = samples.to(network.device)
     found = network.bits({d: own[:, i] for i, d in enumerate(domains)})
     return {f"validation/{name}": value for name, value in found.items()}
+
+
+def described(audio: PackedAudio, domains: list[str]) -> dict[str, Any]:
+    """The configuration of a ``CodedAudio`` that plays ``domains``, trained on this audio."""
+    return {"sample_rate": audio.config["sample_rate"], "rms": audio.config["rms"], "domains": domains}

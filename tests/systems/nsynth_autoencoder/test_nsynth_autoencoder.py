@@ -28,7 +28,7 @@ TWO = ("reed", "bell")
 def system(tmp_path_factory):
     models, p = tmp_path_factory.mktemp("models"), params_of(Params, ema_decay=0.9)
     model, history = train.fit(write_audio(tmp_path_factory.mktemp("audio"), *TWO), p, run_of())
-    assert {"nsynth/nll_bits", "validation/nll_bits", "validation/gap_bits"} <= set(history[-1])
+    assert {"nsynth_autoencoder/nll_bits", "validation/nll_bits", "validation/gap_bits"} <= set(history[-1])
     catalogue.store("nsynth_autoencoder", p, model, models / "nsynth_autoencoder")
     return catalogue.load("nsynth_autoencoder", models)
 
@@ -107,7 +107,7 @@ def test_the_baseline_learns_and_comes_back(tmp_path):
     p = params_of(Params, model="spectral", spectral=spectral)
     data = write_audio(tmp_path / "audio", *TWO, repeats=9)
     model, history = train.fit(data, p, run_of())
-    losses = [row["nsynth/spectral_mse"] for row in history]
+    losses = [row["nsynth_autoencoder/spectral_mse"] for row in history]
     assert losses[-1] < 0.7 * losses[0]
     catalogue.store("nsynth_autoencoder", p, model, tmp_path / "models/nsynth_autoencoder")
     loaded = catalogue.load("nsynth_autoencoder", tmp_path / "models")
@@ -120,14 +120,8 @@ def test_the_baseline_learns_and_comes_back(tmp_path):
 
 def test_windows_that_overlap_change_nothing_by_themselves():
     network = SpectralAutoencoder(1, 2, 1, 2)
-    config = {
-        "name": "n",
-        "sample_rate": 8000,
-        "rms": 0.1,
-        "domains": ["a", "b"],
-        "griffin_lim_iterations": 0,
-    }
+    config = {"sample_rate": 8000, "rms": 0.1, "domains": ["a", "b"], "griffin_lim_iterations": 0}
     x = np.random.default_rng(0).normal(0, 0.1, 3 * WINDOW // 2 + 777).astype(np.float32)
-    z = Baseline(network, config).windowed(x, lambda z: z)
+    z = Baseline("n", network, config).windowed(x, lambda z: z)
     own = log_magnitude(torch.from_numpy(x)[None])[0]
     assert torch.allclose(z[:, : own.shape[1] - 2], own[:, :-2], atol=1e-6)

@@ -38,16 +38,17 @@ def parts(data, p: Params) -> tuple[train.Trainer, torch.Tensor, torch.Tensor]:
     hearing = Hearing(p.hears, data.features.config, data.features.statistics["cqt"]["top_db"])
     network = Translator(train.sizes(data, p, hearing))
     critic = Critic(p.critic, hearing.bins, p.critic_channels, len(DOMAINS))
-    trainer = train.Trainer(network, critic, p.critic_learning_rate, DOMAINS, p, make_fabric("cpu"))
+    trainer = train.Trainer(network, DOMAINS, p, make_fabric("cpu"), critic, p.critic_learning_rate)
     batch = train.Crops(data, "train", p, network, hearing, 0, p.batch_size).batch(0)
     return trainer, *batch
 
 
 def test_it_is_trained_and_used_by_its_name(data, tmp_path, monkeypatch):
     whole, history = train.fit(data, params(), run_of())
-    again = continued(train, "Trainer", data, params(), tmp_path, monkeypatch)
+    again, rows = continued(train, "Trainer", data, params(), tmp_path, monkeypatch)
     own, other = (model.network.state_dict() for model in (whole, again))
     assert all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
     names = {"nll_bits", "classifier_nll", "classifier_accuracy"}
     assert {f"spectral_translation/{name}" for name in names} <= history[-1].keys()
     catalogue.store("spectral_translation", params(), whole, tmp_path / "spectral_translation")
@@ -67,8 +68,8 @@ def test_the_code_of_a_chunk_is_that_of_the_whole(data):
     p = params()
     trainer, _, _ = parts(data, p)
     config = train.base_config(data.audio, data.features, "cqt")
-    known = {"name": "spectral_translation", "sample_rate": FEATURES.sample_rate, "hears": "cqt"}
-    system = train.System(trainer.network, config | known)
+    known = {"sample_rate": FEATURES.sample_rate, "hears": "cqt"}
+    system = train.System("spectral_translation", trainer.network, config | known)
     x, (context, grid) = melody(4.0), system.chunking("piano")
     assert grid == FEATURES.hop_length
     whole, start = system.encode(x), 100

@@ -71,9 +71,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monk
     p = params(encoder=encoder)
     whole, history = train.fit(data, p, run_of())
     assert len(whole.network.encoders) == encoders and history[-1]["step"] == p.steps
-    again = continued(train, "FrameTrainer", data, p, tmp_path, monkeypatch)
+    again, rows = continued(train, "FrameTrainer", data, p, tmp_path, monkeypatch)
     own, other = (model.network.state_dict() for model in (whole, again))
     assert all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
 
 
 def test_it_gets_better_than_its_linear_start(data):

@@ -11,11 +11,11 @@ from retimbre.systems.streaming import Chunking
 from retimbre.systems.umtn import train
 from retimbre.systems.umtn.params import Params
 from retimbre.systems.umtn.system import System
-from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
 from tests.toys.features import run_of
 from tests.toys.project import under
 from tests.toys.samples import RATE, params_of, tune, write_audio
+from tests.toys.tunes import continued
 
 THREE = ("reed", "bell", "pipe")
 
@@ -89,21 +89,7 @@ def test_what_cannot_be_added_is_refused_by_name(data, trained, tmp_path):
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(data, trained, tmp_path, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    p, honest = params_of(Params), train.Trainer.step
-
-    def dies(self, *batch):
-        if batch[-1] == 6:
-            raise KeyboardInterrupt
-        return honest(self, *batch)
-
-    monkeypatch.setattr(train.Trainer, "step", dies)
-    with pytest.raises(KeyboardInterrupt), Scratch("toy", "u") as scratch:
-        train.fit(data, p, run_of(scratch))
-    monkeypatch.setattr(train.Trainer, "step", honest)
-    with Scratch("toy", "u") as scratch:
-        assert scratch.load()["umtn"]["step"] == 5
-        model, history = train.fit(data, p, run_of(scratch))
+    model, history = continued(train, "ConfusionTrainer", data, params_of(Params), tmp_path, monkeypatch)
     whole = System.load(trained[0] / "umtn").network.state_dict()
     assert all(torch.equal(value, whole[name]) for name, value in model.network.state_dict().items())
     assert history == trained[1]
@@ -114,7 +100,9 @@ def test_the_classifier_learns_the_domain_and_the_encoder_hides_it(data):
     p = params_of(Params, code_channels=8, batch_size=4, classifier_learning_rate=1e-2)
     torch.manual_seed(0)
     network = train.Autoencoder(p.network(list(THREE), False, False))
-    trainer = train.Trainer(network, THREE, p, make_fabric("cpu"))
+    classifier = train.DomainClassifier(p.code_channels, p.classifier_channels, len(THREE))
+    rate = p.classifier_learning_rate
+    trainer = train.ConfusionTrainer(network, THREE, p, make_fabric("cpu"), classifier, rate)
     samples = train.SampleCrops(data.audio, THREE, "train", p, network, 0).batch(0)
     amplitudes = train.companded(samples)
 

@@ -72,9 +72,10 @@ def test_context_is_what_an_output_depends_on():
 
 def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monkeypatch):
     whole, history = train.fit(data, params(), run_of())
-    again = continued(train, "VaeTrainer", data, params(), tmp_path, monkeypatch)
+    again, rows = continued(train, "VaeTrainer", data, params(), tmp_path, monkeypatch)
     own, other = (model.network.state_dict() for model in (whole, again))
     assert all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
     assert {"loss/nll", "loss/kl", "code/kl_bits", "code/shuffled_cost_bits"} <= history[-1].keys()
 
 

@@ -26,9 +26,10 @@ def params(**changes) -> Params:
 
 def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monkeypatch):
     whole, history = train.fit(data, params(), run_of())
-    again = continued(train, "VlaeTrainer", data, params(), tmp_path, monkeypatch)
+    again, rows = continued(train, "VlaeTrainer", data, params(), tmp_path, monkeypatch)
     own, other = (model.network.state_dict() for model in (whole, again))
     assert all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
     names = {"loss/nll", "loss/kl", "code/kl_bits", "code/bits_per_sample", "code/shuffled_cost_bits"}
     assert names <= history[-1].keys()
 

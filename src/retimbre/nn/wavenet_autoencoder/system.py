@@ -12,15 +12,17 @@ from retimbre.nn.weights import size
 class CodedAudio:
     """The networks with all that is needed to use them (``systems.base.System`` that ``Streams``).
 
-    ``config``: ``name``, ``domains``, and ``sample_rate`` and ``rms`` of the audio that it takes.
+    ``config``: ``domains``, and ``sample_rate`` and ``rms`` of the audio that it takes.
     """
 
     sources = None
     slow = True
 
-    def __init__(self, network: Autoencoder, config: dict[str, Any], temperature: float = TEMPERATURE):
-        self.network, self.config, self.temperature = network.eval(), config, temperature
-        self.name: str = config["name"]
+    def __init__(
+        self, name: str, network: Autoencoder, config: dict[str, Any], temperature: float = TEMPERATURE
+    ):
+        self.name, self.network, self.config = name, network.eval(), config
+        self.temperature = temperature
         self.sample_rate: int = config["sample_rate"]
         self.rms: float = config["rms"]
         self.targets: list[str] = config["domains"]
@@ -56,4 +58,4 @@ class CodedAudio:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
-        return cls(*Autoencoder.load(folder))
+        return cls(folder.name, *Autoencoder.load(folder))

@@ -53,9 +53,8 @@ class Baseline:
     sources = None
     slow = False
 
-    def __init__(self, network: SpectralAutoencoder, config: dict[str, Any]):
-        self.network, self.config = network.eval(), config
-        self.name: str = config["name"]
+    def __init__(self, name: str, network: SpectralAutoencoder, config: dict[str, Any]):
+        self.name, self.network, self.config = name, network.eval(), config
         self.sample_rate: int = config["sample_rate"]
         self.rms: float = config["rms"]
         self.targets: list[str] = config["domains"]
@@ -99,4 +98,4 @@ class Baseline:
         """Read what ``save`` wrote."""
         config = read_config(folder)
         network = SpectralAutoencoder(**config["spectral"], domains=len(config["domains"]))
-        return cls(with_weights(network, folder / "spectral.safetensors"), config)
+        return cls(folder.name, with_weights(network, folder / "spectral.safetensors"), config)

@@ -1,7 +1,5 @@
 """Training of both models: the likelihood of samples, or the squared error of spectrograms."""
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,12 +14,12 @@ from retimbre.systems.nsynth_autoencoder.system import Baseline, System
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.processes import average_gradients, check_batch, own_share
-from retimbre.training.timing import part
 from retimbre.training.trainer import OneNetwork
 from retimbre.training.wavenet_autoencoder import (
     STREAM,
-    AutoencoderTrainer,
+    ConfusionTrainer,
     SampleCrops,
+    described,
     figures,
     heard,
     validation,
@@ -31,24 +29,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
 
 
-class Trainer(AutoencoderTrainer):
-    """The WaveNet autoencoder and the likelihood of samples, given the code and the instrument."""
-
-    def __init__(self, network: Autoencoder, domains: Sequence[str], p: Params, fabric: "Fabric"):
-        super().__init__(network, p, fabric)
-        self.domains = domains
-
-    def step(self, samples: Tensor, told: Tensor, step: int) -> dict[str, Tensor]:
-        """Samples, and the past as the decoder hears it: (B, D, N) each."""
-        samples, told = self.own(samples, told)
-        with part("forward"), self.fabric.autocast():
-            code = self.encoded(companded(samples))
-            loss = self.reconstruction(samples, code, told, self.domains)
-        self.descend(loss, step)
-        self.average(step)
-        return {"nsynth/nll_bits": loss.detach() / math.log(2)}
-
-
 class BaselineTrainer(OneNetwork):
     """The spectral baseline: weighted squared error, Adam with a momentum of 0.5, as published."""
 
@@ -56,7 +36,7 @@ class BaselineTrainer(OneNetwork):
         network = network.to(fabric.device).train()
         rate = p.spectral.learning_rate
         super().__init__(network, torch.optim.Adam(network.parameters(), rate, betas=(0.5, 0.999)))
-        self.fabric, self.weights = fabric, weights(sample_rate).to(fabric.device)
+        self.section, self.fabric, self.weights = p.section, fabric, weights(sample_rate).to(fabric.device)
 
     def step(self, audio: Tensor, domain: Tensor, step: int) -> dict[str, Tensor]:
         """Audio (B, N) of one window, and instruments (B,)."""
@@ -68,19 +48,13 @@ class BaselineTrainer(OneNetwork):
         self.fabric.backward(loss)
         average_gradients(self.fabric, self.network.parameters())
         self.optimiser.step()
-        return {"nsynth/spectral_mse": loss.detach()}
+        return {f"{self.section}/spectral_mse": loss.detach()}
 
 
 def fit(data: Data, p: Params, run: Run) -> tuple[System | Baseline, History]:
     """Train the section's model on every domain's training split."""
     torch.manual_seed(run.seed)
-    audio = data.audio
-    config = {
-        "name": p.section,
-        "sample_rate": audio.config["sample_rate"],
-        "rms": audio.config["rms"],
-        "domains": audio.domains,
-    }
+    config = described(data.audio, data.audio.domains)
     return (fit_wavenet if p.model == "wavenet" else fit_spectral)(data, p, run, config)
 
 
@@ -90,18 +64,19 @@ def fit_wavenet(data: Data, p: Params, run: Run, config: dict[str, Any]) -> tupl
     network = Autoencoder(p.network(domains, one_decoder=True, relu_first=True))
     crops = SampleCrops(audio, domains, "train", p, network, run.seed)
     network.decoder(domains[0]).start_head(crops.histogram(p))
-    trainer = Trainer(network, domains, p, run.fabric)
+    trainer = ConfusionTrainer(network, domains, p, run.fabric)
     held_out = validation(audio, domains, p, network, run.seed)
 
-    def draw(step: int) -> tuple[Tensor, Tensor]:
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         samples = crops.batch(step)
-        return samples, heard(samples, p, run.seed, step)
+        clean = companded(samples)
+        return samples, clean, clean, heard(samples, p, run.seed, step)
 
     def check(done: int) -> dict[str, float]:
         return figures(trainer.result, held_out, domains)
 
     history = fit_network("nsynth", p.steps, trainer, draw, run, validate=check)
-    return System(trainer.result.cpu(), config), history
+    return System(p.section, trainer.result.cpu(), config), history
 
 
 def fit_spectral(data: Data, p: Params, run: Run, config: dict[str, Any]) -> tuple[Baseline, History]:
@@ -122,4 +97,4 @@ def fit_spectral(data: Data, p: Params, run: Run, config: dict[str, Any]) -> tup
     trainer = BaselineTrainer(network, p, config["sample_rate"], run.fabric)
     history = fit_network("nsynth_spectral", s.steps, trainer, draw, run)
     config |= {"spectral": shape, "griffin_lim_iterations": s.griffin_lim_iterations}
-    return Baseline(trainer.network.cpu(), config), history
+    return Baseline(p.section, trainer.network.cpu(), config), history

@@ -19,8 +19,10 @@ class System(CodedAudio):
 
     network: Translator
 
-    def __init__(self, network: Translator, config: dict[str, Any], temperature: float = TEMPERATURE):
-        super().__init__(network, config, temperature)
+    def __init__(
+        self, name: str, network: Translator, config: dict[str, Any], temperature: float = TEMPERATURE
+    ):
+        super().__init__(name, network, config, temperature)
         self.hearing = Hearing(config["hears"], FeatureConfig.from_dict(config["features"]), config["top_db"])
 
     @torch.no_grad()
@@ -37,4 +39,4 @@ class System(CodedAudio):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
-        return cls(*Translator.load(folder))
+        return cls(folder.name, *Translator.load(folder))

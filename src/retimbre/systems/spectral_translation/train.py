@@ -118,7 +118,7 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
     for domain in domains:
         network.decoder(domain).start_head(counts)
     critic = Critic(p.critic, hearing.bins, p.critic_channels, len(domains))
-    trainer = Trainer(network, critic, p.critic_learning_rate, domains, p, run.fabric)
+    trainer = Trainer(network, domains, p, run.fabric, critic, p.critic_learning_rate)
     held_out = None
     if all(data.features.excerpts(domain=d, split="validation") for d in domains):
         held_out = Crops(data, "validation", p, network, hearing, run.seed, VALIDATED).batch(0)
@@ -131,5 +131,5 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
         return trainer.check(*held_out) if held_out else {}
 
     history = fit_network(p.section, p.steps, trainer, draw, run, validate=validate)
-    known = {"name": p.section, "sample_rate": config["features"]["sample_rate"], "hears": p.hears}
-    return System(trainer.result.cpu(), config | known), history
+    known = {"sample_rate": config["features"]["sample_rate"], "hears": p.hears}
+    return System(p.section, trainer.result.cpu(), config | known), history

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,29 +21,12 @@ from retimbre.training.wavenet_autoencoder import (
     TUNING_STREAM,
     ConfusionTrainer,
     SampleCrops,
+    described,
     figures,
     generator,
     heard,
     validation,
 )
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric  # seconds to import, which a transfer does without
-
-
-class Trainer(ConfusionTrainer):
-    """Both players. With a frozen encoder there is no classifier, and decoders are all that learns."""
-
-    def __init__(self, network: Autoencoder, domains: Sequence[str], p: Params, fabric: "Fabric"):
-        classifier = None
-        if not p.frozen_from:
-            classifier = DomainClassifier(p.code_channels, p.classifier_channels, len(domains))
-        super().__init__(network, classifier, p.classifier_learning_rate, domains, p, fabric)
-
-    def check(self, samples: Tensor | None) -> dict[str, float]:
-        """Figures on validation crops (B, D, N)."""
-        found = figures(self.result, samples, self.domains)
-        return found if samples is None else found | self.hidden(companded(samples.to(self.fabric.device)))
 
 
 def out_of_tune(amplitudes: Tensor, semitones: float, seed: int, step: int) -> Tensor:
@@ -99,7 +81,9 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
     counts = crops.histogram(p)
     for domain in domains:
         network.decoder(domain).start_head(counts)
-    trainer = Trainer(network, domains, p, run.fabric)
+    sizes = (p.code_channels, p.classifier_channels, len(domains))
+    classifier = None if p.frozen_from else DomainClassifier(*sizes)  # decoders alone have nothing to hide
+    trainer = ConfusionTrainer(network, domains, p, run.fabric, classifier, p.classifier_learning_rate)
     held_out = validation(audio, domains, p, network, run.seed)
 
     def draw(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -108,11 +92,12 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
         moved = out_of_tune(clean, p.augment_semitones, run.seed, step)
         return samples, clean, moved, heard(samples, p, run.seed, step)
 
-    history = fit_network("umtn", p.steps, trainer, draw, run, validate=lambda _: trainer.check(held_out))
-    config = {
-        "name": p.section,
-        "sample_rate": audio.config["sample_rate"],
-        "rms": audio.config["rms"],
-        "domains": network.config.domains,
-    }
-    return System(trainer.result.cpu(), config), history
+    def check(done: int) -> dict[str, float]:
+        if held_out is None:
+            return {}
+        own = companded(held_out.to(run.fabric.device))
+        return figures(trainer.result, held_out, domains) | trainer.hidden(own)
+
+    history = fit_network("umtn", p.steps, trainer, draw, run, validate=check)
+    config = described(audio, network.config.domains)
+    return System(p.section, trainer.result.cpu(), config), history
