@@ -58,7 +58,8 @@ def test_long_recordings_go_on_where_a_chunk_ended(trained):
     code, start = system.encode(long), 20
     part = system.encode(long[start * grid :])
     skipped = -(-context // grid)
-    np.testing.assert_allclose(part[skipped:-skipped], code[start + skipped : -skipped], atol=0.1)
+    near = 0.1 * code.std()
+    np.testing.assert_allclose(part[skipped:-skipped], code[start + skipped : -skipped], atol=near)
 
 
 def test_a_fourth_domain_is_a_decoder_on_the_frozen_encoder(trained, tmp_path):

@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 
 from retimbre.audio.companding import decode_audio
 from retimbre.audio.features import FeatureConfig, network_input, spectrum_of
 from retimbre.errors import check_target
 from retimbre.nn.generation.sampler import generate
+from retimbre.nn.wavenet_autoencoder.autoencoder import TEMPERATURE, resampled
 from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.systems.vlae.network import Vlae, VlaeConfig
-
-TEMPERATURE = 0.7  # of sampling, as the WaveNet vocoder's
 
 
 class System:
@@ -46,7 +44,7 @@ class System:
         place, samples = self.targets.index(to), -(-length * rate // self.sample_rate)
         sung = generate(self.network.decoder, code[None], place, samples, TEMPERATURE, seed=seed)[0]
         played = decode_audio(sung, c["preemphasis"], c["gain"])
-        audio = soxr.resample(played, rate, self.sample_rate)[:length]
+        audio = resampled(played, rate, self.sample_rate)[:length]
         return np.pad(audio, (0, length - len(audio)))
 
     def transfer(self, audio: np.ndarray, to: str, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,6 @@ crops the past that it is told has Gaussian noise on it; what it has to predict 
 import math
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from retimbre.errors import RetimbreError
 from retimbre.nn.spectral.gaussian import drawn, kl_nats, paid_nats
 from retimbre.nn.wavenet.network import likelihoods, shift_right
 from retimbre.nn.wavenet.options import CODES, SEGMENTS_PER_FRAME, WaveNetConfig
+from retimbre.nn.wavenet_autoencoder.autoencoder import histogram, resampled
 from retimbre.systems.vlae.network import Vlae, VlaeConfig
 from retimbre.systems.vlae.params import Params
 from retimbre.systems.vlae.system import System
@@ -50,7 +50,7 @@ class Crops:
 
     def codes(self, audio: np.ndarray) -> np.ndarray:
         """Audio (B, N) to codes (B, N') at the decoder's rate."""
-        x = np.ascontiguousarray(soxr.resample(audio.T, self.rate, self.p.sample_rate).T)
+        x = resampled(audio, self.rate, self.p.sample_rate)
         return encode_audio(x, self.p.preemphasis, self.p.gain)
 
     def told(self, codes: np.ndarray, step: int) -> np.ndarray:
@@ -70,8 +70,9 @@ class Crops:
 
     def histogram(self) -> Tensor:
         """Counts (256,) of codes."""
-        found = [self.codes(self.crops.batch(self.p.steps + n)["audio"].numpy()) for n in range(COUNTED)]
-        return torch.from_numpy(np.bincount(np.concatenate(found).ravel(), minlength=CODES))
+        return histogram(
+            [self.codes(self.crops.batch(self.p.steps + n)["audio"].numpy()) for n in range(COUNTED)]
+        )
 
 
 class VlaeTrainer(CosineTrainer):
