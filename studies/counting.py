@@ -19,9 +19,6 @@ class Counting:
         self.before = float(path.read_text()) if path.is_file() else 0.0
         self.began = time.process_time()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tracker, name)
-
     @property
     def seconds(self) -> float:
         return self.before + time.process_time() - self.began
@@ -30,3 +27,7 @@ class Counting:
         if self.tracker:
             self.tracker.log(step, values)
         self.path.write_text(f"{self.seconds:.1f}")
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        if self.tracker:
+            self.tracker.metrics(values)

@@ -40,7 +40,8 @@ BENEATH_VOCODERS = {
     *VOCODERS.glob("*/params.py"),
     *(LIBRARY / "nn/wavenet" / name for name in ("__init__.py", "options.py")),
 }
-ROOMS = "audio metrics nn datasets training vocoders classifiers systems evaluation listening app".split()
+BELOW = "audio metrics nn datasets training vocoders classifiers synthesis systems"
+ROOMS = f"{BELOW} evaluation listening app".split()
 # Of one floor: neither imports the other.
 ABOVE = {"vocoders": {"classifiers"}, "classifiers": {"vocoders"}, "app": {"listening"}}
 LEAVES = set("arguments section paths provenance errors progress serving tracking weights workers".split())

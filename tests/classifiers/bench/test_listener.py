@@ -51,7 +51,7 @@ def test_instruments_are_heard_over_time(trained, tmp_path):
     spans = list(runs(moments))
     assert spans[0].start_s == 0 and all(a.end_s == b.start_s for a, b in zip(spans, spans[1:], strict=False))
     for moment in moments:
-        assert moment.probabilities.sum() == pytest.approx(moment.called != SILENCE, abs=1e-5)
+        assert moment.probabilities.sum() == pytest.approx(float(moment.called != SILENCE), abs=1e-5)
     assert [line(m, trained) for m in runs(moments) if m.called == SILENCE] == [SILENCE]
 
 

@@ -1,0 +1,1 @@
+"""Sound from noise: generative networks of single notes, one folder each behind one contract."""
