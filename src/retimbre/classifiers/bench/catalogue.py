@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from retimbre.classifiers.bench import convnets, descriptors, dissertation, raw_audio, scattering
+from retimbre.classifiers.bench import convnets, descriptors, dissertation, pipeline, raw_audio, scattering
 from retimbre.classifiers.bench.base import Classifier, NetworkClassifier, Recipe
 from retimbre.classifiers.bench.descriptors import Pipelined
 from retimbre.errors import RetimbreError
@@ -63,6 +63,8 @@ def _rows() -> dict[str, Row]:
             ("conv1d", "conv1d, 1024", dissertation.course(objective)),
         ):
             rows[f"{name}{ending}"] = Row("dissertation", f"{said}, {says}", recipe=recipe)
+    said = "evaluation's instrument classifier: three strided convolutions of constant-Q levels"
+    rows["pipeline"] = Row("this pipeline", said, recipe=pipeline.RECIPE)
     return rows
 
 
