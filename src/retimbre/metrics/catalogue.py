@@ -165,6 +165,8 @@ CATALOGUE: dict[str, Metric] = {m.name: m for m in (
     Metric("style_kad_clf", "style", "", "down", "KAD",
            "Kernel distance (x 100) of the style classifier's embedding to recordings of the target, whose "
            "own is near 0.", "Chung et al. 2025", interval=True),
+    Metric("style_called", "style", "share", "up", "called the target",
+           "Windows that `retimbre classify`, which tells twelve instruments apart, calls the target."),
     Metric("style_target_rate_rf", "style", "share", "up", "target rate, forest",
            "Windows that a random forest on MFCC statistics calls the target.", "Cella's slides"),
     Metric("style_shift", "style", "", "up", "shift",

@@ -53,6 +53,8 @@ def test_instruments_are_heard_over_time(trained, tmp_path):
     for moment in moments:
         assert moment.probabilities.sum() == pytest.approx(float(moment.called != SILENCE), abs=1e-5)
     assert [line(m, trained) for m in runs(moments) if m.called == SILENCE] == [SILENCE]
+    shares = [trained.share(np.concatenate(parts), rate, name) for name in (*CLASSES, SILENCE, NONE)]
+    assert sum(shares) == pytest.approx(1) and min(shares[:3]) > 0.1
 
 
 def test_what_is_unlike_everything_is_none_of_these(trained):

@@ -85,9 +85,20 @@ def test_unpaired_items_are_scored_without_a_target(scorer):
     one = item(scorer, False)
     scored = scorer(one, scoring.Output(one.unrelated.audio, one.unrelated.level_db, 0.0))
     assert {"content_note_f1", "style_target_rate", "fail_muted"} <= set(scored.values)
-    assert "feature_lsd" not in scored.values
+    assert "feature_lsd" not in scored.values and "style_called" not in scored.values
     results = [scoring.Result("unrelated", one, scoring.Output(one.unrelated.audio, None, 0.0), scored)]
     assert scoring.failures(results, scorer) == []
+
+
+def test_instruments_that_the_shipped_classifier_knows_are_asked_of_it(scorer):
+    one = replace(item(scorer, False), target_domain="flute")
+    silence = scoring.Output(np.zeros_like(one.source.audio), None, 0.0)
+    scored = scorer(one, silence).values
+    assert scored["style_called"] == 0
+    assert scorer(one, scoring.Output(one.source.audio, None, 0.0)).values["style_called"] in (
+        0,
+        1,
+    )  # one window
 
 
 def items(scorer):

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -104,9 +105,14 @@ class Listener:
         Raises RetimbreError for what cannot be read, and for less than 0.1 s.
         """
         audio = read_mono(path, RATE)
+        if len(audio) < SHORTEST_S * RATE:
+            length = len(audio) / RATE
+            raise RetimbreError(f"{path} lasts {length:.2f} s: give a recording of at least 0.1 s.")
+        return self.moments(audio)
+
+    def moments(self, audio: np.ndarray) -> list[Moment]:
+        """Every window of audio (N,) at 16 kHz, N > 0, as :meth:`hear` does."""
         length = len(audio)
-        if length < SHORTEST_S * RATE:
-            raise RetimbreError(f"{path} lasts {length / RATE:.2f} s: give a recording of at least 0.1 s.")
         audio, _ = scale_to_rms(audio, LEVEL, RATE)
         audio = np.pad(audio, (0, max(0, SAMPLES - length)))
         starts = sorted({*range(0, len(audio) - SAMPLES + 1, SAMPLES // 2), len(audio) - SAMPLES})
@@ -118,6 +124,11 @@ class Listener:
                 name, p = (SILENCE, np.zeros_like(p)) if silent else (self.called(p), p)
                 found.append(Moment(s / RATE, min(s + SAMPLES, length) / RATE, name, p))
         return found
+
+    def share(self, audio: np.ndarray, rate: int, name: str) -> float:
+        """Share of the windows of audio (N,) that are called ``name``."""
+        moments = self.moments(soxr.resample(audio, rate, RATE))
+        return sum(m.called == name for m in moments) / len(moments)
 
     def whole(self, moments: list[Moment]) -> Moment:
         """A recording as one: the mean probabilities of the windows that sound."""

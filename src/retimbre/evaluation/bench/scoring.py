@@ -9,6 +9,7 @@ import numpy as np
 from retimbre.audio import chroma
 from retimbre.audio.features import FeatureConfig, spectrum_of
 from retimbre.audio.levels import rms
+from retimbre.classifiers.bench.listener import Listener
 from retimbre.classifiers.forest import ForestClassifier
 from retimbre.classifiers.panel import Classifiers
 from retimbre.evaluation.bench.testset import Item, Output
@@ -60,7 +61,8 @@ class Scorer:
     """All metrics of one output. Networks are loaded once; what belongs to a recording is computed once.
 
     ``representation``, ``top_db``: of the spectra that systems change; ``forest``: None leaves
-    ``style_target_rate_rf`` out. A Scorer can be pickled; what it remembers stays behind.
+    ``style_target_rate_rf`` out. ``style_called`` is there for instruments that ``retimbre classify`` knows.
+    A Scorer can be pickled; what it remembers stays behind.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Scorer:
         top_db: float,
         forest: ForestClassifier | None = None,
     ):
-        self.classifiers, self.forest = classifiers, forest
+        self.classifiers, self.forest, self.listener = classifiers, forest, Listener.load()
         self.config, self.representation, self.top_db = config, representation, top_db
         self.rate = config.sample_rate
         self.transcribe = NoteTranscriber()
@@ -110,6 +112,8 @@ class Scorer:
         if self.forest is not None:
             silent = not np.any(audio)
             scores["style_target_rate_rf"] = self.forest.style_target_rate(mfcc, item.target_domain, silent)
+        if item.target_domain in self.listener.classes:
+            scores["style_called"] = self.listener.share(audio, rate, item.target_domain)
         if item.target is not None:
             scores |= self._against_target(item, audio, output.level_db)
         scores |= {
