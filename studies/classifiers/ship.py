@@ -1,4 +1,4 @@
-"""The weights of `retimbre classify`: the ConvNet that is right most often with another font, calibrated.
+"""The weights of `retimbre classify`: the row that is right most often with both fonts, calibrated.
 
 ``python studies/classifiers/ship.py`` after ``make classifiers`` (whose windows it takes) writes
 ``src/retimbre/weights/instruments``.
@@ -27,7 +27,7 @@ from retimbre.training.devices import make_fabric, set_threads  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 from studies.classifiers.data import SHIFTED, STRANGERS, Data, settings  # noqa: E402
 
-ROW, STEPS, SEED = "convnet_2d", 500, 1
+ROW, STEPS, SEED = "timbral_4x2_entropy", 300, 1
 
 
 def measured(listener: Listener, data: Data) -> dict[str, float]:

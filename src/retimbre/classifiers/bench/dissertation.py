@@ -43,6 +43,7 @@ class Timbral(nn.Module):
 
     def __init__(self, outputs: int, width: int, growth: int, bins: int = BINS):
         super().__init__()
+        self.width, self.growth = width, growth
         layers: list[nn.Module] = [nn.Conv2d(1, width, 4, bias=False), nn.ReLU()]
         height = bins - 3
         while height > 4:

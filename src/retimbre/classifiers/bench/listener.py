@@ -14,8 +14,8 @@ from torch.nn import functional
 from retimbre.audio.files import read_mono
 from retimbre.audio.levels import rms, scale_to_rms
 from retimbre.classifiers.bench import scores
-from retimbre.classifiers.bench.base import NetworkClassifier
-from retimbre.classifiers.bench.convnets import ConvNet
+from retimbre.classifiers.bench.base import NetworkClassifier, pooled
+from retimbre.classifiers.bench.dissertation import Timbral
 from retimbre.classifiers.bench.windows import PART, RATE, SAMPLES, compressed
 from retimbre.errors import RetimbreError
 from retimbre.nn.weights import SHIPPED as WEIGHTS_OF_PACKAGE
@@ -41,14 +41,14 @@ class Moment:
 
 
 class Listener:
-    """A trained ConvNet, its calibration, and the answers that it gives.
+    """A trained ``Timbral``, its calibration, and the answers that it gives.
 
     ``temperature`` divides the logits, so that probabilities are as often right as they say. A window whose
     highest one is under ``threshold`` is called "none of these".
     """
 
     def __init__(
-        self, network: ConvNet, classes: list[str], temperature: float = 1.0, threshold: float = 0.0
+        self, network: Timbral, classes: list[str], temperature: float = 1.0, threshold: float = 0.0
     ):
         self.network, self.classes = network.eval(), classes
         self.temperature, self.threshold = temperature, threshold
@@ -57,12 +57,12 @@ class Listener:
     def calibrated(
         cls, trained: NetworkClassifier, classes: list[str], x: np.ndarray, labels: np.ndarray
     ) -> "Listener":
-        """From a ConvNet and held-out levels (B, F, T): the temperature of the least cross-entropy, and the
+        """From a ``Timbral`` and held-out levels (B, F, T): the temperature of the least cross-entropy, and the
         threshold over which 95 % of the windows lie.
         """
         network = trained.network
-        if not isinstance(network, ConvNet):
-            raise ValueError("the listener is one of the ConvNets")
+        if not isinstance(network, Timbral):
+            raise ValueError("the listener is a Timbral")
         found = cls(network, classes)
         logits, y = found._logits(x), torch.from_numpy(labels)
         losses = {t: float(functional.cross_entropy(logits / t, y)) for t in TEMPERATURES}
@@ -75,7 +75,7 @@ class Listener:
         """Read what :meth:`save` wrote. Raises RetimbreError when it is missing or damaged."""
         with reading(Path(folder), "instrument classifier"):
             config = read_config(Path(folder))
-            network = ConvNet(config.pop("branches"), len(config["classes"]))
+            network = Timbral(len(config["classes"]), config.pop("width"), config.pop("growth"))
             network.load_state_dict(load_file(Path(folder) / WEIGHTS))
             return cls(network, **config)
 
@@ -83,12 +83,13 @@ class Listener:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, self.network)
         values = {"temperature": self.temperature, "threshold": self.threshold}
-        write_config(folder, {"classes": self.classes, "branches": list(self.network.branches), **values})
+        shape = {"width": self.network.width, "growth": self.network.growth}
+        write_config(folder, {"classes": self.classes, **shape, **values})
 
     @torch.no_grad()
     def _logits(self, x: np.ndarray) -> torch.Tensor:
         self.network.eval()
-        return torch.cat([self.network(part) for part in torch.from_numpy(x).split(PART)])
+        return torch.cat([pooled(self.network(part)) for part in torch.from_numpy(x).split(PART)])
 
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
         """Probabilities (B, K) of windows (B, SAMPLES)."""
