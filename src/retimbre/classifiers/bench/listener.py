@@ -57,7 +57,7 @@ class Listener:
     def calibrated(
         cls, trained: NetworkClassifier, classes: list[str], x: np.ndarray, labels: np.ndarray
     ) -> "Listener":
-        """From a ``Timbral`` and held-out levels (B, F, T): the temperature of the least cross-entropy, and the
+        """From a ``Timbral`` and held-out levels (B, F, T): the temperature of least cross-entropy, and the
         threshold over which 95 % of the windows lie.
         """
         network = trained.network
@@ -89,7 +89,8 @@ class Listener:
     @torch.no_grad()
     def _logits(self, x: np.ndarray) -> torch.Tensor:
         self.network.eval()
-        return torch.cat([pooled(self.network(part)) for part in torch.from_numpy(x).split(PART)])
+        parts = torch.from_numpy(x).split(PART)
+        return torch.cat([pooled(self.network(part)) for part in parts])
 
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
         """Probabilities (B, K) of windows (B, SAMPLES)."""
