@@ -18,10 +18,8 @@ from retimbre.errors import RetimbreError
 
 LOWEST_HZ, BINS, PER_OCTAVE = 32.7031956626, 880, 120
 MU = 255
-LOWEST_RATE, HOP_GRID = (
-    11000,
-    128,
-)  # Hz above which the highest bin fits; 8 octaves need a hop of such a multiple
+LOWEST_RATE = 11000  # Hz, from which the highest bin fits
+HOP_GRID = 128  # samples: 8 octaves need a hop that is a multiple
 
 
 class Hearing:

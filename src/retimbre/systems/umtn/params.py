@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from retimbre.nn.wavenet_autoencoder.params import Sizes
-from retimbre.section import Count, NonNegative
+from retimbre.section import Count, NonNegative, Positive
 
 
 class Params(Sizes):
@@ -13,7 +13,7 @@ class Params(Sizes):
 
     section: ClassVar[str] = "umtn"
     classifier_channels: Count
-    classifier_learning_rate: Annotated[float, Field(gt=0)]
+    classifier_learning_rate: Positive
     lambda_confusion: NonNegative
     augment_semitones: Annotated[float, Field(ge=0, le=12)]
     frozen_from: str | None

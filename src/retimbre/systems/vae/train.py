@@ -11,7 +11,7 @@ from torch import Tensor
 
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import FeatureCrops
-from retimbre.datasets.packed.data import Data
+from retimbre.datasets.packed.data import Data, base_config
 from retimbre.nn.spectral.gaussian import drawn, kl_nats, paid_nats
 from retimbre.systems.vae.network import Vae, VaeConfig
 from retimbre.systems.vae.params import Params
@@ -63,12 +63,7 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
     """Train for all domains of the data."""
     check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
     features = data.features
-    config = {
-        "domains": features.domains,
-        "representation": p.representation,
-        "features": features.config.to_dict(),
-        "top_db": features.statistics[p.representation]["top_db"],
-    }
+    config = base_config(data.audio, features, p.representation)
     size = (p.crop_frames, p.batch_size, run.seed)
     crops = [
         FeatureCrops(features, p.representation, d, "train", *size, n, parameter=f"{p.section}.crop_frames")

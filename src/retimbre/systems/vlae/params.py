@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from retimbre.section import Count, NonNegative, Positive, Precision, Representation, SystemSection
+from retimbre.section import Count, NonNegative, Positive, Precision, Representation, Share, SystemSection
 
 
 class Params(SystemSection):
@@ -26,7 +26,7 @@ class Params(SystemSection):
     conditioning_channels: Count
     preemphasis: Annotated[float, Field(ge=0, lt=1)]
     gain: Positive
-    noise_share: Annotated[float, Field(ge=0, le=1)]
+    noise_share: Share
     noise_codes: Annotated[float, Field(ge=1, le=128)]
     crop_frames: Annotated[int, Field(ge=16)]
     batch_size: Annotated[int, Field(ge=2)]

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from retimbre.nn.wavenet.network import WaveNet
 from retimbre.nn.wavenet.options import CONTEXT_FRAMES, SEGMENTS_PER_FRAME, WaveNetConfig
 
-UNCONDITIONAL = {"feature_bins": 1, "n_domains": 1}  # of zeros, which leave a bias
-
 
 def nothing(batch: int, samples: int, hop: int) -> tuple[Tensor, Tensor]:
     """The conditioning of a network that has none: features (B, 1, T) and domains (B,)."""
@@ -48,8 +46,8 @@ class Listener(nn.Module):
 
 
 def unconditional(layers: int, per_stack: int, channels: int, skip: int, hop: int) -> WaveNetConfig:
-    """The configuration of an unconditional network of codes, kernel 2."""
-    sizes = {"layers": layers, "layers_per_stack": per_stack, "residual_channels": channels}
+    """The configuration of a network of codes, kernel 2, whose conditioning of zeros leaves a bias."""
     return WaveNetConfig(
-        hop_length=hop, skip_channels=skip, conditioning_channels=8, **sizes, **UNCONDITIONAL
-    )
+        1, hop, 1, layers, per_stack,
+        residual_channels=channels, skip_channels=skip, conditioning_channels=8,
+    )  # fmt: skip
