@@ -66,7 +66,7 @@ def hear(audio: np.ndarray, sample_rate: int, hop: int) -> Heard:
 def line_share(audio: np.ndarray, sample_rate: int, hop: int, heard: Heard) -> float:
     """Share of the power that the heard pitch's partials explain, the median of what is loud: 0 to 1.
 
-    Single lines have 0.8 and more, chords 0.7 and less. Silence has 0.
+    Of the embedded data tunes have 0.93 and more, chorales 0.68 and less. Silence has 0.
     """
     P = power(audio, LINE_FFT, hop)
     total, width = P.sum(1), sample_rate / LINE_FFT
