@@ -11,6 +11,7 @@ from retimbre.audio.levels import rms
 from retimbre.datasets.packed.data import Data
 from retimbre.datasets.packed.format import AudioWriter
 from retimbre.datasets.preparation.caching import cache_features
+from retimbre.datasets.preparation.hearing import cache_content
 from retimbre.datasets.preparation.params import Features
 from retimbre.section import Machine
 from retimbre.training.checkpoint import Scratch
@@ -21,8 +22,10 @@ from tests.toys.models import FEATURES, RATE, melody
 DOMAINS = ("piano", "guitar")
 
 
-def write_tunes(folder: Path) -> Data:
-    """Two training pieces of 3 s for each instrument; the second one's notes are darker."""
+def write_tunes(folder: Path, content: bool = False) -> Data:
+    """Two training pieces of 3 s for each instrument; the second one's notes are darker. ``content``: with
+    what a transcriber hears of them.
+    """
     with AudioWriter(folder / "resampled", RATE, 0.1, 100) as writer:
         for n, domain in enumerate(DOMAINS):
             for piece in range(2):
@@ -32,8 +35,11 @@ def write_tunes(folder: Path) -> Data:
                 writer.add(codes, domain, "train", f"piece{n}{piece}")
     known = {name: value for name, value in FEATURES.to_dict().items() if name != "sample_rate"}
     machine = Machine(jobs=1, joblib_backend="threading")
-    cache_features(folder / "resampled", folder / "features", Features.model_validate(known), 100, machine)
-    return Data(folder / "resampled", folder / "features")
+    features = Features.model_validate(known)
+    cache_features(folder / "resampled", folder / "features", features, 100, machine)
+    if content:
+        cache_content(folder / "resampled", folder / "content", features, 100, machine)
+    return Data(folder / "resampled", folder / "features", folder / "content")
 
 
 def continued(

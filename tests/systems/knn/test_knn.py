@@ -7,12 +7,8 @@ import pytest
 
 from retimbre.audio.levels import rms
 from retimbre.datasets.packed.data import Data
-from retimbre.datasets.packed.format import AudioWriter
-from retimbre.datasets.preparation.caching import cache_features
-from retimbre.datasets.preparation.params import Features
 from retimbre.errors import RetimbreError
-from retimbre.nn.transcriber.content import CHANNELS, LOUDNESS, NOTE, ONSET
-from retimbre.section import Machine
+from retimbre.nn.transcriber.content import CHANNELS, LOUDNESS, NOTE, ONSET, Content
 from retimbre.systems import catalogue
 from retimbre.systems.base import Coded
 from retimbre.systems.knn import notes
@@ -20,9 +16,11 @@ from retimbre.systems.knn.params import Params
 from retimbre.systems.knn.retrieval import Pool, Search
 from retimbre.systems.knn.system import Change
 from retimbre.systems.knn.train import fit
+from retimbre.systems.knn.train import pool as gathered
 from tests.toys.features import run_of
-from tests.toys.models import FEATURES, RATE, melody
+from tests.toys.models import FEATURES, melody
 from tests.toys.project import smoke
+from tests.toys.tunes import write_tunes
 
 FREQUENCIES_HZ = FEATURES.frequencies_hz("cqt")
 SEARCH = dict(neighbours=1, candidates=4, semitones=6, continuity=0.5, follow=0.0, additive=True)
@@ -132,18 +130,17 @@ def test_a_louder_note_is_made_louder() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """Two instruments, two pieces of 3 s each."""
-    folder = tmp_path_factory.mktemp("data")
-    with AudioWriter(folder / "resampled", RATE, 0.1, 100) as writer:
-        for n, domain in enumerate(("piano", "guitar")):
-            for piece in range(2):
-                x = np.roll(melody(3.0), (4 * n + piece) * 4000) * np.linspace(1, 1 - 0.5 * n, 3 * RATE)
-                codes = np.rint(x * (0.1 / rms(x)) * 32767).clip(-32768, 32767).astype(np.int16)
-                writer.add(codes, domain, "train", f"piece{n}{piece}")
-    known = {name: value for name, value in FEATURES.to_dict().items() if name != "sample_rate"}
-    machine = Machine(jobs=1, joblib_backend="threading")
-    cache_features(folder / "resampled", folder / "features", Features.model_validate(known), 100, machine)
-    return Data(folder / "resampled", folder / "features")
+    return write_tunes(tmp_path_factory.mktemp("tunes"), content=True)
+
+
+def test_a_pool_holds_whole_recordings_as_they_are_heard(data: Data) -> None:
+    found = gathered(data, "guitar", 0.01, 0)  # minutes
+    assert found["starts"].tolist() == [0] and found["content"].dtype == np.float16
+    heard = Content(data.features.config)
+    own = [heard.frames(data.audio.read(e)) for e in data.audio.excerpts(domain="guitar")]
+    assert any(np.array_equal(found["content"], x[:, -notes.HEARD :].astype(np.float16)) for x in own)
+    whole = gathered(data, "guitar", 1.0, 0)
+    assert whole["starts"].tolist() == [0, len(own[0])] and len(whole["spectra"]) == sum(map(len, own))
 
 
 def test_pools_are_gathered_stored_and_heard(data: Data, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ class Params(SystemSection):
     """The pool of the target's frames, and how it is asked."""
 
     section: ClassVar[str] = "knn"
+    inputs: ClassVar[tuple[str, ...]] = ("data/content",)
     least_domains: ClassVar[int] = 1
     precision: ClassVar[str] = "32-true"  # nothing is trained
 

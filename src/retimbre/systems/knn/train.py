@@ -7,8 +7,6 @@ import numpy as np
 
 from retimbre.datasets.packed.data import Data
 from retimbre.errors import RetimbreError
-from retimbre.nn.transcriber.content import Content
-from retimbre.progress import Progress
 from retimbre.systems.knn.notes import HEARD
 from retimbre.systems.knn.params import Params
 from retimbre.systems.knn.system import Change
@@ -21,21 +19,17 @@ def pool(data: Data, domain: str, minutes: float, seed: int) -> dict[str, np.nda
     """So many minutes of a domain's training split, whole excerpts, drawn by the seed: ``spectra`` (T, F) in
     dB and ``content`` (T, HEARD), float16, and the ``starts`` of the excerpts.
     """
-    content, config = Content(data.features.config), data.features.config
-    excerpts = {e.id: e for e in data.audio.excerpts(domain=domain, split="train")}
-    frames = [e for e in data.features.index if e.id in excerpts]
-    order = np.random.default_rng([seed, zlib.crc32(domain.encode())]).permutation(len(frames))
-    left = minutes * 60 * config.sample_rate / config.hop_length
+    features, content_of = data.features, {e.id: e for e in data.content.index}
+    excerpts = features.excerpts(domain=domain, split="train")
+    order = np.random.default_rng([seed, zlib.crc32(domain.encode())]).permutation(len(excerpts))
+    left = minutes * 60 * features.config.sample_rate / features.config.hop_length
     spectra, heard = [], []
-    with Progress(int(left), f"knn: {domain}", "frames") as progress:
-        for excerpt in (frames[i] for i in order):
-            if left <= 0:
-                break
-            spectra.append(np.asarray(data.features.read(excerpt, representation=REPRESENTATION), np.float16))
-            own = content.frames(data.audio.read(excerpts[excerpt.id]))[: len(spectra[-1])]
-            heard.append(own[:, -HEARD:].astype(np.float16))
-            left -= len(spectra[-1])
-            progress.update(len(spectra[-1]))
+    for excerpt in (excerpts[i] for i in order):
+        if left <= 0:
+            break
+        spectra.append(features.read(excerpt, representation=REPRESENTATION))
+        heard.append(data.content.read(content_of[excerpt.id])[:, -HEARD:])
+        left -= len(spectra[-1])
     starts = np.cumsum([0, *map(len, spectra)])[:-1].astype(np.int64)
     return {"spectra": np.concatenate(spectra), "content": np.concatenate(heard), "starts": starts}
 
