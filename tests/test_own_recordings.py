@@ -14,7 +14,7 @@ from retimbre.errors import RetimbreError
 from retimbre.systems import catalogue
 from retimbre.systems.catalogue import DEFAULTS
 from tests.toys import ROOT
-from tests.toys.project import run_stages, smoke
+from tests.toys.project import run_stages, smoke, under
 
 STAGES = [
     *("download", "resample", "features", "content", "classifier", "vocoder inverter"),
@@ -102,10 +102,6 @@ def one_instrument(tmp_path_factory):
     (folder / "recordings").mkdir()
     for i in range(3):
         soundfile.write(folder / f"recordings/{i}.wav", tune("reed", i, seconds=11.0), RATE)
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params.overlay(
-        values, yaml.safe_load((ROOT / "profiles/own_instrument.yaml").read_text(encoding="utf-8"))
-    )
     few = dict.fromkeys(("steps", "round_steps", "spectrum_steps", "joint_steps"), 2)
     changes = {
         "machine": {"jobs": 1},
@@ -113,7 +109,7 @@ def one_instrument(tmp_path_factory):
         "resynthesis": {"rounds": 1, "batch_size": 2, **few},
         "vocoder": {"inverter": {"steps": 1, "batch_size": 2}},
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(params.overlay(values, changes)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.overlay(under("own_instrument"), changes)))
     run_stages(folder, *ONE)
     return folder
 

@@ -37,6 +37,12 @@ def notes(keys: list[int], seconds: float = 0.5, slope: float = 1.0) -> np.ndarr
 
 
 TUNE, OTHER = [60, 64, 67, 72, 65, 62], [67, 62, 69, 60, 71, 64]
+CHORDS = sum(notes([key + up for key in TUNE]) for up in (0, 4, 7)) / 3
+
+
+def pcm(audio: np.ndarray) -> np.ndarray:
+    """Audio in 16 bits."""
+    return np.rint(32768 * audio).clip(-32768, 32767).astype(np.int16)
 
 
 def ddsp_params(**changes) -> Params:
@@ -45,13 +51,12 @@ def ddsp_params(**changes) -> Params:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """``dark`` and ``bright`` play tunes; ``chords`` three of them at once."""
+    """Tunes of ``dark`` and ``bright``."""
     folder = tmp_path_factory.mktemp("data")
     with AudioWriter(folder / "resampled", RATE, 0.1, 100) as writer:
         for domain, slope in (("dark", 2.0), ("bright", 0.5)):
             for number, keys in enumerate((TUNE, OTHER)):
-                x = np.rint(32768 * notes(keys, slope=slope)).clip(-32768, 32767).astype(np.int16)
-                writer.add(x, domain, "train", f"tune{number}", "")
+                writer.add(pcm(notes(keys, slope=slope)), domain, "train", f"tune{number}", "")
     p, machine = Features(**smoke()["features"]), Machine(jobs=1, joblib_backend="threading")
     cache_features(folder / "resampled", folder / "features", p, 100, machine)
     return Data(folder / "resampled", folder / "features")
@@ -106,8 +111,7 @@ def test_a_tune_is_heard_and_told_from_chords():
     keys = 69 + 12 * np.log2(heard.f0_hz / 440)
     middle = [keys[int((0.5 * i + 0.25) * RATE / HOP)] for i in range(len(TUNE))]
     assert np.abs(np.array(middle) - TUNE).max() < 0.5 and len(keys) == len(tune) // HOP + 1
-    chords = sum(notes([key + up for key in TUNE]) for up in (0, 4, 7)) / 3
-    shares = [line_share(x, RATE, HOP, hear(x, RATE, HOP)) for x in (tune, chords, 0 * tune)]
+    shares = [line_share(x, RATE, HOP, hear(x, RATE, HOP)) for x in (tune, CHORDS, 0 * tune)]
     assert shares[0] > 0.9 and shares[1] < 0.75 and shares[2] == 0
     assert heard.loudness_db[2] > heard.loudness_db[28], "a note decays"
     silent = hear(np.zeros(4000, np.float32), RATE, HOP)
@@ -118,13 +122,13 @@ def test_a_tune_is_heard_and_told_from_chords():
 
 
 def test_a_decoder_overfits_one_crop(data: Data):
-    p = ddsp_params(steps=40, learning_rate=1e-2, crop_frames=24, fft_sizes=[1024, 256])
+    p = ddsp_params(steps=60, learning_rate=2e-2, crop_frames=24, fft_sizes=[1024, 256])
     crops = ddsp.Lines(data.audio, "dark", HOP, p, 0, 0)
     torch.manual_seed(0)
     trainer = ddsp.DdspTrainer(torch.nn.ModuleDict({"dark": Decoder(SHAPE)}), p, run_of())
-    rows = [trainer.step(crops.batch(0), step) for step in range(40)]
+    rows = [trainer.step(crops.batch(0), step) for step in range(p.steps)]
     losses = [float(row["loss/magnitude"] + row["loss/log_magnitude"]) for row in rows]
-    assert losses[-1] < 0.55 * losses[0]
+    assert losses[-1] < 0.4 * losses[0]
 
 
 def test_a_training_goes_on_from_its_state_with_the_same_bits(data: Data):
@@ -164,6 +168,12 @@ def test_the_trained_system_keeps_the_tune_whatever_plays(data: Data, tmp_path):
         loaded.transfer(source, "harp")
 
 
-def test_a_domain_without_single_lines_is_refused(data: Data):
-    with pytest.raises(RetimbreError, match="no training recording of dark is a single line"):
-        ddsp.Lines(data.audio, "dark", HOP, ddsp_params(single_line=1.0), 0, 0)
+def test_what_is_no_single_line_is_left_out(tmp_path):
+    with AudioWriter(tmp_path, RATE, 0.1, 100) as writer:
+        for domain, recordings in (("mixed", (CHORDS, notes(TUNE))), ("chordal", (CHORDS,))):
+            for number, x in enumerate(recordings):
+                writer.add(pcm(x), domain, "train", f"piece{number}", "")
+    audio, p = Data(tmp_path).audio, ddsp_params()
+    assert list(ddsp.Lines(audio, "mixed", HOP, p, 0, 0).heard) == ["train-mixed-00001"]
+    with pytest.raises(RetimbreError, match="no training recording of chordal is a single line"):
+        ddsp.Lines(audio, "chordal", HOP, p, 0, 0)

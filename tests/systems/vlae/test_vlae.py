@@ -35,11 +35,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, monk
 
 
 def test_codes_say_something_and_are_sung(data, tmp_path):
-    p = params(steps=60, batch_size=4, noise_share=0.5, encoder_channels=16, learning_rate=1e-2)
+    p = params(steps=100, batch_size=4, noise_share=0.5, encoder_channels=16, learning_rate=1e-2)
     system, history = train.fit(data, p, run_of())
     assert history[-1]["loss/nll"] < history[0]["loss/nll"]
-    assert history[-1]["code/kl_bits"] > 0.1
-    assert history[-1]["code/shuffled_cost_bits"] > 0
+    # Measured with four seeds: 0.85 to 2.2, and 0.02 to 0.09.
+    assert history[-1]["code/kl_bits"] > 0.5
+    assert history[-1]["code/shuffled_cost_bits"] > 0.01
     catalogue.store("vlae", p, system, tmp_path / "vlae")
     loaded = catalogue.load("vlae", tmp_path)
     assert loaded.slow and loaded.sources is None and loaded.sample_rate == 16000
