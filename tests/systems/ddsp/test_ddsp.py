@@ -74,6 +74,13 @@ def test_harmonics_are_the_sines_that_they_should_be():
     assert len(y) == (frames - 1) * HOP and np.allclose(y, expected, atol=1e-4), "9 kHz is left out"
 
 
+def test_mixed_precision_leaves_the_sines_alone():
+    curves = torch.full((1, 9), 300.0), torch.linspace(0, 1, 9)[None], torch.ones(1, 9, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = harmonic(*curves, HOP, RATE)
+    assert torch.equal(mixed, harmonic(*curves, HOP, RATE))
+
+
 def test_amplitude_and_pitch_glide_from_frame_to_frame():
     f0 = torch.linspace(200, 400, 40)[None]
     amplitude = torch.linspace(0, 1, 40)[None]

@@ -33,7 +33,8 @@ def harmonic(f0_hz: Tensor, amplitude: Tensor, distribution: Tensor, hop: int, s
     shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-7)
     levels = amplitude[..., None] * shares  # (B, T, K)
     sines = (phase(f0_hz, hop, sample_rate)[..., None] * number).sin()  # (B, T - 1, hop, K)
-    first, second = ((sines @ of[..., None])[..., 0] for of in (levels[:, :-1], levels[:, 1:]))
+    with torch.autocast(f0_hz.device.type, enabled=False):  # audio has more than the 8 bits of bfloat16
+        first, second = ((sines @ of[..., None])[..., 0] for of in (levels[:, :-1], levels[:, 1:]))
     along = torch.arange(hop, device=f0_hz.device) / hop
     return torch.lerp(first, second, along).flatten(1)
 
