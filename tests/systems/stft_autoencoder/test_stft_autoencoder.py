@@ -102,6 +102,10 @@ def test_what_it_learns_keeps_the_pitch_and_travels(data, tmp_path):
         system.transfer(x, "harp")
 
 
-def test_a_crop_longer_than_the_recordings_is_refused(data):
+def test_sizes_that_cannot_work_are_refused(data):
     with pytest.raises(RetimbreError, match=r"lower stft_autoencoder.crop_frames"):
         train.fit(data, params(crop_frames=500), run_of())
+    with pytest.raises(RetimbreError, match=r"stft_autoencoder.code is 600, and a spectrum has 513 bins"):
+        train.fit(data, params(code=600), run_of())
+    with pytest.raises(ValueError, match=r"context_frames \(16\) must be below crop_frames \(16\)"):
+        params(context_frames=16)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retimbre.section import Count, Natural, Positive, Precision, SystemSection
 
@@ -21,3 +21,12 @@ class Params(SystemSection):
     steps: Count
     learning_rate: Positive
     precision: Precision
+
+    @model_validator(mode="after")
+    def _crops_hold_more_than_context(self) -> "Params":
+        if self.context_frames >= self.crop_frames:
+            raise ValueError(
+                f"{self.section}.context_frames ({self.context_frames}) must be below crop_frames "
+                f"({self.crop_frames})"
+            )
+        return self

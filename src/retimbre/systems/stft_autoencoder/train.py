@@ -6,6 +6,7 @@ from torch import Tensor
 from retimbre.audio.features import normalise
 from retimbre.datasets.packed.crops import FeatureCrops
 from retimbre.datasets.packed.data import Data, base_config
+from retimbre.errors import RetimbreError
 from retimbre.systems.stft_autoencoder.network import Autoencoders, FramesConfig
 from retimbre.systems.stft_autoencoder.params import Params
 from retimbre.systems.stft_autoencoder.system import Change
@@ -35,10 +36,13 @@ class FrameTrainer(CosineTrainer):
 
 
 def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
-    """Train for all domains of the data."""
+    """Train for all domains of the data. Raises RetimbreError for a code wider than its spectra."""
     check_batch(p.batch_size, run.fabric, f"{p.section}.batch_size")
     features, representation = data.features, "stft"
     config = base_config(data.audio, features, representation)
+    bins = features.config.bins(representation)
+    if p.code > bins:
+        raise RetimbreError(f"{p.section}.code is {p.code}, and a spectrum has {bins} bins: use no more.")
     range_db = features.config.range_db
     size = (p.crop_frames, p.batch_size, run.seed)
     crops = [
@@ -50,10 +54,7 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[Change, loop.History]:
         return [normalise(c.batch(number), config["top_db"], range_db) for c in crops]
 
     torch.manual_seed(run.seed)
-    shape = FramesConfig(
-        features.config.bins(representation), len(crops), p.encoder, p.memory, p.context_frames,
-        tuple(p.widths), p.code,
-    )  # fmt: skip
+    shape = FramesConfig(bins, len(crops), p.encoder, p.memory, p.context_frames, tuple(p.widths), p.code)
     networks = Autoencoders(shape)
     counted = zip(*(draw(p.steps + n) for n in range(COUNTED)), strict=True)  # which are not trained on
     networks.start_at([torch.cat(x).transpose(1, 2).flatten(0, 1) for x in counted])
