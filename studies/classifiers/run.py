@@ -120,6 +120,16 @@ def cells(seeds: int, rows: list[str]) -> list[Cell]:
     return found
 
 
+def missing(source: str, seeds: int, rows: list[str]) -> list[Cell]:
+    """Cells without a result. Tags have no curves: no part of the windows has as many of every tag."""
+    tags = page.Results(source).tags
+    return [
+        (name, seed, minutes)
+        for name, seed, minutes in cells(seeds, rows)
+        if not (place(source, name, seed, minutes).is_file() or (tags and minutes))
+    ]
+
+
 def front(name: str) -> object:
     """Front of a row: rows with the same one are trained in one process, which computes it once."""
     return ROWS[name].pipeline[0] if ROWS[name].pipeline else ROWS[name].recipe.heard
@@ -177,7 +187,7 @@ def main() -> None:
     if not given.tables:
         write_truth(data)
         rows = [name for name in ROWS if name.startswith(tuple(given.rows.split(",")))]
-        wanted = [c for c in cells(given.seeds, rows) if not place(data.name, *c).is_file()]
+        wanted = missing(data.name, given.seeds, rows)
         print(f"{len(wanted)} trainings to do", flush=True)
         shares = divided(wanted, given.jobs)
         with ThreadPoolExecutor(given.jobs) as pool:

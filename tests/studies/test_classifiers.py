@@ -113,6 +113,8 @@ def test_tags_of_magnatagatune(places, monkeypatch):
     run.cell(data, "mel_1024_1024", 1, None)
     found = json.loads(page.place(data.name, "mel_1024_1024", 1).read_text())
     assert 0 <= found["test"]["macro_auc"] <= 1 and 0 <= found["test"]["micro_auc"] <= 1
+    left = run.missing(data.name, 1, ["mel_1024_1024", "mel_256_256"])
+    assert left == [("mel_256_256", 1, None)], "no curve of it"
     page.write(data.name)
     assert "pooled" in (places / "results/magnatagatune/table.md").read_text(encoding="utf-8")
 
