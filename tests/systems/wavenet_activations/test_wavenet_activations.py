@@ -13,8 +13,10 @@ from retimbre.systems.wavenet_activations import train
 from retimbre.systems.wavenet_activations.network import nothing, residuals, unconditional
 from retimbre.systems.wavenet_activations.params import Params
 from retimbre.systems.wavenet_activations.system import System
+from retimbre.training.fit import History
 from tests.toys.features import run_of
 from tests.toys.project import smoke
+from tests.toys.tunes import continued
 from tests.toys.vocoders import DOMAINS, tune, write_data
 
 P = Params.model_validate(smoke()["wavenet_activations"] | {"steps": 15, "rate": 1.0, "iterations": 12})
@@ -26,10 +28,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 
 @pytest.fixture(scope="module")
-def system(data: Data) -> System:
-    model, history = train.fit(data, P, run_of())
+def trained(data: Data) -> tuple[System, History]:
+    return train.fit(data, P, run_of())
+
+
+@pytest.fixture(scope="module")
+def system(trained: tuple[System, History]) -> System:
+    return trained[0]
+
+
+def test_an_interrupted_training_ends_with_the_same_weights_and_styles(data, trained, tmp_path, monkeypatch):
+    whole, history = trained
     assert history[-1]["wavenet/nll_bits"] < history[0]["wavenet/nll_bits"]
-    return model
+    again, rows = continued(train, "UnconditionalTrainer", data, P, tmp_path, monkeypatch)
+    own, other = (model.listener.state_dict() for model in (whole, again))
+    assert own["styles"].any() and all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
 
 
 def test_residuals_are_those_of_the_network():

@@ -108,6 +108,6 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
     torch.manual_seed(run.seed)
     decoders = nn.ModuleDict({domain: Decoder(shape) for domain in audio.domains})
     trainer = DdspTrainer(decoders, p, run)
-    history = fit_network("ddsp", p.steps, trainer, lambda n: [c.batch(n) for c in crops], run)
+    history = fit_network(p.section, p.steps, trainer, lambda n: [c.batch(n) for c in crops], run)
     config = {"targets": audio.domains, "rms": audio.config["rms"], "decoder": shape.to_dict()}
     return System(p.section, trainer.network, config), history

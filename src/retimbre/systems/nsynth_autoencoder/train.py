@@ -75,7 +75,7 @@ def fit_wavenet(data: Data, p: Params, run: Run, config: dict[str, Any]) -> tupl
     def check(done: int) -> dict[str, float]:
         return figures(trainer.result, held_out, domains)
 
-    history = fit_network("nsynth", p.steps, trainer, draw, run, validate=check)
+    history = fit_network(p.section, p.steps, trainer, draw, run, validate=check)
     return System(p.section, trainer.result.cpu(), config), history
 
 
@@ -95,6 +95,6 @@ def fit_spectral(data: Data, p: Params, run: Run, config: dict[str, Any]) -> tup
         return of_domains.flatten(0, 1)[: s.batch_size], turns
 
     trainer = BaselineTrainer(network, p, config["sample_rate"], run.fabric)
-    history = fit_network("nsynth_spectral", s.steps, trainer, draw, run)
+    history = fit_network(p.section, s.steps, trainer, draw, run)
     config |= {"spectral": shape, "griffin_lim_iterations": s.griffin_lim_iterations}
     return Baseline(p.section, trainer.network.cpu(), config), history

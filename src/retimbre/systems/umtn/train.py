@@ -98,6 +98,6 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
         own = companded(held_out.to(run.fabric.device))
         return figures(trainer.result, held_out, domains) | trainer.hidden(own)
 
-    history = fit_network("umtn", p.steps, trainer, draw, run, validate=check)
+    history = fit_network(p.section, p.steps, trainer, draw, run, validate=check)
     config = described(audio, network.config.domains)
     return System(p.section, trainer.result.cpu(), config), history

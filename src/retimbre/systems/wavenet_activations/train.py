@@ -53,7 +53,7 @@ def fit(data: Data, p: Params, run: Run) -> tuple[System, History]:
     torch.manual_seed(run.seed)
     shape = unconditional(p.layers, p.layers_per_stack, p.residual_channels, p.skip_channels, hop)
     trainer = UnconditionalTrainer(WaveNet(shape), p.steps, p.learning_rate, GRADIENT_NORM, run.fabric)
-    history = fit_network("wavenet", p.steps, trainer, lambda number: (codes(everybody, number),), run)
+    history = fit_network(p.section, p.steps, trainer, lambda number: (codes(everybody, number),), run)
     listener = Listener(trainer.network.cpu().eval(), len(features.domains), len(p.style_layers))
     with torch.no_grad():
         for place, domain in enumerate(features.domains):
