@@ -23,8 +23,8 @@ class System:
 
     sources, slow = None, True
 
-    def __init__(self, network: Vlae, config: dict[str, Any], name: str = "vlae"):
-        self.network, self.config, self.name = network.eval(), config, name
+    def __init__(self, name: str, network: Vlae, config: dict[str, Any]):
+        self.name, self.network, self.config = name, network.eval(), config
         self.targets: list[str] = config["domains"]
         self.features = FeatureConfig.from_dict(config["features"])
         self.sample_rate = self.features.sample_rate
@@ -65,4 +65,4 @@ class System:
         """Read what ``save`` wrote."""
         config = read_config(folder)
         network = Vlae(VlaeConfig.from_dict(config["network"]))
-        return cls(with_weights(network, folder / "network.safetensors"), config, folder.name)
+        return cls(folder.name, with_weights(network, folder / "network.safetensors"), config)

@@ -142,4 +142,4 @@ def fit(data: Data, p: Params, run: loop.Run) -> tuple[System, loop.History]:
 
     history = loop.fit(p.section, p.steps, trainer, crops.batch, run, validate=validate)
     known = {"rate": p.sample_rate, "preemphasis": p.preemphasis, "gain": p.gain}
-    return System(trainer.network.cpu().requires_grad_(False), config | known), history
+    return System(p.section, trainer.network.cpu().requires_grad_(False), config | known), history
