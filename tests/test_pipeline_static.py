@@ -291,9 +291,10 @@ def test_only_tracking_imports_mlflow() -> None:
     ids=["the first two", "all"],
 )
 def test_stages_start_light(scripts: Iterable[str], heavy: Iterable[str]) -> None:
-    """MLflow is imported when a run is opened, and the first two stages start without torch."""
+    """MLflow is imported when a run is opened, and the first two stages read params.yaml without torch."""
     modules = ", ".join(f"stages.{script}" for script in scripts)
-    code = f"import sys, {modules}\nprint(*(name for name in {tuple(heavy)} if name in sys.modules))"
+    code = f"import sys, {modules}\nfrom retimbre import params\nparams.read()\n"
+    code += f"print(*(name for name in {tuple(heavy)} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout == "\n", result.stderr
 

@@ -1,11 +1,13 @@
 """Sizes of a WaveNet autoencoder, as sections of the params have them."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from retimbre.nn.wavenet_autoencoder.autoencoder import AutoencoderConfig
 from retimbre.section import Count, Positive, Precision, Share, SystemSection
+
+if TYPE_CHECKING:
+    from retimbre.nn.wavenet_autoencoder.autoencoder import AutoencoderConfig
 
 
 class DecoderSizes(SystemSection):
@@ -36,7 +38,10 @@ class Sizes(DecoderSizes):
     encoder_channels: Count
     crop_codes: Count
 
-    def network(self, domains: list[str], one_decoder: bool, relu_first: bool) -> AutoencoderConfig:
+    def network(self, domains: list[str], one_decoder: bool, relu_first: bool) -> "AutoencoderConfig":
+        # Every stage reads all sections: with torch, which some do without, that would take seconds.
+        from retimbre.nn.wavenet_autoencoder.autoencoder import AutoencoderConfig
+
         names = AutoencoderConfig.__dataclass_fields__.keys() & type(self).model_fields.keys()
         sizes = {name: getattr(self, name) for name in names}
         return AutoencoderConfig(domains=domains, one_decoder=one_decoder, relu_first=relu_first, **sizes)
