@@ -1,7 +1,9 @@
 """Common ground of all tests: one thread, no inherited experiment or tracking server, the slow file first."""
 
+import gc
 import os
 
+gc.set_threshold(10_000)  # as in stages
 # Before NumPy and torch are imported: processes share cores, and bit-equal results need one thread count.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
