@@ -8,12 +8,17 @@ white), and never carry meaning alone: markers or labels repeat it.
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 DPI = 110
@@ -70,10 +75,29 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
     return path
 
 
+@contextmanager
+def _laid_out(figure: Figure, canvas: type[FigureCanvasBase], dpi: float) -> Iterator[None]:
+    """The figure with its axes where the layout puts them on ``canvas``; inside, nothing moves them.
+
+    ``savefig`` would find the places by drawing everything once more.
+    """
+    engine, before = figure.get_layout_engine(), figure.dpi
+    if engine is not None:
+        canvas(figure)
+        figure.dpi = dpi
+        engine.execute(figure)
+        figure.dpi = before
+        figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def to_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The picture as PNG bytes, the same for the same figure."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), _laid_out(figure, FigureCanvasAgg, dpi):
         figure.savefig(buffer, format="png", dpi=dpi, metadata=NO_METADATA)
     return buffer.getvalue()
 
@@ -86,7 +110,8 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     """
     buffer = io.StringIO()
     nothing = {key: None for key in ("Date", "Creator", "Format", "Type")}
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+    style = matplotlib.rc_context(STYLE | {"svg.hashsalt": name})
+    with style, _laid_out(figure, FigureCanvasSVG, FigureCanvasSVG.fixed_dpi):
         figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -165,7 +190,7 @@ def curves(history: pandas.DataFrame, title: str = "") -> Figure:
         axis.set_visible(False)
     if title:
         figure.suptitle(title, fontsize=11)
-    figure.draw_without_rendering()  # the ticks are those of the room that the legends leave
+    figure.get_layout_engine().execute(figure)  # the ticks are those of the room that the legends leave
     return figure
 
 
