@@ -3,14 +3,16 @@
 import importlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from retimbre import params
+from retimbre import params, tracking
 from tests.toys import ROOT
 
 
@@ -41,14 +43,28 @@ def write_params(folder: Path, **dataset: object) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(smoke(dataset=short | dataset)))
 
 
+@cache
+def empty_store() -> bytes:
+    """MLflow's database without experiments, for projects to begin with: to make one takes it two seconds."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store = tracking._Store()
+        store.connect()
+        store.client.search_experiments()
+        return Path(folder, "mlflow.db").read_bytes()
+
+
 def run_stages(folder: Path, *names: str) -> None:
     """Run stages (``"vocoder inverter"``: one of a network) in a project folder, one after the other, in this
     process; MLflow's store is ``folder/mlflow.db``.
     """
+    if not (store := folder / "mlflow.db").exists():
+        store.write_bytes(empty_store())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DVC_ROOT", str(folder))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
         for name in names:
             stage, *words = name.split()
             importlib.import_module(f"stages.{stage}").main(*words)

@@ -13,6 +13,7 @@ from retimbre.section import Machine
 from retimbre.training.fit import Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.stage import Outputs, final_losses, train, write_metrics
+from tests.toys.project import empty_store
 from tests.training.test_fit import Sum
 
 
@@ -20,6 +21,7 @@ from tests.training.test_fit import Sum
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "store.db").write_bytes(empty_store())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
     (tmp_path / "params.yaml").write_text("seed: 7\n")
     (tmp_path / "features").write_text("frames")
