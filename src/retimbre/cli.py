@@ -1,7 +1,6 @@
 """The ``retimbre`` command. ``retimbre COMMAND --help`` explains each."""
 
 import argparse
-import gc
 import json
 import sys
 from pathlib import Path
@@ -184,7 +183,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(sys.argv[1:] if argv is None else argv)
-    gc.set_threshold(10_000)  # as in stages: torch's import makes many objects, and all stay
     errors.run(lambda: args.run(args))
 
 

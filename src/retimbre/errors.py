@@ -1,5 +1,6 @@
 """Errors that the user can mend, and the one place where they end a program."""
 
+import gc
 import os
 import signal
 import sys
@@ -67,6 +68,7 @@ def run(main: Callable[[], None]) -> None:
 
     Exit status: 0 when ``main`` returns, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    gc.set_threshold(10_000)  # as in stages: imports, and numba's compiler, make many objects that stay
     try:
         with unwound_by_signals():
             main()

@@ -1,5 +1,6 @@
 """Pools of processes of one thread each."""
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ import torch
 from retimbre.errors import RetimbreError
 
 
-def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
-    """A worker process begins."""
+def _begin(threshold: tuple[int, ...], start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    """A worker process begins; it looks for garbage as often as the first process."""
+    gc.set_threshold(*threshold)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the first process ends the others
     torch.set_num_threads(1)
     if start is not None:
@@ -31,7 +33,7 @@ def worker_pool(
     """
     # A fork would inherit locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _begin, (start, given))
+    pool = ProcessPoolExecutor(jobs, context, _begin, (gc.get_threshold(), start, given))
     try:
         yield pool
     except BaseException as error:

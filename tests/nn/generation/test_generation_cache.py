@@ -10,7 +10,10 @@ import subprocess
 import sys
 
 PROGRAM = """
+import gc
 import hashlib
+
+gc.set_threshold(10_000)  # as in stages
 
 import numpy as np
 import torch
