@@ -89,6 +89,24 @@ class Adversarial:
         return mean([self.of_discriminator(r[-1], f[-1], self.smoothing) for r, f in pairs])
 
 
+def interpolated(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Examples (B, ...) between real and generated ones, which gradients are asked for.
+
+    ``share`` (B,) in 0..1: how much of each is real.
+    """
+    share = share.reshape(-1, *[1] * (real.ndim - 1))
+    return torch.lerp(fake.to(real.dtype), real, share).detach().requires_grad_(True)
+
+
+def slope_penalty(values: Tensor, mixed: Tensor) -> Tensor:
+    """Mean of (|gradient of ``values`` (B,) at ``mixed`` (B, ...)| - 1)^2, differentiable once more.
+
+    The norm is over a whole example; a value must depend on its own example alone.
+    """
+    (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)
+    return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
 def gradient_penalty(
     discriminator: nn.Module, real: Tensor, fake: Tensor, share: Tensor, source: Tensor | None = None
 ) -> Tensor:
@@ -99,14 +117,11 @@ def gradient_penalty(
     the whole example (F and T together). Two-sided, as published. Several networks: the mean of their
     penalties.
     """
-    mixed = torch.lerp(fake.to(real.dtype), real, share[:, None, None]).detach().requires_grad_(True)
+    mixed = interpolated(real, fake, share)
     penalties = []
     # `forward`, not the compiled call, which cannot be differentiated twice.
     for activations in discriminator.forward(mixed, source):
-        values = activations[-1].flatten(1).mean(1)  # (B,)
-        # Examples do not see each other: the sum's gradient is that of each.
-        (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)
-        penalties.append(((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean())
+        penalties.append(slope_penalty(activations[-1].flatten(1).mean(1), mixed))
     return mean(penalties)
 
 
