@@ -1,0 +1,155 @@
+"""Generator and critic that grow: of every resolution a block, faded in between the ones around it.
+
+Karras et al., "Progressive growing of GANs", 2018, in the configuration of GANSynth. Weights are drawn with
+variance 1 and scaled where they are used, so that Adam moves all of them alike. Pictures are
+(B, 2, T, F). ``progress`` p: the picture is of resolution ceil(p), counted from 0, and as much of it as p is
+beyond the next lower integer is the finer block's, the rest the coarser one's enlarged. What is computed at
+a whole p is the same as at p - e with e towards 0.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHANNELS = 2  # log magnitude, and frequency or phase
+SLOPE = 0.2  # of leaky ReLU
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of both networks. ``start``: frames and bins of the first resolution."""
+
+    latent: int
+    pitches: int
+    start: tuple[int, int]
+    resolutions: int
+    filters: int = 4096
+    most_filters: int = 256
+
+    def width(self, block: int) -> int:
+        """Filters of a block, counted from 1; of 0, the critic's last layer."""
+        return max(1, min(self.filters >> block, self.most_filters))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Shape":
+        return cls(**values | {"start": tuple(values["start"])})
+
+
+class Conv(nn.Module):
+    """Convolution with scaled weights. ``gain``: 2 before a leaky ReLU, as for a plain one; else 1."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], padding: Any = 0, gain: int = 2):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale, self.padding = math.sqrt(gain / (inputs * kernel[0] * kernel[1])), padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.scale * self.weight, self.bias, padding=self.padding)
+
+
+def three(inputs: int, outputs: int) -> Conv:
+    return Conv(inputs, outputs, (3, 3), 1)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Every pixel of (B, C, ...) divided by the root of its channels' mean square."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+def normed(x: Tensor) -> Tensor:
+    return pixel_norm(F.leaky_relu(x, SLOPE))
+
+
+def up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2)
+
+
+def down(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2)
+
+
+def faded(coarse: Tensor, fine: Tensor, progress: float) -> Tensor:
+    """Mixture of two pictures of one size, of which the finer has the share that ``progress`` has gone."""
+    return torch.lerp(coarse, fine, progress - math.ceil(progress) + 1)
+
+
+def shown(pictures: Tensor, progress: float, resolutions: int) -> Tensor:
+    """Pictures (B, 2, T, F) of the last resolution as the critic is shown them at ``progress``."""
+    for _ in range(resolutions - 1 - math.ceil(progress)):
+        pictures = down(pictures)
+    return pictures if progress == math.ceil(progress) else faded(up(down(pictures)), pictures, progress)
+
+
+class Generator(nn.Module):
+    """Latents (B, Z) and pitches (B, P), one-hot, to pictures in -1..1."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+        width, blocks = shape.width, range(1, shape.resolutions + 1)
+        # A convolution of one pixel, padded on all sides, by a kernel of the picture's size.
+        padding = (shape.start[0] - 1, shape.start[1] - 1)
+        first = Conv(shape.latent + shape.pitches, width(1), shape.start, padding)
+        self.first = nn.ModuleList([first if b == 1 else three(width(b - 1), width(b)) for b in blocks])
+        self.second = nn.ModuleList([three(width(b), width(b)) for b in blocks])
+        self.pictures = nn.ModuleList([Conv(width(b), CHANNELS, (1, 1), gain=1) for b in blocks])
+        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU with few channels
+
+    def forward(self, latents: Tensor, pitches: Tensor, progress: float) -> Tensor:
+        x = pixel_norm(torch.cat([latents, pitches], 1))[:, :, None, None]
+        last = math.ceil(progress)
+        before = x
+        for block in range(last + 1):
+            before, x = x, up(x) if block else x
+            x = normed(self.second[block](normed(self.first[block](x))))
+        picture = torch.tanh(self.pictures[last](x))
+        if progress == last:
+            return picture
+        return faded(up(torch.tanh(self.pictures[last - 1](before))), picture, progress)
+
+
+class Critic(nn.Module):
+    """Pictures to scores (B,) and logits of pitches (B, P). Its last block is told how much a batch's
+    pictures differ.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+        width, blocks = shape.width, range(1, shape.resolutions + 1)
+        self.pictures = nn.ModuleList([Conv(CHANNELS, width(b), (1, 1)) for b in blocks])
+        self.first = nn.ModuleList([three(width(b) + (b == 1), width(b)) for b in blocks])
+        self.second = nn.ModuleList(
+            [
+                Conv(width(1), width(0), shape.start) if b == 1 else three(width(b), width(b - 1))
+                for b in blocks
+            ]
+        )
+        self.score = Conv(width(0), 1, (1, 1), gain=1)
+        self.pitch = Conv(width(0), shape.pitches, (1, 1), gain=1)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, pictures: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        last = math.ceil(progress)
+        x = self._seen(pictures, last)
+        for block in range(last, 0, -1):
+            x = F.leaky_relu(self.first[block](x), SLOPE)
+            x = down(F.leaky_relu(self.second[block](x), SLOPE))
+            if block == last and progress < last:
+                x = faded(self._seen(down(pictures), last - 1), x, progress)
+        spread = (x.var(0, unbiased=False) + 1e-6).sqrt().mean()
+        x = torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], 1)
+        for layer in (self.first[0], self.second[0]):
+            x = F.leaky_relu(layer(x), SLOPE)
+        return self.score(x).flatten(), self.pitch(x).flatten(1)
+
+    def _seen(self, pictures: Tensor, block: int) -> Tensor:
+        return F.leaky_relu(self.pictures[block](pictures), SLOPE)

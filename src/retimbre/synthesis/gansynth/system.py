@@ -1,0 +1,106 @@
+"""A trained generator of pictures as a ``Synthesiser``: notes of the pitches that it has learned."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from retimbre.errors import RetimbreError
+from retimbre.nn.weights import read_config, reading, save_model, size, with_weights
+from retimbre.synthesis.gansynth.network import Generator, Shape
+from retimbre.synthesis.instantaneous_frequency import Pictures
+
+CHUNK = 16  # notes at once
+
+
+class Scale:
+    """Pictures (B, 2, T, F) between their own units and the -1..1 of the networks.
+
+    ``values``: factor and offset of log magnitude, factor of the second channel. ``PUBLISHED``: for NSynth,
+    whose magnitudes it lays within about 0.8; what is beyond 1 is cut.
+    """
+
+    PUBLISHED = (0.0661371661726, 0.113718730221, 0.8)
+
+    def __init__(self, values: Sequence[float] = PUBLISHED):
+        self.values = tuple(values)
+
+    @classmethod
+    def fitted(cls, lowest: float, highest: float) -> "Scale":
+        """The scale that lays log magnitudes within 0.8."""
+        factor = 1.6 / max(highest - lowest, 1e-6)
+        return cls((factor, -0.8 - factor * lowest, cls.PUBLISHED[2]))
+
+    def _parts(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        level, offset, second = self.values
+        factors, offsets = like.new_tensor([level, second]), like.new_tensor([offset, 0.0])
+        return factors[:, None, None], offsets[:, None, None]
+
+    def down(self, pictures: Tensor) -> Tensor:
+        factors, offsets = self._parts(pictures)
+        return (factors * pictures + offsets).clamp(-1, 1)
+
+    def up(self, pictures: Tensor) -> Tensor:
+        factors, offsets = self._parts(pictures)
+        return (pictures - offsets) / factors
+
+
+class GanSynth:
+    """The averaged generator, the pictures that it makes, their scale, and the pitches of its one-hot."""
+
+    def __init__(self, network: Generator, pictures: Pictures, scale: Scale, pitches: Sequence[int]):
+        self.network, self.pictures, self.scale = network.eval(), pictures, scale
+        self.pitches = tuple(int(pitch) for pitch in pitches)
+        self.sample_rate, self.samples = pictures.sample_rate, pictures.samples
+
+    @property
+    def parameters(self) -> int:
+        return size(self.network)
+
+    def latents(self, n: int, seed: int) -> Tensor:
+        """Normal noise (n, Z); fewer of the same seed are the first of more."""
+        noise = np.random.default_rng(seed).standard_normal((n, self.network.shape.latent))
+        return torch.from_numpy(noise).float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
+        """Audio (n, N) in -1..1 of latents (n, Z), each of its pitch.
+
+        Raises RetimbreError without pitches, and for one that was not learned.
+        """
+        if pitches is None:
+            raise RetimbreError("gansynth makes notes of given pitches: name one for each note (--pitch).")
+        if unknown := sorted({int(pitch) for pitch in pitches} - set(self.pitches)):
+            known = f"{min(self.pitches)} to {max(self.pitches)}"
+            raise RetimbreError(f"gansynth has not learned the pitch {unknown[0]}: ask for one of {known}.")
+        places = torch.tensor([self.pitches.index(int(pitch)) for pitch in pitches])
+        one_hot = F.one_hot(places, len(self.pitches)).float()
+        progress = self.network.shape.resolutions - 1.0
+        made = [
+            self.pictures.decode(self.scale.up(self.network(z, p, progress)))
+            for z, p in zip(latents.split(CHUNK), one_hot.split(CHUNK), strict=True)
+        ]
+        return torch.cat(made).clamp(-1, 1).numpy()
+
+    def save(self, folder: Path) -> None:
+        config = {
+            "network": self.network.shape.to_dict(),
+            "pictures": self.pictures.to_dict(),
+            "scale": self.scale.values,
+            "pitches": self.pitches,
+        }
+        save_model(folder / "generator.safetensors", self.network, config)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote. Raises RetimbreError where it is missing or damaged."""
+        with reading(folder, "gansynth"):
+            config = read_config(folder)
+            network = Generator(Shape.from_dict(config["network"]))
+            with_weights(network, folder / "generator.safetensors")
+            pictures, scale = Pictures(**config["pictures"]), Scale(config["scale"])
+            return cls(network, pictures, scale, config["pitches"])

@@ -1,0 +1,184 @@
+"""Training of GANSynth: Wasserstein distance with gradient penalty, and the pitch that the critic hears.
+
+What is random in a step is drawn from ``np.random.default_rng([seed, stream, step])``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from retimbre.errors import RetimbreError
+from retimbre.synthesis.base import Notes
+from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, shown
+from retimbre.synthesis.gansynth.params import Params
+from retimbre.synthesis.gansynth.system import GanSynth, Scale
+from retimbre.synthesis.instantaneous_frequency import Pictures
+from retimbre.training import fit as loop
+from retimbre.training.averages import Ema
+from retimbre.training.gan import (
+    interpolated,
+    slope_penalty,
+    wasserstein_discriminator,
+    wasserstein_generator,
+)
+from retimbre.training.timing import part
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # seconds to import
+
+BATCHES = 31  # stream of random numbers
+FITTED_TO = 1000  # notes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures (B, 2, T, F) as the critic sees them and their pitches (B,); of the generator, latents (B, Z)
+    and pitches (B,), drawn as often as among the notes; the share (B,) of each interpolate that is real.
+    """
+
+    real: Tensor
+    real_pitch: Tensor
+    latents: Tensor
+    pitch: Tensor
+    share: Tensor
+
+
+class GanSynthTrainer:
+    """Generator, critic, their optimisers, and the moving average of the generator."""
+
+    def __init__(self, generator: Generator, critic: Critic, p: Params, fabric: "Fabric"):
+        self.p, self.fabric = p, fabric
+        self.generator, self.critic = generator.to(fabric.device), critic.to(fabric.device)
+        self.networks = [self.generator, self.critic]
+        self.optimiser_g, self.optimiser_c = (
+            torch.optim.Adam(network.parameters(), p.learning_rate, (0.0, 0.99), fused=True)
+            for network in self.networks
+        )
+        self.ema = Ema(self.generator, p.ema_decay)
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """One step of the critic, one of the generator on the same fakes; returns detached scalars."""
+        progress = self.p.progress(step)
+        if step and math.ceil(progress) != math.ceil(self.p.progress(step - 1)):
+            for optimiser in (self.optimiser_g, self.optimiser_c):
+                optimiser.state.clear()  # as published: a resolution starts with optimisers of its own
+        moved = Batch(**{name: x.to(self.fabric.device) for name, x in vars(batch).items()})
+        with part("forward"), self.fabric.autocast():
+            one_hot = F.one_hot(moved.pitch, self.generator.shape.pitches).float()
+            fake = self.generator(moved.latents, one_hot, progress)
+        losses = self._critic_step(moved, fake.detach(), progress)
+        losses |= self._generator_step(moved, fake, progress)
+        self.ema.update(self.generator, step)
+        return losses | {"train/resolution": torch.tensor(progress)}
+
+    def _critic_step(self, batch: Batch, fake: Tensor, progress: float) -> dict[str, Tensor]:
+        p = self.p
+        with part("forward"):
+            with self.fabric.autocast():
+                of_real, heard = self.critic(batch.real, progress)
+                of_fake, _ = self.critic(fake, progress)
+            mixed = interpolated(batch.real, fake, batch.share)
+            # `forward`, not the compiled call, which cannot be differentiated twice. The slope is asked for
+            # per pixel of the last resolution, as where small pictures are shown enlarged to it.
+            enlarged = 2 ** (p.resolutions - 1 - math.ceil(progress))
+            penalty = slope_penalty(self.critic.forward(mixed, progress)[0] / enlarged, mixed)
+            distance = wasserstein_discriminator(of_real.float(), of_fake.float())
+            pitch = F.cross_entropy(heard.float(), batch.real_pitch)
+            drift = of_real.float().square().mean()
+            loss = distance + p.lambda_gradient_penalty * penalty + p.lambda_drift * drift
+            loss = loss + p.lambda_pitch * pitch
+        self._descend(self.optimiser_c, loss)
+        losses = {"loss/critic": distance, "loss/gradient_penalty": penalty, "loss/pitch_real": pitch}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _generator_step(self, batch: Batch, fake: Tensor, progress: float) -> dict[str, Tensor]:
+        self.critic.requires_grad_(False)
+        with part("forward"), self.fabric.autocast():
+            score, heard = self.critic(fake, progress)
+            of_fake = wasserstein_generator(score.float())
+            pitch = F.cross_entropy(heard.float(), batch.pitch)
+        self._descend(self.optimiser_g, of_fake + self.p.lambda_pitch * pitch)
+        self.critic.requires_grad_(True)
+        right = (heard.argmax(1) == batch.pitch).float().mean()
+        losses = {"loss/generator": of_fake, "loss/pitch_fake": pitch, "pitch/fake_accuracy": right}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        with part("backward"):
+            optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+        with part("optimiser"):
+            optimiser.step()
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "critic": self.critic,
+            "ema": self.ema.module,
+            "optimiser_g": self.optimiser_g,
+            "optimiser_c": self.optimiser_c,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {name: of.state_dict() for name, of in self._parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, of in self._parts.items():
+            of.load_state_dict(state[name])
+
+
+def batches(notes: Notes, pictures: Pictures, scale: Scale, p: Params, seed: int) -> Callable[[int], Batch]:
+    """Batch of a step, a function of its number alone."""
+    places = np.searchsorted(np.unique(notes.pitch), notes.pitch)
+
+    def draw(number: int) -> Batch:
+        progress = p.progress(number)
+        size = p.batch_size(math.ceil(progress))
+        rng = np.random.default_rng([seed, BATCHES, number])
+        real, asked = rng.integers(len(notes), size=(2, size))
+        audio = torch.from_numpy(np.asarray(notes.audio[real], np.float32))
+        seen = shown(scale.down(pictures.encode(audio)), progress, p.resolutions)
+        latents = torch.from_numpy(rng.standard_normal((size, p.latent), np.float32))
+        share = torch.from_numpy(rng.random(size, np.float32))
+        pitches = [torch.from_numpy(places[of]) for of in (real, asked)]
+        return Batch(seen, pitches[0], latents, pitches[1], share)
+
+    return draw
+
+
+def prepare(notes: Notes, p: Params) -> tuple[Pictures, Scale, Shape]:
+    """Pictures of the notes, their scale, and the shape of networks that make them.
+
+    Raises RetimbreError where the resolutions do not fit.
+    """
+    finest = 2 ** (p.resolutions - 1)
+    if p.bins % finest:
+        raise RetimbreError(f"resolutions is {p.resolutions}, too many for {p.bins} bins: lower it.")
+    pictures = Pictures(notes.audio.shape[1], notes.sample_rate, p.bins, p.kind, finest)
+    scale = Scale()
+    if p.normaliser == "fitted":
+        some = np.linspace(0, len(notes) - 1, min(len(notes), FITTED_TO)).astype(int)
+        levels = [pictures.encode(torch.from_numpy(notes.audio[[n]]).float())[:, 0] for n in some]
+        scale = Scale.fitted(float(min(x.min() for x in levels)), float(max(x.max() for x in levels)))
+    start = (pictures.frames // finest, p.bins // finest)
+    pitches = len(np.unique(notes.pitch))
+    return pictures, scale, Shape(p.latent, pitches, start, p.resolutions, p.filters, p.most_filters)
+
+
+def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[GanSynth, loop.History]:
+    """Train on the notes; returns the averaged generator as a synthesiser, and the history."""
+    pictures, scale, shape = prepare(notes, p)
+    torch.manual_seed(run.seed)
+    trainer = GanSynthTrainer(Generator(shape), Critic(shape), p, run.fabric)
+    draw = batches(notes, pictures, scale, p, run.seed)
+    history = loop.fit("gansynth", p.steps, trainer, draw, run, step=trainer.step)
+    network = trainer.ema.module.cpu()
+    return GanSynth(network, pictures, scale, np.unique(notes.pitch).tolist()), history
