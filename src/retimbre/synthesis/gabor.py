@@ -1,9 +1,9 @@
 """Gabor transform with a Gaussian window, and phase from its magnitude by heap integration (PGHI).
 
 The window is exp(-pi t^2 / (hop * channels)), as long around every frame as around every channel; it reaches
-over 4 * channels samples. Time is a circle: N samples, a multiple of the hop, have N / hop frames, frame t
-centred on sample t * hop. Phases count from the frame's centre. Audio is real, so that channels / 2 + 1
-channels say all.
+over 4 * channels samples. The hop divides the number of channels. Time is a circle: N samples, a multiple of
+the hop, have N / hop frames, frame t centred on sample t * hop. Phases count from the frame's centre. Audio
+is real, so that channels / 2 + 1 channels say all.
 
 With this window log magnitude and phase are parts of one analytic function: either one's derivatives are the
 other's (Cauchy and Riemann). In the units below, channels and hops, and with log magnitude s:

@@ -81,10 +81,8 @@ def faded(coarse: Tensor, fine: Tensor, progress: float) -> Tensor:
     return torch.lerp(coarse, fine, progress - math.ceil(progress) + 1)
 
 
-def shown(pictures: Tensor, progress: float, resolutions: int) -> Tensor:
-    """Pictures (B, 2, T, F) of the last resolution as the critic is shown them at ``progress``."""
-    for _ in range(resolutions - 1 - math.ceil(progress)):
-        pictures = down(pictures)
+def shown(pictures: Tensor, progress: float) -> Tensor:
+    """Pictures (B, 2, T, F) of the resolution that ``progress`` has come to, as the critic is shown them."""
     return pictures if progress == math.ceil(progress) else faded(up(down(pictures)), pictures, progress)
 
 

@@ -1,8 +1,10 @@
 """The section of a GANSynth."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from retimbre.section import Count, NonNegative, Positive, Section, Share
 from retimbre.synthesis.instantaneous_frequency import Kind
@@ -13,13 +15,14 @@ class Params(Section):
 
     ``bins``: 512 for the normal resolution, 1024 for the high one. ``resolutions``: through which the
     networks grow, each twice the one before in time and frequency. ``filters``: of block b there are
-    filters / 2^b, ``most_filters`` at most. ``batch_sizes``: of the last resolutions, of all before them the
-    first. Every resolution has ``stable_steps`` steps, and every one but the first ``transition_steps``
-    before them in which it fades in; the last one goes on to ``steps`` in all.
+    filters / 2^b, ``most_filters`` at most. Every resolution but the first fades in over
+    ``transition_steps``, and every one has ``stable_steps`` then. These two and ``batch_sizes`` are lists,
+    for the last resolutions; all before them have the first value.
 
     ``normaliser``: of magnitudes, the published constants, or one fitted to the notes.
     """
 
+    section: ClassVar[str] = "gansynth"
     kind: Kind
     bins: Annotated[int, Field(ge=8)]
     resolutions: Annotated[int, Field(ge=1, le=9)]
@@ -28,30 +31,41 @@ class Params(Section):
     filters: Count
     most_filters: Count
     batch_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
-    stable_steps: Count
-    transition_steps: Count
-    steps: Count
+    stable_steps: Annotated[list[Count], Field(min_length=1)]
+    transition_steps: Annotated[list[Count], Field(min_length=1)]
     learning_rate: Positive
     ema_decay: Share
     lambda_gradient_penalty: NonNegative
     lambda_drift: NonNegative
     lambda_pitch: NonNegative
 
-    @model_validator(mode="after")
-    def _check(self) -> "Params":
-        if self.bins & (self.bins - 1):
+    @field_validator("bins")
+    @classmethod
+    def _power(cls, bins: int) -> int:
+        if bins & (bins - 1):
             raise ValueError("bins must be a power of two: 512 or 1024")
-        needed = self.resolutions * self.stable_steps + (self.resolutions - 1) * self.transition_steps
-        if self.steps < needed:
-            raise ValueError(f"steps must be {needed} or more, for every resolution to be trained")
-        return self
+        return bins
 
-    def batch_size(self, resolution: int) -> int:
-        """Examples of a step at a resolution, counted from 0."""
-        return self.batch_sizes[max(0, len(self.batch_sizes) - self.resolutions + resolution)]
+    def at(self, values: Sequence[int], resolution: int) -> int:
+        """Value of a list at a resolution, counted from 0."""
+        return values[max(0, len(values) - self.resolutions + resolution)]
+
+    @cached_property
+    def stages(self) -> list[tuple[int, int]]:
+        """Steps of fading in and steps afterwards, by resolution."""
+        fading = [self.at(self.transition_steps, r) if r else 0 for r in range(self.resolutions)]
+        return [(fade, self.at(self.stable_steps, r)) for r, fade in enumerate(fading)]
+
+    @property
+    def steps(self) -> int:
+        return sum(map(sum, self.stages))
 
     def progress(self, step: int) -> float:
         """Resolution of a step, from 0 to ``resolutions - 1``: between two while the finer one fades in."""
-        stage, place = divmod(step, self.stable_steps + self.transition_steps)
-        faded = max(0, place - self.stable_steps + 1) / (self.transition_steps + 1)
-        return min(stage + faded, self.resolutions - 1.0)
+        for resolution, (fade, stable) in enumerate(self.stages):
+            if step < fade:
+                return resolution - 1 + (step + 1) / (fade + 1)
+            if step < fade + stable:
+                return float(resolution)
+            step -= fade + stable
+        return self.resolutions - 1.0

@@ -6,6 +6,7 @@ What is random in a step is drawn from ``np.random.default_rng([seed, stream, st
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from retimbre.errors import RetimbreError
 from retimbre.synthesis.base import Notes
-from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, shown
+from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, shown
 from retimbre.synthesis.gansynth.params import Params
 from retimbre.synthesis.gansynth.system import GanSynth, Scale
 from retimbre.synthesis.instantaneous_frequency import Pictures
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BATCHES = 31  # stream of random numbers
 FITTED_TO = 1000  # notes
+CACHE_BYTES = 2**30  # of pictures: all of a few thousand notes of a second
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,20 @@ def batches(notes: Notes, pictures: Pictures, scale: Scale, p: Params, seed: int
     """Batch of a step, a function of its number alone."""
     places = np.searchsorted(np.unique(notes.pitch), notes.pitch)
 
+    # Of every note one picture of each resolution, which are together a third larger than the last.
+    @lru_cache(p.resolutions * CACHE_BYTES // (11 * pictures.frames * pictures.bins))
+    def picture(number: int, resolution: int) -> Tensor:
+        if resolution < p.resolutions - 1:
+            return down(picture(number, resolution + 1))
+        return scale.down(pictures.encode(torch.from_numpy(notes.audio[[number]]).float()))
+
     def draw(number: int) -> Batch:
         progress = p.progress(number)
-        size = p.batch_size(math.ceil(progress))
+        resolution = math.ceil(progress)
+        size = p.at(p.batch_sizes, resolution)
         rng = np.random.default_rng([seed, BATCHES, number])
         real, asked = rng.integers(len(notes), size=(2, size))
-        audio = torch.from_numpy(np.asarray(notes.audio[real], np.float32))
-        seen = shown(scale.down(pictures.encode(audio)), progress, p.resolutions)
+        seen = shown(torch.cat([picture(int(n), resolution) for n in real]), progress)
         latents = torch.from_numpy(rng.standard_normal((size, p.latent), np.float32))
         share = torch.from_numpy(rng.random(size, np.float32))
         pitches = [torch.from_numpy(places[of]) for of in (real, asked)]

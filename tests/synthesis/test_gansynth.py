@@ -1,0 +1,208 @@
+"""GANSynth: published shapes, growth without a step, a training that continues, pitches that are learned."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from retimbre.errors import RetimbreError
+from retimbre.nn.weights import size
+from retimbre.synthesis.base import Notes, sample
+from retimbre.synthesis.gansynth import train
+from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, pixel_norm, shown, up
+from retimbre.synthesis.gansynth.params import Params
+from retimbre.synthesis.gansynth.system import GanSynth, Scale
+from tests.toys.features import run_of
+from tests.toys.notes import toy_notes
+from tests.toys.tunes import continued
+
+SMALL = {
+    "kind": "if", "bins": 32, "resolutions": 3, "normaliser": "fitted", "latent": 4, "filters": 32,
+    "most_filters": 8, "batch_sizes": [2], "stable_steps": [3, 3, 2], "transition_steps": [1, 2],
+    "learning_rate": 1e-3, "ema_decay": 0.5, "lambda_gradient_penalty": 10.0, "lambda_drift": 1e-3,
+    "lambda_pitch": 10.0,
+}  # fmt: skip
+SHAPE = Shape(latent=4, pitches=3, start=(2, 4), resolutions=3, filters=32, most_filters=8)
+
+
+def params(**changes) -> Params:
+    return Params.model_validate(SMALL | changes)
+
+
+def notes(count: int = 3):
+    return toy_notes(count, 500, 4000)
+
+
+def inputs(n: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(n, 4, generator=draw), torch.eye(3)[torch.arange(n) % 3]
+
+
+def published_size(start: tuple[int, int]) -> tuple[int, int]:
+    """Parameters of both networks, layer by layer as Karras et al. list them."""
+    width, cells = [256, 256, 256, 256, 256, 128, 64, 32], start[0] * start[1]
+    generator = (256 + 61) * cells * 256 + 256 + 9 * 256 * 256 + 256
+    critic = 9 * 257 * 256 + 256 + cells * 256 * 256 + 256 + (256 + 1) + (256 + 1) * 61
+    for coarse, fine in zip(width[1:-1], width[2:], strict=True):
+        generator += 9 * coarse * fine + fine + 9 * fine * fine + fine
+        critic += 9 * fine * fine + fine + 9 * fine * coarse + coarse
+    generator += sum(2 * w + 2 for w in width[1:])
+    critic += sum(2 * w + w for w in width[1:])
+    return generator, critic
+
+
+@pytest.mark.parametrize(("bins", "start"), [(512, (4, 8)), (1024, (2, 16))])
+def test_published_shapes_and_sizes(bins, start):
+    p = params(bins=bins, resolutions=7, latent=256, filters=4096, most_filters=256, normaliser="published")
+    long = toy_notes(61, 64000)
+    pictures, scale, shape = train.prepare(long, p)
+    assert shape.start == start and shape.pitches == 61 and scale.values == Scale.PUBLISHED
+    with torch.device("meta"):
+        generator, critic = Generator(shape), Critic(shape)
+        made = generator(torch.zeros(4, 256), torch.zeros(4, 61), 6.0)
+        score, pitch = critic(made, 6.0)
+    assert made.shape == (4, 2, pictures.frames, pictures.bins) == (4, 2, 128 * 512 // bins * 2, bins)
+    assert score.shape == (4,) and pitch.shape == (4, 61)
+    assert (size(generator), size(critic)) == published_size(start)
+
+
+def test_pictures_fade_in_without_a_step():
+    """At share 0 the output is the coarser picture enlarged, at 1 the finer one, and in between a mixture."""
+    torch.manual_seed(0)
+    generator, z = Generator(SHAPE), inputs()
+    before, after = up(generator(*z, 1.0)), generator(*z, 2.0)
+    assert torch.allclose(generator(*z, 1 + 1e-6), before, atol=1e-5)
+    assert torch.allclose(generator(*z, 2 - 1e-6), after, atol=1e-5)
+    assert torch.allclose(generator(*z, 1.25), before + 0.25 * (after - before), atol=1e-6)
+    assert (before - after).abs().max() > 0.1
+
+
+def test_scores_fade_in_without_a_step():
+    torch.manual_seed(0)
+    critic, fine = Critic(SHAPE), torch.rand(3, 2, 8, 16)
+    coarse = down(fine)
+    assert coarse.shape == (3, 2, 4, 8) and torch.equal(shown(fine, 2.0), fine)
+    for a, b in zip(critic(shown(fine, 1 + 1e-6), 1 + 1e-6), critic(coarse, 1.0), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    for a, b in zip(critic(fine, 2 - 1e-6), critic(fine, 2.0), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    mixed = shown(fine, 1.5)
+    assert torch.allclose(mixed, (fine + up(coarse)) / 2, atol=1e-6)
+
+
+def test_steps_go_through_every_resolution():
+    p = params()
+    passed = [p.progress(step) for step in range(p.steps)]
+    assert passed == pytest.approx([0, 0, 0, 0.5, 1, 1, 1, 4 / 3, 5 / 3, 2, 2])
+    assert p.steps == 11
+    assert params(batch_sizes=[8, 4]).at([8, 4], 2) == 4 and params().at([8, 4], 0) == 8
+    with pytest.raises(ValueError, match="power of two"):
+        params(bins=48)
+    with pytest.raises(RetimbreError, match="too many for 32 bins"):
+        train.prepare(notes(), params(resolutions=7))
+
+
+def test_parts_are_as_published():
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 3, 3)
+    assert pixel_norm(x).square().mean(1).numpy() == pytest.approx(1, abs=1e-5)
+    # Scaled weights keep the variance: outputs of the first layer are near 1 whatever the size.
+    wide = Generator(Shape(200, 56, (1, 1), 1, 512, 256))
+    z = pixel_norm(torch.randn(64, 256))[:, :, None, None]
+    assert wide.first[0](z).var().item() == pytest.approx(2, rel=0.2)
+    # The last block is told the spread of the batch: equal pictures have the least there is.
+    critic, seen = Critic(SHAPE), []
+    critic.first[0].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, -1]))
+    one = torch.rand(1, 2, 8, 16)
+    critic(one.expand(3, -1, -1, -1), 2.0)
+    critic(torch.cat([one, -one, 0 * one]), 2.0)
+    assert (seen[0] == seen[0].flatten()[0]).all() and seen[0].max().item() == pytest.approx(1e-3, rel=1e-3)
+    assert seen[1].min() > 10 * seen[0].max()
+
+
+def test_scales_undo_themselves_and_cut():
+    pictures = torch.stack([torch.linspace(-13, 5, 10), torch.linspace(-1, 1, 10)])[None, :, None]
+    fitted = Scale.fitted(-13.0, 5.0)
+    assert fitted.down(pictures)[0, 0].aminmax() == pytest.approx((-0.8, 0.8), abs=1e-6)
+    assert torch.allclose(fitted.up(fitted.down(pictures)), pictures, atol=1e-5)
+    published = Scale().down(pictures)
+    assert published[0, 0, 0, 0] == pytest.approx(-13 * 0.0661 + 0.1137, abs=1e-3)
+    assert Scale().down(100 * pictures).abs().max() == 1
+
+
+def test_penalty_is_on_the_slope_per_pixel_of_the_last_resolution():
+    """A critic that adds up a picture's pixels has the slope of the full picture, at every resolution."""
+    torch.manual_seed(0)
+    p = params(lambda_drift=0.0, lambda_pitch=0.0, stable_steps=[1], transition_steps=[1])
+    made = train.GanSynthTrainer(Generator(SHAPE), Critic(SHAPE), p, run_of().fabric)
+
+    class Sum(torch.nn.Module):
+        def forward(self, x, progress):
+            whole = x
+            for _ in range(2 - math.ceil(progress)):
+                whole = up(whole)
+            return whole.flatten(1).sum(1), torch.zeros(len(x), 3)
+
+    made.critic = Sum()
+    made._descend = lambda *_: None
+    pitch, share = torch.tensor([0, 1]), torch.rand(2)
+    expected = (math.sqrt(2 * 8 * 16) - 1) ** 2  # of a sum over 8 x 16 pixels of two channels
+    for progress, cells in ((0.0, (2, 4)), (2.0, (8, 16))):
+        real, fake = torch.rand(2, 2, 2, *cells)
+        batch = train.Batch(real, pitch, torch.randn(2, 4), pitch, share)
+        losses = made._critic_step(batch, fake, progress)
+        assert losses["loss/gradient_penalty"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+    """Broken off at step 7, where the last resolution begins to fade in; continued from step 5."""
+    p = params()
+    assert (p.progress(6), p.progress(7)) == (1.0, pytest.approx(4 / 3))
+    whole, history = train.fit(notes(), p, run_of())
+    again, rows = continued(train, "GanSynthTrainer", notes(), p, tmp_path, monkeypatch)
+    own, other = (made.network.state_dict() for made in (whole, again))
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    assert rows == history
+    assert {"loss/critic", "loss/pitch_fake", "pitch/fake_accuracy"} <= history[-1].keys()
+
+
+def test_it_learns_two_notes_and_which_is_which(tmp_path):
+    """Two notes an octave apart: whatever the latent, a sound is nearer to the note that was asked for."""
+    both = toy_notes(13, 250, 4000)
+    audio = both.audio[[0, 12]] / np.abs(both.audio[[0, 12]]).max(1, keepdims=True)
+    two = Notes(
+        audio, both.pitch[[0, 12]], both.velocity[[0, 12]], both.instrument[[0, 12]], ("a", "b"), 4000
+    )
+    p = params(
+        resolutions=2, batch_sizes=[8], stable_steps=[10, 90], transition_steps=[10], learning_rate=4e-3,
+        ema_decay=0.9, filters=64, most_filters=16,
+    )  # fmt: skip
+    made, history = train.fit(two, p, run_of())
+    assert isinstance(made, GanSynth) and made.pitches == (60, 72)
+    assert history[-1]["pitch/fake_accuracy"] > 0.9
+    low, high = (sample(made, 8, [pitch] * 8, seed=1) for pitch in made.pitches)
+    assert low.shape == (8, 250) and np.abs(low).max() <= 1
+    low, high, true = (
+        made.pictures.encode(torch.from_numpy(x))[:, 0].mean(1).numpy() for x in (low, high, two.audio)
+    )
+    nearer = [np.corrcoef(made, true)[:8, 8] - np.corrcoef(made, true)[:8, 9] for made in (low, high)]
+    assert (nearer[0] - nearer[1]).min() > 0 and (nearer[0] - nearer[1]).mean() > 0.1
+
+    made.save(tmp_path / "gansynth")
+    again, z = GanSynth.load(tmp_path / "gansynth"), made.latents(3, 5)
+    assert np.array_equal(again.decode(z, [60, 72, 60]), made.decode(z, [60, 72, 60]))
+    assert again.parameters == size(made.network)
+    assert torch.equal(made.latents(2, 5), made.latents(3, 5)[:2])
+    with pytest.raises(RetimbreError, match="61"):
+        made.decode(made.latents(1, 0), [61])
+    with pytest.raises(RetimbreError, match="pitch"):
+        made.decode(made.latents(1, 0))
+    with pytest.raises(RetimbreError, match="no trained gansynth"):
+        GanSynth.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ["if_mel", "phase"])
+def test_other_pictures_train_too(kind):
+    made, history = train.fit(notes(), params(kind=kind, normaliser="published"), run_of())
+    assert np.isfinite(sample(made, 2, seed=0)).all() and np.isfinite(list(history[-1].values())).all()
