@@ -55,6 +55,17 @@ class Conv(nn.Module):
         return F.conv2d(x, self.scale * self.weight, self.bias, padding=self.padding)
 
 
+class Spread(Conv):
+    """Convolution of a single pixel (B, C, 1, 1) padded on all sides by a kernel of the output's size: every
+    pixel of the output meets one of the kernel's, which is a product of matrices.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = torch.einsum("bc,ochw->bohw", x.flatten(1), self.scale * self.weight)
+        made = made + self.bias[:, None, None]
+        return made.contiguous(memory_format=torch.channels_last)
+
+
 def three(inputs: int, outputs: int) -> Conv:
     return Conv(inputs, outputs, (3, 3), 1)
 
@@ -93,9 +104,7 @@ class Generator(nn.Module):
         super().__init__()
         self.shape = shape
         width, blocks = shape.width, range(1, shape.resolutions + 1)
-        # A convolution of one pixel, padded on all sides, by a kernel of the picture's size.
-        padding = (shape.start[0] - 1, shape.start[1] - 1)
-        first = Conv(shape.latent + shape.pitches, width(1), shape.start, padding)
+        first = Spread(shape.latent + shape.pitches, width(1), shape.start)
         self.first = nn.ModuleList([first if b == 1 else three(width(b - 1), width(b)) for b in blocks])
         self.second = nn.ModuleList([three(width(b), width(b)) for b in blocks])
         self.pictures = nn.ModuleList([Conv(width(b), CHANNELS, (1, 1), gain=1) for b in blocks])
