@@ -53,15 +53,15 @@ class Published:
         store = Store(self.source.name, *places, self.machine.downloads, self.patience)
         with store.locked():
             with _room_named(store.folder):
-                root = self._gather(store)
-            tracks = self._tracks(root)
+                root = self.gather(store)
+            tracks = self.tracks(root)
             chosen = self._choose(tracks, root)
             for path in sorted({path for r in chosen for path in (r.path, r.midi) if path}):
                 link(root / path, out / path)
         (out / ABOUT).write_text(self.about() + "\n", encoding="utf-8")
         return chosen
 
-    def _gather(self, store: Store) -> Path:
+    def gather(self, store: Store) -> Path:
         """Everything that is needed, unpacked below the returned folder."""
         index = self.source.index_files(self.domains)
         store.gather(index)
@@ -72,7 +72,7 @@ class Published:
         self.source.fetch(store.fetched, self.domains, self.dataset, self.seed)
         return store.show(files)
 
-    def _tracks(self, root: Path) -> list[Track]:
+    def tracks(self, root: Path) -> list[Track]:
         """The adapter's tracks of the asked domains, each once, in a fixed order."""
         tracks = sorted(
             {track for track in self.source.tracks(root, self.domains) if track.domain in self.domains},

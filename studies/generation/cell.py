@@ -1,0 +1,122 @@
+"""One row of the study: trained, asked for notes, measured.
+
+``python studies/generation/cell.py NAME``. What is trained lies in ``.scratch/generation``, an unfinished
+training too: the same command goes on.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
+
+import numpy as np  # noqa: E402
+import yaml  # noqa: E402
+
+from retimbre import errors  # noqa: E402
+from retimbre.provenance import training_key  # noqa: E402
+from retimbre.synthesis import catalogue  # noqa: E402
+from retimbre.synthesis.base import Notes, Synthesiser, sample  # noqa: E402
+from retimbre.synthesis.measures.suite import Reference, measure  # noqa: E402
+from retimbre.tracking import study_run  # noqa: E402
+from retimbre.training.stage import training  # noqa: E402
+from studies.counting import Counting  # noqa: E402
+from studies.generation import study  # noqa: E402
+from studies.generation.data import SCRATCH, Data, settings  # noqa: E402
+
+SEED = 7  # of the notes that are measured
+
+
+def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, dict[str, Any]]:
+    """The row's generator, and what its training cost."""
+    p, values, name = data.p, row.params, row.name
+    known = {"seed": p.seed, "data": data.folder.name, **row.given}
+    module = catalogue.trainer(row.system)
+    key = training_key(known, [], module.__name__)
+    parts = [catalogue.MODELS.name, *([study.PUBLISHED] if published else [])]
+    parts += [] if data.name == "soundfont" else [data.name]
+    folder = SCRATCH.joinpath(*parts, name)
+    figures = folder / "figures.json"
+    if not figures.is_file() or json.loads(figures.read_text())["key"] != key:
+        precision = getattr(values, "precision", "32-true")
+        stage = f"generation/{'-'.join([*parts[1:], name])}"
+        named = stage, known, [], module.__name__, p.seed, p.machine, precision
+        with training(*named, lambda s, v: study_run("generation", stage, v)) as run:
+            count = Counting(run.tracker, run.scratch.folder / "seconds")
+            model, history = module.fit(data.notes("train"), values, replace(run, tracker=count))
+            cost = {
+                "parameters": model.parameters,
+                "steps": max(int(r["step"]) for r in history),
+                "training_cpu_minutes": round(count.seconds / 60, 2),
+            }
+            run.scratch.release_signals()
+            part = folder.with_name(f"{name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            catalogue.store(row.system, model, part)
+            (part / "figures.json").write_text(json.dumps({"key": key, **cost}))
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+    cost = json.loads(figures.read_text())
+    return catalogue.load(name, folder.parent), {k: v for k, v in cost.items() if k != "key"}
+
+
+def drawn(notes: Notes, count: int) -> Notes:
+    """So many of the notes, all where there are no more."""
+    picked = np.sort(np.random.default_rng(SEED).permutation(len(notes))[:count])
+    fields = ("pitch", "velocity", "instrument")
+    own = {name: getattr(notes, name)[picked] for name in fields}
+    return replace(notes, audio=np.asarray(notes.audio[picked]), **own)
+
+
+def notes_of(
+    row: study.Row, data: Data, count: int, published: bool
+) -> tuple[np.ndarray, Any, dict[str, Any]]:
+    """Notes (n, N) of a row, their pitches if these can be chosen, and the row's cost and speed."""
+    if not row.system:
+        notes = drawn(data.notes(row.name.removeprefix("real_")), count)
+        return notes.audio, notes.pitch, {"parameters": 0, "steps": 0, "training_cpu_minutes": 0.0}
+    model, cost = trained(row, data, published)
+    asked = None
+    if model.pitches:  # as often as among the training notes
+        known = data.notes("train").pitch
+        known = known[np.isin(known, model.pitches)]
+        asked = np.random.default_rng(SEED).choice(known, count)
+    began = time.process_time()
+    audio = sample(model, count, None if asked is None else asked.tolist(), SEED)
+    seconds = (time.process_time() - began) / (audio.size / data.rate)
+    return audio, asked, cost | {"seconds_per_second": float(f"{seconds:.2g}")}
+
+
+def cell(row: study.Row, data: Data, published: bool) -> dict[str, Any]:
+    """What ``results/NAME.json`` holds of a row."""
+    reference = Reference(data.notes("train"), data.notes("test"), data.listener)
+    audio, asked, cost = notes_of(row, data, reference.notes, published)
+    found = measure(audio, asked, reference)
+    figures = {name: [float(f"{x:.4g}") for x in score] for name, score in found.items()}
+    return {"samples": row.samples, "notes": len(audio), "group": reference.group, **cost, "figures": figures}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="a row of rows.yaml")
+    parser.add_argument("--published", action="store_true", help="at the published sizes")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
+    given = parser.parse_args()
+    rows = study.read(given.published)
+    if given.name not in rows:
+        raise errors.RetimbreError(f"{study.ROWS} has no row {given.name!r}: it has {', '.join(rows)}.")
+    row = rows[given.name]
+    changes = {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given.set)}
+    data = Data(settings(changes), row.samples)
+    data.prepare()
+    study.write_result(row, study.results(data.name, given.published), cell(row, data, given.published))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,94 @@
+"""Rows of the study, their params, and where their results lie.
+
+A row is a section of ``rows.yaml``: recordings (``real_train``, ``real_test``), or a ``system`` with its
+``params``, over which ``published`` is laid at the published sizes.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from retimbre import params
+from retimbre.errors import RetimbreError
+from retimbre.provenance import digest
+from retimbre.synthesis import catalogue
+
+ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
+ROWS, RESULTS = HERE / "rows.yaml", HERE / "results"
+REAL = ("real_train", "real_test")
+SAMPLES = 16384  # of a note, unless the row says otherwise
+PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class Row:
+    """``system`` is empty for recordings; ``given`` are its params, ``samples`` those of its notes."""
+
+    name: str
+    system: str
+    given: dict[str, Any]
+    samples: int = SAMPLES
+    text: str = ""
+
+    @property
+    def key(self) -> str:
+        """A result of another key is out of date."""
+        return digest(self.system, self.given, self.samples)[:12]
+
+    @property
+    def params(self) -> Any:
+        """The params, validated. Raises RetimbreError for the first that is wrong."""
+        try:
+            return catalogue.params_class(self.system)(**self.given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise RetimbreError(f"{ROWS.name}, {self.name}: {place}: {first['msg']}.") from None
+
+
+def read(published: bool = False) -> dict[str, Row]:
+    """Every row by its name, those whose code is not here as well.
+
+    Raises RetimbreError for a row that is neither recordings nor of a system.
+    """
+    given = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
+    rows: dict[str, Row] = {}
+    for name, values in given.items():
+        system = values.get("system", "")
+        if not system and name not in REAL:
+            raise RetimbreError(
+                f"{ROWS.name}: {name} names no system: use one of {', '.join(catalogue.names())}."
+            )
+        changes: dict[str, Any] = {}
+        of = given[values["same"]] if "same" in values else {}
+        layers = [
+            one.get(size, {}) for size in ("params", PUBLISHED)[: 1 + published] for one in (of, values)
+        ]
+        for layer in layers:
+            params.overlay(changes, json.loads(json.dumps(layer)))
+        samples = changes.pop("samples", SAMPLES)
+        rows[name] = Row(name, system, changes, samples, values.get("text", ""))
+    return rows
+
+
+def results(source: str, published: bool = False) -> Path:
+    """The folder of a data set's results."""
+    folder = RESULTS if source == "soundfont" else RESULTS / source
+    return folder / PUBLISHED if published else folder
+
+
+def result_of(row: Row, folder: Path) -> dict[str, Any] | None:
+    """A row's result, or None where there is none of these params."""
+    path = folder / f"{row.name}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found if found and found["key"] == row.key else None
+
+
+def write_result(row: Row, folder: Path, values: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"key": row.key, **values}, allow_nan=False, indent=1)
+    (folder / f"{row.name}.json").write_text(text + "\n", encoding="utf-8")
