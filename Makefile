@@ -7,7 +7,7 @@ STAMP := $(VENV)/.set-up-$(shell cat requirements.txt requirements-no-deps.txt p
 # `cmd: python -m stages...` of dvc.yaml means this environment's Python, as in an activated one.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro times figures test fuzz lint smoke study leaderboard classifiers orchestra ui profile
+.PHONY: help setup repro times figures test fuzz lint smoke study leaderboard classifiers generation orchestra ui profile
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make leaderboard  docs/leaderboard.md: every system trained and measured beside the others, two at a time (JOBS=2), after make repro"
 	@echo "make orchestra  the weights that ship: twelve instruments at 44.1 kHz, trained (about 70 minutes) and measured (20)"
 	@echo "make classifiers  published instrument classifiers on one protocol (docs/classifiers.md), two at a time (JOBS=2)"
+	@echo "make generation  generators of notes on one set with one set of measures (docs/generation.md), two at a time (JOBS=2)"
 	@echo "make lint    check the code's style (ruff)"
 	@echo "make ui      MLflow on http://127.0.0.1:5000"
 	@echo "make setup   only the environment, in $(VENV) (PYTHON=python3.12 chooses the interpreter)"
@@ -75,6 +76,9 @@ leaderboard: setup
 SET ?=
 classifiers: setup
 	$(PY) studies/classifiers/run.py --jobs $(JOBS) $(addprefix --set=,$(SET))
+
+generation: setup
+	$(PY) studies/generation/run.py --jobs $(JOBS) $(addprefix --set=,$(SET))
 
 # One worker and no job runners: 2 processes and 0.4 GB instead of 15 and 1.7 GB.
 ui: setup

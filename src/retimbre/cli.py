@@ -117,12 +117,14 @@ def parser() -> argparse.ArgumentParser:
     from retimbre.app.cli import add_parser as add_app
     from retimbre.classifiers.cli import add_classify
     from retimbre.listening.cli import add_parser as add_listen
+    from retimbre.synthesis.cli import add_sample
     from retimbre.systems.cli import add_export, add_transfer
 
     add_transfer(commands)
     add_app(commands)
     add_export(commands)
     add_classify(commands)
+    add_sample(commands)
     p = commands.add_parser(
         "summary",
         help="print the table of metrics and where the report and the audio are",

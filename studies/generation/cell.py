@@ -27,8 +27,8 @@ from retimbre.synthesis.measures.suite import Reference, measure  # noqa: E402
 from retimbre.tracking import study_run  # noqa: E402
 from retimbre.training.stage import training  # noqa: E402
 from studies.counting import Counting  # noqa: E402
-from studies.generation import study  # noqa: E402
-from studies.generation.data import SCRATCH, Data, settings  # noqa: E402
+from studies.generation import gallery, page, study  # noqa: E402
+from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
 
 SEED = 7  # of the notes that are measured
 
@@ -40,7 +40,7 @@ def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, d
     module = catalogue.trainer(row.system)
     key = training_key(known, [], module.__name__)
     parts = [catalogue.MODELS.name, *([study.PUBLISHED] if published else [])]
-    parts += [] if data.name == "soundfont" else [data.name]
+    parts += [] if data.name == EMBEDDED else [data.name]
     folder = SCRATCH.joinpath(*parts, name)
     figures = folder / "figures.json"
     if not figures.is_file() or json.loads(figures.read_text())["key"] != key:
@@ -78,10 +78,16 @@ def notes_of(
     row: study.Row, data: Data, count: int, published: bool
 ) -> tuple[np.ndarray, Any, dict[str, Any]]:
     """Notes (n, N) of a row, their pitches if these can be chosen, and the row's cost and speed."""
+    pictured = not published and data.name == EMBEDDED
     if not row.system:
-        notes = drawn(data.notes(row.name.removeprefix("real_")), count)
+        every = data.notes(row.name.removeprefix("real_"))
+        if pictured:
+            gallery.draw(page.MEDIA, row.name, gallery.grid_of_notes(every), data.rate)
+        notes = drawn(every, count)
         return notes.audio, notes.pitch, {"parameters": 0, "steps": 0, "training_cpu_minutes": 0.0}
     model, cost = trained(row, data, published)
+    if pictured:
+        gallery.draw(page.MEDIA, row.name, gallery.grid_of(model), data.rate)
     asked = None
     if model.pitches:  # as often as among the training notes
         known = data.notes("train").pitch

@@ -1,4 +1,4 @@
-"""The notes of the study and the network that hears them, made once per data set in ``.scratch/generation``."""
+"""The study's notes and the network that hears them: made once per data set, in ``.scratch/generation``."""
 
 import json
 import shutil

@@ -119,6 +119,27 @@ def nsynth(folder: Path, gansynth: bool = False) -> Layout:
     return layout
 
 
+def speech_commands(folder: Path) -> Layout:
+    layout = Layout(("one", "zero"))
+    members = {"./LICENSE": b"CC BY 4.0", "./_background_noise_/white_noise.wav": clip(16000)}
+    lists: dict[str, list[str]] = {"validation": [], "test": []}
+    for word in ("one", "yes", "zero"):
+        for split, count in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+            for number in range(count):
+                path = f"{word}/{split[:2].encode().hex()}{number:04x}_nohash_0.wav"
+                members[f"./{path}"] = clip(16000, seconds=1.6)
+                if split in lists:
+                    lists[split].append(path)
+                if word in layout.domains:
+                    layout.rows[path] = (word, f"speech_commands-{word}-{Path(path).stem}", split)
+                else:
+                    layout.left_out.add(path)
+    for split, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt")):
+        members[f"./{name}"] = "".join(f"{path}\n" for path in lists[split]).encode()
+    write_tar(folder / "speech_commands_v0.01.tar.gz", members)
+    return layout
+
+
 def nsynth_gansynth(folder: Path) -> Layout:
     return nsynth(folder, gansynth=True)
 

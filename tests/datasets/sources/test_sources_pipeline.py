@@ -24,7 +24,7 @@ from tests.toys.served import serve, write_sums
 NAMES = (
     "fma", "good_sounds", "guitarset", "irmas", "irmas_testing", "maestro", "magnatagatune",
     "medley_solos_db", "musicnet", "nsynth",
-    "nsynth_gansynth", "tinysol", "urmp", "vctk",
+    "nsynth_gansynth", "speech_commands", "tinysol", "urmp", "vctk",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ SOURCES = {
     "musicnet": ".musicnet:MusicNet",
     "nsynth": ".nsynth:NSynth",
     "nsynth_gansynth": ".nsynth:NSynthGanSynth",
+    "speech_commands": ".speech_commands:SpeechCommands",
     "tinysol": ".tinysol:TinySol",
     "urmp": ".urmp:Urmp",
     "vctk": ".vctk:Vctk",

@@ -61,6 +61,9 @@ def measure(audio: np.ndarray, asked: Sequence[int] | None, reference: Reference
         "inception_score": over(count, lambda i: scores.inception_score(heard.pitch[i], group)),
         "pitch_entropy": mean(scores.entropy(heard.pitch)),
         "fid": over(len(audio), lambda i: scores.fid(heard.embedding[i], reference.embedding)),
+        "fid_without_bias": over(
+            len(audio), lambda i: scores.fid_without_bias(heard.embedding[i], reference.embedding), draws=20
+        ),
         "ndb": over(len(audio), lambda i: ndb(visited[i], modes)[0]),
         "js": over(len(audio), lambda i: ndb(visited[i], modes)[1]),
         "d_self": mean(apart),

@@ -1,0 +1,80 @@
+"""Every generator on one set of notes with one set of measures: ``make generation``.
+
+Makes the notes and the network that hears them (once), then trains and measures the rows that have no result
+yet, or one of other params, two at a time with one thread each, and writes docs/generation.md. What is
+finished is kept, and what was interrupted goes on where it was. ``--set dataset.source=nsynth`` takes
+another set.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
+
+import yaml  # noqa: E402
+
+from retimbre import errors  # noqa: E402
+from retimbre.arguments import positive  # noqa: E402
+from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.training.devices import THREADS  # noqa: E402
+from studies.generation import page, study  # noqa: E402
+from studies.generation.data import SCRATCH, Data, settings  # noqa: E402
+
+INTERRUPTED = (130, 143)  # exit statuses
+
+
+def run_cell(row: study.Row, folder: Path, words: list[str]) -> bool:
+    """Bring a row up to date in a process of one thread; False when it has no result then."""
+    log = SCRATCH / "logs" / f"{row.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, study.HERE / "cell.py", row.name, *words]
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(ROOT)}
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if done > 0 and done not in INTERRUPTED:
+        said = log.read_text(encoding="utf-8").strip().splitlines()
+        study.write_result(row, folder, {"failed": said[-1] if said else f"exit status {done}"})
+    print(f"{row.name}: {'failed: ' + str(log) if done else 'done'}", flush=True)
+    return done == 0
+
+
+def main() -> None:
+    os.environ.setdefault("DVC_ROOT", str(ROOT))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=positive, default=2, help="rows at the same time, one thread each (2)")
+    parser.add_argument("--only", default="", help="this row alone")
+    parser.add_argument("--published", action="store_true", help="at the published sizes")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
+    parser.add_argument("--again", action="store_true", help="measure rows anew that have their result")
+    parser.add_argument("--tables", action="store_true", help="write the page of what is there, no more")
+    given = parser.parse_args()
+    rows = study.read(given.published)
+    if given.only and given.only not in rows:
+        raise RetimbreError(f"--only {given.only}: there is no such row; there are {', '.join(rows)}.")
+    p = settings({name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given.set)})
+    folder, failed = study.results(p.dataset.source, given.published), []
+    if not given.tables:
+        found = {name: study.result_of(row, folder) for name, row in rows.items()}
+        names = [name for name in rows if given.only in ("", name)]
+        missing = [n for n in names if given.again or found[n] is None or "failed" in found[n]]
+        for samples in sorted({rows[name].samples for name in missing}):
+            Data(p, samples).prepare()  # before two rows would
+        words = [f"--set={change}" for change in given.set] + ["--published"] * given.published
+        print(f"{len(missing)} rows to do, {given.jobs} at a time; logs in {SCRATCH / 'logs'}", flush=True)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            done = pool.map(lambda name: run_cell(rows[name], folder, words), missing)
+            failed = [name for name, well in zip(missing, done, strict=True) if not well]
+    page.write(rows, folder)
+    if failed:
+        raise RetimbreError(f"{', '.join(failed)} failed; what was finished is kept.")
+
+
+if __name__ == "__main__":
+    errors.run(main)
