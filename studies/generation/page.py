@@ -102,15 +102,20 @@ def gallery_of(rows: dict[str, study.Row], found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def written(rows: dict[str, study.Row]) -> str:
+    """The page with what is made of the results."""
+    found = {name: study.result_of(row, study.RESULTS) for name, row in rows.items()}
+    parts = [made(rows, found), "## The rows", f"In the pictures {gallery.LEGEND}.", gallery_of(rows, found)]
+    return inserted(PAGE, BEGIN, END, "\n\n".join(parts))
+
+
 def write(rows: dict[str, study.Row], folder: Path) -> None:
     """Write the page, or the table of another data set or size beside its results."""
-    found = {name: study.result_of(row, folder) for name, row in rows.items()}
-    if folder != study.RESULTS:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.md").write_text(made(rows, found) + "\n", encoding="utf-8")
-        print(folder / "table.md")
+    if folder == study.RESULTS:
+        PAGE.write_text(written(rows), encoding="utf-8")
+        print(PAGE)
         return
-    parts = [made(rows, found), "## The rows", f"In the pictures {gallery.LEGEND}.", gallery_of(rows, found)]
-    text = "\n\n".join(parts)
-    PAGE.write_text(inserted(PAGE, BEGIN, END, text), encoding="utf-8")
-    print(PAGE)
+    found = {name: study.result_of(row, folder) for name, row in rows.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text(made(rows, found) + "\n", encoding="utf-8")
+    print(folder / "table.md")

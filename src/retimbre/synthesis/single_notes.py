@@ -11,11 +11,14 @@ import numpy as np
 
 from retimbre.datasets.recordings.choosing import unit_hash
 from retimbre.datasets.scores import soundfont
-from retimbre.datasets.scores.performance import PlayedNote
+from retimbre.datasets.scores.performance import TICKS_PER_QUARTER, PlayedNote
 
 VELOCITIES = (25, 50, 75, 100, 127)  # NSynth's
 HELD = 0.75  # share of its length that a note is held, as in NSynth
 SILENCE_S = 2.0  # behind a note, so that nothing of it is heard in the next
+# The renderer begins notes with its next block of 64 samples. A note on a block's edge would begin with one
+# or the other, as its sum of times is rounded; a tick of MIDI behind it they all begin with the next.
+TICK_S = 0.5 / TICKS_PER_QUARTER
 
 
 class SingleNote(NamedTuple):
@@ -48,10 +51,11 @@ def single_notes(instruments: Sequence[str]) -> list[SingleNote]:
 
 def render(notes: Sequence[SingleNote], font: soundfont.Font, samples: int, rate: int) -> np.ndarray:
     """Audio (B, samples) float32 of notes of one instrument, at the font's own level."""
-    step = int(np.ceil(samples / rate + SILENCE_S))  # whole seconds: every note begins on the renderer's grid
+    step = int(np.ceil(samples / rate + SILENCE_S))  # whole seconds, which are whole blocks
     held = HELD * samples / rate
     played = [
-        PlayedNote(n * step, n * step + held, note.pitch, note.velocity) for n, note in enumerate(notes)
+        PlayedNote(n * step + TICK_S, n * step + TICK_S + held, note.pitch, note.velocity)
+        for n, note in enumerate(notes)
     ]
     program = soundfont.instrument(notes[0].instrument).program
     audio = soundfont.recorded(played, program, font.path, len(notes) * step * rate, rate)

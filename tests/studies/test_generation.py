@@ -1,0 +1,119 @@
+"""The generation study: rows are valid, the page is made of the results, published sets become notes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retimbre import cli
+from retimbre.audio.files import read_mono
+from retimbre.errors import RetimbreError
+from retimbre.synthesis import catalogue
+from studies.generation import data, gallery, page, study
+from tests.toys import layouts
+
+ROWS = study.read()
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.system in catalogue.names()])
+def test_a_row_is_valid_at_both_sizes(name: str) -> None:
+    assert ROWS[name].params and study.read(published=True)[name].params
+
+
+def test_rows_are_those_of_the_issue_and_each_says_what_it_is() -> None:
+    assert (
+        list(ROWS)
+        == (
+            "real_train real_test parametric wavegan wavegan_nearest specgan tifgan_m tifgan_mtf "
+            "gansynth gansynth_mel gansynth_phase gansynth_high"
+        ).split()
+    )
+    assert all(len(row.text) > 60 for row in ROWS.values())
+    assert study.read(published=True)["gansynth"].samples == 64000
+
+
+def test_the_page_is_made_of_the_results() -> None:
+    before = page.PAGE.read_text(encoding="utf-8")
+    assert before == page.written(ROWS), "run `make generation`"
+    for path in study.RESULTS.glob("*.json"):
+        assert study.result_of(ROWS[path.stem], study.RESULTS), (
+            f"{path} is of other params: run the row again"
+        )
+        assert all((page.MEDIA / f"{path.stem}.{kind}").is_file() for kind in ("webp", "ogg")), path
+    assert sum(path.stat().st_size for path in page.MEDIA.glob("*")) < 500_000
+
+
+def test_a_row_that_failed_or_is_not_run_says_so(tmp_path: Path) -> None:
+    study.write_result(ROWS["wavegan"], tmp_path, {"failed": "error: it diverged."})
+    found = {name: study.result_of(row, tmp_path) for name, row in ROWS.items()}
+    text = page.made(ROWS, found)
+    assert "| `wavegan` | failed: error: it diverged. |" in text and "| `specgan` | not run |" in text
+    other = study.Row("wavegan", "wavegan", {"channels": 1})
+    assert study.result_of(other, tmp_path) is None
+
+
+def test_wrong_params_are_named() -> None:
+    with pytest.raises(RetimbreError, match="rows.yaml, parametric: bands: "):
+        study.Row("parametric", "parametric", {"bands": 0, "frames": 4}).params  # noqa: B018
+
+
+@pytest.mark.parametrize("source", ["nsynth", "speech_commands"])
+def test_a_published_set_becomes_notes(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retimbre.datasets.sources import nsynth
+
+    monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
+    monkeypatch.setattr(data, "SCRATCH", tmp_path / "scratch")
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    layout = layouts.build({"nsynth": "nsynth_gansynth"}.get(source, source), archives)
+    if layout.histogram:
+        monkeypatch.setattr(nsynth, "HISTOGRAM", layout.histogram)
+    from tests.toys.served import write_sums
+
+    write_sums(archives)
+    p = data.settings({
+        "dataset.source": source, "dataset.domains": list(layout.domains), "dataset.archives": str(archives),
+    })  # fmt: skip
+    found = data.Data(p, 4096)
+    monkeypatch.setattr(found, "_train_listener", lambda: None)
+    found.prepare()
+    counts = {split: len(found.notes(split)) for split in ("train", "validation", "test")}
+    expected = [split for _, _, split in layout.rows.values()]
+    assert counts == {split: expected.count(split) for split in counts}
+    notes = found.notes("train")
+    assert notes.audio.shape == (len(notes), 4096) and np.abs(notes.audio).max() > 0.05
+    if source == "nsynth":
+        assert notes.instruments == layout.domains and set(notes.velocity) == {75}
+        assert {*notes.pitch[notes.instrument == 0]} == set(range(60, 72))  # flutes
+    else:
+        assert notes.instruments == () and {*notes.pitch} == {0, 1}
+
+
+def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
+    from retimbre.training.devices import make_fabric
+
+    from retimbre.datasets.scores.performance import PlayedNote, write_midi
+    from retimbre.synthesis.notes import embedded
+    from retimbre.synthesis.parametric.params import Params
+    from retimbre.synthesis.parametric.train import fit
+    from retimbre.training.fit import Run
+
+    monkeypatch.chdir(tmp_path)
+    train = embedded(["flute"], 4096, 16000)["train"]
+    model, _ = fit(train, Params(bands=24, frames=8), Run(1, make_fabric("cpu")))
+    catalogue.store("parametric", model, catalogue.MODELS / "parametric")
+    words = ["sample", "--system", "parametric", "-o", "note.wav", "--seed", "3"]
+    cli.main([*words, "--pitch", "62"])
+    note = read_mono("note.wav", 16000)
+    assert note == pytest.approx(model.decode(model.latents(1, 3), [62])[0], abs=1e-4)
+    write_midi(Path("song.mid"), [PlayedNote(0.0, 0.2, 62, 127), PlayedNote(0.5, 0.7, 64, 100)])
+    cli.main([*words, "--to-midi", "song.mid", "--walk", "1"])
+    assert len(read_mono("note.wav", 16000)) == 8000 + 4096
+    grid = gallery.grid_of(model)
+    assert grid.shape == (3, 6, 4096)
+    gallery.draw(tmp_path, "x", grid, 16000)
+    assert (tmp_path / "x.webp").stat().st_size < 30_000 and (tmp_path / "x.ogg").stat().st_size < 30_000
+    Path("song.mid").write_bytes(b"no MIDI")
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--to-midi", "song.mid"])
+    assert "song.mid cannot be read as a MIDI file" in capsys.readouterr().err
