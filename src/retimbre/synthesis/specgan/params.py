@@ -1,0 +1,13 @@
+"""Params of SpecGAN."""
+
+from typing import ClassVar
+
+from retimbre.nn.dcgan import Upsampling
+from retimbre.synthesis.params import Adversarial
+
+
+class Params(Adversarial):
+    """The knobs of every adversarial training, and how pictures are enlarged."""
+
+    section: ClassVar[str] = "specgan"
+    upsampling: Upsampling

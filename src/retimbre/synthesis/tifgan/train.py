@@ -1,0 +1,41 @@
+"""Training of TiFGAN."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from retimbre.errors import RetimbreError
+from retimbre.nn.dcgan import Critic, Generator
+from retimbre.synthesis.adversarial import normal, train
+from retimbre.synthesis.base import Notes
+from retimbre.synthesis.tifgan.network import config, encoded
+from retimbre.synthesis.tifgan.params import Params
+from retimbre.synthesis.tifgan.system import Synthesiser
+from retimbre.training.fit import History, Run
+
+QUIETEST = 1e-4  # mean of |x|; the magnitudes of quieter notes are relative to noise
+
+
+def audible(notes: Notes) -> Notes:
+    """Notes without those that are near to silence. Raises RetimbreError when none is left."""
+    kept = np.abs(notes.audio).mean(1) >= QUIETEST
+    if not kept.any():
+        raise RetimbreError("all notes are silent: give TiFGAN notes that can be heard.")
+    of_each = ("audio", "pitch", "velocity", "instrument")
+    return replace(notes, **{name: getattr(notes, name)[kept] for name in of_each})
+
+
+def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
+    """Train on the audible notes, of a multiple of 4096 samples."""
+    notes = audible(notes)
+    with_derivatives = p.variant == "mtf"
+    size = (p.channels, p.latent, p.upsampling, p.phase_shuffle)
+    shape = config(notes.audio.shape[1], with_derivatives, *size)
+    torch.manual_seed(run.seed)
+    generator, critic = Generator(shape), Critic(shape)
+    encode = partial(encoded, derivatives=with_derivatives)
+    generator, history = train(generator, critic, notes, encode, normal, p, run)
+    peak = float(np.abs(notes.audio).max(1).mean())
+    return Synthesiser.trained(generator, notes, peak=peak), history
