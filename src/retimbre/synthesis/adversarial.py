@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from retimbre.errors import RetimbreError
 from retimbre.nn.dcgan import Critic, Generator
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.params import Adversarial
@@ -183,7 +184,15 @@ def train(
     p: Adversarial,
     run: loop.Run,
 ) -> tuple[Generator, loop.History]:
-    """Train on the notes; returns the averaged generator and the history."""
+    """Train on the notes; returns the averaged generator and the history.
+
+    Raises RetimbreError for a phase shuffle that is as long as a layer.
+    """
+    shortest = critic.config.start[-1] * critic.config.stride[-1]  # of the layers that are shuffled
+    if p.phase_shuffle >= shortest:
+        raise RetimbreError(
+            f"phase_shuffle is {p.phase_shuffle}: it is {shortest - 1} at most for notes of this length."
+        )
     trainer = WassersteinTrainer(generator, critic, encode, p, run.fabric)
     draw = batches(notes, critic.shuffled, prior, p, run.seed)
     history = loop.fit(p.section, p.steps, trainer, draw, run, step=trainer.step)
