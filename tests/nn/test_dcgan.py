@@ -54,3 +54,22 @@ def test_spectral_norm_leaves_no_layer_steeper_than_one():
     for layer in generator.layers:  # (in, out, ...)
         weight = layer.weight.transpose(0, 1).flatten(1)
         assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_first_weights_of_he_double_the_variance_that_rectifiers_halve(upsampling):
+    config = DcganConfig((16,), (25,), (4,), (64, 32), (32, 64), upsampling=upsampling, initial="he")
+    torch.manual_seed(0)
+    layer, x = Generator(config).layers[0], torch.randn(4, 64, 64)
+    with torch.no_grad():
+        inner = layer(x)[..., 50:-50]
+        assert inner.var().item() == pytest.approx(2, rel=0.2)
+        flat = Critic(config).layers[1](torch.randn(4, 32, 400))[..., 10:-10]
+    assert flat.var().item() == pytest.approx(2, rel=0.2)
+
+
+def test_first_weights_of_glorot_are_those_of_both_ends():
+    torch.manual_seed(0)
+    layer = Critic(DcganConfig((4,), (25,), (4,), (32, 16), (16, 32))).layers[1]
+    assert layer.weight.var().item() == pytest.approx(2 / (25 * (16 + 32)), rel=0.05)
+    assert not layer.bias.any()

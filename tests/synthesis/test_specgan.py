@@ -5,11 +5,12 @@ import scipy.signal
 import torch
 
 from retimbre.synthesis.specgan.network import SpecGenerator, config, log_magnitude
+from tests.synthesis.test_unconditional import params
 from tests.toys.notes import toy_notes
 
 
 def generator(audio: torch.Tensor) -> SpecGenerator:
-    made = SpecGenerator(config(4096, 2, 4, "transposed", 0))
+    made = SpecGenerator(config(4096, params("specgan")))
     made.standardise(audio.split(4))
     return made
 

@@ -13,10 +13,7 @@ from retimbre.nn.dcgan import Critic, Generator
 from retimbre.nn.weights import size
 from retimbre.synthesis.adversarial import WassersteinTrainer, batches, normal
 from retimbre.synthesis.base import sample
-from retimbre.synthesis.specgan import network as specgan
-from retimbre.synthesis.tifgan import network as tifgan
 from retimbre.synthesis.tifgan.train import audible
-from retimbre.synthesis.wavegan import network as wavegan
 from tests.toys.features import run_of
 from tests.toys.notes import toy_notes
 from tests.toys.tunes import continued
@@ -36,6 +33,7 @@ SHARED = {
     "phase_shuffle": 1,
     "phase_shuffle_per_example": False,
     "upsampling": "transposed",
+    "initial": "he",
 }
 
 
@@ -49,17 +47,10 @@ def fit(name: str, notes=None, **changes):
     return train.fit(notes or toy_notes(), params(name, **changes), run_of())
 
 
-def shapes(name: str, samples: int, channels: int, **changes):
-    p = params(name, channels=channels, latent=100, **changes)
-    size = (p.channels, p.latent, p.upsampling, p.phase_shuffle)
-    if name == "wavegan":
-        shape = wavegan.config(samples, *size, p.post_filter)
-        return wavegan.WaveGenerator(shape), Critic(shape)
-    if name == "specgan":
-        shape = specgan.config(samples, *size)
-        return specgan.SpecGenerator(shape), Critic(shape)
-    shape = tifgan.config(samples, p.variant == "mtf", *size)
-    return Generator(shape), Critic(shape)
+def networks(name: str, samples: int, **changes) -> tuple[Generator, Critic]:
+    p, package = params(name, **changes), f"retimbre.synthesis.{name}"
+    shape = import_module(f"{package}.network").config(samples, p)
+    return import_module(f"{package}.system").Synthesiser.build(shape.to_dict()), Critic(shape)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +67,7 @@ def shapes(name: str, samples: int, channels: int, **changes):
 )
 def test_published_sizes(name, changes, generator, critic, example):
     with torch.device("meta"):
-        made = shapes(name, 16384, 64, **changes)
+        made = networks(name, 16384, channels=64, latent=100, **changes)
         x = made[0](torch.zeros(2, 100))
         assert x.shape == (2, *example) and made[1](x).shape == (2,)
     assert [size(network) for network in made] == [generator, critic]

@@ -3,11 +3,12 @@
 import torch
 
 from retimbre.synthesis.wavegan.network import WaveGenerator, config
+from tests.synthesis.test_unconditional import params
 
 
 def test_a_post_filter_is_a_convolution_of_what_the_generator_makes():
     torch.manual_seed(0)
-    made = WaveGenerator(config(1024, 2, 4, "nearest", 0, 64))
+    made = WaveGenerator(config(1024, params("wavegan", upsampling="nearest", post_filter=64)))
     z = torch.rand(2, 4)
     found = made(z)
     taps, made.filter = made.filter.weight[0, 0], None

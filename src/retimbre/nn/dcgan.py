@@ -1,8 +1,7 @@
 """Deep convolutional generators and critics (Radford et al. 2016), of signals and of pictures alike.
 
 The generator is a dense layer and transposed convolutions, the critic convolutions and a dense layer; they
-have no batch norm, since a gradient penalty needs scores that do not depend on the rest of the batch. Weights
-begin as Glorot and Bengio's, as they do in TensorFlow, where these networks were published.
+have no batch norm, since a gradient penalty needs scores that do not depend on the rest of the batch.
 
 Shapes: examples are (B, C, N) or (B, C, F, T), latents (B, Z), scores (B,).
 """
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 Upsampling = Literal["transposed", "nearest"]
+Initial = Literal["glorot", "he"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class DcganConfig:
     all layers; ``widths``: channels that the generator's layers read, ``critic_widths``: those that the
     critic's give; ``channels`` of an example. ``phase_shuffle``: the most places that the critic's
     activations are shifted by; ``normalised``: spectral norm of all convolutions.
+
+    ``initial``: first weights of Glorot and Bengio (2010), as published, through which little of the latents
+    reaches the output; or of He et al. (2015), which keep the variance.
     """
 
     start: tuple[int, ...]
@@ -40,6 +43,7 @@ class DcganConfig:
     upsampling: Upsampling = "transposed"
     phase_shuffle: int = 0
     normalised: bool = False
+    initial: Initial = "glorot"
 
     @property
     def end(self) -> tuple[int, ...]:
@@ -61,11 +65,20 @@ class DcganConfig:
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
-def glorot(layer: nn.Module) -> None:
-    """Begin with Glorot and Bengio's uniform weights (2010) and without biases."""
-    if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-        nn.init.xavier_uniform_(layer.weight)
+@torch.no_grad()
+def begin(network: nn.Module, config: DcganConfig) -> None:
+    """Draw the first weights of a network's layers; biases are 0."""
+    for layer in network.modules():
+        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+            continue
         nn.init.zeros_(layer.bias)
+        if config.initial == "glorot":
+            nn.init.xavier_uniform_(layer.weight)
+            continue
+        inputs = layer.weight[0].numel()  # that an output place is the sum of
+        if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
+            inputs = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
+        nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
 
 
 class Upsampled(nn.Module):
@@ -87,7 +100,7 @@ class Generator(nn.Module):
         self.config = c = config
         self.dense = nn.Linear(c.latent, c.widths[0] * math.prod(c.start))
         self.layers = nn.ModuleList(self._layer(i, o) for i, o in pairwise([*c.widths, c.channels]))
-        self.apply(glorot)
+        begin(self, c)
         if c.normalised:
             for layer in self.layers:
                 spectral_norm(layer.convolution if isinstance(layer, Upsampled) else layer)
@@ -119,7 +132,7 @@ class Critic(nn.Module):
         widths = pairwise([c.channels, *c.critic_widths])
         self.layers = nn.ModuleList(kind(i, o, c.kernel, c.stride, c.padding) for i, o in widths)
         self.dense = nn.Linear(c.critic_widths[-1] * math.prod(c.start), 1)
-        self.apply(glorot)
+        begin(self, c)
         if c.normalised:
             for layer in self.layers:
                 spectral_norm(layer)

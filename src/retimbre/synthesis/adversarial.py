@@ -141,14 +141,15 @@ class WassersteinTrainer(Opponents):
             mixed = interpolated(real, fake, share)
             # `forward`, not the compiled call, which cannot be differentiated twice.
             penalty = slope_penalty(self.critic.forward(mixed, shifts[2]), mixed)
-            loss = wasserstein_discriminator(of_real, of_fake)
+            loss = wasserstein_discriminator(of_real.float(), of_fake.float())
         self.descend(self.optimiser_c, loss + self.penalty * penalty)
         return {"loss/critic": loss.detach(), "loss/gradient_penalty": penalty.detach()}
 
     def _generator_step(self, z: Tensor, shifts: Tensor) -> Tensor:
         self.critic.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
-            loss = wasserstein_generator(self.critic(self.generator(z.to(self.fabric.device)), shifts))
+            score = self.critic(self.generator(z.to(self.fabric.device)), shifts)
+            loss = wasserstein_generator(score.float())
         self.descend(self.optimiser_g, loss)
         self.critic.requires_grad_(True)
         return loss.detach()

@@ -57,7 +57,7 @@ class Unconditional(ABC):
     @torch.no_grad()
     def decode(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
         """Audio (n, N) in -1..1 of latents (n, Z). Raises RetimbreError where pitches are asked for."""
-        if pitches:
+        if pitches is not None:
             raise RetimbreError(
                 "this generator learned no pitches, so none can be asked for: leave --pitch out, or use "
                 "gansynth."

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from retimbre.audio.spectral import griffin_lim, stft
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Generator, Upsampling
+from retimbre.nn.dcgan import DcganConfig, Generator
+from retimbre.synthesis.specgan.params import Params
 
 N_FFT, HOP = 256, 128
 BINS = N_FFT // 2  # without the top one
@@ -23,25 +24,21 @@ DEVIATIONS = 3  # what lies farther from a bin's mean is clipped
 ITERATIONS = 16  # of Griffin and Lim
 
 
-def config(
-    samples: int, channels: int, latent: int, upsampling: Upsampling, phase_shuffle: int
-) -> DcganConfig:
+def config(samples: int, p: Params) -> DcganConfig:
     """The published shape, for notes of some length. Raises RetimbreError for one that has no whole start."""
     places = STRIDE**LAYERS
     if samples % (HOP * places):
         raise RetimbreError(
             f"the notes have {samples} samples: SpecGAN makes a multiple of {HOP * places}, such as 16384."
         )
-    widths = tuple(channels * width for width in WIDTHS)
+    widths = tuple(p.channels * width for width in WIDTHS)
     return DcganConfig(
         start=(BINS // places, samples // HOP // places),
         kernel=(KERNEL, KERNEL),
         stride=(STRIDE, STRIDE),
         widths=widths,
         critic_widths=widths[::-1],
-        latent=latent,
-        upsampling=upsampling,
-        phase_shuffle=phase_shuffle,
+        **p.shape,
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from retimbre.nn.dcgan import Upsampling
 from retimbre.synthesis.params import Adversarial
 
 
@@ -10,4 +9,3 @@ class Params(Adversarial):
     """The knobs of every adversarial training, and how pictures are enlarged."""
 
     section: ClassVar[str] = "specgan"
-    upsampling: Upsampling

@@ -15,8 +15,7 @@ PART = 64  # notes whose spectra are in memory at once
 
 def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
     """Train on notes of a multiple of 4096 samples."""
-    samples = notes.audio.shape[1]
-    shape = config(samples, p.channels, p.latent, p.upsampling, p.phase_shuffle)
+    shape = config(notes.audio.shape[1], p)
     torch.manual_seed(run.seed)
     generator, critic = SpecGenerator(shape), Critic(shape)
     generator.standardise(

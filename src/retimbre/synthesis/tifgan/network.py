@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Upsampling
+from retimbre.nn.dcgan import DcganConfig
 from retimbre.synthesis import gabor
+from retimbre.synthesis.tifgan.params import Params
 
 BINS = gabor.CHANNELS // 2  # without the top one
 LAYERS, KERNEL, STRIDE = 5, (12, 3), 2
@@ -17,9 +18,7 @@ CRITIC_WIDTHS = (1, 2, 4, 8, 16)
 STEEPEST = 2.0  # channels and hops: what a derivative is divided by and clipped at
 
 
-def config(
-    samples: int, derivatives: bool, channels: int, latent: int, upsampling: Upsampling, phase_shuffle: int
-) -> DcganConfig:
+def config(samples: int, p: Params) -> DcganConfig:
     """The published shape, for notes of some length. Raises RetimbreError for one that has no whole start."""
     places = STRIDE**LAYERS
     if samples % (gabor.HOP * places):
@@ -31,12 +30,10 @@ def config(
         start=(BINS // places, samples // gabor.HOP // places),
         kernel=KERNEL,
         stride=(STRIDE, STRIDE),
-        widths=tuple(channels * width for width in WIDTHS),
-        critic_widths=tuple(channels * width for width in CRITIC_WIDTHS),
-        channels=3 if derivatives else 1,
-        latent=latent,
-        upsampling=upsampling,
-        phase_shuffle=phase_shuffle,
+        widths=tuple(p.channels * width for width in WIDTHS),
+        critic_widths=tuple(p.channels * width for width in CRITIC_WIDTHS),
+        channels=3 if p.variant == "mtf" else 1,
+        **p.shape,
         normalised=True,
     )
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar, Literal
 
-from retimbre.nn.dcgan import Upsampling
 from retimbre.synthesis.params import Adversarial
 
 Variant = Literal["m", "mtf"]
@@ -13,4 +12,3 @@ class Params(Adversarial):
 
     section: ClassVar[str] = "tifgan"
     variant: Variant
-    upsampling: Upsampling

@@ -1,4 +1,9 @@
-"""Training of TiFGAN."""
+"""Training of TiFGAN.
+
+Two things differ from the released code (tifgan/stftGAN). Its gradient penalty takes one norm over all
+examples of a batch together, ours one of each. Its phase shuffle is never reached for pictures, although it
+is switched on; ours is as it is asked for.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -30,12 +35,10 @@ def audible(notes: Notes) -> Notes:
 def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
     """Train on the audible notes, of a multiple of 4096 samples."""
     notes = audible(notes)
-    with_derivatives = p.variant == "mtf"
-    size = (p.channels, p.latent, p.upsampling, p.phase_shuffle)
-    shape = config(notes.audio.shape[1], with_derivatives, *size)
+    shape = config(notes.audio.shape[1], p)
     torch.manual_seed(run.seed)
     generator, critic = Generator(shape), Critic(shape)
-    encode = partial(encoded, derivatives=with_derivatives)
+    encode = partial(encoded, derivatives=p.variant == "mtf")
     generator, history = train(generator, critic, notes, encode, normal, p, run)
     peak = float(np.abs(notes.audio).max(1).mean())
     return Synthesiser.trained(generator, notes, peak=peak), history

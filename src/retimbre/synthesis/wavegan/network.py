@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Generator, Upsampling
+from retimbre.nn.dcgan import DcganConfig, Generator
+from retimbre.synthesis.wavegan.params import Params
 
 LAYERS, KERNEL, STRIDE = 5, 25, 4
 WIDTHS = (16, 8, 4, 2, 1)  # channels that the generator's layers read, relative to those of the last
@@ -18,25 +19,21 @@ class WaveConfig(DcganConfig):
     post_filter: int = 0
 
 
-def config(
-    samples: int, channels: int, latent: int, upsampling: Upsampling, phase_shuffle: int, post_filter: int
-) -> WaveConfig:
+def config(samples: int, p: Params) -> WaveConfig:
     """The published shape, for notes of some length. Raises RetimbreError for one that has no whole start."""
     if samples % STRIDE**LAYERS:
         raise RetimbreError(
             f"the notes have {samples} samples: WaveGAN makes a multiple of {STRIDE**LAYERS}, such as 16384."
         )
-    widths = tuple(channels * width for width in WIDTHS)
+    widths = tuple(p.channels * width for width in WIDTHS)
     return WaveConfig(
         start=(samples // STRIDE**LAYERS,),
         kernel=(KERNEL,),
         stride=(STRIDE,),
         widths=widths,
         critic_widths=widths[::-1],
-        latent=latent,
-        upsampling=upsampling,
-        phase_shuffle=phase_shuffle,
-        post_filter=post_filter,
+        **p.shape,
+        post_filter=p.post_filter,
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from retimbre.nn.dcgan import Upsampling
 from retimbre.section import Natural
 from retimbre.synthesis.params import Adversarial
 
@@ -11,5 +10,4 @@ class Params(Adversarial):
     """``post_filter``: samples of the filter behind the generator, 0 for none."""
 
     section: ClassVar[str] = "wavegan"
-    upsampling: Upsampling
     post_filter: Natural

@@ -14,8 +14,7 @@ from retimbre.training.fit import History, Run
 
 def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
     """Train on notes of a multiple of 1024 samples."""
-    samples = notes.audio.shape[1]
-    shape = config(samples, p.channels, p.latent, p.upsampling, p.phase_shuffle, p.post_filter)
+    shape = config(notes.audio.shape[1], p)
     torch.manual_seed(run.seed)
     generator, critic = WaveGenerator(shape), Critic(shape)
 
