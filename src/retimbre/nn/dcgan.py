@@ -1,7 +1,7 @@
 """Deep convolutional generators and critics (Radford et al. 2016), of signals and of pictures alike.
 
-The generator is a dense layer and transposed convolutions, the critic convolutions and a dense layer; they
-have no batch norm, since a gradient penalty needs scores that do not depend on the rest of the batch.
+The generator is a dense layer and transposed convolutions, the critic convolutions and a dense layer. They
+have no batch norm: a gradient penalty needs scores that do not depend on the rest of the batch.
 
 Shapes: examples are (B, C, N) or (B, C, F, T), latents (B, Z), scores (B,).
 """
@@ -18,6 +18,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 Upsampling = Literal["transposed", "nearest"]
 Initial = Literal["glorot", "he"]
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, *TRANSPOSED)  # layers with weights
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,20 @@ class DcganConfig:
 def begin(network: nn.Module, config: DcganConfig) -> None:
     """Draw the first weights of a network's layers; biases are 0."""
     for layer in network.modules():
-        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+        if not isinstance(layer, DRAWN):
             continue
         nn.init.zeros_(layer.bias)
         if config.initial == "glorot":
             nn.init.xavier_uniform_(layer.weight)
             continue
         inputs = layer.weight[0].numel()  # that an output place is the sum of
-        if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
+        if isinstance(layer, TRANSPOSED):
             inputs = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
         nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
 
 
 class Upsampled(nn.Module):
-    """Convolution of what each place is repeated ``stride`` times of: (B, C, N) to (B, C', N stride)."""
+    """Convolution of x with every place repeated ``stride`` times: (B, C, N) to (B, C', N stride)."""
 
     def __init__(self, stride: tuple[int, ...], convolution: nn.Module):
         super().__init__()

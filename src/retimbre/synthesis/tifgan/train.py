@@ -25,9 +25,11 @@ QUIETEST = 1e-4  # mean of |x|; the magnitudes of quieter notes are relative to 
 
 def audible(notes: Notes) -> Notes:
     """Notes without those that are near to silence. Raises RetimbreError when none is left."""
-    kept = np.abs(notes.audio).mean(1) >= QUIETEST
+    kept = np.array([np.abs(x).mean() >= QUIETEST for x in notes.audio])  # which may lie on the disk
     if not kept.any():
         raise RetimbreError("all notes are silent: give TiFGAN notes that can be heard.")
+    if kept.all():
+        return notes
     of_each = ("audio", "pitch", "velocity", "instrument")
     return replace(notes, **{name: getattr(notes, name)[kept] for name in of_each})
 
@@ -40,5 +42,5 @@ def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
     generator, critic = Generator(shape), Critic(shape)
     encode = partial(encoded, derivatives=p.variant == "mtf")
     generator, history = train(generator, critic, notes, encode, normal, p, run)
-    peak = float(np.abs(notes.audio).max(1).mean())
+    peak = float(np.mean([np.abs(x).max() for x in notes.audio]))
     return Synthesiser.trained(generator, notes, peak=peak), history
