@@ -90,12 +90,11 @@ def test_a_published_set_becomes_notes(source: str, tmp_path: Path, monkeypatch:
 
 
 def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
-    from retimbre.training.devices import make_fabric
-
     from retimbre.datasets.scores.performance import PlayedNote, write_midi
     from retimbre.synthesis.notes import embedded
     from retimbre.synthesis.parametric.params import Params
     from retimbre.synthesis.parametric.train import fit
+    from retimbre.training.devices import make_fabric
     from retimbre.training.fit import Run
 
     monkeypatch.chdir(tmp_path)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.nn.dcgan import Critic, DcganConfig, Generator
 from retimbre.synthesis.adversarial import Batch, WassersteinTrainer, batches, uniform
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import Critic, DcganConfig, Generator
 from retimbre.synthesis.wavegan.params import Params
 from retimbre.training.gan import interpolated, slope_penalty
 from tests.synthesis.test_unconditional import params

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from retimbre.training.devices import make_fabric
 
 from retimbre.audio.levels import rms
 from retimbre.datasets.scores.performance import PlayedNote
@@ -12,6 +11,7 @@ from retimbre.synthesis.base import Notes, sample
 from retimbre.synthesis.parametric.params import Params
 from retimbre.synthesis.parametric.system import hertz
 from retimbre.synthesis.parametric.train import fit, harmonics
+from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
 
 RATE, SAMPLES = 8000, 4096

@@ -9,10 +9,10 @@ import torch
 from scipy.stats import truncnorm
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import Critic, Generator
 from retimbre.nn.weights import size
 from retimbre.synthesis.adversarial import WassersteinTrainer, batches, normal
 from retimbre.synthesis.base import sample
+from retimbre.synthesis.dcgan import Critic, Generator
 from retimbre.synthesis.tifgan.train import audible
 from tests.toys.features import run_of
 from tests.toys.notes import toy_notes

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import Critic, Generator
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import Critic, Generator
 from retimbre.synthesis.params import Adversarial
 from retimbre.training import fit as loop
 from retimbre.training.averages import Ema

@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from retimbre.nn.dcgan import Initial, Upsampling
 from retimbre.section import Count, Natural, Positive, Section, Share
+from retimbre.synthesis.dcgan import Initial, Upsampling
 
 
 class Adversarial(Section):

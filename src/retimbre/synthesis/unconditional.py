@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Generator
 from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import DcganConfig, Generator
 
 CHUNK = 32  # notes at once: a thousand of them would fill the memory with activations
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from retimbre.audio.spectral import griffin_lim, stft
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Generator
+from retimbre.synthesis.dcgan import DcganConfig, Generator
 from retimbre.synthesis.specgan.params import Params
 
 N_FFT, HOP = 256, 128

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from retimbre.nn.dcgan import DcganConfig
+from retimbre.synthesis.dcgan import DcganConfig
 from retimbre.synthesis.specgan.network import SpecGenerator
 from retimbre.synthesis.unconditional import Unconditional
 

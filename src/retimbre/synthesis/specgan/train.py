@@ -2,9 +2,9 @@
 
 import torch
 
-from retimbre.nn.dcgan import Critic
 from retimbre.synthesis.adversarial import train, uniform
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import Critic
 from retimbre.synthesis.specgan.network import SpecGenerator, config
 from retimbre.synthesis.specgan.params import Params
 from retimbre.synthesis.specgan.system import Synthesiser

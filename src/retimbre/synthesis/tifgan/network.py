@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig
 from retimbre.synthesis import gabor
+from retimbre.synthesis.dcgan import DcganConfig
 from retimbre.synthesis.tifgan.params import Params
 
 BINS = gabor.CHANNELS // 2  # without the top one

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import Critic, Generator
 from retimbre.synthesis.adversarial import normal, train
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import Critic, Generator
 from retimbre.synthesis.tifgan.network import config, encoded
 from retimbre.synthesis.tifgan.params import Params
 from retimbre.synthesis.tifgan.system import Synthesiser

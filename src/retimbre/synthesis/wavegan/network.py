@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.dcgan import DcganConfig, Generator
+from retimbre.synthesis.dcgan import DcganConfig, Generator
 from retimbre.synthesis.wavegan.params import Params
 
 LAYERS, KERNEL, STRIDE = 5, 25, 4

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from retimbre.nn.dcgan import Critic
 from retimbre.synthesis.adversarial import train, uniform
 from retimbre.synthesis.base import Notes
+from retimbre.synthesis.dcgan import Critic
 from retimbre.synthesis.wavegan.network import WaveGenerator, config
 from retimbre.synthesis.wavegan.params import Params
 from retimbre.synthesis.wavegan.system import Synthesiser

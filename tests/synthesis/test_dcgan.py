@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from retimbre.nn.dcgan import Critic, DcganConfig, Generator, shifted
+from retimbre.synthesis.dcgan import Critic, DcganConfig, Generator, shifted
 
 FLAT = DcganConfig((4,), (25,), (4,), (4, 2), (2, 4), latent=3, phase_shuffle=2)
 PICTURE = DcganConfig((3, 2), (12, 3), (2, 2), (4, 4), (2, 4), channels=3, latent=3, normalised=True)
