@@ -18,10 +18,10 @@ from tests.toys.notes import toy_notes
 from tests.toys.tunes import continued
 
 SMALL = {
-    "kind": "if", "bins": 32, "resolutions": 3, "normaliser": "fitted", "latent": 4, "filters": 32,
-    "most_filters": 8, "batch_sizes": [2], "stable_steps": [3, 3, 2], "transition_steps": [1, 2],
-    "learning_rate": 1e-3, "ema_decay": 0.5, "lambda_gradient_penalty": 10.0, "lambda_drift": 1e-3,
-    "lambda_pitch": 10.0,
+    "kind": "if", "bins": 32, "padding_behind": 0, "resolutions": 3, "normaliser": "fitted",
+    "latent": 4, "filters": 32, "most_filters": 8, "batch_sizes": [2], "stable_steps": [3, 3, 2],
+    "transition_steps": [1, 2], "generator_rate": 1e-3, "critic_rate": 1e-3, "ema_decay": 0.5,
+    "lambda_gradient_penalty": 10.0, "lambda_drift": 1e-3, "lambda_pitch": 10.0,
 }  # fmt: skip
 SHAPE = Shape(latent=4, pitches=3, start=(2, 4), resolutions=3, filters=32, most_filters=8)
 
@@ -175,8 +175,8 @@ def test_it_learns_two_notes_and_which_is_which(tmp_path):
         audio, both.pitch[[0, 12]], both.velocity[[0, 12]], both.instrument[[0, 12]], ("a", "b"), 4000
     )
     p = params(
-        resolutions=2, batch_sizes=[8], stable_steps=[10, 90], transition_steps=[10], learning_rate=4e-3,
-        ema_decay=0.9, filters=64, most_filters=16,
+        resolutions=2, batch_sizes=[8], stable_steps=[10, 90], transition_steps=[10], generator_rate=4e-3,
+        critic_rate=4e-3, ema_decay=0.9, filters=64, most_filters=16,
     )  # fmt: skip
     made, history = train.fit(two, p, run_of())
     assert isinstance(made, GanSynth) and made.pitches == (60, 72)

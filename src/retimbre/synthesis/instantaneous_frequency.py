@@ -1,7 +1,7 @@
 """Log magnitude and instantaneous frequency of audio: the pictures that GANSynth learns, and back to audio.
 
-Engel et al., "GANSynth: Adversarial neural audio synthesis", 2019. Frames overlap by three quarters; all
-padding is in front; the lowest bin is left out. A picture (2, T, F) holds log(magnitude + 1e-6) and, as a
+Engel et al., "GANSynth: Adversarial neural audio synthesis", 2019. Frames overlap by three quarters; the
+lowest bin is left out. A picture (2, T, F) holds log(magnitude + 1e-6) and, as a
 share of half a turn, what the phase gains from a frame to the next (the first frame's phase as it is): it
 stands still where a partial does, while its phase runs.
 
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 Kind = Literal["if", "if_mel", "phase"]
 _TINY = 1e-6  # added to magnitudes, and to power on mel bands
-# Of the summed squares of windows. Behind it the last samples, which one frame's end alone reaches, fade.
+# Of the summed squares of windows: where only a frame's end reaches, what is made fades and does not grow.
 _LEAST_WEIGHT = 1e-3
 
 
@@ -28,7 +28,9 @@ class Pictures:
     """Pictures of audio of ``samples`` samples: frames of 2 * ``bins`` samples, bins / 2 apart.
 
     ``bins``: a power of two, 512 at 16 kHz as published ("normal"), 1024 for the "high" resolution.
-    ``multiple``: the number of frames is a multiple of it.
+    ``multiple``: the number of frames is a multiple of it. ``behind``: zeros behind the audio; all others are
+    in front. Published are 0, with which the last samples of a note that still sounds are lost; ``hop`` of
+    them keep it.
     """
 
     samples: int
@@ -36,10 +38,11 @@ class Pictures:
     bins: int
     kind: Kind = "if"
     multiple: int = 1
+    behind: int = 0
 
     @property
     def frames(self) -> int:
-        needed = -(-(self.samples - 2 * self.bins) // self.hop) + 1
+        needed = -(-(self.samples + self.behind - 2 * self.bins) // self.hop) + 1
         return -(-max(needed, 1) // self.multiple) * self.multiple
 
     @property
@@ -49,7 +52,7 @@ class Pictures:
     @property
     def padding(self) -> int:
         """Zeros in front of the audio."""
-        return (self.frames - 1) * self.hop + 2 * self.bins - self.samples
+        return (self.frames - 1) * self.hop + 2 * self.bins - self.samples - self.behind
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,17 +84,17 @@ class Pictures:
         return self._overlapped(frames).to(pictures)
 
     def _spectra(self, audio: Tensor) -> Tensor:
-        frames = F.pad(audio, (self.padding, 0)).unfold(1, 2 * self.bins, self.hop)
+        frames = F.pad(audio, (self.padding, self.behind)).unfold(1, 2 * self.bins, self.hop)
         return torch.fft.rfft(frames * _hann(2 * self.bins).to(audio))[..., 1:]
 
     def _overlapped(self, frames: Tensor) -> Tensor:
         window = _hann(2 * self.bins).to(frames)
         places = self.hop * torch.arange(self.frames)[:, None] + torch.arange(2 * self.bins)
         places = places.flatten().to(frames.device)
-        total = frames.new_zeros(len(frames), self.padding + self.samples)
+        total = frames.new_zeros(len(frames), self.padding + self.samples + self.behind)
         weight = total.new_zeros(total.shape[1]).index_add(0, places, (window**2).repeat(self.frames))
         audio = total.index_add(1, places, (frames * window).flatten(1)) / weight.clamp_min(_LEAST_WEIGHT)
-        return audio[:, self.padding :]
+        return audio[:, self.padding : self.padding + self.samples]
 
     def _mel(self, like: Tensor) -> Tensor:
         return torch.from_numpy(_mel_bands(self.bins, self.sample_rate)).to(like)

@@ -6,18 +6,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from retimbre.section import Count, NonNegative, Positive, Section, Share
+from retimbre.section import Count, Natural, NonNegative, Positive, Section, Share
 from retimbre.synthesis.instantaneous_frequency import Kind
 
 
 class Params(Section):
     """The knobs of the pictures, of the networks and of their training.
 
-    ``bins``: 512 for the normal resolution, 1024 for the high one. ``resolutions``: through which the
-    networks grow, each twice the one before in time and frequency. ``filters``: of block b there are
-    filters / 2^b, ``most_filters`` at most. Every resolution but the first fades in over
-    ``transition_steps``, and every one has ``stable_steps`` then. These two and ``batch_sizes`` are lists,
-    for the last resolutions; all before them have the first value.
+    ``bins``: 512 for the normal resolution, 1024 for the high one. ``padding_behind``: samples, 0 as
+    published, bins / 2 for notes that sound to their end. ``resolutions``: through which the networks grow,
+    each twice the one before in time and frequency. ``filters``: of block b there are filters / 2^b,
+    ``most_filters`` at most. Every resolution but the first fades in over ``transition_steps``, and every one
+    has ``stable_steps`` then. These two and ``batch_sizes`` are lists, for the last resolutions; all before
+    them have the first value.
 
     ``normaliser``: of magnitudes, the published constants, or one fitted to the notes.
     """
@@ -25,6 +26,7 @@ class Params(Section):
     section: ClassVar[str] = "gansynth"
     kind: Kind
     bins: Annotated[int, Field(ge=8)]
+    padding_behind: Natural
     resolutions: Annotated[int, Field(ge=1, le=9)]
     normaliser: Literal["published", "fitted"]
     latent: Count
@@ -33,7 +35,8 @@ class Params(Section):
     batch_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     stable_steps: Annotated[list[Count], Field(min_length=1)]
     transition_steps: Annotated[list[Count], Field(min_length=1)]
-    learning_rate: Positive
+    generator_rate: Positive
+    critic_rate: Positive
     ema_decay: Share
     lambda_gradient_penalty: NonNegative
     lambda_drift: NonNegative

@@ -59,8 +59,8 @@ class GanSynthTrainer:
         self.generator, self.critic = generator.to(fabric.device), critic.to(fabric.device)
         self.networks = [self.generator, self.critic]
         self.optimiser_g, self.optimiser_c = (
-            torch.optim.Adam(network.parameters(), p.learning_rate, (0.0, 0.99), fused=True)
-            for network in self.networks
+            torch.optim.Adam(network.parameters(), rate, (0.0, 0.99), fused=True)
+            for network, rate in zip(self.networks, (p.generator_rate, p.critic_rate), strict=True)
         )
         self.ema = Ema(self.generator, p.ema_decay)
 
@@ -171,7 +171,7 @@ def prepare(notes: Notes, p: Params) -> tuple[Pictures, Scale, Shape]:
     finest = 2 ** (p.resolutions - 1)
     if p.bins % finest:
         raise RetimbreError(f"resolutions is {p.resolutions}, too many for {p.bins} bins: lower it.")
-    pictures = Pictures(notes.audio.shape[1], notes.sample_rate, p.bins, p.kind, finest)
+    pictures = Pictures(notes.audio.shape[1], notes.sample_rate, p.bins, p.kind, finest, p.padding_behind)
     scale = Scale()
     if p.normaliser == "fitted":
         some = np.linspace(0, len(notes) - 1, min(len(notes), FITTED_TO)).astype(int)
