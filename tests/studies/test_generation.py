@@ -91,14 +91,19 @@ def test_a_published_set_becomes_notes(source: str, tmp_path: Path, monkeypatch:
 
 def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
     from retimbre.datasets.scores.performance import PlayedNote, write_midi
-    from retimbre.synthesis.notes import embedded
+    from retimbre.datasets.scores.soundfont import find_font
+    from retimbre.synthesis import single_notes
+    from retimbre.synthesis.base import Notes
     from retimbre.synthesis.parametric.params import Params
     from retimbre.synthesis.parametric.train import fit
     from retimbre.training.devices import make_fabric
     from retimbre.training.fit import Run
 
     monkeypatch.chdir(tmp_path)
-    train = embedded(["flute"], 4096, 16000)["train"]
+    some = [note for note in single_notes.single_notes(["flute"]) if note.velocity == 100][:8]
+    audio = single_notes.render(some, find_font(None), 4096, 16000)
+    zeros = np.zeros(len(some), int)
+    train = Notes(audio, np.array([note.pitch for note in some]), zeros + 100, zeros, ("flute",), 16000)
     model, _ = fit(train, Params(bands=24, frames=8), Run(1, make_fabric("cpu")))
     catalogue.store("parametric", model, catalogue.MODELS / "parametric")
     words = ["sample", "--system", "parametric", "-o", "note.wav", "--seed", "3"]
