@@ -22,7 +22,8 @@ import yaml  # noqa: E402
 from retimbre import errors  # noqa: E402
 from retimbre.provenance import training_key  # noqa: E402
 from retimbre.synthesis import catalogue  # noqa: E402
-from retimbre.synthesis.base import Notes, Synthesiser, sample  # noqa: E402
+from retimbre.synthesis.base import Drawing, Notes, Synthesiser, sample  # noqa: E402
+from retimbre.synthesis.measures.scores import Score, mean, projection_error  # noqa: E402
 from retimbre.synthesis.measures.suite import Reference, measure  # noqa: E402
 from retimbre.tracking import study_run  # noqa: E402
 from retimbre.training.stage import training  # noqa: E402
@@ -31,6 +32,7 @@ from studies.generation import gallery, page, study  # noqa: E402
 from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
 
 SEED = 7  # of the notes that are measured
+PROJECTED = 64  # notes whose spectra are compared as drawn and as heard
 
 
 def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, dict[str, Any]]:
@@ -74,17 +76,26 @@ def drawn(notes: Notes, count: int) -> Notes:
     return replace(notes, audio=np.asarray(notes.audio[picked]), **own)
 
 
+def projected(model: Drawing, audio: np.ndarray, asked: np.ndarray | None) -> Score:
+    """Projection error of the first notes that :func:`notes_of` makes."""
+    pitches = None if asked is None else asked[:PROJECTED].tolist()
+    magnitudes = model.drawn(model.latents(PROJECTED, SEED), pitches)
+    return mean(projection_error(magnitudes, model.analysed(audio[:PROJECTED])))
+
+
 def notes_of(
     row: study.Row, data: Data, count: int, published: bool
-) -> tuple[np.ndarray, Any, dict[str, Any]]:
-    """Notes (n, N) of a row, their pitches if these can be chosen, and the row's cost and speed."""
+) -> tuple[np.ndarray, Any, dict[str, Any], dict[str, Score]]:
+    """Notes (n, N) of a row, their pitches if these can be chosen, the row's cost and speed, and figures that
+    the audio alone does not show.
+    """
     pictured = not published and data.name == EMBEDDED
     if not row.system:
         every = data.notes(row.name.removeprefix("real_"))
         if pictured:
             gallery.draw(page.MEDIA, row.name, gallery.grid_of_notes(every), data.rate)
         notes = drawn(every, count)
-        return notes.audio, notes.pitch, {"parameters": 0, "steps": 0, "training_cpu_minutes": 0.0}
+        return notes.audio, notes.pitch, {"parameters": 0, "steps": 0, "training_cpu_minutes": 0.0}, {}
     model, cost = trained(row, data, published)
     if pictured:
         gallery.draw(page.MEDIA, row.name, gallery.grid_of(model), data.rate)
@@ -96,14 +107,15 @@ def notes_of(
     began = time.process_time()
     audio = sample(model, count, None if asked is None else asked.tolist(), SEED)
     seconds = (time.process_time() - began) / (audio.size / data.rate)
-    return audio, asked, cost | {"seconds_per_second": float(f"{seconds:.2g}")}
+    more = {"projection_error": projected(model, audio, asked)} if isinstance(model, Drawing) else {}
+    return audio, asked, cost | {"seconds_per_second": float(f"{seconds:.2g}")}, more
 
 
 def cell(row: study.Row, data: Data, published: bool) -> dict[str, Any]:
     """What ``results/NAME.json`` holds of a row."""
     reference = Reference(data.notes("train"), data.notes("test"), data.listener)
-    audio, asked, cost = notes_of(row, data, reference.notes, published)
-    found = measure(audio, asked, reference)
+    audio, asked, cost, more = notes_of(row, data, reference.notes, published)
+    found = measure(audio, asked, reference) | more
     figures = {name: [float(f"{x:.4g}") for x in score] for name, score in found.items()}
     return {"samples": row.samples, "notes": len(audio), "group": reference.group, **cost, "figures": figures}
 

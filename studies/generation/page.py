@@ -105,7 +105,7 @@ def gallery_of(rows: dict[str, study.Row], found: dict[str, Any]) -> str:
 def written(rows: dict[str, study.Row]) -> str:
     """The page with what is made of the results."""
     found = {name: study.result_of(row, study.RESULTS) for name, row in rows.items()}
-    parts = [made(rows, found), "## The rows", f"In the pictures {gallery.LEGEND}.", gallery_of(rows, found)]
+    parts = [made(rows, found), "## The rows", gallery.LEGEND, gallery_of(rows, found)]
     return inserted(PAGE, BEGIN, END, "\n\n".join(parts))
 
 

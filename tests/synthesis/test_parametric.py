@@ -61,6 +61,12 @@ def test_the_same_seed_makes_the_same_notes_and_a_saved_model_too(model, tmp_pat
     assert again.parameters == model.parameters == 2 * (24 + 16 + 32 + 1)
 
 
+def test_words_are_refused() -> None:
+    words = Notes(np.zeros((2, 64), np.float32), *np.zeros((3, 2), int), (), RATE)
+    with pytest.raises(RetimbreError, match="parametric makes notes of a pitch"):
+        fit(words, Params(bands=4, frames=4), Run(1, make_fabric("cpu")))
+
+
 def test_unknown_pitches_and_untrained_rows_are_refused(model, tmp_path) -> None:
     with pytest.raises(RetimbreError, match="pitch 20 is none .* it has 48 to 60"):
         model.decode(model.latents(1, 0), [20])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -55,6 +55,21 @@ class Synthesiser(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self: ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """What a synthesiser has besides that draws magnitudes and makes audio of them: :func:`drawn` and
+    :func:`analysed` are of one transform.
+    """
+
+    def drawn(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
+        """Magnitudes (n, F, T) as they are drawn."""
+        ...
+
+    def analysed(self, audio: np.ndarray) -> np.ndarray:
+        """Magnitudes (n, F, T) of audio (n, N)."""
+        ...
 
 
 def sample(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from retimbre.audio.levels import rms
+from retimbre.errors import RetimbreError
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.parametric.params import Params
 from retimbre.synthesis.parametric.system import (
@@ -49,10 +50,11 @@ def decay(audio: np.ndarray, frames: int) -> np.ndarray:
 
 
 def fit(notes: Notes, p: Params, run: Run) -> tuple[Synthesiser, History]:
-    """Average the notes of each instrument."""
+    """Average the notes of each instrument. Raises RetimbreError for words, which have no pitch."""
+    if not notes.instruments:
+        raise RetimbreError("parametric makes notes of a pitch, and words have none: leave it out.")
     rate, found = notes.sample_rate, []
-    count = max(1, len(notes.instruments))
-    for k in range(count):
+    for k in range(len(notes.instruments)):
         own = np.flatnonzero(notes.instrument == k)
         audio = notes.audio[own]
         heard = [harmonics(x, pitch, rate) for x, pitch in zip(audio, notes.pitch[own], strict=True)]
