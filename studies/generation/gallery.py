@@ -77,8 +77,8 @@ def draw(folder: Path, name: str, grid: np.ndarray, rate: int) -> None:
 
 
 LEGEND = (
-    f"In the pictures pitch goes across (MIDI {PITCHES[0]} to {PITCHES[-1]} in steps of six, or the nearest that "
-    "there is) and the latent down; recordings have an instrument in each line, rows without pitch "
-    f"{LATENTS * len(PITCHES)} latents. Brightness is level over {RANGE_DB:.0f} dB, hue the phase's advance from "
-    "frame to frame: a steady partial keeps one hue."
+    f"In the pictures pitch goes across (MIDI {PITCHES[0]} to {PITCHES[-1]} in steps of six, or the nearest "
+    "that there is) and the latent down; recordings have an instrument in each line, rows without pitch "
+    f"{LATENTS * len(PITCHES)} latents. Brightness is level over {RANGE_DB:.0f} dB, hue the phase's advance "
+    "from frame to frame: a steady partial keeps one hue."
 )
