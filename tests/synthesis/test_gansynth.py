@@ -8,11 +8,12 @@ import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.nn.weights import size
-from retimbre.synthesis.base import Notes, sample
+from retimbre.synthesis import catalogue
+from retimbre.synthesis.base import Drawing, Notes, sample
 from retimbre.synthesis.gansynth import train
 from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, pixel_norm, shown, up
 from retimbre.synthesis.gansynth.params import Params
-from retimbre.synthesis.gansynth.system import GanSynth, Scale
+from retimbre.synthesis.gansynth.system import Scale, Synthesiser
 from tests.toys.features import run_of
 from tests.toys.notes import toy_notes
 from tests.toys.tunes import continued
@@ -179,7 +180,7 @@ def test_it_learns_two_notes_and_which_is_which(tmp_path):
         critic_rate=4e-3, ema_decay=0.9, filters=64, most_filters=16,
     )  # fmt: skip
     made, history = train.fit(two, p, run_of())
-    assert isinstance(made, GanSynth) and made.pitches == (60, 72)
+    assert isinstance(made, Synthesiser) and made.pitches == (60, 72)
     assert history[-1]["pitch/fake_accuracy"] > 0.9
     low, high = (sample(made, 8, [pitch] * 8, seed=1) for pitch in made.pitches)
     assert low.shape == (8, 250) and np.abs(low).max() <= 1
@@ -190,8 +191,8 @@ def test_it_learns_two_notes_and_which_is_which(tmp_path):
     lower = [to[:, 0] - to[:, 1] for to in alike]
     assert (lower[0] > lower[1]).mean() >= 0.75 and lower[0].mean() > lower[1].mean() + 0.1
 
-    made.save(tmp_path / "gansynth")
-    again, z = GanSynth.load(tmp_path / "gansynth"), made.latents(3, 5)
+    catalogue.store("gansynth", made, tmp_path / "gansynth")
+    again, z = catalogue.load("gansynth", tmp_path), made.latents(3, 5)
     assert np.array_equal(again.decode(z, [60, 72, 60]), made.decode(z, [60, 72, 60]))
     assert again.parameters == size(made.network)
     assert torch.equal(made.latents(2, 5), made.latents(3, 5)[:2])
@@ -200,10 +201,13 @@ def test_it_learns_two_notes_and_which_is_which(tmp_path):
     with pytest.raises(RetimbreError, match="pitch"):
         made.decode(made.latents(1, 0))
     with pytest.raises(RetimbreError, match="no trained gansynth"):
-        GanSynth.load(tmp_path / "none")
+        Synthesiser.load(tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["if_mel", "phase"])
 def test_other_pictures_train_too(kind):
     made, history = train.fit(notes(), params(kind=kind, normaliser="published"), run_of())
+    z, pitches = made.latents(2, 0), [made.pitches[0]] * 2
+    drawn, heard = made.drawn(z, pitches), made.analysed(made.decode(z, pitches))
+    assert isinstance(made, Drawing) and drawn.shape == heard.shape
     assert np.isfinite(sample(made, 2, seed=0)).all() and np.isfinite(list(history[-1].values())).all()

@@ -86,3 +86,11 @@ def test_mel_bands_are_triangles_no_narrower_than_published():
         expected = np.interp(hz, edges[band : band + 3], [0, 1, 0])
         assert bands[:, band] == pytest.approx(expected, abs=1e-9)
     assert (np.count_nonzero(bands[1:, 1:], axis=0) >= 1).all(), "no band is empty"
+
+
+@pytest.mark.parametrize("kind", ["if", "if_mel", "phase"])
+def test_magnitudes_are_amplitudes(kind):
+    pictures = Pictures(2048, RATE, 64, kind)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32))
+    single, double = (pictures.magnitude(pictures.encode(factor * x)) for factor in (1, 2))
+    torch.testing.assert_close(double, 2 * single, rtol=1e-3, atol=1e-4)

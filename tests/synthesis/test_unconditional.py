@@ -11,7 +11,7 @@ from scipy.stats import truncnorm
 from retimbre.errors import RetimbreError
 from retimbre.nn.weights import size
 from retimbre.synthesis.adversarial import WassersteinTrainer, batches, normal
-from retimbre.synthesis.base import sample
+from retimbre.synthesis.base import Drawing, sample
 from retimbre.synthesis.dcgan import Critic, Generator
 from retimbre.synthesis.tifgan.train import audible
 from tests.toys.features import run_of
@@ -104,6 +104,10 @@ def test_notes_are_the_seeds_own_and_outlive_the_disk(name, changes, tmp_path):
     made.save(tmp_path / name)
     loaded = type(made).load(tmp_path / name)
     assert np.array_equal(notes, sample(loaded, 3, seed=5))
+    assert isinstance(made, Drawing) == (name != "wavegan")
+    if isinstance(made, Drawing):
+        drawn = made.drawn(made.latents(3, 5))
+        assert drawn.shape == made.analysed(notes).shape and (drawn >= 0).all()
     assert (loaded.sample_rate, loaded.samples, loaded.pitches) == (16000, 4096, ())
     assert loaded.parameters == size(made.network) > 1000
     with pytest.raises(RetimbreError, match="gansynth"):

@@ -83,6 +83,11 @@ class Pictures:
         frames = torch.fft.irfft(F.pad(torch.polar(level.exp(), phase), (1, 0)))
         return self._overlapped(frames).to(pictures)
 
+    def magnitude(self, pictures: Tensor) -> Tensor:
+        """Magnitudes (B, T, F) of pictures (B, 2, T, F), of mel bands where these have such."""
+        level = pictures[:, 0]
+        return (level / 2 if self.kind == "if_mel" else level).exp()
+
     def _spectra(self, audio: Tensor) -> Tensor:
         frames = F.pad(audio, (self.padding, self.behind)).unfold(1, 2 * self.bins, self.hop)
         return torch.fft.rfft(frames * _hann(2 * self.bins).to(audio))[..., 1:]

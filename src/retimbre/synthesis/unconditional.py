@@ -1,7 +1,7 @@
 """Generators of notes whose pitch cannot be chosen: used, saved and loaded alike."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +54,6 @@ class Unconditional(ABC):
         noise = np.random.default_rng(seed).uniform(-1, 1, (n, self.network.config.latent))
         return torch.from_numpy(noise).float()
 
-    @torch.no_grad()
     def decode(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
         """Audio (n, N) in -1..1 of latents (n, Z). Raises RetimbreError where pitches are asked for."""
         if pitches is not None:
@@ -62,8 +61,12 @@ class Unconditional(ABC):
                 "this generator learned no pitches, so none can be asked for: leave --pitch out, or use "
                 "gansynth."
             )
-        made = [self.audio(self.network(z)).clamp(-1, 1) for z in latents.split(CHUNK)]
-        return torch.cat(made).numpy()
+        return self._made(lambda x: self.audio(x).clamp(-1, 1), latents)
+
+    @torch.no_grad()
+    def _made(self, of: Callable[[Tensor], Tensor], latents: Tensor) -> np.ndarray:
+        """What ``of`` makes of the network's output for latents (n, Z), some at a time."""
+        return torch.cat([of(self.network(z)) for z in latents.split(CHUNK)]).numpy()
 
     def save(self, folder: Path) -> None:
         config = self.config | {"network": self.network.config.to_dict()}

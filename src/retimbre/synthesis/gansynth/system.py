@@ -1,6 +1,6 @@
 """A trained generator of pictures as a ``Synthesiser``: notes of the pitches that it has learned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -49,7 +49,7 @@ class Scale:
         return (pictures - offsets) / factors
 
 
-class GanSynth:
+class Synthesiser:
     """The averaged generator, the pictures that it makes, their scale, and the pitches of its one-hot."""
 
     def __init__(self, network: Generator, pictures: Pictures, scale: Scale, pitches: Sequence[int]):
@@ -66,12 +66,26 @@ class GanSynth:
         noise = np.random.default_rng(seed).standard_normal((n, self.network.shape.latent))
         return torch.from_numpy(noise).float()
 
-    @torch.no_grad()
     def decode(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
         """Audio (n, N) in -1..1 of latents (n, Z), each of its pitch.
 
         Raises RetimbreError without pitches, and for one that was not learned.
         """
+        return self._made(lambda x: self.pictures.decode(x).clamp(-1, 1), latents, pitches)
+
+    def drawn(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
+        """Magnitudes (n, T, F) of latents (n, Z), with the errors of :meth:`decode`."""
+        return self._made(self.pictures.magnitude, latents, pitches)
+
+    def analysed(self, audio: np.ndarray) -> np.ndarray:
+        """Magnitudes (n, T, F) of audio (n, N)."""
+        return self.pictures.magnitude(self.pictures.encode(torch.from_numpy(audio))).numpy()
+
+    @torch.no_grad()
+    def _made(
+        self, of: Callable[[Tensor], Tensor], latents: Tensor, pitches: Sequence[int] | None
+    ) -> np.ndarray:
+        """What ``of`` makes of the pictures (B, 2, T, F), some notes at a time."""
         if pitches is None:
             raise RetimbreError("gansynth makes notes of given pitches: name one for each note (--pitch).")
         if unknown := sorted({int(pitch) for pitch in pitches} - set(self.pitches)):
@@ -80,11 +94,8 @@ class GanSynth:
         places = torch.tensor([self.pitches.index(int(pitch)) for pitch in pitches])
         one_hot = F.one_hot(places, len(self.pitches)).float()
         progress = self.network.shape.resolutions - 1.0
-        made = [
-            self.pictures.decode(self.scale.up(self.network(z, p, progress)))
-            for z, p in zip(latents.split(CHUNK), one_hot.split(CHUNK), strict=True)
-        ]
-        return torch.cat(made).clamp(-1, 1).numpy()
+        parts = zip(latents.split(CHUNK), one_hot.split(CHUNK), strict=True)
+        return torch.cat([of(self.scale.up(self.network(z, p, progress))) for z, p in parts]).numpy()
 
     def save(self, folder: Path) -> None:
         config = {

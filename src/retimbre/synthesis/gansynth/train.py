@@ -18,7 +18,7 @@ from retimbre.errors import RetimbreError
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, shown
 from retimbre.synthesis.gansynth.params import Params
-from retimbre.synthesis.gansynth.system import GanSynth, Scale
+from retimbre.synthesis.gansynth.system import Scale, Synthesiser
 from retimbre.synthesis.instantaneous_frequency import Pictures
 from retimbre.training import fit as loop
 from retimbre.training.averages import Ema
@@ -182,7 +182,7 @@ def prepare(notes: Notes, p: Params) -> tuple[Pictures, Scale, Shape]:
     return pictures, scale, Shape(p.latent, pitches, start, p.resolutions, p.filters, p.most_filters)
 
 
-def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[GanSynth, loop.History]:
+def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[Synthesiser, loop.History]:
     """Train on the notes; returns the averaged generator as a synthesiser, and the history."""
     pictures, scale, shape = prepare(notes, p)
     torch.manual_seed(run.seed)
@@ -190,4 +190,4 @@ def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[GanSynth, loop.History]
     draw = batches(notes, pictures, scale, p, run.seed)
     history = loop.fit("gansynth", p.steps, trainer, draw, run, step=trainer.step)
     network = trainer.ema.module.cpu()
-    return GanSynth(network, pictures, scale, np.unique(notes.pitch).tolist()), history
+    return Synthesiser(network, pictures, scale, np.unique(notes.pitch).tolist()), history

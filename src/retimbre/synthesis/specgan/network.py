@@ -74,10 +74,13 @@ class SpecGenerator(Generator):
         x = (log_magnitude(audio) - self.mean[:, None]) / (DEVIATIONS * self.deviation[:, None])
         return x[:, None, :BINS].clamp(-1, 1)
 
+    def magnitude(self, x: Tensor) -> Tensor:
+        """Magnitudes (B, 129, T) of (B, 1, 128, T): the top bin is its mean."""
+        x = F.pad(x[:, 0], (0, 0, 0, 1))
+        return torch.exp(x * DEVIATIONS * self.deviation[:, None] + self.mean[:, None])
+
     def audio(self, x: Tensor) -> Tensor:
-        """Audio (B, N) of (B, 1, 128, T): the top bin is its mean, phases begin at zero."""
-        x = F.pad(x[:, 0], (0, 0, 0, 1))  # (B, 129, T)
-        magnitude = torch.exp(x * DEVIATIONS * self.deviation[:, None] + self.mean[:, None])
-        magnitude = F.pad(magnitude, (1, 0), mode="replicate")  # (B, 129, T + 1)
+        """Audio (B, N) of (B, 1, 128, T): phases begin at zero."""
+        magnitude = F.pad(self.magnitude(x), (1, 0), mode="replicate")  # (B, 129, T + 1)
         length = x.shape[-1] * HOP
         return griffin_lim(magnitude, N_FFT, HOP, length, ITERATIONS, 0, torch.zeros_like(magnitude))

@@ -46,9 +46,14 @@ def encoded(audio: Tensor, derivatives: bool) -> Tensor:
     return torch.cat([level, (gabor.derivatives(audio) / STEEPEST).clamp(-1, 1)], 1)
 
 
+def levels(x: Tensor) -> Tensor:
+    """Log magnitudes (B, 256, T) of pictures, relative to the loudest."""
+    return (1 - x[:, 0]) / 2 * gabor.FLOOR
+
+
 def decoded(x: Tensor) -> Tensor:
     """Audio (B, N), of peak 1, of pictures. Phases where nothing can be heard are noise, the same in each."""
-    level = (1 - x[:, 0]) / 2 * gabor.FLOOR
+    level = levels(x)
     slopes = STEEPEST * x[:, 1:] if x.shape[1] > 1 else gabor.derivatives_of(level)
     chance = (torch.Generator().manual_seed(0) for _ in x)
     heard = zip(level.split(1), slopes.split(1), chance, strict=True)

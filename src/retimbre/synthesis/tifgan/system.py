@@ -1,11 +1,14 @@
 """The trained generator of TiFGAN."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from retimbre.synthesis.tifgan.network import decoded
+from retimbre.synthesis import gabor
+from retimbre.synthesis.tifgan.network import decoded, levels
 from retimbre.synthesis.unconditional import Unconditional
 
 FARTHEST = 2.5  # of the latents that are used, for training has seen few beyond
@@ -26,3 +29,15 @@ class Synthesiser(Unconditional):
 
     def audio(self, x: Tensor) -> Tensor:
         return self.config["peak"] * decoded(x)
+
+    def drawn(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
+        """Magnitudes (n, 256, T) of latents (n, Z), relative to the loudest."""
+        return self._made(lambda x: _relative(levels(x)), latents)
+
+    def analysed(self, audio: np.ndarray) -> np.ndarray:
+        """Magnitudes (n, 256, T) of audio (n, N), relative to the loudest."""
+        return _relative(gabor.log_magnitude(torch.from_numpy(audio))).numpy()
+
+
+def _relative(level: Tensor) -> Tensor:
+    return (level - level.amax((1, 2), keepdim=True)).exp()
