@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
@@ -33,6 +32,7 @@ from retimbre.section import Machine  # noqa: E402
 from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import THREADS, make_fabric, set_threads  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
+from studies.changes import changes  # noqa: E402
 from studies.classifiers import page  # noqa: E402
 from studies.classifiers.data import SHIFTED, Data, Set, settings  # noqa: E402
 from studies.classifiers.page import CURVES, MINUTES, RESULTS, place  # noqa: E402
@@ -174,8 +174,7 @@ def main() -> None:
     help = "these alone, in this process: of training in all so many minutes, or all"
     parser.add_argument("--cells", nargs="+", type=read_cell, metavar="ROW:SEED:[MINUTES]", help=help)
     given = parser.parse_args()
-    changes = dict(change.split("=", 1) for change in given.set)
-    data = Data(settings({name: yaml.safe_load(value) for name, value in changes.items()}))
+    data = Data(settings(changes(given.set)))
     if not given.tables:
         data.prepare()
     if given.cells:

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
 
 import numpy as np  # noqa: E402
-import yaml  # noqa: E402
 
 from retimbre import errors  # noqa: E402
 from retimbre.provenance import training_key  # noqa: E402
@@ -27,6 +26,7 @@ from retimbre.synthesis.measures.scores import Score, mean, projection_error  # 
 from retimbre.synthesis.measures.suite import Reference, measure  # noqa: E402
 from retimbre.tracking import study_run  # noqa: E402
 from retimbre.training.stage import training  # noqa: E402
+from studies.changes import changes  # noqa: E402
 from studies.counting import Counting  # noqa: E402
 from studies.generation import gallery, page, study  # noqa: E402
 from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
@@ -46,9 +46,8 @@ def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, d
     folder = SCRATCH.joinpath(*parts, name)
     figures = folder / "figures.json"
     if not figures.is_file() or json.loads(figures.read_text())["key"] != key:
-        precision = getattr(values, "precision", "32-true")
         stage = f"generation/{'-'.join([*parts[1:], name])}"
-        named = stage, known, [], module.__name__, p.seed, p.machine, precision
+        named = stage, known, [], module.__name__, p.seed, p.machine, "32-true"
         with training(*named, lambda s, v: study_run("generation", stage, v)) as run:
             count = Counting(run.tracker, run.scratch.folder / "seconds")
             model, history = module.fit(data.notes("train"), values, replace(run, tracker=count))
@@ -78,9 +77,10 @@ def drawn(notes: Notes, count: int) -> Notes:
 
 def projected(model: Drawing, audio: np.ndarray, asked: np.ndarray | None) -> Score:
     """Projection error of the first notes that :func:`notes_of` makes."""
-    pitches = None if asked is None else asked[:PROJECTED].tolist()
-    magnitudes = model.drawn(model.latents(PROJECTED, SEED), pitches)
-    return mean(projection_error(magnitudes, model.analysed(audio[:PROJECTED])))
+    count = min(PROJECTED, len(audio))
+    pitches = None if asked is None else asked[:count].tolist()
+    magnitudes = model.drawn(model.latents(count, SEED), pitches)
+    return mean(projection_error(magnitudes, model.analysed(audio[:count])))
 
 
 def notes_of(
@@ -130,8 +130,7 @@ def main() -> None:
     if given.name not in rows:
         raise errors.RetimbreError(f"{study.ROWS} has no row {given.name!r}: it has {', '.join(rows)}.")
     row = rows[given.name]
-    changes = {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given.set)}
-    data = Data(settings(changes), row.samples)
+    data = Data(settings(changes(given.set)), row.samples)
     data.prepare()
     study.write_result(row, study.results(data.name, given.published), cell(row, data, given.published))
 

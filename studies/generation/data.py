@@ -18,7 +18,8 @@ from retimbre.datasets.download.store import Store  # noqa: E402
 from retimbre.datasets.recordings.manifest import SPLITS  # noqa: E402
 from retimbre.datasets.sources import catalogue as sources  # noqa: E402
 from retimbre.datasets.sources.published import Published  # noqa: E402
-from retimbre.provenance import digest, training_key  # noqa: E402
+from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.provenance import code_of, digest, training_key  # noqa: E402
 from retimbre.synthesis import notes as sets  # noqa: E402
 from retimbre.synthesis.base import Notes  # noqa: E402
 from retimbre.synthesis.measures.listener import Listener  # noqa: E402
@@ -30,17 +31,22 @@ SCRATCH = ROOT / ".scratch" / "generation"
 EMBEDDED = "soundfont"
 
 
-def settings(changes: dict[str, Any]) -> Any:
-    """The params of the study: ``params.yaml``, what is beside this file, and ``changes`` by dotted names."""
+def settings(given: dict[str, Any]) -> Any:
+    """The params of the study: ``params.yaml``, what is beside this file, and ``given`` ones by dotted names.
+
+    Raises RetimbreError for a source that has no notes.
+    """
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     own = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
     published = own.pop("published_sets")
     params.overlay(values, own)
-    source = changes.get("dataset.source", EMBEDDED)
+    source = given.get("dataset.source", EMBEDDED)
     if source in published:
         params.overlay(values, published[source])
-        changes = {name: value for name, value in changes.items() if name != "dataset.source"}
-    for key, change in changes.items():
+        given = {name: value for name, value in given.items() if name != "dataset.source"}
+    elif source != EMBEDDED:
+        raise RetimbreError(f"dataset.source is {source}: choose {', '.join([EMBEDDED, *published])}.")
+    for key, change in given.items():
         for part in reversed(key.split(".")):
             change = {part: change}
         params.overlay(values, change)
@@ -53,8 +59,10 @@ class Data:
     def __init__(self, p: Any, samples: int):
         self.p, self.samples, self.rate = p, samples, p.audio.sample_rate
         self.name, self.domains = p.dataset.source, tuple(p.dataset.domains)
-        key = digest(self.name, self.domains, samples, self.rate, p.seed, p.dataset.limit_hours)[:12]
+        code = code_of("retimbre.synthesis.notes")
+        key = digest(self.name, self.domains, samples, self.rate, p.seed, p.dataset.limit_hours, code)[:12]
         self.folder = SCRATCH / f"{self.name}-{key}"
+        self.heard_by = self.folder / f"listener-{code_of('retimbre.synthesis.measures.train')[:12]}"
 
     def notes(self, split: str) -> Notes:
         instruments = json.loads((self.folder / "instruments.json").read_text(encoding="utf-8"))
@@ -62,7 +70,7 @@ class Data:
 
     @cached_property
     def listener(self) -> Listener:
-        return Listener.load(self.folder / "listener")
+        return Listener.load(self.heard_by)
 
     def prepare(self) -> None:
         """Make notes and listener, unless that is done."""
@@ -74,7 +82,7 @@ class Data:
             (part / "instruments.json").write_text(json.dumps(instruments), encoding="utf-8")
             shutil.rmtree(self.folder, ignore_errors=True)
             part.rename(self.folder)
-        if not (self.folder / "listener/config.json").is_file():
+        if not (self.heard_by / "config.json").is_file():
             self._train_listener()
 
     def _render(self, folder: Path) -> list[str]:
@@ -110,8 +118,8 @@ class Data:
         with Scratch("generation-listener", key) as scratch:
             run = Run(self.p.seed, make_fabric("cpu"), self.p.machine, scratch)
             network, _ = fit_listener(self.notes("train"), run)
-            part = self.folder / "listener.part"
+            part = self.heard_by.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
             network.save(part)
-            part.rename(self.folder / "listener")
+            part.rename(self.heard_by)
             scratch.finish()

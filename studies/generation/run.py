@@ -16,14 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in stages/
 
-import yaml  # noqa: E402
-
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.training.devices import THREADS  # noqa: E402
+from studies.changes import changes  # noqa: E402
 from studies.generation import page, study  # noqa: E402
-from studies.generation.data import SCRATCH, Data, settings  # noqa: E402
+from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
 
 INTERRUPTED = (130, 143)  # exit statuses
 
@@ -52,13 +51,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="this row alone")
     parser.add_argument("--published", action="store_true", help="at the published sizes")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
-    parser.add_argument("--again", action="store_true", help="measure rows anew that have their result")
+    help = "also rows that have their result: their models are trained where they are not here"
+    parser.add_argument("--again", action="store_true", help=help)
     parser.add_argument("--tables", action="store_true", help="write the page of what is there, no more")
     given = parser.parse_args()
     rows = study.read(given.published)
     if given.only and given.only not in rows:
         raise RetimbreError(f"--only {given.only}: there is no such row; there are {', '.join(rows)}.")
-    p = settings({name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given.set)})
+    p = settings(changes(given.set))
+    other = [one for one in given.set if not one.startswith(("dataset.source=", "machine."))]
+    if other and p.dataset.source == EMBEDDED:
+        raise RetimbreError(
+            f"--set {other[0]}: results of these notes are of params.yaml alone: leave it out."
+        )
     folder, failed = study.results(p.dataset.source, given.published), []
     if not given.tables:
         found = {name: study.result_of(row, folder) for name, row in rows.items()}

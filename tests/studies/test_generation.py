@@ -9,7 +9,8 @@ from retimbre import cli
 from retimbre.audio.files import read_mono
 from retimbre.errors import RetimbreError
 from retimbre.synthesis import catalogue
-from studies.generation import data, gallery, page, study
+from studies.changes import changes
+from studies.generation import data, gallery, page, run, study
 from tests.toys import layouts
 
 ROWS = study.read()
@@ -20,7 +21,7 @@ def test_a_row_is_valid_at_both_sizes(name: str) -> None:
     assert ROWS[name].params and study.read(published=True)[name].params
 
 
-def test_rows_are_those_of_the_issue_and_each_says_what_it_is() -> None:
+def test_rows_are_the_four_systems_and_their_controls_and_each_says_what_it_is() -> None:
     assert (
         list(ROWS)
         == (
@@ -121,3 +122,16 @@ def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         cli.main([*words, "--to-midi", "song.mid"])
     assert "song.mid cannot be read as a MIDI file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--walk", "2"])
+    assert "--walk is for MIDI files" in capsys.readouterr().err
+
+
+def test_odd_settings_are_refused_in_a_sentence(monkeypatch) -> None:
+    with pytest.raises(RetimbreError, match="--set nsynth: write NAME=VALUE"):
+        changes(["nsynth"])
+    with pytest.raises(RetimbreError, match="dataset.source is tinysol: choose soundfont, "):
+        data.settings({"dataset.source": "tinysol"})
+    monkeypatch.setattr("sys.argv", ["run.py", "--set", "seed=3"])
+    with pytest.raises(RetimbreError, match="--set seed=3: results of these notes are of params.yaml alone"):
+        run.main()

@@ -146,7 +146,7 @@ def test_penalty_is_on_the_slope_per_pixel_of_the_last_resolution():
             return whole.flatten(1).sum(1), torch.zeros(len(x), 3)
 
     made.critic = Sum()
-    made._descend = lambda *_: None
+    made.descend = lambda *_: None
     pitch, share = torch.tensor([0, 1]), torch.rand(2)
     expected = (math.sqrt(2 * 8 * 16) - 1) ** 2  # of a sum over 8 x 16 pixels of two channels
     for progress, cells in ((0.0, (2, 4)), (2.0, (8, 16))):
@@ -201,7 +201,7 @@ def test_it_learns_two_notes_and_which_is_which(tmp_path):
     with pytest.raises(RetimbreError, match="pitch"):
         made.decode(made.latents(1, 0))
     with pytest.raises(RetimbreError, match="no trained gansynth"):
-        Synthesiser.load(tmp_path / "none")
+        catalogue.load("gansynth", tmp_path / "none")
 
 
 @pytest.mark.parametrize("kind", ["if_mel", "phase"])

@@ -6,18 +6,18 @@ step])``, so that nothing of it need be saved.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retimbre.errors import RetimbreError
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.dcgan import Critic, Generator
+from retimbre.synthesis.opponents import Opponents
 from retimbre.synthesis.params import Adversarial
 from retimbre.training import fit as loop
-from retimbre.training.averages import Ema
 from retimbre.training.gan import (
     interpolated,
     slope_penalty,
@@ -59,55 +59,6 @@ class Batch:
     own_shifts: Tensor
 
 
-class Opponents:
-    """A generator and its critic, their optimisers, and the moving average of the generator: the complete
-    state of a training, whose step subclasses write.
-    """
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        critic: nn.Module,
-        learning_rate: float,
-        betas: tuple[float, float],
-        ema_decay: float,
-        fabric: "Fabric",
-    ):
-        self.fabric = fabric
-        self.generator, self.critic = generator.to(fabric.device), critic.to(fabric.device)
-        self.networks = [self.generator, self.critic]
-        self.optimiser_g, self.optimiser_c = (
-            torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
-            for network in self.networks
-        )
-        self.ema = Ema(self.generator, ema_decay)
-
-    def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        with part("backward"):
-            optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
-        with part("optimiser"):
-            optimiser.step()
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "critic": self.critic,
-            "ema": self.ema.module,
-            "optimiser_g": self.optimiser_g,
-            "optimiser_c": self.optimiser_c,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {name: of.state_dict() for name, of in self._parts.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, of in self._parts.items():
-            of.load_state_dict(state[name])
-
-
 class WassersteinTrainer(Opponents):
     """Several steps of the critic for each of the generator."""
 
@@ -115,7 +66,7 @@ class WassersteinTrainer(Opponents):
         self, generator: Generator, critic: Critic, encode: Encoder, p: Adversarial, fabric: "Fabric"
     ):
         betas = (p.adam_beta1, p.adam_beta2)
-        super().__init__(generator, critic, p.learning_rate, betas, p.ema_decay, fabric)
+        super().__init__(generator, critic, (p.learning_rate, p.learning_rate), betas, p.ema_decay, fabric)
         self.encode, self.penalty = encode, p.lambda_gradient_penalty
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:

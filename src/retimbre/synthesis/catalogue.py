@@ -1,6 +1,6 @@
 """The generators of notes by name: every folder beside this file that has a ``system.py`` is one.
 
-A folder holds ``__init__.py`` (whose first line is what a table says of it), ``params.py`` (``Params``),
+A folder holds ``__init__.py``, ``params.py`` (``Params``),
 ``train.py`` (``fit(notes, p, run) -> (synthesiser, history)``) and ``system.py`` (``Synthesiser``).
 """
 
@@ -27,11 +27,6 @@ def _part(name: str, part: str) -> Any:
     return importlib.import_module(f"retimbre.synthesis.{name}{part}")
 
 
-def about(name: str) -> str:
-    """One sentence on a generator: the first line of its folder's docstring."""
-    return _part(name, "").__doc__.strip().partition("\n")[0]
-
-
 def params_class(name: str) -> Any:
     """The class of a generator's params."""
     return _part(name, ".params").Params
@@ -50,7 +45,7 @@ def store(name: str, model: Synthesiser, folder: Path) -> None:
 
 def load(row: str, models: Path = MODELS) -> Synthesiser:
     """A trained row of the study. Raises RetimbreError when it is not trained, or damaged."""
-    folder, make = models / row, f"`python studies/generation/run.py --only {row}`"
+    folder, make = models / row, f"`python studies/generation/run.py --only {row} --again`"
     if not (folder / "config.json").is_file():
         known = ", ".join(sorted(path.parent.name for path in models.glob("*/config.json"))) or "none"
         raise RetimbreError(f"{models} has no trained {row} (it has {known}): train it with {make}.")

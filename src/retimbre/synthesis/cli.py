@@ -14,6 +14,8 @@ def sample(args: argparse.Namespace) -> None:
     from retimbre.synthesis import catalogue, performance
 
     check_place(args.output)
+    if args.walk and args.to_midi is None:
+        raise RetimbreError("--walk is for MIDI files: give --to-midi too, or leave it out.")
     model = catalogue.load(args.system, args.models)
     if args.to_midi is None:
         pitches = None if args.pitch is None else [args.pitch]
@@ -39,7 +41,7 @@ def add_sample(commands: argparse._SubParsersAction) -> None:
         "sample",
         help="make notes from noise, or play a MIDI file with them",
         description="Make a note with a generator that `make generation` has trained, or play a MIDI file "
-        "with it note by note. Notes outside of what it has learned are moved by octaves.",
+        "with it note by note. A file's notes outside of what it has learned are moved by octaves.",
     )
     p.add_argument("--system", default="gansynth", help="row of the study (default: gansynth)")
     what = p.add_mutually_exclusive_group()

@@ -68,7 +68,7 @@ def derivatives(audio: Tensor, hop: int = HOP, channels: int = CHANNELS) -> Tens
     """Derivatives of the phase (B, 2, channels / 2, N / hop), from audio (B, N) and not from its magnitude.
 
     The first is the instantaneous frequency minus the channel's, in channels; the second the group delay
-    minus the frame's time, in hops. TiFGAN clips both at 2 (64 Hz of a second, 256 samples).
+    minus the frame's time, in hops. TiFGAN clips both at 2 (64 periods in 16,384 samples; 256 samples).
     """
     plain = analyse(audio, hop, channels)[:, :-1]
     weighted = _products(audio, _window(hop, channels, times_t=True), hop, channels)[:, :-1]
@@ -149,15 +149,6 @@ def consistency(level: Tensor, hop: int = HOP, channels: int = CHANNELS) -> Tens
     bends = [(x + torch.pi * hop / channels).abs().flatten(1) for x in (by_frame, by_channel)]
     a, b = (x - x.mean(1, keepdim=True) for x in bends)
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(_TINY)
-
-
-def projection_error(level: Tensor, phase: Tensor, hop: int = HOP, channels: int = CHANNELS) -> Tensor:
-    """Distance (B,) of the magnitudes of (B, F, T) to those of the audio that they become with a phase
-    (B, F, T), as a share of their norm: 0 for a transform of audio with its own phase.
-    """
-    magnitude = level.exp()
-    projected = analyse(_audio(level, phase, hop, channels), hop, channels)[:, :-1].abs()
-    return (magnitude - projected).flatten(1).norm(dim=1) / magnitude.flatten(1).norm(dim=1)
 
 
 def _audio(level: Tensor, phase: Tensor, hop: int, channels: int) -> Tensor:

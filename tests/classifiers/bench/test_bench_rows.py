@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from retimbre.classifiers.bench import catalogue
+from retimbre.classifiers.bench import catalogue, pipeline
 from retimbre.classifiers.bench.base import NetworkClassifier
 from retimbre.classifiers.bench.descriptors import cross_validated, descriptors
 from retimbre.classifiers.bench.windows import RATE, SAMPLES, Windows, a_weighting_db, cut, scalogram
@@ -14,6 +15,7 @@ from retimbre.section import Machine
 from retimbre.training.checkpoint import Scratch
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
+from tests.toys import ROOT
 
 TIME = np.arange(SAMPLES) / RATE
 
@@ -95,6 +97,14 @@ def test_shuffled_labels_stay_at_chance(name, notes, others):
     steps = None if name.startswith("features") else 40
     p = catalogue.make(name, 2, steps=steps).fit(windows, shuffled).predict_proba(others[0])
     assert 14 <= (p.argmax(1) == others[1]).sum() <= 34  # of 48; 99.5 % of throws of a coin
+
+
+def test_the_pipelines_row_is_trained_as_the_pipeline_does():
+    p = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    names = ("channels", "steps", "learning_rate", "gain_jitter_db", "noise_db")
+    own = (pipeline.CHANNELS, pipeline.STEPS, pipeline.RATE, pipeline.GAIN_DB, pipeline.NOISE_DB)
+    assert own == tuple(p["classifier"][name] for name in names)
+    assert p["features"]["range_db"] == pipeline.RANGE_DB
 
 
 def test_tags_are_several_at_a_time(notes):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retimbre.errors import RetimbreError
-from retimbre.nn.weights import read_config, reading, save_model, size, with_weights
+from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.synthesis.gansynth.network import Generator, Shape
 from retimbre.synthesis.instantaneous_frequency import Pictures
 
@@ -108,10 +108,9 @@ class Synthesiser:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote. Raises RetimbreError where it is missing or damaged."""
-        with reading(folder, "gansynth"):
-            config = read_config(folder)
-            network = Generator(Shape.from_dict(config["network"]))
-            with_weights(network, folder / "generator.safetensors")
-            pictures, scale = Pictures(**config["pictures"]), Scale(config["scale"])
-            return cls(network, pictures, scale, config["pitches"])
+        """Read what ``save`` wrote."""
+        config = read_config(folder)
+        network = Generator(Shape.from_dict(config["network"]))
+        with_weights(network, folder / "generator.safetensors")
+        pictures, scale = Pictures(**config["pictures"]), Scale(config["scale"])
+        return cls(network, pictures, scale, config["pitches"])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, 
 from retimbre.synthesis.gansynth.params import Params
 from retimbre.synthesis.gansynth.system import Scale, Synthesiser
 from retimbre.synthesis.instantaneous_frequency import Pictures
+from retimbre.synthesis.opponents import Opponents
 from retimbre.training import fit as loop
-from retimbre.training.averages import Ema
 from retimbre.training.gan import (
     interpolated,
     slope_penalty,
@@ -51,25 +51,21 @@ class Batch:
     share: Tensor
 
 
-class GanSynthTrainer:
-    """Generator, critic, their optimisers, and the moving average of the generator."""
+class GanSynthTrainer(Opponents):
+    """Networks that grow: one step of the critic and one of the generator, on the same notes."""
 
     def __init__(self, generator: Generator, critic: Critic, p: Params, fabric: "Fabric"):
-        self.p, self.fabric = p, fabric
-        self.generator, self.critic = generator.to(fabric.device), critic.to(fabric.device)
-        self.networks = [self.generator, self.critic]
-        self.optimiser_g, self.optimiser_c = (
-            torch.optim.Adam(network.parameters(), rate, (0.0, 0.99), fused=True)
-            for network, rate in zip(self.networks, (p.generator_rate, p.critic_rate), strict=True)
-        )
-        self.ema = Ema(self.generator, p.ema_decay)
+        rates = (p.generator_rate, p.critic_rate)
+        super().__init__(generator, critic, rates, (0.0, 0.99), p.ema_decay, fabric)
+        self.p = p
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One step of the critic, one of the generator on the same fakes; returns detached scalars."""
         progress = self.p.progress(step)
         if step and math.ceil(progress) != math.ceil(self.p.progress(step - 1)):
             for optimiser in (self.optimiser_g, self.optimiser_c):
-                optimiser.state.clear()  # as published: a resolution starts with optimisers of its own
+                # As published where a resolution begins to fade in; there they start anew once it has, too.
+                optimiser.state.clear()
         moved = Batch(**{name: x.to(self.fabric.device) for name, x in vars(batch).items()})
         with part("forward"), self.fabric.autocast():
             one_hot = F.one_hot(moved.pitch, self.generator.shape.pitches).float()
@@ -95,7 +91,7 @@ class GanSynthTrainer:
             drift = of_real.float().square().mean()
             loss = distance + p.lambda_gradient_penalty * penalty + p.lambda_drift * drift
             loss = loss + p.lambda_pitch * pitch
-        self._descend(self.optimiser_c, loss)
+        self.descend(self.optimiser_c, loss)
         losses = {"loss/critic": distance, "loss/gradient_penalty": penalty, "loss/pitch_real": pitch}
         return {name: value.detach() for name, value in losses.items()}
 
@@ -105,36 +101,11 @@ class GanSynthTrainer:
             score, heard = self.critic(fake, progress)
             of_fake = wasserstein_generator(score.float())
             pitch = F.cross_entropy(heard.float(), batch.pitch)
-        self._descend(self.optimiser_g, of_fake + self.p.lambda_pitch * pitch)
+        self.descend(self.optimiser_g, of_fake + self.p.lambda_pitch * pitch)
         self.critic.requires_grad_(True)
         right = (heard.argmax(1) == batch.pitch).float().mean()
         losses = {"loss/generator": of_fake, "loss/pitch_fake": pitch, "pitch/fake_accuracy": right}
         return {name: value.detach() for name, value in losses.items()}
-
-    def _descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        with part("backward"):
-            optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
-        with part("optimiser"):
-            optimiser.step()
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "critic": self.critic,
-            "ema": self.ema.module,
-            "optimiser_g": self.optimiser_g,
-            "optimiser_c": self.optimiser_c,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {name: of.state_dict() for name, of in self._parts.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, of in self._parts.items():
-            of.load_state_dict(state[name])
 
 
 def batches(notes: Notes, pictures: Pictures, scale: Scale, p: Params, seed: int) -> Callable[[int], Batch]:
