@@ -119,7 +119,14 @@ def test_a_telephone_records_and_bad_files_are_sentences(
     noise.write_bytes(b"no sound at all" * 100)
     soundfile.write(long, np.zeros(601 * 1000, np.int16), 1000, subtype="PCM_U8")
     with browser.fresh_page(chromium, viewport=WINDOWS["phone"], color_scheme="dark") as page:
-        page.goto(served.url)
+        late: list[playwright.Route] = []  # what the page asks for first is answered after a hasty click
+        page.route("**/api/choices", lambda route: late.append(route))
+        with page.expect_request("**/api/choices"):
+            page.goto(served.url)
+        page.locator("#file").set_input_files(noise)
+        page.locator("#go").click()
+        late[0].continue_()
+        expect(page.locator("#problem")).to_contain_text("noise.mp3 is not audio that can be read")
         for file, said in ((noise, "not audio that can be read"), (long, "longer than 10 minutes")):
             page.locator("#file").set_input_files(file)
             page.locator("#go").click()

@@ -132,6 +132,7 @@ def test_odd_settings_are_refused_in_a_sentence(monkeypatch) -> None:
         changes(["nsynth"])
     with pytest.raises(RetimbreError, match="dataset.source is tinysol: choose soundfont, "):
         data.settings({"dataset.source": "tinysol"})
+    monkeypatch.setenv("DVC_ROOT", str(data.ROOT))  # as the run sets it
     monkeypatch.setattr("sys.argv", ["run.py", "--set", "seed=3"])
     with pytest.raises(RetimbreError, match="--set seed=3: results of these notes are of params.yaml alone"):
         run.main()

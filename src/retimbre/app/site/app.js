@@ -124,7 +124,8 @@ async function start() {
   options(find("to"), instruments.map(spoken), instruments);
   find("to").onchange();
 }
-start().catch(refuse);
+const ready = start();
+ready.catch(refuse);
 
 // ----------------------------------------------------------------------------------------- the transfer
 
@@ -147,10 +148,12 @@ find("ask").onsubmit = async event => {
   pause();
   for (const id of ["problem", "result"]) find(id).hidden = true;
   const bar = find("progress").querySelector("progress"), said = find("progress").querySelector("[role=status]");
-  const to = find("to").value, file = recording;
+  const file = recording;
   let mine = null;
   const sending = upload = new AbortController();
   try {
+    await ready; // the choices and limits may still be on their way
+    const to = find("to").value;
     if (file.size > most.bytes) throw new Error(`${file.name} is larger than ${most.bytes / 1e6} MB: cut it.`);
     find("go").disabled = true;
     said.textContent = "Sending the recording …";

@@ -7,7 +7,7 @@ from retimbre.datasets.download.mirrors import RemoteFile
 from retimbre.datasets.sources.base import Adapter, Track
 from retimbre.datasets.sources.common import existing, table
 
-PLACE = "http://download.tensorflow.org/data"
+PLACE = "https://storage.googleapis.com/download.tensorflow.org/data"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDS = (
     *DIGITS, "bed", "bird", "cat", "dog", "down", "go", "happy", "house", "left", "marvin", "no", "off", "on",
