@@ -112,7 +112,7 @@ def notes_of(
 
 
 def cell(row: study.Row, data: Data, published: bool) -> dict[str, Any]:
-    """What ``results/NAME.json`` holds of a row."""
+    """Train and measure a row; returns what ``results/NAME.json`` holds of it."""
     reference = Reference(data.notes("train"), data.notes("test"), data.listener)
     audio, asked, cost, more = notes_of(row, data, reference.notes, published)
     found = measure(audio, asked, reference) | more

@@ -8,7 +8,6 @@ another set.
 
 import argparse
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,29 +18,21 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
-from retimbre.training.devices import THREADS  # noqa: E402
+from studies import cells  # noqa: E402
 from studies.changes import changes  # noqa: E402
 from studies.generation import page, study  # noqa: E402
 from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
-
-INTERRUPTED = (130, 143)  # exit statuses
 
 
 def run_cell(row: study.Row, folder: Path, words: list[str]) -> bool:
     """Bring a row up to date in a process of one thread; False when it has no result then."""
     log = SCRATCH / "logs" / f"{row.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, study.HERE / "cell.py", row.name, *words]
-    environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(ROOT)}
-    with log.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if done > 0 and done not in INTERRUPTED:
-        said = log.read_text(encoding="utf-8").strip().splitlines()
-        study.write_result(row, folder, {"failed": said[-1] if said else f"exit status {done}"})
-    print(f"{row.name}: {'failed: ' + str(log) if done else 'done'}", flush=True)
-    return done == 0
+    said = cells.run_cell([sys.executable, study.HERE / "cell.py", row.name, *words], ROOT, log)
+    if said:
+        study.write_result(row, folder, {"failed": said})
+    well = said is None
+    print(f"{row.name}: {'done' if well else 'failed: ' + str(log)}", flush=True)
+    return well
 
 
 def main() -> None:

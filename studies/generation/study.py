@@ -16,6 +16,7 @@ from retimbre import params
 from retimbre.errors import RetimbreError
 from retimbre.provenance import digest
 from retimbre.synthesis import catalogue
+from studies import cells
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
 ROWS, RESULTS = HERE / "rows.yaml", HERE / "results"
@@ -51,15 +52,12 @@ class Row:
 
 
 def read(published: bool = False) -> dict[str, Row]:
-    """Every row by its name, those whose code is not here as well.
-
-    Raises RetimbreError for a row that is neither recordings nor of a system.
-    """
+    """Every row by its name. Raises RetimbreError for a row that is neither recordings nor of a system."""
     given = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
     rows: dict[str, Row] = {}
     for name, values in given.items():
         system = values.get("system", "")
-        if not system and name not in REAL:
+        if system not in catalogue.names() and name not in REAL:
             raise RetimbreError(
                 f"{ROWS.name}: {name} names no system: use one of {', '.join(catalogue.names())}."
             )
@@ -83,12 +81,8 @@ def results(source: str, published: bool = False) -> Path:
 
 def result_of(row: Row, folder: Path) -> dict[str, Any] | None:
     """A row's result, or None where there is none of these params."""
-    path = folder / f"{row.name}.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found if found and found["key"] == row.key else None
+    return cells.read_result(folder / f"{row.name}.json", row.key)
 
 
 def write_result(row: Row, folder: Path, values: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"key": row.key, **values}, allow_nan=False, indent=1)
-    (folder / f"{row.name}.json").write_text(text + "\n", encoding="utf-8")
+    cells.write_result(folder / f"{row.name}.json", row.key, values)

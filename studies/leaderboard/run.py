@@ -6,7 +6,6 @@ that fails says so in its place.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +17,12 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
-from retimbre.training.devices import THREADS  # noqa: E402
+from studies import cells  # noqa: E402
 from studies.checkout import checked_out  # noqa: E402
 from studies.leaderboard import study, tables  # noqa: E402
 
 LOGS = study.ROOT / ".scratch/leaderboard/logs"
 NEEDED = ("content", "classifier", "vocoder@inverter")  # stages that a set of other instruments needs
-INTERRUPTED = (130, 143)  # exit statuses
 
 
 def project(which: str) -> Path:
@@ -43,18 +41,13 @@ def project(which: str) -> Path:
 def run_cell(row: study.Row, which: str, folder: Path, profile: str) -> bool:
     """Bring a row up to date in a process of one thread; False when it has no result then."""
     log = LOGS / f"{which}-{row.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, study.HERE / "cell.py", row.name, "--set", which, "--profile", profile]
-    environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(folder)}
-    with log.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            words, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if done > 0 and done not in INTERRUPTED:
-        said = log.read_text(encoding="utf-8").strip().splitlines()
-        study.write_result(row, which, {"failed": said[-1] if said else f"exit status {done}"}, profile)
-    print(f"{which}, {row.name}: {'failed: ' + str(log) if done else 'done'}", flush=True)
-    return done == 0
+    said = cells.run_cell(words, folder, log)
+    if said:
+        study.write_result(row, which, {"failed": said}, profile)
+    well = said is None
+    print(f"{which}, {row.name}: {'done' if well else 'failed: ' + str(log)}", flush=True)
+    return well
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from retimbre.errors import RetimbreError
 from retimbre.evaluation.results.rows import BASELINES, CONTROLS
 from retimbre.provenance import digest
 from retimbre.systems import catalogue
+from studies import cells
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).resolve().parent
 ROWS = HERE / "rows.yaml"
@@ -97,12 +98,8 @@ def results(which: str, profile: str = "") -> Path:
 
 def result_of(row: Row, which: str, profile: str = "") -> dict[str, Any] | None:
     """A row's result, or None where there is none of these params."""
-    path = results(which, profile) / f"{row.name}.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found if found and found["key"] == row.key else None
+    return cells.read_result(results(which, profile) / f"{row.name}.json", row.key)
 
 
 def write_result(row: Row, which: str, values: dict[str, Any], profile: str = "") -> None:
-    path = results(which, profile) / f"{row.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": row.key, **values}, allow_nan=False) + "\n", encoding="utf-8")
+    cells.write_result(results(which, profile) / f"{row.name}.json", row.key, values)

@@ -16,7 +16,7 @@ from tests.toys import layouts
 ROWS = study.read()
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.system in catalogue.names()])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.system])
 def test_a_row_is_valid_at_both_sizes(name: str) -> None:
     assert ROWS[name].params and study.read(published=True)[name].params
 

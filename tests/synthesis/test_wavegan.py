@@ -1,4 +1,4 @@
-"""What WaveGAN has besides its DCGAN: the filter behind the generator."""
+"""The filter behind the generator of WaveGAN."""
 
 import torch
 

@@ -8,6 +8,8 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from torch import Tensor
 
+from retimbre.errors import RetimbreError
+
 
 @dataclass(frozen=True)
 class Notes:
@@ -59,8 +61,8 @@ class Synthesiser(Protocol):
 
 @runtime_checkable
 class Drawing(Protocol):
-    """What a synthesiser has besides that draws magnitudes and makes audio of them: :func:`drawn` and
-    :func:`analysed` are of one transform.
+    """Magnitudes of a synthesiser that draws these and makes audio of them: ``drawn`` and ``analysed`` are of
+    one transform.
     """
 
     def drawn(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
@@ -72,10 +74,21 @@ class Drawing(Protocol):
         ...
 
 
+def check_pitches(asked: Sequence[int] | None, known: Sequence[int]) -> None:
+    """Raise RetimbreError without pitches, and for one that is not among ``known``."""
+    if asked is None:
+        raise RetimbreError("this generator makes notes of given pitches: name one for each note (--pitch).")
+    if unknown := sorted({int(pitch) for pitch in asked} - set(known)):
+        raise RetimbreError(
+            f"this generator has not learned the pitch {unknown[0]}: ask for one of {min(known)} to "
+            f"{max(known)}."
+        )
+
+
 def sample(
     synthesiser: Synthesiser, n: int, condition: Sequence[int] | None = None, seed: int = 0
 ) -> np.ndarray:
     """Audio (n, N) of new notes. ``condition``: their pitches; None draws them among those that there are."""
     if condition is None and synthesiser.pitches:
-        condition = np.random.default_rng(seed).choice(synthesiser.pitches, n).tolist()
+        condition = np.random.default_rng([seed, 1]).choice(synthesiser.pitches, n).tolist()
     return synthesiser.decode(synthesiser.latents(n, seed), condition)

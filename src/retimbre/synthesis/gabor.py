@@ -77,8 +77,8 @@ def derivatives(audio: Tensor, hop: int = HOP, channels: int = CHANNELS) -> Tens
 
 
 def derivatives_of(level: Tensor, hop: int = HOP, channels: int = CHANNELS) -> Tensor:
-    """What ``derivatives`` returns, of log magnitude (B, F, T) by central differences; channels go on as
-    they end, frames go round.
+    """Derivatives of the phase as ``derivatives`` has them, of log magnitude (B, F, T) by central
+    differences; channels go on as they end, frames go round.
     """
     by_channel = torch.cat([level[:, :1], level, level[:, -1:]], 1)
     by_channel = (by_channel[:, 2:] - by_channel[:, :-2]) / 2

@@ -65,7 +65,7 @@ class Unconditional(ABC):
 
     @torch.no_grad()
     def _made(self, of: Callable[[Tensor], Tensor], latents: Tensor) -> np.ndarray:
-        """What ``of`` makes of the network's output for latents (n, Z), some at a time."""
+        """Network's output for latents (n, Z) as ``of`` turns it into something, some notes at a time."""
         return torch.cat([of(self.network(z)) for z in latents.split(CHUNK)]).numpy()
 
     def save(self, folder: Path) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from retimbre.errors import RetimbreError
 from retimbre.nn.weights import read_config, save_model, size, with_weights
+from retimbre.synthesis.base import check_pitches
 from retimbre.synthesis.gansynth.network import Generator, Shape
 from retimbre.synthesis.instantaneous_frequency import Pictures
 
@@ -85,12 +85,8 @@ class Synthesiser:
     def _made(
         self, of: Callable[[Tensor], Tensor], latents: Tensor, pitches: Sequence[int] | None
     ) -> np.ndarray:
-        """What ``of`` makes of the pictures (B, 2, T, F), some notes at a time."""
-        if pitches is None:
-            raise RetimbreError("gansynth makes notes of given pitches: name one for each note (--pitch).")
-        if unknown := sorted({int(pitch) for pitch in pitches} - set(self.pitches)):
-            known = f"{min(self.pitches)} to {max(self.pitches)}"
-            raise RetimbreError(f"gansynth has not learned the pitch {unknown[0]}: ask for one of {known}.")
+        """Network's pictures (B, 2, T, F) as ``of`` turns them into something, some notes at a time."""
+        check_pitches(pitches, self.pitches)
         places = torch.tensor([self.pitches.index(int(pitch)) for pitch in pitches])
         one_hot = F.one_hot(places, len(self.pitches)).float()
         progress = self.network.shape.resolutions - 1.0

@@ -20,7 +20,7 @@ PART = 64
 
 
 class Reference:
-    """What notes are measured by: training and test notes as they are heard, and as spectra.
+    """Notes that others are measured by: training and test notes as they are heard, and as spectra.
 
     ``group``: notes of a group of the inception score. Half the test notes, so that these have two groups.
     """

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retimbre.errors import RetimbreError
 from retimbre.nn.weights import read_config, save_tensors, write_config
+from retimbre.synthesis.base import check_pitches
 
 LOWEST_HZ = 40.0
 HARMONICS = 128  # at most, and none above half the sample rate
@@ -30,7 +30,7 @@ def band_centres(bands: int, rate: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Averages:
-    """What instruments are like: ``envelope`` (K, bands) in nats, of harmonics that together have power 1;
+    """Averages of K instruments: ``envelope`` (K, bands) in nats, of harmonics that together have power 1;
     ``decay`` (K, frames), amplitudes from a note's begin to its end; ``levels`` (K, 32), quantiles of RMS;
     ``share`` (K,) of the notes.
     """
@@ -65,12 +65,7 @@ class Synthesiser:
         return torch.from_numpy(np.array(found)).float()
 
     def decode(self, latents: Tensor, pitches: Sequence[int] | None = None) -> np.ndarray:
-        pitches = [60] * len(latents) if pitches is None else pitches
-        if odd := [pitch for pitch in pitches if pitch not in self.pitches]:
-            raise RetimbreError(
-                f"pitch {odd[0]} is none that this baseline was fitted on: it has {min(self.pitches)} to "
-                f"{max(self.pitches)}."
-            )
+        check_pitches(pitches, self.pitches)
         made = [self._note(z, p) for z, p in zip(latents.double().numpy(), pitches, strict=True)]
         return np.array(made, np.float32).reshape(-1, self.samples)
 
