@@ -228,15 +228,22 @@ def draw(results: Results, folder: Path) -> None:
     pyplot.close(figure)
     best = [max((n for n in accuracy if ROWS[n].family == f), key=accuracy.get) for f in families]
     classes, (labels, _) = results.truth["classes"], results.of("test", "windows")
-    figure, axes = pyplot.subplots(1, len(best), figsize=(3.2 * len(best), 3.6), layout="constrained")
-    for axis, name in zip(np.atleast_1d(axes), best, strict=True):
+    columns = min(3, len(best))
+    lines = -(-len(best) // columns)
+    size = (3.2 * columns + 0.6, 3.3 * lines + 0.6)
+    figure, axes = pyplot.subplots(lines, columns, figsize=size, layout="compressed", squeeze=False)
+    for number, axis in enumerate(axes.flat):
+        if number >= len(best):
+            axis.set_visible(False)
+            continue
         counts = np.zeros((len(classes), len(classes)))
-        for one in results.cells[name]:
+        for one in results.cells[best[number]]:
             np.add.at(counts, (labels, np.array(one["test"]["windows"])), 1)
         axis.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="Blues")
-        axis.set_title(name, fontsize=8)
-        axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=6)
-        axis.set_yticks(range(len(classes)), classes if axis is np.atleast_1d(axes)[0] else [], fontsize=6)
+        axis.set_title(best[number], fontsize=8)
+        last, first = number + columns >= len(best), number % columns == 0
+        axis.set_xticks(range(len(classes)), classes if last else [], rotation=90, fontsize=6)
+        axis.set_yticks(range(len(classes)), classes if first else [], fontsize=6)
     figure.savefig(folder / "confusions.png", dpi=90, metadata={"Software": None})
     pyplot.close(figure)
 
