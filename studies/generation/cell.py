@@ -6,6 +6,7 @@ training too: the same command goes on.
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -19,7 +20,6 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 import numpy as np  # noqa: E402
 
 from retimbre import errors  # noqa: E402
-from retimbre.provenance import training_key  # noqa: E402
 from retimbre.synthesis import catalogue  # noqa: E402
 from retimbre.synthesis.base import Drawing, Notes, Synthesiser, sample  # noqa: E402
 from retimbre.synthesis.measures.scores import Score, mean, projection_error  # noqa: E402
@@ -28,8 +28,8 @@ from retimbre.tracking import study_run  # noqa: E402
 from retimbre.training.stage import training  # noqa: E402
 from studies.changes import changes  # noqa: E402
 from studies.counting import Counting  # noqa: E402
-from studies.generation import gallery, page, study  # noqa: E402
-from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
+from studies.generation import gallery, models, page, study  # noqa: E402
+from studies.generation.data import EMBEDDED, Data, settings  # noqa: E402
 
 SEED = 7  # of the notes that are measured
 PROJECTED = 64  # notes whose spectra are compared as drawn and as heard
@@ -37,16 +37,10 @@ PROJECTED = 64  # notes whose spectra are compared as drawn and as heard
 
 def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, dict[str, Any]]:
     """The row's generator, and what its training cost."""
-    p, values, name = data.p, row.params, row.name
-    known = {"seed": p.seed, "data": data.folder.name, **row.given}
-    module = catalogue.trainer(row.system)
-    key = training_key(known, [], module.__name__)
-    parts = [catalogue.MODELS.name, *([study.PUBLISHED] if published else [])]
-    parts += [] if data.name == EMBEDDED else [data.name]
-    folder = SCRATCH.joinpath(*parts, name)
-    figures = folder / "figures.json"
-    if not figures.is_file() or json.loads(figures.read_text())["key"] != key:
-        stage = f"generation/{'-'.join([*parts[1:], name])}"
+    p, values, known = data.p, row.params, models.known(row, data)
+    if (cost := models.cost(row, data, published)) is None:
+        module, folder = catalogue.trainer(row.system), models.folder(row, data, published)
+        stage = "generation/" + "-".join(folder.relative_to(data.scratch).parts[1:])
         named = stage, known, [], module.__name__, p.seed, p.machine, "32-true"
         with training(*named, lambda s, v: study_run("generation", stage, v)) as run:
             count = Counting(run.tracker, run.scratch.folder / "seconds")
@@ -57,14 +51,13 @@ def trained(row: study.Row, data: Data, published: bool) -> tuple[Synthesiser, d
                 "training_cpu_minutes": round(count.seconds / 60, 2),
             }
             run.scratch.release_signals()
-            part = folder.with_name(f"{name}.part")
+            part = folder.with_name(f"{row.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             catalogue.store(row.system, model, part)
-            (part / "figures.json").write_text(json.dumps({"key": key, **cost}))
+            (part / models.FIGURES).write_text(json.dumps({"key": models.key(row, data), **cost}))
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
-    cost = json.loads(figures.read_text())
-    return catalogue.load(name, folder.parent), {k: v for k, v in cost.items() if k != "key"}
+    return models.load(row, data, published), cost
 
 
 def drawn(notes: Notes, count: int) -> Notes:
@@ -89,7 +82,7 @@ def notes_of(
     """Notes (n, N) of a row, their pitches if these can be chosen, the row's cost and speed, and figures that
     the audio alone does not show.
     """
-    pictured = not published and data.name == EMBEDDED
+    pictured = not published and data.name == EMBEDDED and data.place == ROOT
     if not row.system:
         every = data.notes(row.name.removeprefix("real_"))
         if pictured:
@@ -123,16 +116,17 @@ def cell(row: study.Row, data: Data, published: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="a row of rows.yaml")
-    parser.add_argument("--published", action="store_true", help="at the published sizes")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
+    study.add_which(parser)
     given = parser.parse_args()
-    rows = study.read(given.published)
+    rows, place = study.read(given.published, given.rows), study.place(given.rows)
     if given.name not in rows:
-        raise errors.RetimbreError(f"{study.ROWS} has no row {given.name!r}: it has {', '.join(rows)}.")
+        raise errors.RetimbreError(f"{given.rows} has no row {given.name!r}: it has {', '.join(rows)}.")
+    os.environ.setdefault("DVC_ROOT", str(place))
     row = rows[given.name]
-    data = Data(settings(changes(given.set)), row.samples)
+    data = Data(settings(changes(given.set)), row.samples, place)
     data.prepare()
-    study.write_result(row, study.results(data.name, given.published), cell(row, data, given.published))
+    folder = study.results(data.name, given.published, given.rows)
+    study.write_result(row, folder, cell(row, data, given.published))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from retimbre.datasets.sources import catalogue as sources  # noqa: E402
 from retimbre.datasets.sources.published import Published  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.provenance import code_of, digest, training_key  # noqa: E402
+from retimbre.synthesis import catalogue  # noqa: E402
 from retimbre.synthesis import notes as sets  # noqa: E402
 from retimbre.synthesis.base import Notes  # noqa: E402
 from retimbre.synthesis.measures.listener import Listener  # noqa: E402
@@ -27,7 +28,6 @@ from retimbre.training.checkpoint import Scratch  # noqa: E402
 from retimbre.training.devices import make_fabric  # noqa: E402
 from retimbre.training.fit import Run  # noqa: E402
 
-SCRATCH = ROOT / ".scratch" / "generation"
 EMBEDDED = "soundfont"
 
 
@@ -54,19 +54,29 @@ def settings(given: dict[str, Any]) -> Any:
 
 
 class Data:
-    """Notes of one data set, all of ``samples`` at one rate."""
+    """Notes of one data set, all of ``samples`` at one rate, in a study's folder ``place``."""
 
-    def __init__(self, p: Any, samples: int):
+    def __init__(self, p: Any, samples: int, place: Path = ROOT):
+        self.place, self.scratch = place, place / catalogue.MODELS.parent
         self.p, self.samples, self.rate = p, samples, p.audio.sample_rate
         self.name, self.domains = p.dataset.source, tuple(p.dataset.domains)
         code = code_of("retimbre.synthesis.notes")
         key = digest(self.name, self.domains, samples, self.rate, p.seed, p.dataset.limit_hours, code)[:12]
-        self.folder = SCRATCH / f"{self.name}-{key}"
+        self.folder = self.scratch / f"{self.name}-{key}"
         self.heard_by = self.folder / f"listener-{code_of('retimbre.synthesis.measures.train')[:12]}"
 
+    @cached_property
+    def instruments(self) -> list[str]:
+        """Those of the notes; none of words."""
+        return json.loads((self.folder / "instruments.json").read_text(encoding="utf-8"))
+
     def notes(self, split: str) -> Notes:
-        instruments = json.loads((self.folder / "instruments.json").read_text(encoding="utf-8"))
-        return sets.load(self.folder, split, instruments, self.rate)
+        return sets.load(self.folder, split, self.instruments, self.rate)
+
+    @property
+    def ready(self) -> bool:
+        """True when notes and listener are made."""
+        return (self.heard_by / "config.json").is_file()
 
     @cached_property
     def listener(self) -> Listener:
@@ -82,7 +92,7 @@ class Data:
             (part / "instruments.json").write_text(json.dumps(instruments), encoding="utf-8")
             shutil.rmtree(self.folder, ignore_errors=True)
             part.rename(self.folder)
-        if not (self.heard_by / "config.json").is_file():
+        if not self.ready:
             self._train_listener()
 
     def _render(self, folder: Path) -> list[str]:

@@ -18,16 +18,17 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.synthesis import catalogue  # noqa: E402
 from studies import cells  # noqa: E402
 from studies.changes import changes  # noqa: E402
 from studies.generation import page, study  # noqa: E402
-from studies.generation.data import EMBEDDED, SCRATCH, Data, settings  # noqa: E402
+from studies.generation.data import EMBEDDED, Data, settings  # noqa: E402
 
 
-def run_cell(row: study.Row, folder: Path, words: list[str]) -> bool:
+def run_cell(row: study.Row, folder: Path, scratch: Path, words: list[str | Path]) -> bool:
     """Bring a row up to date in a process of one thread; False when it has no result then."""
-    log = SCRATCH / "logs" / f"{row.name}.log"
-    said = cells.run_cell([sys.executable, study.HERE / "cell.py", row.name, *words], ROOT, log)
+    log = scratch / "logs" / f"{row.name}.log"
+    said = cells.run_cell([sys.executable, study.HERE / "cell.py", row.name, *words], scratch.parents[1], log)
     if said:
         study.write_result(row, folder, {"failed": said})
     well = said is None
@@ -36,36 +37,38 @@ def run_cell(row: study.Row, folder: Path, words: list[str]) -> bool:
 
 
 def main() -> None:
-    os.environ.setdefault("DVC_ROOT", str(ROOT))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=positive, default=2, help="rows at the same time, one thread each (2)")
     parser.add_argument("--only", default="", help="this row alone")
-    parser.add_argument("--published", action="store_true", help="at the published sizes")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
+    study.add_which(parser)
     help = "also rows that have their result: their models are trained where they are not here"
     parser.add_argument("--again", action="store_true", help=help)
     parser.add_argument("--tables", action="store_true", help="write the page of what is there, no more")
     given = parser.parse_args()
-    rows = study.read(given.published)
+    rows, place = study.read(given.published, given.rows), study.place(given.rows)
+    os.environ.setdefault("DVC_ROOT", str(place))
     if given.only and given.only not in rows:
         raise RetimbreError(f"--only {given.only}: there is no such row; there are {', '.join(rows)}.")
     p = settings(changes(given.set))
     other = [one for one in given.set if not one.startswith(("dataset.source=", "machine."))]
-    if other and p.dataset.source == EMBEDDED:
+    if other and p.dataset.source == EMBEDDED and given.rows == study.ROWS:
         raise RetimbreError(
             f"--set {other[0]}: results of these notes are of params.yaml alone: leave it out."
         )
-    folder, failed = study.results(p.dataset.source, given.published), []
+    folder, failed = study.results(p.dataset.source, given.published, given.rows), []
+    data = {row.samples: Data(p, row.samples, place) for row in rows.values()}
     if not given.tables:
         found = {name: study.result_of(row, folder) for name, row in rows.items()}
         names = [name for name in rows if given.only in ("", name)]
         missing = [n for n in names if given.again or found[n] is None or "failed" in found[n]]
         for samples in sorted({rows[name].samples for name in missing}):
-            Data(p, samples).prepare()  # before two rows would
-        words = [f"--set={change}" for change in given.set] + ["--published"] * given.published
-        print(f"{len(missing)} rows to do, {given.jobs} at a time; logs in {SCRATCH / 'logs'}", flush=True)
+            data[samples].prepare()  # before two rows would
+        scratch = place / catalogue.MODELS.parent
+        words = [*(f"--set={change}" for change in given.set), "--rows", given.rows]
+        words += ["--published"] * given.published
+        print(f"{len(missing)} rows to do, {given.jobs} at a time; logs in {scratch / 'logs'}", flush=True)
         with ThreadPoolExecutor(given.jobs) as pool:
-            done = pool.map(lambda name: run_cell(rows[name], folder, words), missing)
+            done = pool.map(lambda name: run_cell(rows[name], folder, scratch, words), missing)
             failed = [name for name, well in zip(missing, done, strict=True) if not well]
     page.write(rows, folder)
     if failed:

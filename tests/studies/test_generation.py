@@ -63,7 +63,6 @@ def test_a_published_set_becomes_notes(source: str, tmp_path: Path, monkeypatch:
     from retimbre.datasets.sources import nsynth
 
     monkeypatch.setenv("RETIMBRE_DOWNLOADS", str(tmp_path / "downloads"))
-    monkeypatch.setattr(data, "SCRATCH", tmp_path / "scratch")
     archives = tmp_path / "archives"
     archives.mkdir()
     layout = layouts.build({"nsynth": "nsynth_gansynth"}.get(source, source), archives)
@@ -75,7 +74,7 @@ def test_a_published_set_becomes_notes(source: str, tmp_path: Path, monkeypatch:
     p = data.settings({
         "dataset.source": source, "dataset.domains": list(layout.domains), "dataset.archives": str(archives),
     })  # fmt: skip
-    found = data.Data(p, 4096)
+    found = data.Data(p, 4096, tmp_path)
     monkeypatch.setattr(found, "_train_listener", lambda: None)
     found.prepare()
     counts = {split: len(found.notes(split)) for split in ("train", "validation", "test")}

@@ -1,0 +1,124 @@
+"""Rows of the generation study at tiny sizes: killed and continued."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retimbre.synthesis import notes as sets
+from retimbre.synthesis.base import Notes
+from retimbre.synthesis.measures.train import fit_listener
+from retimbre.training.devices import make_fabric
+from retimbre.training.fit import Run
+from studies.generation import cell, data, study
+from tests.synthesis.test_gansynth import SMALL
+from tests.synthesis.test_unconditional import SHARED
+from tests.toys import ROOT
+from tests.toys.killed import run_until_killed
+from tests.toys.notes import toy_notes
+from tests.toys.project import empty_store
+
+SAMPLES = 8192
+SIZES = {"bins": 128, "batch_sizes": [2], "stable_steps": [3, 2, 1], "transition_steps": [2, 4]}
+ROWS = {
+    "gansynth": {"system": "gansynth", "params": SMALL | SIZES},
+    "wavegan": {"system": "wavegan", "params": SHARED | {"steps": 8, "post_filter": 0}},
+}
+EVERY = 3  # steps from checkpoint to checkpoint
+# A cell that ends in a step of its training.
+KILLED = """
+import os, runpy, signal, sys
+from importlib import import_module
+
+module, name, death = sys.argv[1:4]
+trainer = getattr(import_module(module), name)
+train = trainer.step
+
+def step(self, batch, number):
+    if number == int(death):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train(self, batch, number)
+
+trainer.step = step
+sys.argv = sys.argv[4:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def some(notes: Notes, picked: np.ndarray) -> Notes:
+    fields = (notes.audio, notes.pitch, notes.velocity, notes.instrument)
+    return Notes(*(x[picked] for x in fields), notes.instruments, notes.sample_rate)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file of rows of a study whose notes are there, a listener that has hardly learned, and all models.
+    Read only.
+    """
+    folder = tmp_path_factory.mktemp("study")
+    path = folder / "rows.yaml"
+    of = {name: {"text": f"This is {name}.", "params": {}} | row for name, row in ROWS.items()}
+    for row in of.values():
+        row["params"] = row["params"] | {"samples": SAMPLES}
+    path.write_text(json.dumps({"rows": of}))
+    notes = notes_beside(path)
+    notes.folder.mkdir(parents=True)
+    every, n = toy_notes(24, SAMPLES), np.arange(24)
+    for split, picked in (("train", n >= 0), ("validation", n < 4), ("test", n % 4 < 2)):
+        sets.save(notes.folder, split, some(every, picked))
+    (notes.folder / "instruments.json").write_text(json.dumps(every.instruments))
+    fit_listener(every, Run(1, make_fabric("cpu")), 2)[0].save(notes.heard_by)
+    (folder / "store.db").write_bytes(empty_store())
+    with surroundings(folder):
+        for row in study.read(path=path).values():
+            if row.system:
+                cell.trained(row, notes, published=False)
+        yield path
+
+
+@contextmanager
+def surroundings(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'store.db'}")
+        yield
+
+
+def notes_beside(rows: Path) -> data.Data:
+    return data.Data(data.settings({}), SAMPLES, rows.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "trainer", "death"), [("gansynth", "GanSynthTrainer", 10), ("wavegan", "WassersteinTrainer", 4)]
+)
+def test_a_killed_row_ends_with_the_same_bytes(
+    name: str, trainer: str, death: int, once: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """GANSynth's in the middle of its second transition, with a checkpoint in it."""
+    folder = Path(shutil.copytree(once.parent, tmp_path / "study"))
+    rows = folder / "rows.yaml"
+    row, file = study.read(path=rows)[name], Path("models", name, "generator.safetensors")
+    scratch = notes_beside(rows).scratch
+    whole = (scratch / file).read_bytes()
+    shutil.rmtree(scratch / "models" / name)
+    if name == "gansynth":
+        assert [row.params.progress(step) % 1 > 0 for step in (8, 9, 10)] == [True] * 3
+    module = {"gansynth": "retimbre.synthesis.gansynth.train"}.get(name, "retimbre.synthesis.adversarial")
+    words = [name, "--rows", str(rows), "--set", f"machine.checkpoint_every={EVERY}"]
+    command = [str(ROOT / "studies/generation/cell.py"), *words]
+    with surroundings(folder):
+        run_until_killed(folder, KILLED, module, trainer, str(death), *command)
+        assert not (scratch / file).exists()
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", command)
+        cell.main()
+    reached = death // EVERY * EVERY
+    assert f"{name}: continuing at step {reached} of {row.params.steps}" in capsys.readouterr().out
+    assert (scratch / file).read_bytes() == whole
+    assert study.result_of(row, folder / "results")["steps"] == row.params.steps
