@@ -1,7 +1,9 @@
 """Pictures and sounds of a row: rainbowgrams, pitch across and latent down, and a few notes to listen to."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -20,25 +22,42 @@ COMPRESSION = 0.95  # of the sound, of 1
 HEARD = 4  # notes of the line that is heard
 
 
-def grid_of(model: Synthesiser) -> np.ndarray:
-    """Audio (3, 6, N): three latents at six pitches, or 18 latents of what cannot be asked for a pitch."""
+class Grid(NamedTuple):
+    """``audio`` (3, 6, N), what the lines are, and pitches (3, 6) of notes that have one."""
+
+    audio: np.ndarray
+    lines: list[str]
+    pitches: np.ndarray | None
+
+
+def across(known: Sequence[int]) -> list[int]:
+    """The pitches of a line: the nearest that there are, or of words some from the first to the last."""
+    known = np.unique(known)
+    wanted = PITCHES if known[-1] >= PITCHES[0] else np.linspace(known[0], known[-1], len(PITCHES))
+    return [int(known[np.abs(known - pitch).argmin()]) for pitch in wanted]
+
+
+def grid_of(model: Synthesiser) -> Grid:
+    """Three latents at six pitches, or 18 latents of what cannot be asked for a pitch."""
+    shape = (LATENTS, len(PITCHES))
     if not model.pitches:
         audio = model.decode(model.latents(LATENTS * len(PITCHES), SEED))
-    else:
-        latents = model.latents(LATENTS, SEED).repeat_interleave(len(PITCHES), 0)
-        nearest = [min(model.pitches, key=lambda known: abs(known - pitch)) for pitch in PITCHES]
-        audio = model.decode(latents, nearest * LATENTS)
-    return audio.reshape(LATENTS, len(PITCHES), -1)
+        return Grid(audio.reshape(*shape, -1), ["noise"] * LATENTS, None)
+    latents = model.latents(LATENTS, SEED).repeat_interleave(len(PITCHES), 0)
+    nearest = across(model.pitches) * LATENTS
+    lines = [f"latent {n}" for n in range(1, LATENTS + 1)]
+    return Grid(model.decode(latents, nearest).reshape(*shape, -1), lines, np.reshape(nearest, shape))
 
 
-def grid_of_notes(notes: Notes) -> np.ndarray:
-    """Audio (3, 6, N) of recordings: three instruments, as far apart as the list goes, at six pitches."""
-    rows = []
-    for k in np.linspace(0, max(0, len(notes.instruments) - 1), LATENTS).astype(int):
+def grid_of_notes(notes: Notes) -> Grid:
+    """Recordings of three instruments, as far apart as the list goes, at six pitches."""
+    lines, places, there = [], [], np.unique(notes.instrument)
+    for k in there[np.linspace(0, len(there) - 1, LATENTS).astype(int)]:
         own = np.flatnonzero(notes.instrument == k)
-        nearest = [own[np.argmin(abs(notes.pitch[own] - p) - notes.velocity[own] / 1e3)] for p in PITCHES]
-        rows.append(notes.audio[nearest])
-    return np.array(rows)
+        pitch, velocity = notes.pitch[own], notes.velocity[own]
+        places.append([own[np.where(pitch == p, velocity, -1).argmax()] for p in across(pitch)])
+        lines.append(notes.instruments[k].replace("_", " ") if notes.instruments else "recordings")
+    return Grid(np.asarray(notes.audio[np.array(places)]), lines, notes.pitch[np.array(places)])
 
 
 def picture(grid: np.ndarray, rate: int) -> bytes:
@@ -69,11 +88,11 @@ def sound(grid: np.ndarray, rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def draw(folder: Path, name: str, grid: np.ndarray, rate: int) -> None:
+def draw(folder: Path, name: str, grid: Grid, rate: int) -> None:
     """Write the picture and the sound of a row."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.webp").write_bytes(picture(grid, rate))
-    (folder / f"{name}.ogg").write_bytes(sound(grid, rate))
+    (folder / f"{name}.webp").write_bytes(picture(grid.audio, rate))
+    (folder / f"{name}.ogg").write_bytes(sound(grid.audio, rate))
 
 
 LEGEND = (

@@ -1,9 +1,9 @@
 """Every generator on one set of notes with one set of measures: ``make generation``.
 
 Makes the notes and the network that hears them (once), then trains and measures the rows that have no result
-yet, or one of other params, two at a time with one thread each, and writes docs/generation.md. What is
-finished is kept, and what was interrupted goes on where it was. ``--set dataset.source=nsynth`` takes
-another set.
+yet, or one of other params, two at a time with one thread each, and writes docs/generation.md and a page to
+look and listen, reports/generation.html. What is finished is kept, and what was interrupted goes on where it
+was. ``--set dataset.source=nsynth`` takes another set.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.synthesis import catalogue  # noqa: E402
 from studies import cells  # noqa: E402
 from studies.changes import changes  # noqa: E402
-from studies.generation import page, study  # noqa: E402
+from studies.generation import page, report, study  # noqa: E402
 from studies.generation.data import EMBEDDED, Data, settings  # noqa: E402
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     study.add_which(parser)
     help = "also rows that have their result: their models are trained where they are not here"
     parser.add_argument("--again", action="store_true", help=help)
-    parser.add_argument("--tables", action="store_true", help="write the page of what is there, no more")
+    parser.add_argument("--tables", action="store_true", help="write the pages of what is there, no more")
     given = parser.parse_args()
     rows, place = study.read(given.published, given.rows), study.place(given.rows)
     os.environ.setdefault("DVC_ROOT", str(place))
@@ -71,6 +71,7 @@ def main() -> None:
             done = pool.map(lambda name: run_cell(rows[name], folder, scratch, words), missing)
             failed = [name for name, well in zip(missing, done, strict=True) if not well]
     page.write(rows, folder)
+    report.write(rows, data, given.published)
     if failed:
         raise RetimbreError(f"{', '.join(failed)} failed; what was finished is kept.")
 

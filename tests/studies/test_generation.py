@@ -9,6 +9,7 @@ from retimbre import cli
 from retimbre.audio.files import read_mono
 from retimbre.errors import RetimbreError
 from retimbre.synthesis import catalogue
+from retimbre.synthesis.base import Notes
 from studies.changes import changes
 from studies.generation import data, gallery, page, run, study
 from tests.toys import layouts
@@ -93,7 +94,6 @@ def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsy
     from retimbre.datasets.scores.performance import PlayedNote, write_midi
     from retimbre.datasets.scores.soundfont import find_font
     from retimbre.synthesis import single_notes
-    from retimbre.synthesis.base import Notes
     from retimbre.synthesis.parametric.params import Params
     from retimbre.synthesis.parametric.train import fit
     from retimbre.training.devices import make_fabric
@@ -114,7 +114,7 @@ def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsy
     cli.main([*words, "--to-midi", "song.mid", "--walk", "1"])
     assert len(read_mono("note.wav", 16000)) == 8000 + 4096
     grid = gallery.grid_of(model)
-    assert grid.shape == (3, 6, 4096)
+    assert grid.audio.shape == (3, 6, 4096)
     gallery.draw(tmp_path, "x", grid, 16000)
     assert (tmp_path / "x.webp").stat().st_size < 30_000 and (tmp_path / "x.ogg").stat().st_size < 30_000
     Path("song.mid").write_bytes(b"no MIDI")
@@ -124,6 +124,18 @@ def test_sample_makes_a_note_and_plays_a_file(tmp_path: Path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         cli.main([*words, "--walk", "2"])
     assert "--walk is for MIDI files" in capsys.readouterr().err
+
+
+def test_the_grid_shows_the_loudest_notes_that_there_are_and_words_from_the_first_to_the_last() -> None:
+    rng = np.random.default_rng(0)
+    pitch, velocity = np.repeat(np.arange(50, 80), 2), np.tile([25, 75], 30)
+    notes = Notes(rng.normal(size=(60, 8)), pitch, velocity, np.repeat([0, 2], 30), ("a", "b", "c"), 4)
+    grid = gallery.grid_of_notes(notes)
+    assert grid.lines == ["a", "a", "c"] and grid.pitches[0].tolist() == [50, 50, 54, 60, 64, 64]
+    assert grid.pitches[2].tolist() == [65, 65, 65, 65, 66, 72]
+    assert (grid.audio[2, 5] == notes.audio[(pitch == 72) & (velocity == 75)][0]).all()
+    words = Notes(notes.audio[:20], np.arange(20) % 10, np.full(20, 100), np.zeros(20, int), (), 4)
+    assert gallery.grid_of_notes(words).pitches[0].tolist() == [0, 2, 4, 5, 7, 9]
 
 
 def test_odd_settings_are_refused_in_a_sentence(monkeypatch) -> None:

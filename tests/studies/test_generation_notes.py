@@ -1,5 +1,6 @@
-"""Rows of the generation study at tiny sizes: killed and continued."""
+"""Rows of the generation study at tiny sizes: killed and continued, and shown on a page."""
 
+import io
 import json
 import shutil
 import sys
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from scipy.signal import correlate
 
+from retimbre.evaluation.report import media
 from retimbre.synthesis import notes as sets
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.measures.train import fit_listener
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
-from studies.generation import cell, data, study
+from studies.generation import cell, data, report, study
 from tests.synthesis.test_gansynth import SMALL
 from tests.synthesis.test_unconditional import SHARED
 from tests.toys import ROOT
@@ -26,6 +30,8 @@ from tests.toys.project import empty_store
 SAMPLES = 8192
 SIZES = {"bins": 128, "batch_sizes": [2], "stable_steps": [3, 2, 1], "transition_steps": [2, 4]}
 ROWS = {
+    "real_test": {},
+    "parametric": {"system": "parametric", "params": {"bands": 24, "frames": 8}},
     "gansynth": {"system": "gansynth", "params": SMALL | SIZES},
     "wavegan": {"system": "wavegan", "params": SHARED | {"steps": 8, "post_filter": 0}},
 }
@@ -122,3 +128,59 @@ def test_a_killed_row_ends_with_the_same_bytes(
     assert f"{name}: continuing at step {reached} of {row.params.steps}" in capsys.readouterr().out
     assert (scratch / file).read_bytes() == whole
     assert study.result_of(row, folder / "results")["steps"] == row.params.steps
+
+
+def heard_as(sound: bytes, audio: np.ndarray) -> float:
+    """Correlation of a sound as it decodes with audio (N,), at the lag where they fit best."""
+    decoded = soundfile.read(io.BytesIO(sound))[0]
+    both = correlate(decoded, audio) / (np.linalg.norm(decoded) * np.linalg.norm(audio))
+    return float(np.abs(both).max())
+
+
+def test_every_player_of_the_page_plays_its_note(once: Path) -> None:
+    """From the disk, by keyboard."""
+    from tests.toys import browser
+
+    if browser.BROWSER is None:
+        pytest.skip("no Chromium found: install one or name it in RETIMBRE_BROWSER")
+    rows, notes = study.read(path=once), notes_beside(once)
+    del rows["gansynth"]  # as parametric
+    missing = study.Row("specgan", "specgan", {}, SAMPLES, "It is not trained.")
+    path = report.write({**rows, "specgan": missing}, {SAMPLES: notes}, published=False)
+    assert path == once.parent / "reports/generation.html"
+    grids = {name: report.grid(row, notes, published=False) for name, row in rows.items()}
+    with browser.chromium() as opened, browser.fresh_page(opened, offline=True) as page:
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('audio').forEach(a => { a.loop = true; })")  # no note ends
+        assert "--only specgan --again" in page.inner_text("#specgan")
+        for name, grid in grids.items():
+            audio = grid.audio.reshape(-1, SAMPLES)
+            labels = page.eval_on_selector_all(f"#{name} button", "all => all.map(b => b.ariaLabel)")
+            pitches = grid.pitches.ravel() if grid.pitches is not None else range(1, 19)
+            assert [int(label.split()[-1]) for label in labels] == list(pitches)
+            page.focus(f"#{name} button")
+            for n, x in enumerate(audio):
+                assert page.evaluate("document.activeElement.ariaLabel") == labels[n]
+                page.keyboard.press("Enter")
+                page.wait_for_function("document.activeElement.ariaPressed === 'true'")
+                sound = page.evaluate("""async () => {
+                  const file = await fetch(document.activeElement.nextElementSibling.src);
+                  return [...new Uint8Array(await file.arrayBuffer())]; }""")
+                assert bytes(sound) == media.sound(x, notes.rate).data, labels[n]
+                # What has hardly been trained is noise, of which an MP3 keeps the loud parts.
+                assert heard_as(bytes(sound), x) > (0.9 if name in ("real_test", "parametric") else 0.5)
+                page.keyboard.press("ArrowRight")
+                if n % 6 == 5:
+                    page.keyboard.press("ArrowDown")
+                    for _ in range(5):
+                        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        pressed = "document.querySelectorAll('[aria-pressed=true]').length"
+        page.wait_for_function(f"{pressed} === 1")  # one sound at a time
+        page.keyboard.press("Space")
+        page.wait_for_function(f"{pressed} === 0")
+        page.evaluate("document.querySelectorAll('img').forEach(load)")
+        sizes = page.evaluate(
+            "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+        )
+        assert len(sizes) == 18 * len(grids) and min(sizes) > 10 and browser.fits(page)
