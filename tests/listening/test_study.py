@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from pydantic import ValidationError
 
 from retimbre.errors import RetimbreError
 from retimbre.listening import questions, study
@@ -96,6 +97,27 @@ def test_the_dissertations_preset_has_eight_and_eight_pairs(evaluation: Path, se
         assert Counter(p.block for p in own) == {"to_guitar": 6, "to_piano": 6}, "every item once"
         assert {p.condition for p in own} == {"cyclegan", "target"}, "generated and real pairs are mixed"
     assert [q.key for q in drawn.blocks[0].questions] == ["style", "similar"]
+
+
+def test_notes_are_rated_and_compared_without_an_original(evaluation: Path, settings: Settings) -> None:
+    """The outputs have sources and copies, too; of these nothing is heard."""
+    chosen = settings(preset="notes", blocks=["quality", "preference"], clip_s=0.5)
+    drawn = study.draw(study.read_outputs(evaluation), chosen)
+    assert drawn.real == drawn.original == "target"
+    heard = {block: {s.system for p in drawn.pages if p.block == block for s in p.slots} for block in
+             ("quality", "preference")}  # fmt: skip
+    assert heard == {
+        "quality": {"cyclegan", "knn", "eq_match", "target", "anchor"},
+        "preference": {"cyclegan", "knn", "eq_match", "target"},
+    }
+    assert {s.slot for p in drawn.pages for s in p.slots} == {"B", "1", "2"}
+    assert [text[:2] for text in drawn.frozen()["hypotheses"]] == ["H4", "H5"]
+    for changes, sentence in (
+        ({"preset": "notes"}, "has content, which preset notes does not ask"),
+        ({"clip_s": 3}, "must be 4 or more but for preset notes"),
+    ):
+        with pytest.raises(ValidationError, match=sentence):
+            settings(**changes)
 
 
 def test_data_without_paired_targets(evaluation: Path, settings: Settings, tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ def _secret(folder: Path) -> bytes:
 
 def _practice(study: Study) -> list[tuple[str, str, str]]:
     """(label, system, item) of the practice page's clips."""
+    if study.of_notes:
+        return [
+            ("the same recording, dull and noisy", ANCHOR, study.practice),
+            ("another recording", "target", study.practice_other),
+        ]
     found = [
         ("same music, same instrument", "copy", study.practice),
         ("other music, same instrument", "source", study.practice_other),
@@ -127,13 +132,13 @@ def _write_clips(study: Study, outputs: pandas.DataFrame, evaluation: Path, site
     for page in study.pages:
         for slot in page.slots:
             wanted[slot.item].add(slot.system)
-    for _, system, item in [*_practice(study), ("", "source", study.practice)]:
+    for _, system, item in [*_practice(study), ("", study.original, study.practice)]:
         wanted[item].add(system)
     row_of = {(row.system, row.item): row for row in outputs.itertuples()}
     rows = []
     for item, systems in track(sorted(wanted.items()), "clips", unit="item"):
         heard: dict[str, np.ndarray] = {}
-        for system in sorted((systems | {"source", study.real}) - {ANCHOR}):
+        for system in sorted((systems | {study.original, study.real}) - {ANCHOR}):
             if (system, item) not in row_of:
                 raise RetimbreError(
                     f"outputs.csv has no {system} for {item}: run `dvc repro evaluate` again."
@@ -143,9 +148,10 @@ def _write_clips(study: Study, outputs: pandas.DataFrame, evaluation: Path, site
         if ANCHOR in systems:
             heard[ANCHOR] = clips.anchor(heard[study.real], sample_rate, params.seed)
             other_music |= {ANCHOR} if study.real == "unrelated" else set()
-        together = ["source", *(heard.keys() - other_music - {"source"})]
+        aligned = {ANCHOR} & heard.keys() if study.of_notes else heard.keys() - other_music
+        together = [study.original, *(aligned - {study.original})]
         ready = clips.prepare(heard, sample_rate, params, together, item)
-        about = row_of["source", item]
+        about = row_of[study.original, item]
         for system in systems:
             path = site / "audio" / f"{token(secret, system, item)}.wav"
             write_wav(path, ready[system], sample_rate)
@@ -190,7 +196,7 @@ def served(study: Study, secret: bytes, headphones: list[dict[str, Any]]) -> dic
         "blocks": {b.name: {name: asdict(b)[name] for name in shown} for b in study.blocks},
         "pages": {page.page: {"block": page.block, "clips": clips_of(page)} for page in study.pages},
         "orders": study.orders,
-        "level": token(secret, "source", study.practice),
+        "level": token(secret, study.original, study.practice),
         "practice": [{"label": label, "token": token(secret, *clip)} for label, *clip in _practice(study)],
         "about": [asdict(q) for q in questions.ABOUT],
         "headphones": headphones,

@@ -13,9 +13,8 @@ from scipy.signal import butter, sosfiltfilt
 from retimbre.audio.levels import rms
 from retimbre.audio.matching import equally_loud
 from retimbre.errors import RetimbreError
-from retimbre.listening.params import Listening
+from retimbre.listening.params import SHORTEST_S, Listening
 
-SHORTEST_S = 4.0
 AUDIBLE_DB = -40.0  # below the loudest 20 ms: where a clip is taken to begin
 LEAD_S = 0.1  # kept before it
 ANCHOR_HZ, ANCHOR_SNR_DB = 3500.0, 20.0
@@ -53,21 +52,22 @@ def prepare(
 
     ``together``: names that are aligned with the first of them (same music at the same time) and therefore
     begin at the same sample; the others begin where they become audible. Silent recordings stay silent.
-    Raises RetimbreError when less than 4 s are left.
+    Raises RetimbreError when less than 4 s are left, of notes less than a clip.
     """
+    needed = min(SHORTEST_S, params.clip_s)
     starts = {name: onset(x, sample_rate) for name, x in recordings.items()}
     starts |= {name: starts[together[0]] for name in together}
 
     def seconds_left() -> tuple[float, str]:
         return min(((len(x) - starts[name]) / sample_rate, name) for name, x in recordings.items())
 
-    if seconds_left()[0] < SHORTEST_S:  # after the onset: take what is before it too
+    if seconds_left()[0] < needed:  # after the onset: take what is before it too
         starts = dict.fromkeys(starts, 0)
     seconds, shortest = seconds_left()
-    if seconds < SHORTEST_S:
+    if seconds < needed:
         raise RetimbreError(
-            f"{shortest} of {item} lasts {seconds:.1f} s and a clip needs {SHORTEST_S:g} s: raise "
-            "dataset.excerpt_s and run `dvc repro evaluate`."
+            f"{shortest} of {item} lasts {seconds:.1f} s and a clip needs {needed:g} s: raise "
+            "dataset.excerpt_s and run `dvc repro evaluate`, or lower listening.clip_s for notes."
         )
     length = round(min(params.clip_s, seconds) * sample_rate)
     cuts = {

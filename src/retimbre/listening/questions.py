@@ -3,10 +3,10 @@
 No text names a system or an instrument, since all of it is sent to the browser; only the answers of block
 ``timbre`` and the first question of the dissertation's preset name instruments, because they ask for one.
 Sources of the formats: ITU-T P.800 (five-point rating of quality), ITU-R BS.2132 (several versions on one
-page without a reference).
+page without a reference); of single notes, the ratings and pairs of WaveGAN's and GANSynth's authors.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 RATING_MIN, RATING_MAX = 1, 5
@@ -101,6 +101,16 @@ PREFERENCE = Block(
     ("oracle",),
     (ORIGINAL, EXAMPLE),
     labels={ORIGINAL: "A, the original", EXAMPLE: "E, the example", "1": "version 1", "2": "version 2"},
+)
+NOTE_QUALITY = replace(QUALITY, intro=QUALITY.intro.replace("one clip", "one note"))
+NOTE_PREFERENCE = Block(
+    "preference",
+    "Which is a recording?",
+    "You hear two notes. Choose the one that sounds more like a recording of a real instrument, whichever it "
+    "is. You must choose one, even when it is a close call.",
+    (Question("preference", "Which sounds more like a recorded note of a real instrument?", "pair"),),
+    ("target",),
+    labels={"1": "version 1", "2": "version 2"},
 )
 MULTI = Block(
     "multi",

@@ -26,7 +26,7 @@ CONTROL_MEANS = {  # question -> latent means of the controls
     "quality": {"target": 4.8, "unrelated": 4.8, "anchor": 1.6},
     "style": {"target": 4.8, "unrelated": 4.8},
     "similar": {"target": 3.2, "unrelated": 1.2},
-    "preference": {"oracle": 5.0},
+    "preference": {"oracle": 5.0, "target": 5.0},
     "multi": {"oracle": 4.8, "copy": 1.5},
 }
 RECOGNISED = {"target": 0.9, "unrelated": 0.9, "copy": 0.05}  # share that names the wanted instrument

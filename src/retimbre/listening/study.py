@@ -87,10 +87,21 @@ class Study:
     pages: tuple[Page, ...]
     orders: tuple[Order, ...]  # one per listener
 
+    @property
+    def of_notes(self) -> bool:
+        """True where notes are heard that were made from noise: they have neither source nor direction."""
+        return self.params["preset"] == "notes"
+
+    @property
+    def original(self) -> str:
+        """What the listener hears first, and what other versions of it are cut like."""
+        return self.real if self.of_notes else "source"
+
     def frozen(self) -> dict[str, Any]:
         """Everything that is fixed before anybody listens, as plain values."""
         plain = json.loads(json.dumps(asdict(self)))
-        rules = {"exclusion": questions.EXCLUSION, "hypotheses": HYPOTHESES, "tests": TESTS}
+        hypotheses = HYPOTHESES[3:] if self.of_notes else HYPOTHESES
+        rules = {"exclusion": questions.EXCLUSION, "hypotheses": hypotheses, "tests": TESTS}
         return plain | {name: list(texts) for name, texts in rules.items()}
 
     @property
@@ -178,7 +189,8 @@ def _draw_items(
         for place, name in enumerate(pool[:share]):
             # The example must be other music than the clip, and another clip than the unrelated control.
             others = pool[place + 1 :] + pool[:place]
-            fit = [n for n in others if digests.at[n, real] != digests.at[name, "unrelated"]]
+            taken = digests.at[name, "unrelated"] if "unrelated" in needed else None
+            fit = [n for n in others if digests.at[n, real] != taken]
             if not fit:
                 raise RetimbreError(
                     f"outputs.csv has no example of other music for {name}: evaluate three test pieces."
@@ -278,18 +290,22 @@ def draw(outputs: pandas.DataFrame, params: Listening) -> Study:
     """
     have = set(outputs.system)
     compared = [*params.systems, *params.baselines]
-    needed = [*compared, "source", "copy", "unrelated"]
+    of_notes = params.preset == "notes"
+    needed = [*compared, *(["target"] if of_notes else ["source", "copy", "unrelated"])]
     if missing := [name for name in needed if name not in have]:
         raise RetimbreError(
             f"outputs.csv has no system {missing[0]}: it has {', '.join(sorted(have)) or 'nothing'}; correct "
             "listening.systems or run `dvc repro evaluate`."
         )
-    needed += [name for name in ("target", "oracle") if name in have]
+    needed += [] if of_notes else [name for name in ("target", "oracle") if name in have]
     real = "target" if "target" in have else "unrelated"
     items, practice = _draw_items(outputs, needed, real, params)
     targets = sorted({item.target_domain for item in items})
     if params.preset == "dissertation":
         blocks = [questions.dissertation(target) for target in targets]
+    elif of_notes:
+        every = (questions.NOTE_QUALITY, questions.NOTE_PREFERENCE)
+        blocks = [b for b in every if b.name in params.blocks]
     else:
         named = sorted({*params.instruments, *targets, *(item.source_domain for item in items)})
         every = (questions.CONTENT, questions.timbre(named), questions.LIKENESS, questions.QUALITY)

@@ -45,7 +45,12 @@ def configuration(study: "Study", served: dict[str, Any]) -> str:
             words = (f"{block}_{name}", asked["text"], asked["text"])
             page = _page("likert_single_stimulus", *words, [clips["B"]], **rules)
             sections.setdefault(block, []).append(page)
-        if block == "preference" and (pair := frozenset((clips["1"], clips["2"]))) not in pairs:
+        # Its pages of pairs need a reference, which notes from noise do not have.
+        if (
+            block == "preference"
+            and "A" in clips
+            and (pair := frozenset((clips["1"], clips["2"]))) not in pairs
+        ):
             pairs.add(pair)
             rules = {"unforced": None, "showWaveform": False, "enableLooping": False}
             rules["reference"] = _clip(clips["A"])
