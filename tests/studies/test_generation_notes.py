@@ -1,4 +1,4 @@
-"""Rows of the generation study at tiny sizes: killed and continued, and shown on a page."""
+"""Rows of the generation study at tiny sizes: killed and continued, shown on a page, heard by listeners."""
 
 import io
 import json
@@ -7,19 +7,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 from scipy.signal import correlate
 
+from retimbre import cli
 from retimbre.evaluation.report import media
+from retimbre.listening import bundle
 from retimbre.synthesis import notes as sets
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.measures.train import fit_listener
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
-from studies.generation import cell, data, report, study
+from studies.generation import cell, data, listening, report, study
+from tests.listening.conftest import serving
 from tests.synthesis.test_gansynth import SMALL
 from tests.synthesis.test_unconditional import SHARED
 from tests.toys import ROOT
@@ -128,6 +133,43 @@ def test_a_killed_row_ends_with_the_same_bytes(
     assert f"{name}: continuing at step {reached} of {row.params.steps}" in capsys.readouterr().out
     assert (scratch / file).read_bytes() == whole
     assert study.result_of(row, folder / "results")["steps"] == row.params.steps
+
+
+def test_listeners_hear_any_row(once: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """From the models to an analysis: notes, a frozen study, its server, answers."""
+    names, output, place = ["gansynth", "wavegan", "parametric"], tmp_path / "notes", tmp_path / "reports"
+    command = ["listening.py", *names, "--items", "8", "-o", str(output), "--rows", str(once)]
+    monkeypatch.setattr(sys, "argv", command)
+    listening.main()
+    assert "retimbre listen build --params" in capsys.readouterr().out
+    table = pandas.read_csv(output / "outputs.csv")
+    assert table.system.value_counts().to_dict() == dict.fromkeys(["target", *names], 8)
+    asked = table[table.system == "target"].pitch.to_numpy()
+    for name in ("gansynth", "parametric"):  # the listener of wavegan's has hardly learned
+        assert (table[table.system == name].pitch.to_numpy() == asked).all()
+    heard = [soundfile.read(output / path)[0] for path in table.path[table.system == "wavegan"]]
+    assert len({x.tobytes() for x in heard}) == 8, "no note twice"
+    files = ["--params", str(output / "params.yaml"), "--place", str(place)]
+    for words in (["build", "--evaluation", str(output)], ["simulate", "--listeners", "6"]):
+        cli.main(["listen", *words, *files])
+    built = place / "notes"
+    frozen = bundle.read_frozen(built)
+    assert [block["name"] for block in frozen["blocks"]] == ["quality", "preference"]
+    assert "2 pages per block and condition" in (built / "protocol.md").read_text()
+    assert "paired_comparison" not in (built / "webmushra.yaml").read_text()
+    with serving(built) as port, urlopen(f"http://127.0.0.1:{port}/study.json") as reply:
+        served = json.load(reply)
+        with urlopen(f"http://127.0.0.1:{port}/audio/{served['level']}.wav") as sound:
+            level, rate = soundfile.read(io.BytesIO(sound.read()))
+    assert len(level) == round(0.5 * rate) and np.abs(level).max() > 0.01
+    assert not any(name in json.dumps(served) for name in [*names, "target", "anchor"])
+    cli.main(["listen", "analyse", "--draws", "100", "--evaluation", str(output), *files])
+    result = json.loads((built / "analysis.json").read_text())["without_exclusions"]
+    rated = {row["system"] for row in result["ratings"]["quality"]["systems"]}
+    assert rated == {*names, "target", "anchor"}
+    pairs = {(row["system"], row["rival"]) for row in result["preference"]["pairs"]}
+    assert {("gansynth", "wavegan"), ("gansynth", "target"), ("wavegan", "parametric")} <= pairs
+    assert ("parametric", "target") not in pairs, "baselines are heard beside systems"
 
 
 def heard_as(sound: bytes, audio: np.ndarray) -> float:
