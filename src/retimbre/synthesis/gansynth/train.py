@@ -157,7 +157,10 @@ def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[Synthesiser, loop.Histo
     """Train on the notes; returns the averaged generator as a synthesiser, and the history."""
     pictures, scale, shape = prepare(notes, p)
     torch.manual_seed(run.seed)
-    trainer = GanSynthTrainer(Generator(shape), Critic(shape), p, run.fabric)
+    generator = Generator(shape)
+    if p.first_scale != 1:
+        generator.first[0].even_out(p.first_scale)
+    trainer = GanSynthTrainer(generator, Critic(shape), p, run.fabric)
     draw = batches(notes, pictures, scale, p, run.seed)
     history = loop.fit("gansynth", p.steps, trainer, draw, run, step=trainer.step)
     network = trainer.ema.module.cpu()
