@@ -20,7 +20,7 @@ from tests.toys.tunes import continued
 
 SMALL = {
     "kind": "if", "bins": 32, "padding_behind": 0, "resolutions": 3, "normaliser": "fitted",
-    "latent": 4, "first_scale": 0.5, "filters": 32, "most_filters": 8, "batch_sizes": [2], "stable_steps": [3, 3, 2],
+    "latent": 4, "even_start": True, "filters": 32, "most_filters": 8, "batch_sizes": [2], "stable_steps": [3, 3, 2],
     "transition_steps": [1, 2], "generator_rate": 1e-3, "critic_rate": 1e-3, "ema_decay": 0.5,
     "lambda_gradient_penalty": 10.0, "lambda_drift": 1e-3, "lambda_pitch": 10.0,
 }  # fmt: skip

@@ -17,11 +17,14 @@ from torch.nn import functional as F
 
 CHANNELS = 2  # log magnitude, and frequency or phase
 SLOPE = 0.2  # of leaky ReLU
+EVEN_WEIGHTS, EVEN_BIASES = 0.1, 0.3  # deviations at the start
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of both networks. ``start``: frames and bins of the first resolution."""
+    """Sizes of both networks. ``start``: frames and bins of the first resolution, where the generator begins
+    with an even picture if ``even_start``.
+    """
 
     latent: int
     pitches: int
@@ -29,6 +32,7 @@ class Shape:
     resolutions: int
     filters: int = 4096
     most_filters: int = 256
+    even_start: bool = False
 
     def width(self, block: int) -> int:
         """Filters of a block, counted from 1; of 0, the critic's last layer."""
@@ -58,21 +62,24 @@ class Conv(nn.Module):
 class Spread(Conv):
     """Convolution of a single pixel (B, C, 1, 1) padded on all sides by a kernel of the output's size: every
     pixel of the output meets one of the kernel's, which is a product of matrices.
+
+    ``even``: weights are small beside the biases, so that a picture begins as an even area and not as noise.
+    They are scaled by the terms that a pixel sums up, which moves a large kernel as fast as the others.
     """
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], even: bool):
+        super().__init__(inputs, outputs, kernel)
+        if even:
+            self.scale = math.sqrt(2 / inputs)
+            with torch.no_grad():
+                self.weight.mul_(EVEN_WEIGHTS)
+                self.bias.normal_(0, EVEN_BIASES)
 
     def forward(self, x: Tensor) -> Tensor:
         # Of each output channel a product: `einsum` would copy all weights into another order first.
         made = x.flatten(1) @ (self.scale * self.weight).flatten(2)
         made = made.unflatten(2, self.weight.shape[2:]).transpose(0, 1) + self.bias[:, None, None]
         return made.contiguous(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def even_out(self, scale: float) -> None:
-        """Scale the weights, and draw biases of variance 1: pictures begin as areas of one colour, from which
-        few steps lead to lines, and not as noise, which many steps have to take away.
-        """
-        self.weight.mul_(scale)
-        self.bias.normal_()
 
 
 def three(inputs: int, outputs: int) -> Conv:
@@ -113,7 +120,7 @@ class Generator(nn.Module):
         super().__init__()
         self.shape = shape
         width, blocks = shape.width, range(1, shape.resolutions + 1)
-        first = Spread(shape.latent + shape.pitches, width(1), shape.start)
+        first = Spread(shape.latent + shape.pitches, width(1), shape.start, shape.even_start)
         self.first = nn.ModuleList([first if b == 1 else three(width(b - 1), width(b)) for b in blocks])
         self.second = nn.ModuleList([three(width(b), width(b)) for b in blocks])
         self.pictures = nn.ModuleList([Conv(width(b), CHANNELS, (1, 1), gain=1) for b in blocks])

@@ -20,7 +20,7 @@ class Params(Section):
     has ``stable_steps`` then. These two and ``batch_sizes`` are lists, for the last resolutions; all before
     them have the first value.
 
-    ``first_scale``: of the generator's first weights at the start; 1 as published, for millions of steps.
+    ``even_start``: pictures begin as even areas, for trainings of minutes; published ones begin as noise.
 
     ``normaliser``: of magnitudes, the published constants, or one fitted to the notes.
     """
@@ -32,7 +32,7 @@ class Params(Section):
     resolutions: Annotated[int, Field(ge=1, le=9)]
     normaliser: Literal["published", "fitted"]
     latent: Count
-    first_scale: Positive
+    even_start: bool
     filters: Count
     most_filters: Count
     batch_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]

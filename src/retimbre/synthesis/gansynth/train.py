@@ -150,17 +150,15 @@ def prepare(notes: Notes, p: Params) -> tuple[Pictures, Scale, Shape]:
         scale = Scale.fitted(float(min(x.min() for x in levels)), float(max(x.max() for x in levels)))
     start = (pictures.frames // finest, p.bins // finest)
     pitches = len(np.unique(notes.pitch))
-    return pictures, scale, Shape(p.latent, pitches, start, p.resolutions, p.filters, p.most_filters)
+    sizes = (p.resolutions, p.filters, p.most_filters, p.even_start)
+    return pictures, scale, Shape(p.latent, pitches, start, *sizes)
 
 
 def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[Synthesiser, loop.History]:
     """Train on the notes; returns the averaged generator as a synthesiser, and the history."""
     pictures, scale, shape = prepare(notes, p)
     torch.manual_seed(run.seed)
-    generator = Generator(shape)
-    if p.first_scale != 1:
-        generator.first[0].even_out(p.first_scale)
-    trainer = GanSynthTrainer(generator, Critic(shape), p, run.fabric)
+    trainer = GanSynthTrainer(Generator(shape), Critic(shape), p, run.fabric)
     draw = batches(notes, pictures, scale, p, run.seed)
     history = loop.fit("gansynth", p.steps, trainer, draw, run, step=trainer.step)
     network = trainer.ema.module.cpu()
