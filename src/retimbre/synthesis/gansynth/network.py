@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 CHANNELS = 2  # log magnitude, and frequency or phase
 SLOPE = 0.2  # of leaky ReLU
-EVEN_WEIGHTS, EVEN_BIASES = 0.1, 0.3  # deviations at the start
+EVEN_WEIGHTS, EVEN_BIASES = 0.03, 0.3  # deviations at the start
 
 
 @dataclass(frozen=True)
