@@ -6,7 +6,6 @@ training too: the same command goes on.
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -118,10 +117,7 @@ def main() -> None:
     parser.add_argument("name", help="a row of rows.yaml")
     study.add_which(parser)
     given = parser.parse_args()
-    rows, place = study.read(given.published, given.rows), study.place(given.rows)
-    if given.name not in rows:
-        raise errors.RetimbreError(f"{given.rows} has no row {given.name!r}: it has {', '.join(rows)}.")
-    os.environ.setdefault("DVC_ROOT", str(place))
+    rows, place = study.chosen(given, [given.name])
     row = rows[given.name]
     data = Data(settings(changes(given.set)), row.samples, place)
     data.prepare()

@@ -1,10 +1,11 @@
 """Trained rows: where they lie, and whether they are of the params that are asked for."""
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retimbre.errors import RetimbreError
 from retimbre.provenance import training_key
 from retimbre.synthesis import catalogue
 from retimbre.synthesis.base import Synthesiser
@@ -14,10 +15,14 @@ from studies.generation.data import EMBEDDED, Data
 FIGURES = "figures.json"  # of a model: its key, and what its training cost
 
 
+def variant(data: Data, published: bool) -> list[str]:
+    """Names of what is not the study in docs: the published sizes, another set of notes."""
+    return [*[study.PUBLISHED] * published, *([] if data.name == EMBEDDED else [data.name])]
+
+
 def folder(row: study.Row, data: Data, published: bool) -> Path:
     """The folder of a row's model."""
-    parts = [*([study.PUBLISHED] if published else []), *([] if data.name == EMBEDDED else [data.name])]
-    return data.scratch.joinpath(catalogue.MODELS.name, *parts, row.name)
+    return data.scratch.joinpath(catalogue.MODELS.name, *variant(data, published), row.name)
 
 
 def known(row: study.Row, data: Data) -> dict[str, Any]:
@@ -38,9 +43,10 @@ def cost(row: study.Row, data: Data, published: bool) -> dict[str, Any] | None:
 
 
 def load(row: study.Row, data: Data, published: bool) -> Synthesiser:
-    """The trained model. Raises RetimbreError where there is none, or one of other params."""
-    path = folder(row, data, published)
-    if path.is_dir() and cost(row, data, published) is None:
-        again = f"`python studies/generation/run.py --only {row.name} --again`"
-        raise RetimbreError(f"{path} was trained with other params or code: train it again with {again}.")
-    return catalogue.load(row.name, path.parent)
+    """The model of a row that has one. Raises RetimbreError where it is damaged."""
+    return catalogue.load(row.name, folder(row, data, published).parent)
+
+
+def command(row: study.Row, words: Sequence[str]) -> str:
+    """The command that trains a row; ``words`` say which rows are meant (:func:`study.words`)."""
+    return shlex.join(["python", "studies/generation/run.py", "--only", row.name, "--again", *words])

@@ -4,7 +4,7 @@ Pitch across and latent down, a rainbowgram and its sound for every note, of the
 in the style of the evaluation's report, and reads its sounds and pictures as that does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from retimbre.evaluation.report.media import Media, sound
 from retimbre.evaluation.report.rainbowgram import rainbow_picture, rainbowgram, shared_top_db
 from retimbre.paths import write_atomically
 from studies.generation import gallery, models, study
-from studies.generation.data import EMBEDDED, Data
+from studies.generation.data import Data
 
 TEMPLATE = "notes.html.j2"
 COLUMNS = 64  # at most, of a note's picture
@@ -62,17 +62,22 @@ def lines(found: gallery.Grid, data: Data, media: Media) -> list[dict[str, Any]]
 
 def path_of(data: Data, published: bool) -> Path:
     """The page of a data set and size."""
-    parts = [*([data.name] if data.name != EMBEDDED else []), *([study.PUBLISHED] if published else [])]
-    return data.place / "reports" / f"{'-'.join(['generation', *parts])}.html"
+    name = "-".join(["generation", *models.variant(data, published)])
+    return data.place / "reports" / f"{name}.html"
 
 
-def write(rows: Mapping[str, study.Row], data: Mapping[int, Data], published: bool) -> Path:
-    """Write the page of all rows; ``data`` by the samples of a note. Returns its path."""
+def write(
+    rows: Mapping[str, study.Row], data: Mapping[int, Data], published: bool, words: Sequence[str]
+) -> Path:
+    """Write the page of all rows; ``data`` by the samples of a note, ``words`` of the command that makes the
+    rows that are not here. Returns its path.
+    """
     media, shown = Media(), []
     for row in rows.values():
         own = data[row.samples]
         found = grid(row, own, published)
-        shown.append({"row": row, "lines": lines(found, own, media) if found else []})
+        made = {"lines": lines(found, own, media) if found else [], "command": models.command(row, words)}
+        shown.append({"row": row, **made})
     loader = FileSystemLoader([study.HERE, Path(pages.__file__).parent])
     blocks = {"trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blocks)

@@ -7,7 +7,6 @@ was. ``--set dataset.source=nsynth`` takes another set.
 """
 
 import argparse
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,17 +17,16 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
-from retimbre.synthesis import catalogue  # noqa: E402
 from studies import cells  # noqa: E402
 from studies.changes import changes  # noqa: E402
 from studies.generation import page, report, study  # noqa: E402
 from studies.generation.data import EMBEDDED, Data, settings  # noqa: E402
 
 
-def run_cell(row: study.Row, folder: Path, scratch: Path, words: list[str | Path]) -> bool:
+def run_cell(row: study.Row, folder: Path, data: Data, words: list[str]) -> bool:
     """Bring a row up to date in a process of one thread; False when it has no result then."""
-    log = scratch / "logs" / f"{row.name}.log"
-    said = cells.run_cell([sys.executable, study.HERE / "cell.py", row.name, *words], scratch.parents[1], log)
+    log = data.scratch / "logs" / f"{row.name}.log"
+    said = cells.run_cell([sys.executable, study.HERE / "cell.py", row.name, *words], data.place, log)
     if said:
         study.write_result(row, folder, {"failed": said})
     well = said is None
@@ -45,10 +43,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help=help)
     parser.add_argument("--tables", action="store_true", help="write the pages of what is there, no more")
     given = parser.parse_args()
-    rows, place = study.read(given.published, given.rows), study.place(given.rows)
-    os.environ.setdefault("DVC_ROOT", str(place))
-    if given.only and given.only not in rows:
-        raise RetimbreError(f"--only {given.only}: there is no such row; there are {', '.join(rows)}.")
+    rows, place = study.chosen(given, [given.only] if given.only else [])
     p = settings(changes(given.set))
     other = [one for one in given.set if not one.startswith(("dataset.source=", "machine."))]
     if other and p.dataset.source == EMBEDDED and given.rows == study.ROWS:
@@ -57,21 +52,20 @@ def main() -> None:
         )
     folder, failed = study.results(p.dataset.source, given.published, given.rows), []
     data = {row.samples: Data(p, row.samples, place) for row in rows.values()}
+    words = study.words(given)
     if not given.tables:
         found = {name: study.result_of(row, folder) for name, row in rows.items()}
         names = [name for name in rows if given.only in ("", name)]
         missing = [n for n in names if given.again or found[n] is None or "failed" in found[n]]
         for samples in sorted({rows[name].samples for name in missing}):
             data[samples].prepare()  # before two rows would
-        scratch = place / catalogue.MODELS.parent
-        words = [*(f"--set={change}" for change in given.set), "--rows", given.rows]
-        words += ["--published"] * given.published
-        print(f"{len(missing)} rows to do, {given.jobs} at a time; logs in {scratch / 'logs'}", flush=True)
+        logs = next(iter(data.values())).scratch / "logs"
+        print(f"{len(missing)} rows to do, {given.jobs} at a time; logs in {logs}", flush=True)
         with ThreadPoolExecutor(given.jobs) as pool:
-            done = pool.map(lambda name: run_cell(rows[name], folder, scratch, words), missing)
+            done = pool.map(lambda n: run_cell(rows[n], folder, data[rows[n].samples], words), missing)
             failed = [name for name, well in zip(missing, done, strict=True) if not well]
     page.write(rows, folder)
-    report.write(rows, data, given.published)
+    report.write(rows, data, given.published, words)
     if failed:
         raise RetimbreError(f"{', '.join(failed)} failed; what was finished is kept.")
 

@@ -7,16 +7,19 @@ own, whose notes, models, results and pages lie beside that file.
 
 import argparse
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from retimbre import params
 from retimbre.errors import RetimbreError
 from retimbre.provenance import digest
+from retimbre.section import Name, Section
 from retimbre.synthesis import catalogue
 from studies import cells
 
@@ -26,6 +29,25 @@ RESULTS = HERE / "results"
 REAL = ("real_train", "real_test")
 SAMPLES = 16384  # of a note, unless the row says otherwise
 PUBLISHED = "published"
+
+
+class Written(Section):
+    """A row as its file has it."""
+
+    system: str = ""
+    same: str = ""
+    text: str = ""
+    params: dict[str, Any] = {}
+    published: dict[str, Any] = {}
+
+
+FILE = TypeAdapter(Annotated[dict[Name, Written], Field(min_length=1)])
+
+
+def sentence(error: ValidationError) -> str:
+    """The first problem, after the names that lead to it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
 
 
 @dataclass(frozen=True)
@@ -49,24 +71,47 @@ class Row:
         try:
             return catalogue.params_class(self.system)(**self.given)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise RetimbreError(f"{ROWS.name}, {self.name}: {place}: {first['msg']}.") from None
+            raise RetimbreError(f"row {self.name}: {sentence(error)}") from None
 
 
 def add_which(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which rows are meant: of which data, at which sizes, of which file."""
     parser.add_argument("--published", action="store_true", help="at the published sizes")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as after dvc -S")
-    help = "another study: its rows, beside which lie its notes, models and results"
+    help = "another study: its rows, beside which lie its notes, models, results and pages"
     parser.add_argument(
         "--rows", type=lambda path: Path(path).resolve(), default=ROWS, metavar="FILE", help=help
     )
 
 
+def words(given: argparse.Namespace) -> list[str]:
+    """The options of :func:`add_which` as they are typed."""
+    rows = [] if given.rows == ROWS else [f"--rows={given.rows}"]
+    return [*["--published"] * given.published, *(f"--set={change}" for change in given.set), *rows]
+
+
+def chosen(given: argparse.Namespace, names: Iterable[str]) -> tuple[dict[str, Row], Path]:
+    """All rows that the options of :func:`add_which` say, and the folder of their study, where unfinished
+    trainings go on. Raises RetimbreError if one of ``names`` is no row.
+    """
+    folder, rows = place(given.rows), read(given.published, given.rows)
+    if unknown := [name for name in names if name not in rows]:
+        raise RetimbreError(f"{given.rows} has no row {unknown[0]!r}: it has {', '.join(rows)}.")
+    os.environ.setdefault("DVC_ROOT", str(folder))
+    return rows, folder
+
+
 def place(path: Path) -> Path:
-    """The folder in which the study of a file of rows keeps what it makes."""
-    return ROOT if path == ROWS else path.parent
+    """The folder in which the study of a file of rows keeps what it makes. Raises RetimbreError for another
+    file where these rows have theirs.
+    """
+    if path == ROWS:
+        return ROOT
+    if path.parent in (ROOT, HERE):
+        raise RetimbreError(
+            f"{path} would write over what the rows of {ROWS} made: put it into a folder of its own."
+        )
+    return path.parent
 
 
 def read(published: bool = False, path: Path = ROWS) -> dict[str, Row]:
@@ -74,25 +119,26 @@ def read(published: bool = False, path: Path = ROWS) -> dict[str, Row]:
     for a file that cannot be read.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))["rows"]
+        given = FILE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8"))["rows"])
+    except ValidationError as error:
+        raise RetimbreError(f"{path}: rows.{sentence(error)}") from None
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         raise RetimbreError(f"{path} is no file of rows: give --rows one such as {ROWS}.") from None
     rows: dict[str, Row] = {}
-    for name, values in given.items():
-        system = values.get("system", "")
-        if system not in catalogue.names() and name not in REAL:
+    for name, row in given.items():
+        if row.system not in catalogue.names() and name not in REAL:
             raise RetimbreError(
                 f"{path.name}: {name} names no system: use one of {', '.join(catalogue.names())}."
             )
+        if row.same and row.same not in given:
+            raise RetimbreError(f"{path.name}: {name} is the same as {row.same}, which is no row of it.")
+        both = (given.get(row.same, Written()), row)
+        layers = [one.params for one in both] + [one.published for one in both] * published
         changes: dict[str, Any] = {}
-        of = given[values["same"]] if "same" in values else {}
-        layers = [
-            one.get(size, {}) for size in ("params", PUBLISHED)[: 1 + published] for one in (of, values)
-        ]
         for layer in layers:
             params.overlay(changes, json.loads(json.dumps(layer)))
         samples = changes.pop("samples", SAMPLES)
-        rows[name] = Row(name, system, changes, samples, values.get("text", ""))
+        rows[name] = Row(name, row.system, changes, samples, row.text)
     return rows
 
 

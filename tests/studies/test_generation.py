@@ -55,7 +55,7 @@ def test_a_row_that_failed_or_is_not_run_says_so(tmp_path: Path) -> None:
 
 
 def test_wrong_params_are_named() -> None:
-    with pytest.raises(RetimbreError, match="rows.yaml, parametric: bands: "):
+    with pytest.raises(RetimbreError, match="row parametric: bands: "):
         study.Row("parametric", "parametric", {"bands": 0, "frames": 4}).params  # noqa: B018
 
 
@@ -136,6 +136,33 @@ def test_the_grid_shows_the_loudest_notes_that_there_are_and_words_from_the_firs
     assert (grid.audio[2, 5] == notes.audio[(pitch == 72) & (velocity == 75)][0]).all()
     words = Notes(notes.audio[:20], np.arange(20) % 10, np.full(20, 100), np.zeros(20, int), (), 4)
     assert gallery.grid_of_notes(words).pitches[0].tolist() == [0, 2, 4, 5, 7, 9]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("rows: {}", "rows.: Dictionary should have at least 1 item"),
+        ("rows: {wavegan: }", "rows.wavegan: Input should be"),
+        ("rows: {wavegan: {system: wavegan, parms: {}}}", "rows.wavegan.parms: Extra inputs"),
+        ("rows: {a/b: {system: wavegan}}", "rows.a/b.*: String should match"),
+        ("rows: {a: {system: wavegan, same: b}}", "a is the same as b, which is no row of it"),
+        ("[1, 2]", "is no file of rows"),
+        (None, "is no file of rows"),
+    ],
+)
+def test_odd_files_of_rows_are_refused_in_a_sentence(text: str | None, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    if text:
+        path.write_text(text)
+    with pytest.raises(RetimbreError, match=f"mine.yaml.*{sentence}"):
+        study.read(path=path)
+
+
+@pytest.mark.parametrize("folder", [study.ROOT, study.HERE])
+def test_other_rows_do_not_write_over_those_of_the_page(folder: Path, tmp_path: Path) -> None:
+    assert study.place(tmp_path / "mine.yaml") == tmp_path and study.place(study.ROWS) == study.ROOT
+    with pytest.raises(RetimbreError, match="mine.yaml would write over what the rows of .* made"):
+        study.place(folder / "mine.yaml")
 
 
 def test_odd_settings_are_refused_in_a_sentence(monkeypatch) -> None:

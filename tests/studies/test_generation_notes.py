@@ -188,13 +188,13 @@ def test_every_player_of_the_page_plays_its_note(once: Path) -> None:
     rows, notes = study.read(path=once), notes_beside(once)
     del rows["gansynth"]  # as parametric
     missing = study.Row("specgan", "specgan", {}, SAMPLES, "It is not trained.")
-    path = report.write({**rows, "specgan": missing}, {SAMPLES: notes}, published=False)
+    path = report.write({**rows, "specgan": missing}, {SAMPLES: notes}, False, ["--set=a=b c"])
     assert path == once.parent / "reports/generation.html"
     grids = {name: report.grid(row, notes, published=False) for name, row in rows.items()}
     with browser.chromium() as opened, browser.fresh_page(opened, offline=True) as page:
         page.goto(path.as_uri())
         page.evaluate("document.querySelectorAll('audio').forEach(a => { a.loop = true; })")  # no note ends
-        assert "--only specgan --again" in page.inner_text("#specgan")
+        assert "run.py --only specgan --again '--set=a=b c' makes them" in page.inner_text("#specgan")
         for name, grid in grids.items():
             audio = grid.audio.reshape(-1, SAMPLES)
             labels = page.eval_on_selector_all(f"#{name} button", "all => all.map(b => b.ariaLabel)")
