@@ -22,9 +22,9 @@ from retimbre.audio.files import write_wav  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
 from retimbre.listening.params import OF_NOTES  # noqa: E402
 from retimbre.listening.study import COLUMNS  # noqa: E402
-from retimbre.synthesis.base import Notes  # noqa: E402
 from studies.changes import changes  # noqa: E402
 from studies.generation import models, study  # noqa: E402
+from studies.generation.cell import drawn  # noqa: E402
 from studies.generation.data import Data, settings  # noqa: E402
 
 CONTROL, BASELINE = "real_test", "parametric"
@@ -32,13 +32,6 @@ SEED = 11
 CHOICES = 16  # notes of a row without pitch for each that is heard
 MIDDLE_C = 60
 PRACTICE = 2  # items
-
-
-def items(test: Notes, count: int) -> Notes:
-    """So many test notes, drawn; all where there are no more."""
-    picked = np.random.default_rng(SEED).permutation(len(test))[:count]
-    own = (np.asarray(x[picked]) for x in (test.audio, test.pitch, test.velocity, test.instrument))
-    return Notes(*own, test.instruments, test.sample_rate)
 
 
 def one_each(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -56,12 +49,14 @@ def notes_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Notes (n, N) of a row, one for each of the ``wanted`` pitches, and the pitches (n,) that they have.
 
-    Each has a latent of its own and the nearest pitch that the row knows. Of rows that cannot be asked for a
-    pitch the listener of the study picks the nearest of many notes, whatever else these are.
+    Recordings are drawn among those of the pitch. Each generated note has a latent of its own and the nearest
+    pitch that the row knows. Of rows that cannot be asked for a pitch the listener of the study picks the
+    nearest of many notes, whatever else these are.
     """
     if not row.system:
         train = data.notes("train")
-        places = one_each(np.asarray(train.pitch), wanted)
+        mixed = np.random.default_rng(SEED).permutation(len(train))  # they are sorted by instrument
+        places = mixed[one_each(train.pitch[mixed], wanted)]
         return np.asarray(train.audio[places]), train.pitch[places]
     model = models.load(row, data, published)
     if model.pitches:
@@ -74,16 +69,16 @@ def notes_of(
     return audio[places], heard[places]
 
 
-def section(names: list[str], seconds: float, count: int) -> dict[str, object]:
+def section(called: str, names: list[str], seconds: float, count: int) -> dict[str, object]:
     """The section ``listening`` of the test's params, where it differs from the project's."""
     return {
-        "study": "notes",
+        "study": called,
         "preset": "notes",
         "systems": [name for name in names if name != BASELINE],
         "baselines": [name for name in names if name == BASELINE],
         "blocks": list(OF_NOTES),
-        "items": count - PRACTICE,
-        "pages_per_condition": min(2, count - PRACTICE),
+        "items": count,
+        "pages_per_condition": min(2, count),
         "clip_s": min(4.0, round(seconds - 0.05, 1)),
     }
 
@@ -91,13 +86,12 @@ def section(names: list[str], seconds: float, count: int) -> dict[str, object]:
 def write(
     rows: dict[str, study.Row], names: list[str], data: Data, count: int, folder: Path, published: bool
 ) -> None:
-    """Write ``outputs.csv``, ``audio`` and ``params.yaml`` into a folder."""
-    real = items(data.notes("test"), count)
-    count = len(real)
+    """Write ``outputs.csv``, ``audio`` and ``params.yaml`` into a folder, by which the test is named."""
+    real = drawn(data.notes("test"), count + PRACTICE)
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    own = section(names, data.samples / data.rate, count)
+    own = section(folder.name, names, data.samples / data.rate, len(real) - PRACTICE)
     params.overlay(values, {"audio": {"sample_rate": data.rate}, "listening": own})
-    params.parse(values, f"{folder / 'params.yaml'}")  # what is wrong is said before anything is made
+    params.parse(values, "the test")  # what is wrong is said before anything is made
     heard = {"target": (real.audio, real.pitch)}
     heard |= {name: notes_of(rows[name], data, real.pitch, published) for name in names}
     (folder / "audio").mkdir(parents=True, exist_ok=True)
@@ -119,14 +113,13 @@ def write(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help=f"rows that are heard beside {CONTROL}")
-    parser.add_argument("--items", type=positive, default=18, help="notes of each row, two for practice (18)")
-    help = "folder to write into (.scratch/generation/listening)"
+    help = f"notes of each row that are asked about (16), beside {PRACTICE} for practice"
+    parser.add_argument("--items", type=positive, default=16, help=help)
+    help = "folder to write into; the test has its name (.scratch/generation/listening/notes)"
     parser.add_argument("-o", "--output", type=Path, help=help)
     study.add_which(parser)
     given = parser.parse_args()
-    rows, place = study.read(given.published, given.rows), study.place(given.rows)
-    if unknown := [name for name in given.names if name not in rows]:
-        raise RetimbreError(f"{given.rows} has no row {unknown[0]!r}: it has {', '.join(rows)}.")
+    rows, place = study.chosen(given, given.names)
     names = [name for name in dict.fromkeys(given.names) if name != CONTROL]
     sizes = {rows[name].samples for name in names}
     if len(sizes) != 1:
@@ -134,10 +127,17 @@ def main() -> None:
             f"{' '.join(given.names)}: name rows beside {CONTROL} whose notes are equally long."
         )
     data = Data(settings(changes(given.set)), *sizes, place)
+    for name in names:
+        if rows[name].system and models.cost(rows[name], data, given.published) is None:
+            command = models.command(rows[name], study.words(given))
+            raise RetimbreError(
+                f"{name} has no model of these params and this code: train it with `{command}`."
+            )
     data.prepare()
     if not data.instruments:
         raise RetimbreError(f"dataset.source is {data.name}, which has words: take a set of notes.")
-    folder = given.output or data.scratch / "listening"
+    called = "-".join(["notes", *models.variant(data, given.published)])
+    folder = (given.output or data.scratch / "listening" / called).resolve()
     write(rows, names, data, given.items, folder, given.published)
     words = f"--params {folder / 'params.yaml'}"
     print(f"{folder}: now `retimbre listen build {words} --evaluation {folder}`")

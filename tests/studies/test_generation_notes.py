@@ -16,6 +16,7 @@ import soundfile
 from scipy.signal import correlate
 
 from retimbre import cli
+from retimbre.errors import RetimbreError
 from retimbre.evaluation.report import media
 from retimbre.listening import bundle
 from retimbre.synthesis import notes as sets
@@ -138,7 +139,7 @@ def test_a_killed_row_ends_with_the_same_bytes(
 def test_listeners_hear_any_row(once: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     """From the models to an analysis: notes, a frozen study, its server, answers."""
     names, output, place = ["gansynth", "wavegan", "parametric"], tmp_path / "notes", tmp_path / "reports"
-    command = ["listening.py", *names, "--items", "8", "-o", str(output), "--rows", str(once)]
+    command = ["listening.py", *names, "--items", "6", "-o", str(output), "--rows", str(once)]
     monkeypatch.setattr(sys, "argv", command)
     listening.main()
     assert "retimbre listen build --params" in capsys.readouterr().out
@@ -155,7 +156,8 @@ def test_listeners_hear_any_row(once: Path, tmp_path: Path, monkeypatch, capsys)
     built = place / "notes"
     frozen = bundle.read_frozen(built)
     assert [block["name"] for block in frozen["blocks"]] == ["quality", "preference"]
-    assert "2 pages per block and condition" in (built / "protocol.md").read_text()
+    protocol = (built / "protocol.md").read_text()
+    assert "2 pages per block and condition" in protocol and "example from" not in protocol
     assert "paired_comparison" not in (built / "webmushra.yaml").read_text()
     with serving(built) as port, urlopen(f"http://127.0.0.1:{port}/study.json") as reply:
         served = json.load(reply)
@@ -170,6 +172,30 @@ def test_listeners_hear_any_row(once: Path, tmp_path: Path, monkeypatch, capsys)
     pairs = {(row["system"], row["rival"]) for row in result["preference"]["pairs"]}
     assert {("gansynth", "wavegan"), ("gansynth", "target"), ("wavegan", "parametric")} <= pairs
     assert ("parametric", "target") not in pairs, "baselines are heard beside systems"
+
+
+def test_a_row_without_a_model_names_the_command_that_makes_it(once: Path, monkeypatch) -> None:
+    """At once: notes and network of the published sizes, which are not there, are not made for it."""
+    monkeypatch.setattr(sys, "argv", ["listening.py", "wavegan", "--published", "--rows", str(once)])
+    before = set(once.parent.rglob("*"))
+    command = f"run.py --only wavegan --again --published --rows={once}"
+    with surroundings(once.parent), pytest.raises(RetimbreError, match=f"train it with `python .*{command}"):
+        listening.main()
+    assert set(once.parent.rglob("*")) == before
+
+
+def test_recordings_are_drawn_among_those_of_the_pitch(tmp_path: Path) -> None:
+    """Of twelve instruments, by which they are sorted."""
+    notes, instrument = data.Data(data.settings({}), 2, tmp_path), np.repeat(np.arange(12), 40)
+    pitch = np.tile(np.arange(40, 80), 12)
+    notes.folder.mkdir(parents=True)
+    (notes.folder / "instruments.json").write_text("[]")
+    audio = np.stack([pitch, instrument], 1).astype(np.float32)
+    sets.save(notes.folder, "train", Notes(audio, pitch, np.full(480, 100), instrument, (), notes.rate))
+    wanted = np.arange(79, 39, -1)
+    found, pitches = listening.notes_of(study.Row("real_train", "", {}), notes, wanted, published=False)
+    assert (found[:, 0] == wanted).all() and (pitches == wanted).all()
+    assert len(set(found[:, 1])) > 6
 
 
 def heard_as(sound: bytes, audio: np.ndarray) -> float:
