@@ -105,9 +105,9 @@ PREFERENCE = Block(
 NOTE_QUALITY = replace(QUALITY, intro=QUALITY.intro.replace("one clip", "one note"))
 NOTE_PREFERENCE = Block(
     "preference",
-    "Which is a recording?",
-    "You hear two notes. Choose the one that sounds more like a recording of a real instrument, whichever it "
-    "is. You must choose one, even when it is a close call.",
+    "Which is more like a recording?",
+    "You hear two notes. Choose the one that sounds more like a recording of a real instrument, whatever the "
+    "instrument is. You must choose one, even when it is a close call.",
     (Question("preference", "Which sounds more like a recorded note of a real instrument?", "pair"),),
     ("target",),
     labels={"1": "version 1", "2": "version 2"},

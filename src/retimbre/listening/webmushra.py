@@ -45,7 +45,7 @@ def configuration(study: "Study", served: dict[str, Any]) -> str:
             words = (f"{block}_{name}", asked["text"], asked["text"])
             page = _page("likert_single_stimulus", *words, [clips["B"]], **rules)
             sections.setdefault(block, []).append(page)
-        # Its pages of pairs need a reference, which notes from noise do not have.
+        # webMUSHRA's pages of pairs need a reference, which notes from noise do not have.
         if (
             block == "preference"
             and "A" in clips
