@@ -64,7 +64,8 @@ class Spread(Conv):
     pixel of the output meets one of the kernel's, which is a product of matrices.
 
     ``even``: weights are small beside the biases, so that a picture begins as an even area and not as noise.
-    They are scaled by the terms that a pixel sums up, which moves a large kernel as fast as the others.
+    Their scale counts the inputs that one pixel sums up and not the kernel's pixels, so that a step of
+    training moves a large kernel as far as a small one.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], even: bool):
