@@ -154,6 +154,7 @@ def test_listeners_hear_any_row(once: Path, tmp_path: Path, monkeypatch, capsys)
     for words in (["build", "--evaluation", str(output)], ["simulate", "--listeners", "6"]):
         cli.main(["listen", *words, *files])
     built = place / "notes"
+    assert f"then `retimbre listen serve --study {built}`" in capsys.readouterr().out
     frozen = bundle.read_frozen(built)
     assert [block["name"] for block in frozen["blocks"]] == ["quality", "preference"]
     protocol = (built / "protocol.md").read_text()

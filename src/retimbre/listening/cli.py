@@ -28,7 +28,7 @@ def build(args: argparse.Namespace) -> None:
     place = bundle.build(args.evaluation, loaded.listening, loaded.audio.sample_rate, args.place)
     size = sum(path.stat().st_size for path in (place / "site").rglob("*") if path.is_file())
     print(f"{place}: frozen, {len(bundle.read_key(place))} clips, {size / 1e6:.1f} MB")
-    print(f"read {place / 'protocol.md'}, then `retimbre listen serve`")
+    print(f"read {place / 'protocol.md'}, then `retimbre listen serve --study {place}`")
 
 
 def serve(args: argparse.Namespace) -> None:
