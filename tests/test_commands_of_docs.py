@@ -81,7 +81,9 @@ def check_python(command: Command, folder: Path) -> None:
         place = Path(spec.origin)
     else:
         place = ROOT / command.words[1]
-    beside = place.parent.glob("*.py") if place.name == "__init__.py" else [place]
+    # A package's and a study's scripts may share options, in a module beside them.
+    together = place.name == "__init__.py" or place.parent.parent.name == "studies"
+    beside = place.parent.glob("*.py") if together else [place]
     code = "".join(file.read_text(encoding="utf-8") for file in beside)
     assert all(word in code for word in command.words if word.startswith("--")), command
 
