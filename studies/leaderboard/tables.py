@@ -153,12 +153,13 @@ def paragraphs(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
 def page(found: dict[str, Any], rows: dict[str, study.Row]) -> str:
     """``docs/leaderboard.md``: ``page.md``, filled from ``docs/leaderboard.json`` and the rows' texts."""
     main, none = found["main"], "Not measured yet."
+    missing = ", ".join(name for name in rows if name not in main)
     made = {
         "main": table(main, SHOWN["main"]),
         "costs": costs(main),
         "directions": by_direction(main, SHOWN["main"]),
         "paragraphs": paragraphs(main, rows),
-        "missing": f"Not measured yet: {', '.join(name for name in rows if name not in main)}.",
+        "missing": f"Not measured yet: {missing}." if missing else "",
         "gpu": f"run for {', '.join(found['gpu'])}" if found["gpu"] else "not run",
     }
     for which in ("flute_violin", "unseen"):
@@ -195,7 +196,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     axes.set(xlabel=f"timbre: {metric(TIMBRE).label}", ylabel=f"content: {metric(CONTENT).label}")
     axes.set(xlim=(-0.03, 1.2), ylim=(-0.03, 1.12))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    axes.legend(loc="center right")  # where no row is: below the oracle, right of the baselines
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
 
