@@ -36,7 +36,7 @@ def key(row: study.Row, data: Data) -> str:
 
 
 def cost(row: study.Row, data: Data, published: bool) -> dict[str, Any] | None:
-    """What a row's training cost; None where it has no model of these params."""
+    """Cost of a row's training; None where it has no model of these params."""
     path = folder(row, data, published) / FIGURES
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found if found.pop("key", None) == key(row, data) else None

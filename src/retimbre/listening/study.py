@@ -94,7 +94,7 @@ class Study:
 
     @property
     def original(self) -> str:
-        """What the listener hears first, and what other versions of it are cut like."""
+        """The system that is heard first and that other versions of an item are cut like."""
         return self.real if self.of_notes else "source"
 
     def frozen(self) -> dict[str, Any]:

@@ -92,12 +92,21 @@ def test_a_note_is_found_some_semitones_away_and_moved() -> None:
     assert (far <= -119).all(), "nothing is there to be found"
 
 
-def test_ways_stay_in_a_recording_if_leaving_costs() -> None:
+def test_distances_are_as_exact_as_the_keys() -> None:
+    """Of events that differ less than the rounding of a product of large keys."""
     heard = content((40, 0, 60))
-    rng, twins = np.random.default_rng(0), []
-    for _ in range(2):  # either is nearer in every other frame
+    theirs = pool(heard + np.float32(1e-4), heard + np.float32(2e-4))
+    keys = notes.events(heard, 0.3).keys[:60]
+    found, squares = Search(**SEARCH).nearest(theirs, keys, 40)
+    exact = np.square(theirs.events.keys[found].astype(float) - keys[:, None]).sum(2)
+    np.testing.assert_allclose(squares, exact, rtol=1e-4)
+
+
+def test_ways_stay_in_a_recording_if_leaving_costs() -> None:
+    heard, twins = content((40, 0, 60)), []
+    for i, far in enumerate((0.003, 0.004)):  # nearer for five frames in turn, on the whole the first
         other = heard.copy()
-        other[:, NOTE.start + 40] += rng.normal(0, 0.005, 60)  # far above the rounding of distances
+        other[:, NOTE.start + 40] += np.where(np.arange(60) // 5 % 2 == i, 0, far)
         twins.append(other)
     theirs = pool(*twins)
 

@@ -114,8 +114,9 @@ class Search:
             distance = np.square(ours).sum(1)[:, None] + squares - 2 * ours @ theirs.T
             nearest = np.argpartition(distance, count - 1, 1)[:, :count]
             found.append(nearest + first)
-            costs.append(np.take_along_axis(distance, nearest, 1))
-        return np.concatenate(found), np.concatenate(costs).clip(0)
+            # Anew: `distance` is rounded by more than near events differ in.
+            costs.append(np.square(theirs[nearest] - ours[:, None]).sum(2))
+        return np.concatenate(found), np.concatenate(costs)
 
     def run(self, pool: Pool, keys: np.ndarray, found: np.ndarray, costs: np.ndarray) -> list[np.ndarray]:
         """The neighbours (K,) of each event of a note that sounds on, keys (L, D): those that the cheapest
