@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def check_make(command: Command, folder: Path) -> None:
         assert name != "P" or (ROOT / f"profiles/{value}.yaml").is_file(), command
 
 
+@cache
+def help_of(script: Path) -> str:
+    words = [sys.executable, script, "--help"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def check_python(command: Command, folder: Path) -> None:
     """The script or module exists and knows the options."""
     if command.words[1] == "-m":
@@ -81,11 +88,12 @@ def check_python(command: Command, folder: Path) -> None:
         place = Path(spec.origin)
     else:
         place = ROOT / command.words[1]
-    # A package's and a study's scripts may share options, in a module beside them.
-    together = place.name == "__init__.py" or place.parent.parent.name == "studies"
-    beside = place.parent.glob("*.py") if together else [place]
-    code = "".join(file.read_text(encoding="utf-8") for file in beside)
-    assert all(word in code for word in command.words if word.startswith("--")), command
+    beside = place.parent.glob("*.py") if place.name == "__init__.py" else [place]
+    known = "".join(file.read_text(encoding="utf-8") for file in beside)
+    options = [word for word in command.words if word.startswith("--")]
+    if not all(option in known for option in options):  # it takes some from a module: it is asked itself
+        known = help_of(place)
+    assert all(option in known for option in options), command
 
 
 def check_pip(command: Command, folder: Path) -> None:

@@ -5,6 +5,7 @@ beside the results.
 from pathlib import Path
 from typing import Any
 
+from retimbre.evaluation.report.legend import number
 from studies.generation import gallery, study
 from tools.figures import inserted, markdown
 
@@ -36,14 +37,9 @@ def shown(score: list[float] | float | None, unit: float = 1.0) -> str:
     if score is None:
         return ""
     if not isinstance(score, list):
-        return rounded(score / unit)
-    value, low, high = (rounded(x / unit) for x in score)
+        return number(score / unit)
+    value, low, high = (number(x / unit) for x in score)
     return f"{value} ({low} to {high})"
-
-
-def rounded(x: float) -> str:
-    """A number of three digits, written out: 2,530 and not 2.53e+03."""
-    return f"{float(f'{x:.3g}'):,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
 
 def figures(rows: dict[str, study.Row], found: dict[str, Any], columns: dict[str, str]) -> str:
