@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from studies.levers import run as levers
 from tests.toys import ROOT
 from tests.toys.pages import PAGES, commands
 from tools import figures, house, repro
@@ -42,6 +43,10 @@ def test_the_table_of_other_sources_is_the_committed_one():
     text = (ROOT / "docs/systems/resynthesis.md").read_text(encoding="utf-8")
     measured = (ROOT / "studies/unseen/table.md").read_text(encoding="utf-8").splitlines()[1:]
     assert "\n".join(measured) in text, "studies/unseen wrote another table"
+
+
+def test_the_levers_are_those_of_the_committed_trainings():
+    assert levers.PAGE.read_text(encoding="utf-8") == levers.page(), "run `python studies/levers/run.py`"
 
 
 def test_times_of_stages_are_the_recorded_ones():

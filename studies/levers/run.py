@@ -2,7 +2,8 @@
 
 ``python studies/levers/run.py`` after ``dvc repro`` trains every variant of ``VARIANTS`` with every seed, two
 at a time with one thread each, scores each on the test set and keeps its figures in ``results/`` (finished
-cells are kept when it is interrupted); then it writes ``table.md``. A cell takes 12 minutes of a core.
+cells are kept when it is interrupted); then it writes its tables into docs/systems/resynthesis.md. A cell
+takes 12 minutes of a core.
 """
 
 import argparse
@@ -20,7 +21,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from retimbre import errors, params  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
-from tools.figures import markdown  # noqa: E402
+from tools.figures import inserted, markdown  # noqa: E402
 
 # What differs from params.yaml's section `resynthesis`.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -33,6 +34,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no linear loss": {"lambda_linear": 0.0},
 }
 SEEDS = (1, 2, 3)
+PAGE = ROOT / "docs/systems/resynthesis.md"
+BEGIN, END = "<!-- made by studies/levers: do not edit -->", "<!-- end of the levers -->"
+ACROSS = 5  # metrics of the first table
 SHOWN = ("skill", "skill_shifted", "style_beyond_eq", "paired_lsd", "paired_mrstft", "content_jaccard",
          "score_f1_of_true", "energy_lost", "energy_ghosts")  # fmt: skip
 
@@ -99,33 +103,45 @@ def run_cell(which: tuple[str, int]) -> str | None:
     return None if done.returncode == 0 else f"{variant} with seed {seed} failed: {log} says why"
 
 
-def write_table() -> None:
-    """``table.md``: means over items and seeds, and differences from the default with 95 % intervals."""
+def known(variant: str) -> dict[str, Any]:
+    """Values (seeds, items) of every metric, from the seeds that have them; empty without a seed."""
     import numpy as np
 
-    from retimbre.evaluation.results.statistics import paired_difference
+    found = [json.loads(p.read_text(encoding="utf-8")) for s in SEEDS if (p := place(variant, s)).is_file()]
+    return {name: np.array([one[name] for one in found]) for name in SHOWN} if found else {}
+
+
+def made() -> str:
+    """Two tables: means over items and seeds, of a variant its difference from the default, with 95 %
+    intervals over trainings and pieces.
+    """
+    import numpy as np
+
+    from retimbre.evaluation.results.statistics import hierarchical_difference
     from retimbre.metrics.catalogue import SIGNS, metric
 
-    known = {
-        v: [json.loads(place(v, s).read_text()) for s in SEEDS if place(v, s).is_file()] for v in VARIANTS
-    }
-    known = {variant: found for variant, found in known.items() if found}
-    heads = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in SHOWN]
-    rows = []
-    for variant, found in known.items():
-        cells = []
-        for name in SHOWN:
-            values = np.array([one[name] for one in found])  # (seeds, items)
-            said = f"{values.mean():.3g}"
-            if variant != "default" and "default" in known:
-                base = np.array([one[name] for one in known["default"]]).mean(0)
-                d = paired_difference(values.mean(0), base, 1000, 0)
-                said += f" ({d.low:+.2g} to {d.high:+.2g})"
-            cells.append(said)
-        rows.append([variant, str(len(found)), *cells])
-    text = markdown(["variant", "seeds", *heads], rows)
-    (HERE / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    default, tables = known("default"), []
+    for names in (SHOWN[:ACROSS], SHOWN[ACROSS:]):
+        rows = []
+        for variant in VARIANTS:
+            values, cells = known(variant), []
+            for name in names if values else ():
+                # Items are all pieces in one direction, then all in the other.
+                x, pieces = values[name], np.arange(values[name].shape[1] // 2)
+                base = np.zeros_like(x[:1]) if variant == "default" else default[name]
+                d = hierarchical_difference(x, base, np.tile(pieces, 2))
+                sign = "" if variant == "default" else "+"
+                cells.append(f"{d.mean:{sign}.3f} ({d.low:{sign}.3f} to {d.high:{sign}.3f})")
+            if cells:
+                rows.append([variant, str(len(values[names[0]])), *cells])
+        heads = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in names]
+        tables.append(markdown(["variant", "trainings", *heads], rows))
+    return "\n\n".join(tables)
+
+
+def page() -> str:
+    """The page of resynthesis with the tables made anew."""
+    return inserted(PAGE, BEGIN, END, made())
 
 
 def main() -> None:
@@ -141,7 +157,7 @@ def main() -> None:
     wanted = [(v, s) for s in SEEDS[: given.seeds] for v in VARIANTS if not place(v, s).is_file()]
     with ThreadPoolExecutor(given.jobs) as pool:
         failed = [said for said in pool.map(run_cell, wanted) if said]
-    write_table()
+    PAGE.write_text(page(), encoding="utf-8")
     if failed:
         raise RetimbreError(f"{failed[0]}.")
 
