@@ -1,23 +1,85 @@
-"""A training in a process of its own that kills itself."""
+"""Trainings in processes of their own, which are killed or interrupted.
 
+The processes are forks of this one: they need not import torch again, which takes longer than what they do.
+"""
+
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.toys import ROOT
+LIMIT_S = 1200  # of a process that hangs
+
+
+class Forked:
+    """``python SCRIPT WORDS`` in a fork, with as much of ``subprocess.Popen`` as the tests need.
+
+    ``environment`` is added to this process's; with ``session`` it leads a session of its own. What it prints
+    must fit into a pipe (64 kB).
+    """
+
+    def __init__(self, script: Path, *words: str, cwd: Path, session: bool = False, **environment: str):
+        (out, to_out), (errors, to_errors) = os.pipe(), os.pipe()
+        given = script, words, cwd, session, environment, to_out, to_errors
+        self._process = multiprocessing.get_context("fork").Process(target=_play, args=given)
+        self._process.start()
+        os.close(to_out)
+        os.close(to_errors)
+        self.pid, self.stdout, self.stderr = self._process.pid, open(out), open(errors)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = LIMIT_S) -> tuple[str, str]:
+        """Wait for its end; the rest of what it printed."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            self.kill()
+        with self.stdout, self.stderr:
+            return self.stdout.read(), self.stderr.read()
+
+
+def _play(
+    script: Path,
+    words: tuple[str, ...],
+    cwd: Path,
+    session: bool,
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+) -> None:
+    """What the fork does; multiprocessing turns how it ends into an exit status as Python does."""
+    if session:
+        os.setsid()
+    for number, stream in ((1, stdout), (2, stderr)):
+        os.dup2(stream, number)
+        os.close(stream)
+    # pytest has put other streams in the place of these. Lines are read while the script runs.
+    sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)
+    # As a command has it; a shell's background jobs are started deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(cwd)
+    os.environ.update(environment)
+    sys.argv = [str(script), *words]
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def run_until_killed(folder: Path, script: str, *words: str, cwd: Path | None = None) -> None:
-    """Run a script that ends by SIGKILL; its checkpoints lie below ``folder``, with one thread."""
+    """Run a script that ends by SIGKILL; its checkpoints lie below ``folder``."""
     (folder / "train.py").write_text(script)
-    environment = {
-        **os.environ,
-        "DVC_ROOT": str(folder),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, str(folder / "train.py"), *words]
-    killed = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = Forked(folder / "train.py", *words, cwd=cwd or Path.cwd(), DVC_ROOT=str(folder))
+    _, errors = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, errors
