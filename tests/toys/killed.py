@@ -73,7 +73,7 @@ def _play(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     os.environ.update(environment)
-    sys.argv = [str(script), *words]
+    sys.argv, sys.path[:0] = [str(script), *words], [str(script.parent)]
     runpy.run_path(str(script), run_name="__main__")
 
 

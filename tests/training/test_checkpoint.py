@@ -6,7 +6,6 @@ import io
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,11 +16,8 @@ import torch
 
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
-from tests.toys import ROOT
 from tests.toys.disks import full_disk
-
-SOURCE = ROOT / "src"
-LIMIT_S = 1200  # of a process that hangs
+from tests.toys.killed import Forked
 
 # A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
 # generator of its own, and an average. It waits in step ``hold`` for a signal and kills itself in ``death``.
@@ -77,25 +73,22 @@ run(main)
 """
 
 
-def command(tmp_path: Path, out: str, hold: int = -1, death: int = -1) -> tuple[list[str], dict[str, str]]:
+def start(tmp_path: Path, out: str, hold: int = -1, death: int = -1) -> Forked:
+    """The training in a process of its own."""
     script = tmp_path / "toy.py"
     script.write_text(TOY)
-    return [sys.executable, str(script), out, str(hold), str(death)], {
-        **os.environ,
-        "DVC_ROOT": str(tmp_path),
-        "PYTHONPATH": str(SOURCE),
-    }
+    return Forked(script, out, str(hold), str(death), cwd=tmp_path, DVC_ROOT=str(tmp_path))
 
 
 def to_the_end(folder: Path, out: str) -> str:
     """Run the training in this process; what it printed."""
-    words, _ = command(folder, out)
-    said = io.StringIO()
+    script, said = folder / "toy.py", io.StringIO()
+    script.write_text(TOY)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.chdir(folder)
         patch.setenv("DVC_ROOT", str(folder))
-        patch.setattr(sys, "argv", words[1:])
-        runpy.run_path(words[1])
+        patch.setattr(sys, "argv", [str(script), out, "-1", "-1"])
+        runpy.run_path(str(script))
     return said.getvalue()
 
 
@@ -108,14 +101,11 @@ def same(a: Path, b: Path) -> bool:
     return all(torch.equal(x, y) for x, y in tensors)
 
 
-def start_held(tmp_path: Path, hold: int = 10, start: int = 0) -> subprocess.Popen:
-    """A training that began at step ``start`` and waits in step ``hold``, past a checkpoint, for a signal."""
-    words, environment = command(tmp_path, "out.pt", hold)
-    process = subprocess.Popen(
-        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def start_held(tmp_path: Path, hold: int = 10, begun: int = 0) -> Forked:
+    """A training that began at step ``begun`` and waits in step ``hold``, past a checkpoint, for a signal."""
+    process = start(tmp_path, "out.pt", hold)
     said = [process.stdout.readline() for _ in range(2)]
-    assert said == [f"started at {start}\n", "waits\n"], process.communicate()
+    assert said == [f"started at {begun}\n", "waits\n"], process.communicate()
     return process
 
 
@@ -130,18 +120,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_interrupted_again_and_again_ends_with_the_same_weights(tmp_path: Path, whole: Path) -> None:
     """By Ctrl-C, by SIGTERM and by SIGKILL, one after the other."""
-    start = 0
+    done = 0
     for number, hold in ((signal.SIGINT, 10), (signal.SIGTERM, 30)):
-        process = start_held(tmp_path, hold, start)
+        process = start_held(tmp_path, hold, done)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=LIMIT_S)
+        _, errors = process.communicate()
         assert process.returncode == 130 and "the same command continues" in errors
         state = torch.load(tmp_path / ".scratch/toy" / ("f" * 16) / "checkpoint.pt", weights_only=True)
-        start = state["step"]
-        assert start == hold + 1, "the step that it was in is saved"
-    words, environment = command(tmp_path, "out.pt", death=40)
-    killed = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL and f"started at {start}" in killed.stdout
+        done = state["step"]
+        assert done == hold + 1, "the step that it was in is saved"
+    killed = start(tmp_path, "out.pt", death=40)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and f"started at {done}" in said
     said = to_the_end(tmp_path, "out.pt")
     assert "started at 35" in said, "the last step of the killed process that was saved"
     assert same(whole, tmp_path / "out.pt")
@@ -155,10 +145,7 @@ def test_a_second_process_waits_for_the_first_or_is_refused(
     """
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     process = start_held(tmp_path)
-    words, environment = command(tmp_path, "out.pt")
-    second = subprocess.Popen(
-        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    second = start(tmp_path, "out.pt")
     said = f"toy: process {process.pid} is already training toy with these params: waiting for it "
     said += f"(`kill {process.pid}` ends it).\n"
     assert second.stderr.readline() == said
@@ -168,7 +155,7 @@ def test_a_second_process_waits_for_the_first_or_is_refused(
     assert process.poll() is None and second.poll() is None
     process.kill()
     process.communicate()
-    output, errors = second.communicate(timeout=LIMIT_S)
+    output, errors = second.communicate()
     assert second.returncode == 0 and "waiting" not in errors, (
         "said once; the lock of a killed process is free"
     )
@@ -195,13 +182,10 @@ def test_after_a_training_that_has_finished_the_next_begins(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with Scratch("toy", "f" * 16) as first:
         first.save({"step": 3})
-        words, environment = command(tmp_path, "second.pt")
-        second = subprocess.Popen(
-            words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        second = start(tmp_path, "second.pt")
         assert "waiting for it" in second.stderr.readline()
         first.finish()
-    output, _ = second.communicate(timeout=LIMIT_S)
+    output, _ = second.communicate()
     assert second.returncode == 0 and "started at 0" in output and (tmp_path / "second.pt").exists()
 
 

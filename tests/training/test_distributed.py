@@ -22,9 +22,8 @@ from retimbre.training.fit import History, write_history
 from retimbre.training.processes import average, average_gradients, check_batch, gather, own_share
 from tests.toys import ROOT
 from tests.toys.features import fit, model_params, run_of, write_features
+from tests.toys.killed import LIMIT_S, Forked
 from tests.toys.vocoders import train_on_noise
-
-LIMIT_S = 1200  # of processes that hang
 
 # What the stage does, without DVC and MLflow; `extra` is "vocoders", trained too, or "failure" of the second
 # process.
@@ -70,26 +69,25 @@ run(main)
 """
 
 
-def start(
-    folder: Path, extra: str = "", torchrun: bool = False, devices: int = 1, **changes: object
-) -> subprocess.Popen:
-    """The training in its own processes, with ``features`` in ``folder``."""
+def start(folder: Path, extra: str = "", devices: int = 1, **changes: object) -> Forked:
+    """The training, with ``features`` in ``folder``, by a process that starts the others itself."""
     script = folder / "train.py"
     script.write_text(SCRIPT)
-    words = [sys.executable]
-    if torchrun:
-        words += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {
-        **os.environ,
-        "DVC_ROOT": str(folder),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "OMP_NUM_THREADS": "1",
-    }
-    words += [str(script), extra, str(devices), repr(changes)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        words, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
+    given = extra, str(devices), repr(changes)
+    return Forked(script, *given, cwd=folder, session=True, **environment(folder))
+
+
+def start_by_torchrun(folder: Path, extra: str, **changes: object) -> subprocess.Popen:
+    """The same in two processes that torchrun starts."""
+    (folder / "train.py").write_text(SCRIPT)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words += ["train.py", extra, "1", repr(changes)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(words, cwd=folder, env=os.environ | environment(folder), **pipes)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {"DVC_ROOT": str(folder), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
 
 
 def history(path: Path) -> tuple[list[str], np.ndarray]:
@@ -122,7 +120,7 @@ def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
     options = dict(gan_loss="wgan_gp", lambda_gradient_penalty=10.0, discriminator_steps=2, steps=10)
     options |= {"discriminator": ["patch", "temporal"]}
     features = write_features(tmp_path / "features")
-    process = start(tmp_path, "vocoders", torchrun=True, **options)
+    process = start_by_torchrun(tmp_path, "vocoders", **options)
     alone, curves = fit(features, **options)
     _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
