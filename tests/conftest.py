@@ -1,4 +1,4 @@
-"""Common ground of all tests: one thread, no inherited experiment or tracking server, the slow file first."""
+"""Common ground of all tests: one thread, no inherited experiment or tracking server, slow files first."""
 
 import gc
 import os
@@ -13,7 +13,16 @@ for _name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_")
 
 import pytest  # noqa: E402
 
+# Files of half a minute and more: they start first, so that those of the last minute are short and no process
+# waits long for another. Two that compile the same kernels (the third and the last) are far apart.
+SLOW = """
+    test_pipeline test_listening_browser test_wavenet_generation test_ablation test_distributed
+    test_odd_recordings test_export test_generation_notes test_resynthesis test_own_recordings
+    test_generation_cache test_notebook test_collection test_suite test_wheel test_page test_tracking
+    test_vocoder_figures
+""".split()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pipeline's tests take longest: they must start first."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    place = {name: i for i, name in enumerate(SLOW)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(SLOW)))
