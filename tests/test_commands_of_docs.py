@@ -24,6 +24,7 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from retimbre import cli, params
 from tests.test_pipeline_static import STAGES
 from tests.toys import ROOT
+from tests.toys.killed import Forked
 from tests.toys.pages import BLOCK, PAGES, Command, commands
 
 SYSTEM = set("aplay cat cd cp curl ffmpeg git ls mkdir source".split())  # not ours: they are not checked
@@ -76,8 +77,10 @@ def check_make(command: Command, folder: Path) -> None:
 
 @cache
 def help_of(script: Path) -> str:
-    words = [sys.executable, script, "--help"]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    asked = Forked(script, "--help", cwd=ROOT)
+    said, errors = asked.communicate()
+    assert asked.returncode == 0, errors
+    return said
 
 
 def check_python(command: Command, folder: Path) -> None:
