@@ -1,6 +1,7 @@
-"""Trainings in processes of their own, which are killed or interrupted.
+"""Scripts in processes of their own, such as trainings that are killed or interrupted.
 
 The processes are forks of this one: they need not import torch again, which takes longer than what they do.
+What is about imports, memory or streams needs a fresh interpreter: ``subprocess``.
 """
 
 import multiprocessing
