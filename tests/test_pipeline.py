@@ -446,8 +446,18 @@ def test_queued_experiments_run_their_own_snapshot(repo: Repository) -> None:
             subprocess.run(words, cwd=repo.folder, env=repo.environment, **streams, check=True)
             repo.done.add(shape(words))
 
+        asked = time.monotonic()
+
         def ended() -> bool:
-            time.sleep(5)  # asking costs a second of one of the cores that the experiments run on
+            """Ask DVC, which costs a second of a core that the experiments run on, once both have left their
+            commits; and twice a minute, lest one failed.
+            """
+            nonlocal asked
+            time.sleep(1)
+            left = repo.git("for-each-ref", "refs/exps")
+            if not all(name in left for name in names) and time.monotonic() < asked + 30:
+                return False
+            asked = time.monotonic()
             states = re.findall(r"\b(Queued|Running|Success|Failed)\b", repo.dvc("queue", "status"))
             return len(states) == 2 and not {"Queued", "Running"} & set(states)
 
