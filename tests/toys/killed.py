@@ -1,7 +1,8 @@
 """Scripts in processes of their own, such as trainings that are killed or interrupted.
 
-The processes are forks of this one: they need not import torch again, which takes longer than what they do.
-What is about imports, memory or streams needs a fresh interpreter: ``subprocess``.
+The processes are forks of a server that has imported torch and no more: to import it again takes longer than
+what they do, and a fork of this process would share its threads and its GPU. What is about imports, memory or
+streams needs a fresh interpreter: ``subprocess``.
 """
 
 import multiprocessing
@@ -10,7 +11,9 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TextIO
 
 LIMIT_S = 1200  # of a process that hangs
 
@@ -23,13 +26,15 @@ class Forked:
     """
 
     def __init__(self, script: Path, *words: str, cwd: Path, session: bool = False, **environment: str):
-        (out, to_out), (errors, to_errors) = os.pipe(), os.pipe()
-        given = script, words, cwd, session, environment, to_out, to_errors
-        self._process = multiprocessing.get_context("fork").Process(target=_play, args=given)
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(["torch"])
+        (out, to_out), (errors, to_errors) = server.Pipe(duplex=False), server.Pipe(duplex=False)
+        given = script, words, cwd, session, os.environ | environment, to_out, to_errors
+        self._process = server.Process(target=_play, args=given)
         self._process.start()
-        os.close(to_out)
-        os.close(to_errors)
-        self.pid, self.stdout, self.stderr = self._process.pid, open(out), open(errors)
+        self.pid, (self.stdout, self.stderr) = self._process.pid, map(_read, (out, errors))
+        to_out.close()
+        to_errors.close()
 
     @property
     def returncode(self) -> int | None:
@@ -53,21 +58,27 @@ class Forked:
             return self.stdout.read(), self.stderr.read()
 
 
+def _read(end: Connection) -> TextIO:
+    """The text that comes out of a pipe's end."""
+    with end:
+        return open(os.dup(end.fileno()))
+
+
 def _play(
     script: Path,
     words: tuple[str, ...],
     cwd: Path,
     session: bool,
     environment: Mapping[str, str],
-    stdout: int,
-    stderr: int,
+    stdout: Connection,
+    stderr: Connection,
 ) -> None:
     """What the fork does; multiprocessing turns how it ends into an exit status as Python does."""
     if session:
         os.setsid()
     for number, stream in ((1, stdout), (2, stderr)):
-        os.dup2(stream, number)
-        os.close(stream)
+        os.dup2(stream.fileno(), number)
+        stream.close()
     # pytest has put other streams in the place of these. Lines are read while the script runs.
     sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)
     # As a command has it; a shell's background jobs are started deaf to it.
