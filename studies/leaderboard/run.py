@@ -17,12 +17,14 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]  # this checkout's own code, as in
 from retimbre import errors  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.systems import catalogue  # noqa: E402
 from studies import cells  # noqa: E402
 from studies.checkout import checked_out  # noqa: E402
 from studies.leaderboard import study, tables  # noqa: E402
 
 LOGS = study.ROOT / ".scratch/leaderboard/logs"
-NEEDED = ("content", "classifier", "vocoder@inverter")  # stages that a set of other instruments needs
+# Stages that a set of other instruments needs: its default systems are rows, too.
+NEEDED = ("content", "classifier", "vocoder@inverter", *catalogue.DEFAULTS)
 
 
 def project(which: str) -> Path:

@@ -13,14 +13,14 @@ from retimbre.synthesis.base import Drawing, Notes, sample
 from retimbre.synthesis.gansynth import train
 from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, pixel_norm, shown, up
 from retimbre.synthesis.gansynth.params import Params
-from retimbre.synthesis.gansynth.system import Scale, Synthesiser
+from retimbre.synthesis.gansynth.system import Scale, Synthesiser, tones
 from tests.toys.features import run_of
 from tests.toys.notes import toy_notes
 from tests.toys.tunes import continued
 
 SMALL = {
     "kind": "if", "bins": 32, "padding_behind": 0, "resolutions": 3, "normaliser": "fitted",
-    "latent": 4, "even_start": True, "filters": 32, "most_filters": 8, "batch_sizes": [2],
+    "latent": 4, "even_start": True, "tones": False, "filters": 32, "most_filters": 8, "batch_sizes": [2],
     "stable_steps": [3, 3, 2], "transition_steps": [1, 2],
     "generator_rate": 1e-3, "critic_rate": 1e-3, "ema_decay": 0.5,
     "lambda_gradient_penalty": 10.0, "lambda_drift": 1e-3, "lambda_pitch": 10.0,
@@ -140,7 +140,7 @@ def test_penalty_is_on_the_slope_per_pixel_of_the_last_resolution():
     made = train.GanSynthTrainer(Generator(SHAPE), Critic(SHAPE), p, run_of().fabric)
 
     class Sum(torch.nn.Module):
-        def forward(self, x, progress):
+        def forward(self, x, progress, pitches):
             whole = x
             for _ in range(2 - math.ceil(progress)):
                 whole = up(whole)
@@ -157,9 +157,53 @@ def test_penalty_is_on_the_slope_per_pixel_of_the_last_resolution():
         assert losses["loss/gradient_penalty"].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+def with_tones(**changes) -> tuple[Params, Generator, Critic, Synthesiser]:
+    """Untrained networks that see tones of twelve pitches, and the generator as a synthesiser."""
+    p, own = params(tones=True, bins=256, **changes), toy_notes(12, 4096, 8000)
+    pictures, scale, shape = train.prepare(own, p)
+    pitches = own.pitch.tolist()
+    torch.manual_seed(0)
+    seen = tones(pictures, scale, pitches)
+    generator, critic = Generator(shape, seen), Critic(shape, seen)
+    return p, generator, critic, Synthesiser(generator, pictures, scale, pitches)
+
+
+def test_with_tones_a_generator_begins_at_the_pitch_it_is_asked_for():
+    *_, synthesiser = with_tones()
+    asked = [60, 64, 67, 71]
+    spectra = np.abs(np.fft.rfft(sample(synthesiser, 4, asked, seed=2) * np.hanning(4096)))
+    peaks = 69 + 12 * np.log2(spectra.argmax(1) * 8000 / 4096 / 440)
+    assert peaks.round().tolist() == asked
+
+
+def test_with_tones_a_critic_hears_a_wrong_pitch_and_pictures_still_fade():
+    _, generator, critic, _ = with_tones()
+    z, right = torch.randn(3, 4), torch.eye(12)[[0, 4, 7]]
+    before, after = up(generator(z, right, 1.0)), generator(z, right, 2.0)
+    assert torch.allclose(generator(z, right, 1.25), before + 0.25 * (after - before), atol=1e-6)
+    wrong = right.roll(1, 0)
+    assert (critic(after, 2.0, right)[0] - critic(after, 2.0, wrong)[0]).abs().min() > 1e-4
+    for a, b in zip(critic(after, 2 - 1e-6, right), critic(after, 2.0, right), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    # The pitch comes by the tone alone: the first layer is as wide as the latent.
+    assert generator.first[0].weight.shape[1] == 4
+
+
+def test_with_tones_notes_and_recordings_of_a_batch_have_the_same_pitches_and_weights_are_enough(tmp_path):
+    p, *_, synthesiser = with_tones()
+    own = toy_notes(12, 4096, 8000)
+    batch = train.batches(own, synthesiser.pictures, synthesiser.scale, p, 0)(9)
+    assert torch.equal(batch.pitch, batch.real_pitch)
+    catalogue.store("gansynth", synthesiser, tmp_path / "gansynth")
+    again, z = catalogue.load("gansynth", tmp_path), synthesiser.latents(2, 0)
+    assert np.array_equal(again.decode(z, [60, 65]), synthesiser.decode(z, [60, 65]))
+    assert (tmp_path / "gansynth/generator.safetensors").stat().st_size < 2 * 4 * size(synthesiser.network)
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_an_interrupted_training_ends_with_the_same_weights(seen, tmp_path, monkeypatch):
     """Broken off at step 7, where the last resolution begins to fade in; continued from step 5."""
-    p = params()
+    p = params(tones=seen)
     assert (p.progress(6), p.progress(7)) == (1.0, pytest.approx(4 / 3))
     whole, history = train.fit(notes(), p, run_of())
     again, rows = continued(train, "GanSynthTrainer", notes(), p, tmp_path, monkeypatch)

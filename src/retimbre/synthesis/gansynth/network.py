@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +24,7 @@ EVEN_WEIGHTS, EVEN_BIASES = 0.03, 0.3  # deviations at the start
 @dataclass(frozen=True)
 class Shape:
     """Sizes of both networks. ``start``: frames and bins of the first resolution, where the generator begins
-    with an even picture if ``even_start``.
+    with an even picture if ``even_start``. ``tones``: both see a tone of the pitch beside what they make.
     """
 
     latent: int
@@ -33,6 +34,7 @@ class Shape:
     filters: int = 4096
     most_filters: int = 256
     even_start: bool = False
+    tones: bool = False
 
     def width(self, block: int) -> int:
         """Filters of a block, counted from 1; of 0, the critic's last layer."""
@@ -114,43 +116,89 @@ def shown(pictures: Tensor, progress: float) -> Tensor:
     return pictures if progress == math.ceil(progress) else faded(up(down(pictures)), pictures, progress)
 
 
-class Generator(nn.Module):
-    """Latents (B, Z) and pitches (B, P), one-hot, to pictures in -1..1."""
+class Tones(nn.Module):
+    """Pictures (P, 2, T, F) of a steady tone of every pitch, to be seen beside what a layer makes of it.
 
-    def __init__(self, shape: Shape):
+    ``noise``: two channels of fixed noise for each, too, as recordings have where no partial lies. Neither is
+    a weight, and neither is stored. Without pictures nothing is seen.
+    """
+
+    def __init__(self, pictures: Tensor | None, noise: bool = False):
+        super().__init__()
+        grain = None
+        if pictures is not None and noise:
+            drawn = np.random.default_rng(0).standard_normal(pictures.shape, np.float32)
+            grain = torch.from_numpy(drawn).to(pictures.device)
+        self.register_buffer("pictures", pictures, persistent=False)
+        self.register_buffer("grain", grain, persistent=False)
+        self.channels = CHANNELS * sum(x is not None for x in (pictures, grain))
+
+    def beside(self, x: Tensor, pitches: Tensor | None) -> Tensor:
+        """``x`` (B, C, t, f) and behind it what belongs to pitches (B, P), one-hot, at the same size."""
+        if self.pictures is None:
+            return x
+        which = pitches.argmax(1)
+        step = self.pictures.shape[-1] // x.shape[-1]
+        seen = [x, F.avg_pool2d(self.pictures[which], step)]
+        if self.grain is not None:
+            seen.append(self.grain[which, :, ::step, ::step])
+        return torch.cat(seen, 1)
+
+
+class Generator(nn.Module):
+    """Latents (B, Z) and pitches (B, P), one-hot, to pictures in -1..1.
+
+    ``tones``: pictures (P, 2, T, F) of every pitch, in the place of the one-hot; with ``even_start`` the
+    first pictures are nearly these.
+    """
+
+    def __init__(self, shape: Shape, tones: Tensor | None = None):
         super().__init__()
         self.shape = shape
-        width, blocks = shape.width, range(1, shape.resolutions + 1)
-        first = Spread(shape.latent + shape.pitches, width(1), shape.start, shape.even_start)
+        self.tones = Tones(tones, noise=True)
+        width, blocks, more = shape.width, range(1, shape.resolutions + 1), self.tones.channels
+        told = shape.latent + (0 if shape.tones else shape.pitches)
+        first = Spread(told, width(1), shape.start, shape.even_start)
         self.first = nn.ModuleList([first if b == 1 else three(width(b - 1), width(b)) for b in blocks])
-        self.second = nn.ModuleList([three(width(b), width(b)) for b in blocks])
-        self.pictures = nn.ModuleList([Conv(width(b), CHANNELS, (1, 1), gain=1) for b in blocks])
+        self.second = nn.ModuleList([three(width(b) + more, width(b)) for b in blocks])
+        self.pictures = nn.ModuleList([Conv(width(b) + more, CHANNELS, (1, 1), gain=1) for b in blocks])
+        if shape.tones and shape.even_start:
+            with torch.no_grad():
+                for block, layer in zip(blocks, self.pictures, strict=True):
+                    tone = slice(width(block), width(block) + CHANNELS)
+                    layer.weight.mul_(EVEN_BIASES)
+                    layer.weight[:, tone] = torch.eye(CHANNELS)[..., None, None] / layer.scale
         for part in (self.first[1:], self.second, self.pictures):
             part.to(memory_format=torch.channels_last)  # twice as fast on a CPU with few channels
 
     def forward(self, latents: Tensor, pitches: Tensor, progress: float) -> Tensor:
-        x = pixel_norm(torch.cat([latents, pitches], 1))[:, :, None, None]
+        x = pixel_norm(latents if self.shape.tones else torch.cat([latents, pitches], 1))[:, :, None, None]
         last = math.ceil(progress)
         before = x
         for block in range(last + 1):
             before, x = x, up(x) if block else x
-            x = normed(self.second[block](normed(self.first[block](x))))
-        picture = torch.tanh(self.pictures[last](x))
+            x = normed(self.second[block](self.tones.beside(normed(self.first[block](x)), pitches)))
+        picture = self._picture(x, pitches, last)
         if progress == last:
             return picture
-        return faded(up(torch.tanh(self.pictures[last - 1](before))), picture, progress)
+        return faded(up(self._picture(before, pitches, last - 1)), picture, progress)
+
+    def _picture(self, x: Tensor, pitches: Tensor, block: int) -> Tensor:
+        return torch.tanh(self.pictures[block](self.tones.beside(x, pitches)))
 
 
 class Critic(nn.Module):
     """Pictures to scores (B,) and logits of pitches (B, P). Its last block is told how much a batch's
-    pictures differ.
+    pictures differ. With ``tones`` it needs the pitches (B, P) that the pictures should have.
     """
 
-    def __init__(self, shape: Shape):
+    def __init__(self, shape: Shape, tones: Tensor | None = None):
         super().__init__()
         self.shape = shape
+        self.tones = Tones(tones)
         width, blocks = shape.width, range(1, shape.resolutions + 1)
-        self.pictures = nn.ModuleList([Conv(CHANNELS, width(b), (1, 1)) for b in blocks])
+        seen = CHANNELS + self.tones.channels
+        self.pictures = nn.ModuleList([Conv(seen, width(b), (1, 1)) for b in blocks])
         self.first = nn.ModuleList([three(width(b) + (b == 1), width(b)) for b in blocks])
         self.second = nn.ModuleList(
             [
@@ -162,14 +210,16 @@ class Critic(nn.Module):
         self.pitch = Conv(width(0), shape.pitches, (1, 1), gain=1)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, pictures: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, pictures: Tensor, progress: float, pitches: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         last = math.ceil(progress)
-        x = self._seen(pictures, last)
+        x = self._seen(pictures, pitches, last)
         for block in range(last, 0, -1):
             x = F.leaky_relu(self.first[block](x), SLOPE)
             x = down(F.leaky_relu(self.second[block](x), SLOPE))
             if block == last and progress < last:
-                x = faded(self._seen(down(pictures), last - 1), x, progress)
+                x = faded(self._seen(down(pictures), pitches, last - 1), x, progress)
         # Not `var`, which takes twenty times as long on this order of dimensions.
         spread = ((x - x.mean(0)).square().mean(0) + 1e-6).sqrt().mean()
         x = torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], 1)
@@ -177,5 +227,5 @@ class Critic(nn.Module):
             x = F.leaky_relu(layer(x), SLOPE)
         return self.score(x).flatten(), self.pitch(x).flatten(1)
 
-    def _seen(self, pictures: Tensor, block: int) -> Tensor:
-        return F.leaky_relu(self.pictures[block](pictures), SLOPE)
+    def _seen(self, pictures: Tensor, pitches: Tensor | None, block: int) -> Tensor:
+        return F.leaky_relu(self.pictures[block](self.tones.beside(pictures, pitches)), SLOPE)

@@ -22,6 +22,9 @@ class Params(Section):
 
     ``even_start``: pictures begin as even areas, for trainings of minutes; published ones begin as noise.
 
+    ``tones``: both networks see a steady tone of the pitch at every resolution, so that where partials lie
+    need not be learned. Published ones are told the pitch by a one-hot alone.
+
     ``normaliser``: of magnitudes, the published constants, or one fitted to the notes.
     """
 
@@ -33,6 +36,7 @@ class Params(Section):
     normaliser: Literal["published", "fitted"]
     latent: Count
     even_start: bool
+    tones: bool = False
     filters: Count
     most_filters: Count
     batch_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]

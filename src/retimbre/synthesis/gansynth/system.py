@@ -13,8 +13,10 @@ from retimbre.nn.weights import read_config, save_model, size, with_weights
 from retimbre.synthesis.base import check_pitches
 from retimbre.synthesis.gansynth.network import Generator, Shape
 from retimbre.synthesis.instantaneous_frequency import Pictures
+from retimbre.synthesis.parametric.system import hertz
 
 CHUNK = 16  # notes at once
+TONE_RMS = 0.1
 
 
 class Scale:
@@ -47,6 +49,18 @@ class Scale:
     def up(self, pictures: Tensor) -> Tensor:
         factors, offsets = self._parts(pictures)
         return (pictures - offsets) / factors
+
+
+def tones(pictures: Pictures, scale: Scale, pitches: Sequence[int]) -> Tensor:
+    """Pictures (P, 2, T, F), scaled, of tones whose n-th partial has 1/n of the first one's amplitude."""
+    t = np.arange(pictures.samples) / pictures.sample_rate
+    made = []
+    for pitch in pitches:
+        f = hertz(pitch)
+        n = np.arange(1, int(pictures.sample_rate / 2 / f) + 1)
+        tone = (1 / n) @ np.cos(2 * np.pi * f * n[:, None] * t)
+        made.append(TONE_RMS * tone / np.sqrt(np.mean(tone**2)))
+    return scale.down(pictures.encode(torch.from_numpy(np.array(made, np.float32))))
 
 
 class Synthesiser:
@@ -106,7 +120,8 @@ class Synthesiser:
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote."""
         config = read_config(folder)
-        network = Generator(Shape.from_dict(config["network"]))
-        with_weights(network, folder / "generator.safetensors")
         pictures, scale = Pictures(**config["pictures"]), Scale(config["scale"])
+        shape = Shape.from_dict(config["network"])
+        seen = tones(pictures, scale, config["pitches"]) if shape.tones else None
+        network = with_weights(Generator(shape, seen), folder / "generator.safetensors")
         return cls(network, pictures, scale, config["pitches"])

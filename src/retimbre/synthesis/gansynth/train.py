@@ -18,7 +18,7 @@ from retimbre.errors import RetimbreError
 from retimbre.synthesis.base import Notes
 from retimbre.synthesis.gansynth.network import Critic, Generator, Shape, down, shown
 from retimbre.synthesis.gansynth.params import Params
-from retimbre.synthesis.gansynth.system import Scale, Synthesiser
+from retimbre.synthesis.gansynth.system import Scale, Synthesiser, tones
 from retimbre.synthesis.instantaneous_frequency import Pictures
 from retimbre.synthesis.opponents import Opponents
 from retimbre.training import fit as loop
@@ -68,7 +68,7 @@ class GanSynthTrainer(Opponents):
                 optimiser.state.clear()
         moved = Batch(**{name: x.to(self.fabric.device) for name, x in vars(batch).items()})
         with part("forward"), self.fabric.autocast():
-            one_hot = F.one_hot(moved.pitch, self.generator.shape.pitches).float()
+            one_hot = self._one_hot(moved.pitch)
             fake = self.generator(moved.latents, one_hot, progress)
         losses = self._critic_step(moved, fake.detach(), progress)
         losses |= self._generator_step(moved, fake, progress)
@@ -76,16 +76,17 @@ class GanSynthTrainer(Opponents):
         return losses | {"train/resolution": torch.tensor(progress)}
 
     def _critic_step(self, batch: Batch, fake: Tensor, progress: float) -> dict[str, Tensor]:
-        p = self.p
+        p, own, asked = self.p, self._one_hot(batch.real_pitch), self._one_hot(batch.pitch)
         with part("forward"):
             with self.fabric.autocast():
-                of_real, heard = self.critic(batch.real, progress)
-                of_fake, _ = self.critic(fake, progress)
+                of_real, heard = self.critic(batch.real, progress, own)
+                of_fake, _ = self.critic(fake, progress, asked)
             mixed = interpolated(batch.real, fake, batch.share)
             # `forward`, not the compiled call, which cannot be differentiated twice. The slope is asked for
             # per pixel of the last resolution, as where small pictures are shown enlarged to it.
             enlarged = 2 ** (p.resolutions - 1 - math.ceil(progress))
-            penalty = slope_penalty(self.critic.forward(mixed, progress)[0] / enlarged, mixed)
+            of_mixed = self.critic.forward(mixed, progress, own)[0]
+            penalty = slope_penalty(of_mixed / enlarged, mixed)
             distance = wasserstein_discriminator(of_real.float(), of_fake.float())
             pitch = F.cross_entropy(heard.float(), batch.real_pitch)
             drift = of_real.float().square().mean()
@@ -98,7 +99,7 @@ class GanSynthTrainer(Opponents):
     def _generator_step(self, batch: Batch, fake: Tensor, progress: float) -> dict[str, Tensor]:
         self.critic.requires_grad_(False)
         with part("forward"), self.fabric.autocast():
-            score, heard = self.critic(fake, progress)
+            score, heard = self.critic(fake, progress, self._one_hot(batch.pitch))
             of_fake = wasserstein_generator(score.float())
             pitch = F.cross_entropy(heard.float(), batch.pitch)
         self.descend(self.optimiser_g, of_fake + self.p.lambda_pitch * pitch)
@@ -106,6 +107,9 @@ class GanSynthTrainer(Opponents):
         right = (heard.argmax(1) == batch.pitch).float().mean()
         losses = {"loss/generator": of_fake, "loss/pitch_fake": pitch, "pitch/fake_accuracy": right}
         return {name: value.detach() for name, value in losses.items()}
+
+    def _one_hot(self, pitch: Tensor) -> Tensor:
+        return F.one_hot(pitch, self.generator.shape.pitches).float()
 
 
 def batches(notes: Notes, pictures: Pictures, scale: Scale, p: Params, seed: int) -> Callable[[int], Batch]:
@@ -128,7 +132,8 @@ def batches(notes: Notes, pictures: Pictures, scale: Scale, p: Params, seed: int
         seen = shown(torch.cat([picture(int(n), resolution) for n in real]), progress)
         latents = torch.from_numpy(rng.standard_normal((size, p.latent), np.float32))
         share = torch.from_numpy(rng.random(size, np.float32))
-        pitches = [torch.from_numpy(places[of]) for of in (real, asked)]
+        # Beside a tone the interpolate of two notes has to have one pitch.
+        pitches = [torch.from_numpy(places[of]) for of in (real, real if p.tones else asked)]
         return Batch(seen, pitches[0], latents, pitches[1], share)
 
     return draw
@@ -150,16 +155,18 @@ def prepare(notes: Notes, p: Params) -> tuple[Pictures, Scale, Shape]:
         scale = Scale.fitted(float(min(x.min() for x in levels)), float(max(x.max() for x in levels)))
     start = (pictures.frames // finest, p.bins // finest)
     pitches = len(np.unique(notes.pitch))
-    sizes = (p.resolutions, p.filters, p.most_filters, p.even_start)
+    sizes = (p.resolutions, p.filters, p.most_filters, p.even_start, p.tones)
     return pictures, scale, Shape(p.latent, pitches, start, *sizes)
 
 
 def fit(notes: Notes, p: Params, run: loop.Run) -> tuple[Synthesiser, loop.History]:
     """Train on the notes; returns the averaged generator as a synthesiser, and the history."""
     pictures, scale, shape = prepare(notes, p)
+    pitches = np.unique(notes.pitch).tolist()
+    seen = tones(pictures, scale, pitches) if p.tones else None
     torch.manual_seed(run.seed)
-    trainer = GanSynthTrainer(Generator(shape), Critic(shape), p, run.fabric)
+    trainer = GanSynthTrainer(Generator(shape, seen), Critic(shape, seen), p, run.fabric)
     draw = batches(notes, pictures, scale, p, run.seed)
     history = loop.fit("gansynth", p.steps, trainer, draw, run, step=trainer.step)
     network = trainer.ema.module.cpu()
-    return Synthesiser(network, pictures, scale, np.unique(notes.pitch).tolist()), history
+    return Synthesiser(network, pictures, scale, pitches), history
