@@ -99,6 +99,9 @@ def test_steps_go_through_every_resolution():
     assert passed == pytest.approx([0, 0, 0, 0.5, 1, 1, 1, 4 / 3, 5 / 3, 2, 2])
     assert p.steps == 11
     assert params(batch_sizes=[8, 4]).at([8, 4], 2) == 4 and params().at([8, 4], 0) == 8
+    assert [p.rate(step) for step in (0, 10)] == [1, 1]
+    falling = params(decay_from=0.5)
+    assert [falling.rate(step) for step in (0, 5, 6, 10)] == pytest.approx([1, 1, 5 / 5.5, 1 / 5.5])
     with pytest.raises(ValueError, match="power of two"):
         params(bins=48)
     with pytest.raises(RetimbreError, match="too many for 32 bins"):
@@ -203,7 +206,7 @@ def test_with_tones_notes_and_recordings_of_a_batch_have_the_same_pitches_and_we
 @pytest.mark.parametrize("seen", [False, True])
 def test_an_interrupted_training_ends_with_the_same_weights(seen, tmp_path, monkeypatch):
     """Broken off at step 7, where the last resolution begins to fade in; continued from step 5."""
-    p = params(tones=seen)
+    p = params(tones=seen, decay_from=0.4 if seen else 1.0)
     assert (p.progress(6), p.progress(7)) == (1.0, pytest.approx(4 / 3))
     whole, history = train.fit(notes(), p, run_of())
     again, rows = continued(train, "GanSynthTrainer", notes(), p, tmp_path, monkeypatch)

@@ -25,6 +25,9 @@ class Params(Section):
     ``tones``: both networks see a steady tone of the pitch at every resolution, so that where partials lie
     need not be learned. Published ones are told the pitch by a one-hot alone.
 
+    ``decay_from``: share of all steps after which both learning rates fall linearly towards 0; 1: never, as
+    published.
+
     ``normaliser``: of magnitudes, the published constants, or one fitted to the notes.
     """
 
@@ -44,6 +47,7 @@ class Params(Section):
     transition_steps: Annotated[list[Count], Field(min_length=1)]
     generator_rate: Positive
     critic_rate: Positive
+    decay_from: Share = 1.0
     ema_decay: Share
     lambda_gradient_penalty: NonNegative
     lambda_drift: NonNegative
@@ -69,6 +73,11 @@ class Params(Section):
     @property
     def steps(self) -> int:
         return sum(map(sum, self.stages))
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rates that a step has."""
+        left = self.steps * (1 - self.decay_from)
+        return min(1.0, (self.steps - step) / left) if left else 1.0
 
     def progress(self, step: int) -> float:
         """Resolution of a step, from 0 to ``resolutions - 1``: between two while the finer one fades in."""

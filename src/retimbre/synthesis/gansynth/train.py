@@ -55,9 +55,8 @@ class GanSynthTrainer(Opponents):
     """Networks that grow: one step of the critic and one of the generator, on the same notes."""
 
     def __init__(self, generator: Generator, critic: Critic, p: Params, fabric: "Fabric"):
-        rates = (p.generator_rate, p.critic_rate)
-        super().__init__(generator, critic, rates, (0.0, 0.99), p.ema_decay, fabric)
-        self.p = p
+        self.p, self.rates = p, (p.generator_rate, p.critic_rate)
+        super().__init__(generator, critic, self.rates, (0.0, 0.99), p.ema_decay, fabric)
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One step of the critic, one of the generator on the same fakes; returns detached scalars."""
@@ -66,6 +65,8 @@ class GanSynthTrainer(Opponents):
             for optimiser in (self.optimiser_g, self.optimiser_c):
                 # As published where a resolution begins to fade in; there they start anew once it has, too.
                 optimiser.state.clear()
+        for optimiser, rate in zip((self.optimiser_g, self.optimiser_c), self.rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * self.p.rate(step)
         moved = Batch(**{name: x.to(self.fabric.device) for name, x in vars(batch).items()})
         with part("forward"), self.fabric.autocast():
             one_hot = self._one_hot(moved.pitch)
