@@ -27,7 +27,7 @@ def test_rows_are_the_four_systems_and_their_controls_and_each_says_what_it_is()
         list(ROWS)
         == (
             "real_train real_test parametric wavegan wavegan_nearest specgan tifgan_m tifgan_mtf "
-            "gansynth gansynth_mel gansynth_phase gansynth_high"
+            "gansynth gansynth_mel gansynth_phase gansynth_high gansynth_tones gansynth_tones_phase"
         ).split()
     )
     assert all(len(row.text) > 60 for row in ROWS.values())
