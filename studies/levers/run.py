@@ -7,9 +7,6 @@ takes 12 minutes of a core.
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +18,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from retimbre import errors, params  # noqa: E402
 from retimbre.arguments import positive  # noqa: E402
 from retimbre.errors import RetimbreError  # noqa: E402
+from retimbre.provenance import digest  # noqa: E402
+from studies import cells  # noqa: E402
 from tools.figures import inserted, markdown  # noqa: E402
 
 # What differs from params.yaml's section `resynthesis`.
@@ -45,6 +44,21 @@ def place(variant: str, seed: int) -> Path:
     return HERE / "results" / f"{variant.replace(' ', '_')}-{seed}.json"
 
 
+def section(variant: str) -> Any:
+    """The params of resynthesis that a variant has."""
+    base = params.read(ROOT / "params.yaml").resynthesis
+    return type(base).model_validate(base.model_dump() | VARIANTS[variant])
+
+
+def key_of(variant: str) -> str:
+    return digest(section(variant).model_dump())[:12]
+
+
+def result_of(variant: str, seed: int) -> dict[str, Any] | None:
+    """Figures of every test item, or None where there are none of these params."""
+    return cells.read_result(place(variant, seed), key_of(variant))
+
+
 def cell(variant: str, seed: int) -> None:
     """Train one variant and write its figures of every test item."""
     from retimbre.datasets.packed.data import Data
@@ -64,8 +78,7 @@ def cell(variant: str, seed: int) -> None:
     from retimbre.training.devices import make_fabric, seed_everything, set_threads
     from retimbre.training.fit import Run
 
-    p = params.read(ROOT / "params.yaml")
-    values = type(p.resynthesis).model_validate(p.resynthesis.model_dump() | VARIANTS[variant])
+    p, values = params.read(ROOT / "params.yaml"), section(variant)
     set_threads()
     seed_everything(seed)
     inputs = [Path("data/features"), *map(Path, values.inputs)]
@@ -83,8 +96,7 @@ def cell(variant: str, seed: int) -> None:
         own = table[(table.system == "resynthesis") & table.metric.isin(SHOWN)]
         found = {metric: [round(float(x), 5) for x in rows.sort_values(["direction", "item"]).value]
                  for metric, rows in own.groupby("metric")}  # fmt: skip
-        place(variant, seed).parent.mkdir(exist_ok=True)
-        place(variant, seed).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        cells.write_result(place(variant, seed), key_of(variant), found)
         scratch.finish()
 
 
@@ -93,21 +105,16 @@ def run_cell(which: tuple[str, int]) -> str | None:
     variant, seed = which
     words = [sys.executable, __file__, "--cell", variant, "--seed", str(seed)]
     log = ROOT / ".scratch" / "levers" / f"{place(variant, seed).stem}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as stream:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            words, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-        )
-    print(f"{variant}, seed {seed}: {'done' if done.returncode == 0 else 'failed'}", flush=True)
-    return None if done.returncode == 0 else f"{variant} with seed {seed} failed: {log} says why"
+    said = cells.run_cell(words, ROOT, log)
+    print(f"{variant}, seed {seed}: {'done' if said is None else 'failed'}", flush=True)
+    return None if said is None else f"{variant} with seed {seed} failed: {log} says why"
 
 
 def known(variant: str) -> dict[str, Any]:
     """Values (seeds, items) of every metric, from the seeds that have them; empty without a seed."""
     import numpy as np
 
-    found = [json.loads(p.read_text(encoding="utf-8")) for s in SEEDS if (p := place(variant, s)).is_file()]
+    found = [one for seed in SEEDS if (one := result_of(variant, seed))]
     return {name: np.array([one[name] for one in found]) for name in SHOWN} if found else {}
 
 
@@ -124,16 +131,16 @@ def made() -> str:
     for names in (SHOWN[:ACROSS], SHOWN[ACROSS:]):
         rows = []
         for variant in VARIANTS:
-            values, cells = known(variant), []
+            values, shown = known(variant) if default else {}, []
             for name in names if values else ():
                 # Items are all pieces in one direction, then all in the other.
                 x, pieces = values[name], np.arange(values[name].shape[1] // 2)
                 base = np.zeros_like(x[:1]) if variant == "default" else default[name]
                 d = hierarchical_difference(x, base, np.tile(pieces, 2))
                 sign = "" if variant == "default" else "+"
-                cells.append(f"{d.mean:{sign}.3f} ({d.low:{sign}.3f} to {d.high:{sign}.3f})")
-            if cells:
-                rows.append([variant, str(len(values[names[0]])), *cells])
+                shown.append(f"{d.mean:{sign}.3f} ({d.low:{sign}.3f} to {d.high:{sign}.3f})")
+            if shown:
+                rows.append([variant, str(len(values[names[0]])), *shown])
         heads = [f"{metric(name).title} {SIGNS[metric(name).better]}" for name in names]
         tables.append(markdown(["variant", "trainings", *heads], rows))
     return "\n\n".join(tables)
@@ -154,7 +161,7 @@ def main() -> None:
     if given.cell:
         cell(given.cell, given.seed)
         return
-    wanted = [(v, s) for s in SEEDS[: given.seeds] for v in VARIANTS if not place(v, s).is_file()]
+    wanted = [(v, s) for s in SEEDS[: given.seeds] for v in VARIANTS if not result_of(v, s)]
     with ThreadPoolExecutor(given.jobs) as pool:
         failed = [said for said in pool.map(run_cell, wanted) if said]
     PAGE.write_text(page(), encoding="utf-8")
