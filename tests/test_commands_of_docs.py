@@ -24,7 +24,7 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from retimbre import cli, params
 from tests.test_pipeline_static import STAGES
 from tests.toys import ROOT
-from tests.toys.killed import Forked
+from tests.toys.forks import Forked
 from tests.toys.pages import BLOCK, PAGES, Command, commands
 
 SYSTEM = set("aplay cat cd cp curl ffmpeg git ls mkdir source".split())  # not ours: they are not checked

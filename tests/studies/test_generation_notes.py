@@ -29,7 +29,7 @@ from tests.listening.conftest import serving
 from tests.synthesis.test_gansynth import SMALL
 from tests.synthesis.test_unconditional import SHARED
 from tests.toys import ROOT
-from tests.toys.killed import run_until_killed
+from tests.toys.forks import run_until_killed
 from tests.toys.notes import toy_notes
 from tests.toys.project import empty_store
 

@@ -99,9 +99,6 @@ def test_steps_go_through_every_resolution():
     assert passed == pytest.approx([0, 0, 0, 0.5, 1, 1, 1, 4 / 3, 5 / 3, 2, 2])
     assert p.steps == 11
     assert params(batch_sizes=[8, 4]).at([8, 4], 2) == 4 and params().at([8, 4], 0) == 8
-    assert [p.rate(step) for step in (0, 10)] == [1, 1]
-    falling = params(decay_from=0.5)
-    assert [falling.rate(step) for step in (0, 5, 6, 10)] == pytest.approx([1, 1, 5 / 5.5, 1 / 5.5])
     with pytest.raises(ValueError, match="power of two"):
         params(bins=48)
     with pytest.raises(RetimbreError, match="too many for 32 bins"):

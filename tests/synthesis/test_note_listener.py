@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from retimbre.synthesis.base import Notes
+from retimbre.synthesis.base import Notes, hertz
 from retimbre.synthesis.measures.listener import Listener
 from retimbre.synthesis.measures.suite import Reference, measure
 from retimbre.synthesis.measures.train import fit_listener
-from retimbre.synthesis.parametric.system import hertz
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run
 

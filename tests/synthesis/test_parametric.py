@@ -7,9 +7,8 @@ from retimbre.audio.levels import rms
 from retimbre.datasets.scores.performance import PlayedNote
 from retimbre.errors import RetimbreError
 from retimbre.synthesis import catalogue, performance
-from retimbre.synthesis.base import Notes, sample
+from retimbre.synthesis.base import Notes, hertz, sample
 from retimbre.synthesis.parametric.params import Params
-from retimbre.synthesis.parametric.system import hertz
 from retimbre.synthesis.parametric.train import fit, harmonics
 from retimbre.training.devices import make_fabric
 from retimbre.training.fit import Run

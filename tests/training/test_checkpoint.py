@@ -17,7 +17,7 @@ import torch
 from retimbre.errors import RetimbreError
 from retimbre.training.checkpoint import Scratch, random_state, set_random_state
 from tests.toys.disks import full_disk
-from tests.toys.killed import Forked
+from tests.toys.forks import Forked
 
 # A training with everything that a resume can get wrong: momentum, dropout (torch's random numbers), a
 # generator of its own, and an average. It waits in step ``hold`` for a signal and kills itself in ``death``.

@@ -22,7 +22,7 @@ from retimbre.training.fit import History, write_history
 from retimbre.training.processes import average, average_gradients, check_batch, gather, own_share
 from tests.toys import ROOT
 from tests.toys.features import fit, model_params, run_of, write_features
-from tests.toys.killed import LIMIT_S, Forked
+from tests.toys.forks import LIMIT_S, Forked
 from tests.toys.vocoders import train_on_noise
 
 # What the stage does, without DVC and MLflow; `extra` is "vocoders", trained too, or "failure" of the second

@@ -15,7 +15,7 @@ from retimbre.datasets.packed.format import PackedFeatures
 from retimbre.training.fit import History, Run
 from retimbre.training.fit import fit as fit_network
 from retimbre.training.timing import part
-from retimbre.training.trainer import OneNetwork
+from retimbre.training.trainer import OneNetwork, linear_rate
 
 # The hard classifiers' question is the hardest: they learn twice as long. The style classifier is soon sure.
 STEPS = {"instrument": 1.0, "style": 0.5, "hard": 2.0}  # x classifier.steps
@@ -30,7 +30,7 @@ class AdamTrainer(OneNetwork):
         self.steps, self.learning_rate, self.run = steps, learning_rate, run
 
     def descend(self, loss: Tensor, step: int) -> None:
-        factor = min(1.0, 2 * (self.steps - step) / self.steps)
+        factor = linear_rate(step / self.steps, 0.5, lowest=0.0)
         self.optimiser.param_groups[0]["lr"] = self.learning_rate * factor
         with part("backward"):
             self.optimiser.zero_grad()

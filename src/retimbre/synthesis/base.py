@@ -74,6 +74,11 @@ class Drawing(Protocol):
         ...
 
 
+def hertz(pitch: float) -> float:
+    """Frequency of a MIDI number."""
+    return 440.0 * 2 ** ((pitch - 69) / 12)
+
+
 def check_pitches(asked: Sequence[int] | None, known: Sequence[int]) -> None:
     """Raise RetimbreError without pitches, and for one that is not among ``known``."""
     if asked is None:

@@ -21,6 +21,15 @@ def cosine_rate(step: int, steps: int) -> float:
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
+def linear_rate(share_done: float, decay_from: float, lowest: float = 0.02) -> float:
+    """Factor of the learning rate: 1 up to ``decay_from`` of the training, then linearly down to 0, but never
+    below ``lowest``.
+    """
+    if share_done < decay_from:
+        return 1.0
+    return max(lowest, (1 - share_done) / max(1 - decay_from, 1e-9))
+
+
 class OneNetwork:
     """A network and its optimiser, of which ``state_dict`` is complete."""
 

@@ -13,7 +13,7 @@ from retimbre.systems.cyclegan.system import Change
 from retimbre.training import devices
 from retimbre.training.checkpoint import Scratch
 from tests.toys.features import fit, model_params, run_of, write_features
-from tests.toys.killed import run_until_killed
+from tests.toys.forks import run_until_killed
 
 # Everything that a resume can get wrong: spectral norm's vectors, pool, average, selection, guards.
 WHOLE = dict(

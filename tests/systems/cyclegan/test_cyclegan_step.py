@@ -6,7 +6,7 @@ import torch
 from retimbre.audio.cqt import cqt_frequencies
 from retimbre.nn.spectral.discriminators import DISCRIMINATORS, Discriminator
 from retimbre.nn.spectral.generators import Generator, GeneratorConfig
-from retimbre.systems.cyclegan.step import AdversarialTrainer, CycleGanTrainer, rate_factor
+from retimbre.systems.cyclegan.step import AdversarialTrainer, CycleGanTrainer
 from retimbre.training.averages import Ema
 from retimbre.training.devices import make_fabric
 from retimbre.training.gan import PitchClassLevels
@@ -266,11 +266,6 @@ def test_discriminators_learn_to_tell_the_domains_apart():
     trainer = make(learning_rate_generator=1e-9)
     values = [float(trainer.step(*batch(step), step)["loss/discriminator"]) for step in range(60)]
     assert sum(values[-10:]) < 0.7 * sum(values[:10])
-
-
-@pytest.mark.parametrize(("share", "factor"), [(0.0, 1.0), (0.49, 1.0), (0.75, 0.5), (1.0, 0.02)])
-def test_rates_are_constant_then_fall(share, factor):
-    assert rate_factor(share, 0.5) == pytest.approx(factor)
 
 
 def test_noise_on_what_discriminators_see_is_that_of_the_step_alone():

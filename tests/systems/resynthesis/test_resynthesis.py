@@ -26,7 +26,7 @@ from retimbre.training.checkpoint import Scratch
 from retimbre.training.fit import History
 from retimbre.vocoders.catalogue import Vocoders
 from tests.toys.features import run_of
-from tests.toys.killed import run_until_killed
+from tests.toys.forks import run_until_killed
 from tests.toys.models import FEATURES, RATE, melody, resynthesis_change, write_models
 from tests.toys.project import smoke
 

@@ -74,11 +74,6 @@ class Params(Section):
     def steps(self) -> int:
         return sum(map(sum, self.stages))
 
-    def rate(self, step: int) -> float:
-        """Share of the learning rates that a step has."""
-        left = self.steps * (1 - self.decay_from)
-        return min(1.0, (self.steps - step) / left) if left else 1.0
-
     def progress(self, step: int) -> float:
         """Resolution of a step, from 0 to ``resolutions - 1``: between two while the finer one fades in."""
         for resolution, (fade, stable) in enumerate(self.stages):

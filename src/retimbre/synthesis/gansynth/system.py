@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from retimbre.nn.weights import read_config, save_model, size, with_weights
-from retimbre.synthesis.base import check_pitches
+from retimbre.synthesis.base import check_pitches, hertz
 from retimbre.synthesis.gansynth.network import Generator, Shape
 from retimbre.synthesis.instantaneous_frequency import Pictures
-from retimbre.synthesis.parametric.system import hertz
 
 CHUNK = 16  # notes at once
 TONE_RMS = 0.1

@@ -29,6 +29,7 @@ from retimbre.training.gan import (
     wasserstein_generator,
 )
 from retimbre.training.timing import part
+from retimbre.training.trainer import linear_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import
@@ -65,8 +66,9 @@ class GanSynthTrainer(Opponents):
             for optimiser in (self.optimiser_g, self.optimiser_c):
                 # As published where a resolution begins to fade in; there they start anew once it has, too.
                 optimiser.state.clear()
+        factor = linear_rate(step / self.p.steps, self.p.decay_from, lowest=0.0)
         for optimiser, rate in zip((self.optimiser_g, self.optimiser_c), self.rates, strict=True):
-            optimiser.param_groups[0]["lr"] = rate * self.p.rate(step)
+            optimiser.param_groups[0]["lr"] = rate * factor
         moved = Batch(**{name: x.to(self.fabric.device) for name, x in vars(batch).items()})
         with part("forward"), self.fabric.autocast():
             one_hot = self._one_hot(moved.pitch)

@@ -10,16 +10,11 @@ import torch
 from torch import Tensor
 
 from retimbre.nn.weights import read_config, save_tensors, write_config
-from retimbre.synthesis.base import check_pitches
+from retimbre.synthesis.base import check_pitches, hertz
 
 LOWEST_HZ = 40.0
 HARMONICS = 128  # at most, and none above half the sample rate
 LEVELS = 32  # quantiles of an instrument's levels
-
-
-def hertz(pitch: float) -> float:
-    """Frequency of a MIDI number."""
-    return 440.0 * 2 ** ((pitch - 69) / 12)
 
 
 def band_centres(bands: int, rate: int) -> np.ndarray:

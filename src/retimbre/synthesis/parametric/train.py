@@ -4,7 +4,7 @@ import numpy as np
 
 from retimbre.audio.levels import rms
 from retimbre.errors import RetimbreError
-from retimbre.synthesis.base import Notes
+from retimbre.synthesis.base import Notes, hertz
 from retimbre.synthesis.parametric.params import Params
 from retimbre.synthesis.parametric.system import (
     HARMONICS,
@@ -13,7 +13,6 @@ from retimbre.synthesis.parametric.system import (
     Averages,
     Synthesiser,
     band_centres,
-    hertz,
 )
 from retimbre.training.fit import History, Run
 

@@ -19,6 +19,7 @@ from retimbre.training.averages import Ema
 from retimbre.training.gan import Adversarial, ReplayPool, feature_matching, gradient_penalty, mean
 from retimbre.training.processes import average_gradients, gather, own_share
 from retimbre.training.timing import part
+from retimbre.training.trainer import linear_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # seconds to import, which a transfer does without
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 DOMAINS = (("a", 11), ("b", 12))  # and the streams of their pools' random numbers
 INTERPOLATES = {"a": 13, "b": 14}  # streams of the gradient penalty's
 NOISE = 15  # stream of what is added to what discriminators see
-
-
-def rate_factor(share_done: float, decay_from: float) -> float:
-    """1 up to ``decay_from`` of the training, then linearly down, but never below 0.02."""
-    if share_done < decay_from:
-        return 1.0
-    return max(0.02, (1 - share_done) / max(1 - decay_from, 1e-9))
 
 
 class AdversarialTrainer(ABC):
@@ -102,7 +96,7 @@ class AdversarialTrainer(ABC):
         the next step of all.
         """
         p, g = self.p, self.generators
-        factor = rate_factor(step / p.steps, p.decay_from)
+        factor = linear_rate(step / p.steps, p.decay_from)
         rate_d = p.learning_rate_discriminator * factor * self.discriminator_rate
         self.optimiser_g.param_groups[0]["lr"] = p.learning_rate_generator * factor
         self.optimiser_d.param_groups[0]["lr"] = rate_d

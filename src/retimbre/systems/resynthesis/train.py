@@ -33,7 +33,7 @@ from retimbre.training.fit import History, Run, steps_done
 from retimbre.training.fit import fit as fit_phase
 from retimbre.training.processes import average_gradients, check_batch, own_share
 from retimbre.training.timing import part
-from retimbre.training.trainer import OneNetwork
+from retimbre.training.trainer import OneNetwork, linear_rate
 from retimbre.vocoders.catalogue import Vocoders
 
 VOCODERS = Path("data/models/vocoder")
@@ -74,8 +74,7 @@ class Trainer(OneNetwork):
         *tensors, step = batch_and_number
         fabric = self.run.fabric
         batch = Batch(*(own_share(fabric, x).to(fabric.device) for x in tensors))
-        left = (1 - step / self.steps) / (1 - FALL_FROM)
-        self.optimiser.param_groups[0]["lr"] = self.rate * max(0.02, min(1.0, left))
+        self.optimiser.param_groups[0]["lr"] = self.rate * linear_rate(step / self.steps, FALL_FROM)
         with part("forward"), fabric.autocast():
             losses = self.losses(batch)
         with part("backward"):

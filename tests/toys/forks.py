@@ -73,7 +73,7 @@ def _play(
     stdout: Connection,
     stderr: Connection,
 ) -> None:
-    """What the fork does; multiprocessing turns how it ends into an exit status as Python does."""
+    """Run the script as the fork; multiprocessing turns how it ends into an exit status as Python does."""
     if session:
         os.setsid()
     for number, stream in ((1, stdout), (2, stderr)):
