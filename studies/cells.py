@@ -18,7 +18,9 @@ def run_cell(command: Sequence[str | Path], project: Path, log: Path) -> str | N
     Returns None when it is done, "" when it was interrupted, and its last line when it failed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(project)}
+    # Unbuffered, so that what a cell printed stands before its error.
+    settings = {**dict.fromkeys(THREADS, "1"), "DVC_ROOT": str(project), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **settings}
     with log.open("w", encoding="utf-8") as stream:
         done = subprocess.run(
             command, cwd=project, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
