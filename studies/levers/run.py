@@ -3,7 +3,7 @@
 ``python studies/levers/run.py`` after ``dvc repro`` trains every variant of ``VARIANTS`` with every seed, two
 at a time with one thread each, scores each on the test set and keeps its figures in ``results/`` (finished
 cells are kept when it is interrupted); then it writes its tables into docs/systems/resynthesis.md. A cell
-takes 12 minutes of a core.
+takes 10 minutes of a core.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from tools.figures import inserted, markdown  # noqa: E402
 # What differs from params.yaml's section `resynthesis`.
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "no back-translation": {"steps": 1700, "rounds": 0, "spectrum_steps": 0, "joint_rounds": 0},
-    "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5, "round_steps": 380},
-    "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 750},
+    "no back-translation": {"steps": 1150, "rounds": 0, "spectrum_steps": 0, "joint_rounds": 0},
+    "content network alone": {"spectrum_steps": 0, "joint_rounds": 0, "rounds": 5, "round_steps": 255},
+    "no joint rounds": {"joint_rounds": 0, "rounds": 4, "spectrum_steps": 500},
     "no variation": {"vary_sustain": 0.0, "vary_levels": 0.0},
     "no other pitches": {"vary_pitch": 0.0},
     "no linear loss": {"lambda_linear": 0.0},

@@ -25,6 +25,7 @@ from retimbre.nn.transcriber.content import CHANNELS
 from retimbre.nn.weights import check_features, shipped_folder
 from retimbre.systems.resynthesis.code import notes_heard, range_of
 from retimbre.systems.resynthesis.material import Batch, Crops, Material
+from retimbre.systems.resynthesis.muon import Muon
 from retimbre.systems.resynthesis.network import Experts, NetworkConfig, spectral_loss
 from retimbre.systems.resynthesis.params import Params
 from retimbre.systems.resynthesis.system import Change
@@ -44,7 +45,7 @@ Hears = Literal["content", "spectrum", "both"]
 
 
 class Trainer(OneNetwork):
-    """Adam on a copy of the network that ``hears`` content or spectra (both: all), and its average.
+    """Muon on a copy of the network that ``hears`` content or spectra (both: all), and its average.
 
     ``steps``: of all phases that it trains in.
     """
@@ -52,7 +53,7 @@ class Trainer(OneNetwork):
     def __init__(self, change: Change, hears: Hears, steps: int, rate: float, p: Params, run: Run):
         self.kept: nn.Module = change.networks if hears == "both" else getattr(change.networks, hears)
         network = copy.deepcopy(self.kept).to(run.fabric.device).train().requires_grad_(True)
-        super().__init__(network, torch.optim.Adam(network.parameters(), rate, fused=True))
+        super().__init__(network, Muon(network.parameters(), rate))
         self.hears, self.steps, self.rate, self.p, self.run = hears, steps, rate, p, run
         self.range_db = change.features.range_db
         self.ema = Ema(network, p.ema_decay)
