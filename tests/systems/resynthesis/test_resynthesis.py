@@ -113,7 +113,7 @@ def test_content_on_disk_is_what_is_heard(data: Data) -> None:
 
 def test_it_learns_and_travels(data: Data, tmp_path: Path) -> None:
     model, history = trained(data, steps=60, channels=32, learning_rate=3e-3)
-    losses = [row["content/l1"] for row in history if "content/l1" in row]
+    losses = [row["content/lsd"] for row in history if "content/lsd" in row]
     assert losses[-1] < 0.7 * losses[0]
     assert [row["step"] for row in history] == sorted({row["step"] for row in history}), "one long curve"
     assert isinstance(model, Coded) and model.sources is None and model.targets == ["piano", "guitar"]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 DILATIONS = (1, 2, 4, 8)
 HIGHEST = 1.2  # of an output: what is louder counts as this, so that its magnitude stays finite
+SMALLEST = 1e-6  # added to a frame's mean square, so that its root has a slope at 0
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,11 @@ class Experts(nn.Module):
 
 
 def spectral_loss(output: Tensor, target: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
-    """L1 of spectra (B, F, T) in -1..1, and of their magnitudes, 0 to 1 at the top of the range.
+    """Log-spectral distance of spectra (B, F, T) in -1..1, and L1 of their magnitudes, 0 to 1 at the top.
 
-    L1 in dB predicts medians, which makes peaks low and the spectrum smooth; magnitudes weigh what is loud.
+    The distance is the root mean square over a frame's bins, mean over frames, in halves of the range. What is
+    near to it in dB has low peaks and a smooth spectrum; magnitudes weigh what is loud.
     """
     y, x = (10 ** ((z.clamp(-1, HIGHEST) - 1) * range_db / 40) for z in (output, target))
-    return (output - target).abs().mean(), (y - x).abs().mean()
+    lsd = (output - target).square().mean(1).add(SMALLEST).sqrt().mean()
+    return lsd, (y - x).abs().mean()

@@ -63,12 +63,12 @@ class Trainer(OneNetwork):
         p, target = self.p, batch.target
         if self.hears != "both":
             y = self.network(batch.content if self.hears == "content" else batch.spectrum, batch.instrument)
-            l1, linear = spectral_loss(y.float(), target, self.range_db)
-            return {"l1": l1, "linear": p.lambda_linear * linear}
+            lsd, linear = spectral_loss(y.float(), target, self.range_db)
+            return {"lsd": lsd, "linear": p.lambda_linear * linear}
         ways = self.network.each(batch.content, batch.spectrum, batch.instrument)
-        l1, linear = spectral_loss(self.network.mixed(*ways).float(), target, self.range_db)
+        lsd, linear = spectral_loss(self.network.mixed(*ways).float(), target, self.range_db)
         alone = sum((y.float() - target).abs().mean() for y in ways)
-        return {"l1": l1, "linear": p.lambda_linear * linear, "alone": p.lambda_alone * alone}
+        return {"lsd": lsd, "linear": p.lambda_linear * linear, "alone": p.lambda_alone * alone}
 
     def step(self, *batch_and_number: Any) -> dict[str, Tensor]:
         """One step on a whole :class:`Batch`, of which each process takes its share; then its number."""
