@@ -132,8 +132,8 @@ class Experts(nn.Module):
 def spectral_loss(output: Tensor, target: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
     """Log-spectral distance of spectra (B, F, T) in -1..1, and L1 of their magnitudes, 0 to 1 at the top.
 
-    The distance is the root mean square over a frame's bins, mean over frames, in halves of the range. What is
-    near to it in dB has low peaks and a smooth spectrum; magnitudes weigh what is loud.
+    The distance is the root mean square over a frame's bins, mean over frames, in halves of the range. What
+    is near in dB has low peaks and a smooth spectrum; magnitudes weigh what is loud.
     """
     y, x = (10 ** ((z.clamp(-1, HIGHEST) - 1) * range_db / 40) for z in (output, target))
     lsd = (output - target).square().mean(1).add(SMALLEST).sqrt().mean()
