@@ -59,10 +59,14 @@ def test_forest_marks_are_hollow_where_nothing_was_shown():
 def test_training_curves_name_their_units_and_leave_gaps_out():
     history = pandas.DataFrame(
         {"step": [1, 2, 3], "inverter/l1_db": [3.0, None, 1.0], "loss/a": [1.0, None, None]}
+        | {"both/lsd": [0.3, 0.2, 0.1], "validation/feature_lsd_ab": 5.0}
     )
     axes = figures.curves(history).axes
-    assert [axis.get_ylabel() for axis in axes] == ["dB", "value"]
-    assert np.array_equal(axes[0].lines[0].get_xdata(), [1, 3]) and len(axes[1].lines[0].get_xdata()) == 1
+    assert {axis.get_title(): axis.get_ylabel() for axis in axes} == {
+        "inverter": "dB", "loss": "value", "both": "half ranges", "validation": "dB"
+    }  # fmt: skip
+    seen = {axis.get_title(): axis.lines[0].get_xdata() for axis in axes}
+    assert np.array_equal(seen["inverter"], [1, 3]) and len(seen["loss"]) == 1
 
 
 def test_a_panel_of_several_units_names_them_and_its_legend_covers_no_curve():

@@ -202,6 +202,7 @@ def _unit(name: str) -> str:
         "accuracy": "share",
         "wins": "share",
         "_db": "dB",
+        "/lsd": "half ranges",
         "lsd": "dB",
         "bits": "bits per sample",
         "ratio": "ratio",
