@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,12 @@ def test_the_stages_and_the_time_left_are_told_and_recorded(project: Path) -> No
     (said,) = repro(project, "--record")
     assert said.startswith("benchmarks/stage_times.json: 3 stages, ")
     assert set(json.loads((project / "benchmarks/stage_times.json").read_text())) == {"one", "two", "alone"}
+
+    for place in ("a", "b", "c", ".scratch/stage_times.json"):  # as in a clone whose lock says what comes out
+        (project / place).unlink()
+    shutil.rmtree(project / ".dvc/cache")
+    repro(project)
+    assert set(json.loads((project / ".scratch/stage_times.json").read_text())) == {"one", "two", "alone"}
 
     (project / "params.yaml").write_text("seed: 2\n")
     (said,) = repro(project)  # its output is as before, so nothing after it runs

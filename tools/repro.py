@@ -89,14 +89,20 @@ class Forecast:
         pace = (DAMPING_S + sum(self.took[name] for name in timed)) / expected
         return pace * sum(self.times.get(name, 0) for name in self.waiting)
 
-    def hear(self, line: str) -> str:
-        """Take note of a line of DVC's; what to say before it, or an empty string."""
-        if self.running and re.match(r"(Updating|Generating) lock file '", line):
+    def end(self) -> None:
+        """Time the stage that has ended, if one was running."""
+        if self.running:
             self.took[self.running] = time.monotonic() - self.began
             self.running = ""
             write_times(OWN, read_times(OWN) | self.took)
+
+    def hear(self, line: str) -> str:
+        """Take note of a line of DVC's; what to say before it, or an empty string."""
         found = re.match(r"(Running stage|Stage) '([^']+)'", line)
-        if found is None or found[2] not in self.waiting:
+        if found is None:
+            return ""
+        self.end()  # at the next one's line: DVC says nothing of a stage that leaves the lock file as it was
+        if found[2] not in self.waiting:
             return ""
         said = ""
         if found[1] == "Running stage":
@@ -131,6 +137,8 @@ def repro(words: list[str]) -> int:
             if said := forecast.hear(line):
                 print(bold.format(said))
             print(line, end="", flush=True)
+    if not dvc.returncode:
+        forecast.end()
     return dvc.returncode
 
 
