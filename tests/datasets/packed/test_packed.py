@@ -1,5 +1,9 @@
 """Packed shards: what is written is read back, in any sharding; unfinished and damaged ones are refused."""
 
+import gc
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +16,7 @@ from retimbre.datasets.packed.format import (
     PackedAudio,
     PackedFeatures,
     ShardFile,
+    mapped,
 )
 from retimbre.errors import RetimbreError
 
@@ -153,3 +158,40 @@ def test_released_pages_are_read_again(tmp_path):
     audio.release()
     np.testing.assert_array_equal(audio.read(audio.index[0]), before)
     np.testing.assert_array_equal(before, samples.astype(np.float32) / 32768)
+
+
+@pytest.fixture
+def busy_collector():
+    """Garbage is collected all the time, and other threads run meanwhile."""
+
+    def yield_to_others(*_):
+        time.sleep(0)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(yield_to_others)
+    gc.set_threshold(5)
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks.remove(yield_to_others)
+
+
+def test_threads_map_shards_while_garbage_is_collected(tmp_path, busy_collector):
+    """Python 3.11.7 raises SystemError in some of 1600 plain ``np.load``s."""
+    np.save(tmp_path / "x.npy", np.arange(10))
+    failures = []
+
+    def work(depth):
+        if depth:  # threads at other depths of recursion
+            return work(depth - 1)
+        for _ in range(400):
+            try:
+                np.testing.assert_array_equal(mapped(tmp_path / "x.npy")[2:4], [2, 3])
+            except SystemError as e:
+                failures.append(e)
+
+    threads = [threading.Thread(target=work, args=(depth,)) for depth in (0, 3, 6, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures

@@ -12,6 +12,7 @@ import csv
 import json
 import mmap
 import shutil
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,10 @@ from retimbre.paths import write_atomically
 
 MEGABYTE = 1_000_000
 COLUMNS = ("excerpt", "domain", "split", "piece", "performance", "shard", "offset", "length")  # of an index
+
+# NumPy parses a file's header as Python. Where garbage is collected meanwhile, another thread gets its turn,
+# and CPython before 3.11.8 raises SystemError if that one parses, too.
+_PARSING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,16 @@ class Excerpt:
     length: int
     gain_db: float = 0.0  # that levelling applied; audio only
     path: str = ""  # of the recording, below data/raw; audio only
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, read-only and over its memory map, from any thread.
+
+    Raises FileNotFoundError, and ValueError for a damaged file.
+    """
+    with _PARSING:
+        memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+    return memmap.view(np.ndarray)  # whose slices cost a tenth of a memmap object's
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -291,9 +306,7 @@ class _Packed:
         name = f"{prefix}{excerpt.split}_{excerpt.domain}_{excerpt.shard:03d}.npy"
         if name not in self._maps:
             try:
-                # A plain array over the map: slices of a memmap object cost ten times those of an array.
-                memmap = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-                self._maps[name] = memmap.view(np.ndarray)
+                self._maps[name] = mapped(self.folder / name)
             except FileNotFoundError:
                 raise RetimbreError(
                     f"{self.folder / name} does not exist: run `dvc repro {self.stage}`."

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from retimbre.audio.features import REPRESENTATIONS, FeatureConfig, FeatureExtractor, decibels
-from retimbre.datasets.packed.format import Excerpt, FeatureWriter
+from retimbre.datasets.packed.format import Excerpt, FeatureWriter, mapped
 from retimbre.datasets.parallel import parallel_map
 from retimbre.datasets.preparation.packing import Pass
 from retimbre.datasets.preparation.params import Features
@@ -86,8 +86,7 @@ def _moments(
     """Sum and sum of squares over a run's frames, per bin, of dB within the scale, relative to its top."""
     name, run = task
     path = folder / f"{name}_{run.split}_{run.domain}_{run.shard:03d}.npy"
-    shard = np.load(path, mmap_mode="r", allow_pickle=False)
-    block = shard[run.offset : run.offset + run.length].astype(np.float64)
+    block = mapped(path)[run.offset : run.offset + run.length].astype(np.float64)
     block = np.clip(block, top_db[name] - range_db, top_db[name]) - top_db[name]
     return block.sum(axis=0), np.square(block).sum(axis=0)
 
