@@ -9,7 +9,7 @@ from retimbre.audio.features import spectrum_of
 from retimbre.audio.levels import rms
 from retimbre.datasets.scores import corpus, performance, soundfont
 from retimbre.datasets.scores.performance import PlayedNote
-from retimbre.metrics.notes import Notes, lags_s, score_notes
+from retimbre.metrics.notes import Notes, median_lag_s, score_notes
 from retimbre.metrics.spectral import aligned, best_shift, feature_lsd
 from retimbre.nn.transcriber.notes import NoteTranscriber
 from retimbre.systems.base import Spectral
@@ -98,6 +98,5 @@ class Judge:
         """Mean F1 of what is heard of recordings against their scores, after their median lag."""
         found = [self.transcribe(audio, self.config.sample_rate) for audio, _ in heard]
         scores = [played.score for played in heard]
-        lags = np.concatenate([lags_s(x, score) for x, score in zip(found, scores, strict=True)])
-        lag = float(np.median(lags)) if len(lags) else 0.0
+        lag = median_lag_s(found, scores)
         return float(np.mean([score_notes(x, s, lag)[2] for x, s in zip(found, scores, strict=True)]))

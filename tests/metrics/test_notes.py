@@ -67,6 +67,23 @@ def test_notes_against_a_score_once_their_lag_is_taken_out():
     assert np.isnan(pitch.score_notes(heard, nothing, 0.0)).all()
 
 
+@pytest.mark.parametrize("lag_s", [-0.1, 0.0, 0.04, 0.14, 0.22, 0.35])
+def test_notes_of_slow_instruments_are_found_a_third_of_a_second_late(lag_s):
+    """Repeated notes, 0.4 s apart, each up to 30 ms sooner or later; chance does not move the window."""
+    random = np.random.default_rng(0)
+    onsets, pitches = 0.4 * np.arange(40), random.integers(60, 63, 40).astype(float)
+    score = pitch.Notes(np.stack([onsets, onsets + 0.3], axis=1), pitches)
+    late = onsets + lag_s + random.uniform(-0.03, 0.03, 40)
+    heard = pitch.Notes(np.stack([late, late + 0.3], axis=1), pitches)
+    assert pitch.median_lag_s([heard, heard], [score, score]) == pytest.approx(lag_s, abs=0.015)
+    silent = pitch.Notes(np.zeros((0, 2)), np.zeros(0))
+    assert pitch.median_lag_s([heard, silent], [score, score]) == pytest.approx(lag_s, abs=0.015)
+    assert pitch.median_lag_s([silent], [score]) == 0
+    elsewhere = random.uniform(0, 16, 40)
+    noise = pitch.Notes(np.stack([elsewhere, elsewhere + 0.3], axis=1), pitches)
+    assert abs(pitch.median_lag_s([noise], [score])) <= pitch.LAG_WINDOW_S
+
+
 def test_level_and_instrument_hardly_matter_but_transposition_does(transcribe, tune):
     other = transcribe(0.3 * play(TUNE, (1, 0.1, 0.5, 0.1, 0.3)), RATE)
     up = transcribe(play([p + 1 for p in TUNE]), RATE)

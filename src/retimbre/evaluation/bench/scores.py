@@ -18,7 +18,7 @@ from retimbre.datasets.recordings.manifest import NAME, Recording, read_manifest
 from retimbre.datasets.scores.performance import read_midi
 from retimbre.evaluation.bench.cache import Cache
 from retimbre.evaluation.bench.testset import PERFORMANCE, Item
-from retimbre.metrics.notes import Notes, Transcription, lags_s, score_notes
+from retimbre.metrics.notes import Notes, Transcription, median_lag_s, score_notes
 from retimbre.nn.transcriber.notes import NoteTranscriber
 from retimbre.provenance import code_of, digest, versions
 
@@ -88,8 +88,7 @@ def _begun(score: Notes) -> Notes:
 
 def _against_scores(heard: Sequence[Notes], scores: Sequence[Notes]) -> tuple[float, np.ndarray]:
     """The median lag in seconds of recordings' notes, and precision, recall, F1 of each: (recordings, 3)."""
-    lags = np.concatenate([lags_s(h, s) for h, s in zip(heard, scores, strict=True)])
-    lag = float(np.median(lags)) if len(lags) else 0.0
+    lag = median_lag_s(heard, scores)
     return lag, np.array([score_notes(h, s, lag) for h, s in zip(heard, scores, strict=True)])
 
 
