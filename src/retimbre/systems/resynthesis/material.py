@@ -126,16 +126,16 @@ class Crops:
     """Batches of crops, a function of the step alone; instruments take turns in a batch.
 
     ``share``: of the crops whose input is a rendering on another instrument (the others hear the recording
-    itself, whose spectrum is the output: what learns from spectra needs ``share`` 1). ``vary``: content
-    and pitch are made to vary as the params say.
+    itself, whose spectrum is the output: what learns from spectra needs ``share`` 1). The sustain of notes
+    varies as the params say, with ``vary`` their levels and pitch as well.
     """
 
     def __init__(self, material: Material, p: Params, stream: int, share: float, vary: bool = False):
         self.material, self.frames, self.batch_size = material, p.crop_frames, p.batch_size
         self.stream, self.share = stream, share
         on_scale = p.vary_pitch if p.representation == "cqt" else 0.0
-        varied = (p.vary_sustain, p.vary_levels, on_scale)
-        self.sustain, self.levels, self.pitch = varied if vary else (0.0, 0.0, 0.0)
+        self.sustain = p.vary_sustain
+        self.levels, self.pitch = (p.vary_levels, on_scale) if vary else (0.0, 0.0)
         self.recorded = [self._positions(excerpts, d) for d, excerpts in material.recorded.items()]
 
     @cached_property

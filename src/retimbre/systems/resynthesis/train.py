@@ -3,7 +3,7 @@
 1. The content network learns each instrument's spectrum from what is heard of its own recordings.
 2. Rounds of back-translation close the gap between instruments: a transcriber hears each otherwise.
 3. The spectrum network learns from such renderings, whose spectra stand for another instrument's.
-4. Both together learn to make their mean right, from content as it is heard.
+4. Both together learn to make their mean right, from content as it is heard but for its sustain.
 
 With ``start_from`` the networks are those of shipped weights as they begin, and these render.
 
@@ -136,7 +136,7 @@ class Training:
         """Train in phases of so many steps, under one schedule, the network that ``hears`` this.
 
         Phases are numbered from ``first`` on; 0 is of recordings alone, others begin with a
-        back-translation by the networks as they are by then. ``vary``: content and pitch are made to vary.
+        back-translation by the networks as they are by then. ``vary``: levels and pitch are made to vary.
         """
         trainer, before = Trainer(self.change, hears, sum(steps), rate, self.p, self.run), 0
         for number, count in enumerate(steps, first):
