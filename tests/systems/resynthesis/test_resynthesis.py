@@ -14,7 +14,7 @@ from retimbre.datasets.preparation.caching import cache_features
 from retimbre.datasets.preparation.hearing import cache_content
 from retimbre.datasets.preparation.params import Features
 from retimbre.errors import RetimbreError
-from retimbre.nn.transcriber.content import CHANNELS, Content
+from retimbre.nn.transcriber.content import CHANNELS, ONSET, Content
 from retimbre.section import Machine
 from retimbre.systems import catalogue, streaming
 from retimbre.systems.base import Coded, Spectral, adjusted
@@ -219,6 +219,10 @@ def test_renderings_are_other_instruments_of_the_same_music(data: Data) -> None:
     own = Crops(material, Params.model_validate(values()), 5, 0.0).batch(7)
     assert torch.equal(own.spectrum, own.target), "a recording hears itself"
     assert not torch.equal(batch.spectrum, batch.target)
+    even = Crops(material, Params.model_validate(values(vary_sustain=0.0)), 5, 1.0).batch(7)
+    assert not torch.equal(batch.content, even.content), "sustain varies in the last phase, too"
+    assert torch.equal(batch.content[:, ONSET], even.content[:, ONSET]), "but no level"
+    assert torch.equal(batch.spectrum, even.spectrum), "and no pitch"
 
 
 def tone(midi: float, seconds: float = 4.0) -> np.ndarray:
