@@ -8,8 +8,8 @@ gc.set_threshold(10_000)  # as in stages
 # Before NumPy and torch are imported: processes share cores, and bit-equal results need one thread count.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
-# Where two processes compile a function at once, for other types each, Numba mixes them up in its cache: whoever
-# loads it crashes, for good. So every process of the suite has a cache of its own.
+# Where two processes compile a function at once, for other types each, Numba's cache mixes their code up:
+# whoever loads it crashes, for good. So every process of the suite has a cache of its own.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".scratch/numba" / _worker)
 # The suite may run inside a stage or beside somebody's tracking server: what is tested may see neither.
