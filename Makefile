@@ -20,7 +20,7 @@ help:
 	@echo "make profile P=gpu   lay one of profiles/ over params.yaml; git checkout params.yaml goes back"
 	@echo "make study   the ablation of docs/ablation.md, two trainings at a time (JOBS=2); needs what make repro makes"
 	@echo "make leaderboard  docs/leaderboard.md: every system trained and measured beside the others, two at a time (JOBS=2), after make repro"
-	@echo "make orchestra  the weights that ship: twelve instruments at 44.1 kHz, trained (about 70 minutes) and measured (20)"
+	@echo "make orchestra  the weights that ship: twelve instruments at 44.1 kHz, trained (about an hour) and measured (5 minutes)"
 	@echo "make classifiers  published instrument classifiers on one protocol (docs/classifiers.md), two at a time (JOBS=2)"
 	@echo "make generation  generators of notes on one set with one set of measures (docs/generation.md), two at a time (JOBS=2)"
 	@echo "make lint    check the code's style (ruff)"
