@@ -123,13 +123,14 @@ class Measuring(Judge):
     def direction(self, source: str, target: str) -> dict[str, float]:
         """Figures of one direction: its distances summed over the pieces, before they become a skill."""
         found: dict[str, list[float]] = {}
-        outputs, trues = [], []
+        sources, outputs, trues = [], [], []
         for first, second in self.music.takes(source, target):
             heard = self.music.played(first, source)
             true, again = (self.music.played(x, target) for x in (first, second))
             true_db, source_db = self.spectrum(true.audio), self.spectrum(heard.audio)
             made_db = self.system.spectrum(heard.audio, target)
             audio = self.system.vocoder.synthesise(made_db, len(heard.audio), target)
+            sources.append(heard)
             outputs.append(Played(audio, heard.score))
             trues.append(true)
             mel_db = spectrum_of(audio * (self.p.audio.rms / rms(audio)), self.config, REPRESENTATION)
@@ -149,7 +150,9 @@ class Measuring(Judge):
                 found.setdefault(name, []).append(value)
         d = {name: float(np.mean(values)) for name, values in found.items()}
         d |= {"f1": self.notes(outputs), "f1_true": self.notes(trues)}
-        if source not in UNSEEN:
+        if source in UNSEEN:
+            d |= {"f1_source": self.notes(sources)}
+        else:
             span = d["copy"] - d["second"]
             d |= {"skill": (d["copy"] - d["made"]) / span}
             d |= {"skill_equaliser": (d["copy"] - d["equaliser"]) / span}
@@ -193,10 +196,12 @@ def write_page() -> None:
     targets = catalogue.targets_of(SYSTEM, SHIPPED)
     sources = [target for target in targets if target in found]
     figures = ("skill", "f1_of_true", "target_rate")
+    of_unseen = ("f1_of_true", "source_f1_of_true", "target_rate")
+    shares = {"f1_of_true": "f1", "source_f1_of_true": "f1_source"}
 
     def mean(name: str, rows: list[dict[str, float]]) -> float:
-        if name == "f1_of_true":  # of means: what is heard of one true recording may be nearly nothing
-            return round(mean("f1", rows) / mean("f1_true", rows), 3)
+        if name in shares:  # of means: what is heard of one true recording may be nearly nothing
+            return round(mean(shares[name], rows) / mean("f1_true", rows), 3)
         return round(float(np.mean([row[name] for row in rows])), 3)
 
     per_target = {
@@ -205,7 +210,7 @@ def write_page() -> None:
     }
     every = [found[s][t] for s in sources for t in targets if s != t]
     unseen = {
-        source: {name: mean(name, list(found[source].values())) for name in figures[1:]}
+        source: {name: mean(name, list(found[source].values())) for name in of_unseen}
         for source in UNSEEN
         if source in found
     }
@@ -220,7 +225,7 @@ def write_page() -> None:
     said = {
         "skills": as_markdown("from \\ to", targets, skills),
         "targets": as_markdown("to", figures, {t: list(row.values()) for t, row in per_target.items()}),
-        "unseen": as_markdown("from", figures[1:], {s: list(row.values()) for s, row in unseen.items()}),
+        "unseen": as_markdown("from", of_unseen, {s: list(row.values()) for s, row in unseen.items()}),
         **totals,
         "targets_named": ", ".join(targets).replace("_", " "),
         "kilobytes": sum(p.stat().st_size for p in SHIPPED.rglob("*.safetensors")) // 1000,
