@@ -28,6 +28,14 @@ SLOW = """
 """.split()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile librosa's functions in this process, before those that a test starts do so at once."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import librosa.core
+        import librosa.onset
+        import librosa.util.utils  # noqa: F401
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: i for i, name in enumerate(SLOW)}
     items.sort(key=lambda item: place.get(item.path.stem, len(SLOW)))

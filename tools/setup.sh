@@ -58,3 +58,7 @@ if torch.version.cuda is None and spec is not None:
     for library in (Path(spec.origin).parent / "lib").glob("*.so"):
         library.unlink()
 PYTHON
+
+# librosa compiles these when they are imported for the first time. Two processes that do so at once mix up Numba's
+# cache, and whoever loads it then crashes, for good: so it is done here, once.
+"$venv/bin/python" -c 'import librosa.core, librosa.onset, librosa.util.utils'
