@@ -29,11 +29,9 @@ SLOW = """
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile librosa's functions in this process, before those that a test starts do so at once."""
+    """Compile librosa's functions into the cache above, before processes that a test starts do so at once."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        import librosa.core
-        import librosa.onset
-        import librosa.util.utils  # noqa: F401
+        import librosa.onset  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,6 +59,6 @@ if torch.version.cuda is None and spec is not None:
         library.unlink()
 PYTHON
 
-# librosa compiles these when they are imported for the first time. Two processes that do so at once mix up Numba's
-# cache, and whoever loads it then crashes, for good: so it is done here, once.
-"$venv/bin/python" -c 'import librosa.core, librosa.onset, librosa.util.utils'
+# librosa compiles functions when these modules, which librosa.onset imports, are imported for the first time. Two processes
+# that do so at once mix up Numba's cache, and whoever loads it then crashes, for good: so it is done here, once.
+"$venv/bin/python" -c 'import librosa.onset'
