@@ -122,7 +122,9 @@ class ConfusionTrainer(CosineTrainer):
             code = self.encoded(heard)
             loss = reconstruction = self.reconstruction(samples, code, told, self.domains)
             if self.classifier is not None:
-                loss = loss - self.p.lambda_confusion * self.confusion(code)[0]
+                # A classifier that guesses is fooled enough: beyond chance, codes would grow without end.
+                fooled = self.confusion(code)[0].clamp(max=math.log(len(self.domains)))
+                loss = loss - self.p.lambda_confusion * fooled
         self.descend(loss, step)
         if self.ema:
             self.ema.update(self.network, step)

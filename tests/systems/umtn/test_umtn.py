@@ -123,6 +123,25 @@ def test_the_classifier_learns_the_domain_and_the_encoder_hides_it(data):
     assert all(torch.equal(a, b) for a, b in zip(judge, trainer.classifier.parameters(), strict=True))
 
 
+def test_a_classifier_that_is_worse_than_chance_is_fooled_no_further(data):
+    """However heavy the confusion, the networks' step is that of reconstruction alone then, and no other."""
+    after = {}
+    for heavy in (0.0, 100.0):
+        p = params_of(Params, lambda_confusion=heavy)
+        torch.manual_seed(0)
+        network = train.Autoencoder(p.network(list(THREE), False, False))
+        classifier = train.DomainClassifier(p.code_channels, p.classifier_channels, len(THREE))
+        trainer = train.ConfusionTrainer(network, THREE, p, make_fabric("cpu"), classifier, 1e-9)
+        samples = train.SampleCrops(data.audio, THREE, "train", p, network, 0).batch(0)
+        amplitudes = train.companded(samples)
+        with torch.no_grad():
+            classifier.body[-1].bias.copy_(torch.tensor([50.0, 0.0, 0.0]))  # "the first", whatever it hears
+        assert trainer.confusion(trainer.encoded(amplitudes))[0] > 10
+        trainer.step(samples, amplitudes, amplitudes, samples, 50)
+        after[heavy] = torch.cat([w.detach().flatten() for w in network.parameters()])
+    assert torch.equal(after[0.0], after[100.0])
+
+
 def test_stretches_are_out_of_tune_and_targets_are_not():
     clean = torch.rand(2, 3, 400, generator=torch.Generator().manual_seed(0)) - 0.5
     moved = train.out_of_tune(clean, 0.5, 1, 2)
