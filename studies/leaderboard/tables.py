@@ -175,7 +175,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import patheffects, pyplot
 
     figure, axes = pyplot.subplots(figsize=(9, 6.5), layout="constrained")
     looks = dict(zip(GROUPS, (("0.55", "s"), ("C1", "o"), ("C0", "o"), ("C2", "o")), strict=True))
@@ -192,7 +192,9 @@ def plot(found: dict[str, Any], path: Path) -> None:
         label = None if group in seen else group
         axes.plot(x, y, marker, color=color, ms=6, label=label)
         seen.add(group)
-        axes.annotate(name, (x, y), place, color=color, fontsize=9, arrowprops={"arrowstyle": "-", "lw": 0.4})
+        leader = {"arrowstyle": "-", "lw": 0.4}
+        text = axes.annotate(name, (x, y), place, color=color, fontsize=9, arrowprops=leader, zorder=4)
+        text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
     axes.set(xlabel=f"timbre: {metric(TIMBRE).label}", ylabel=f"content: {metric(CONTENT).label}")
     axes.set(xlim=(-0.03, 1.2), ylim=(-0.03, 1.12))
     axes.grid(alpha=0.3)
@@ -202,15 +204,28 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
 
 def places(points: list[tuple]) -> list[tuple[float, float]]:
-    """Places of the names, so that none lies over another: beside their points, moved down as needed."""
-    taken: list[tuple[float, float]] = []
+    """Places of the names, so that none lies over another or over a point: beside their own, right or left,
+    moved down as needed.
+    """
+    marks = [(point[2] - 0.01, point[2] + 0.01, point[5] - 0.01, point[5] + 0.01) for point in points]
+    taken: list[tuple[float, float, float, float]] = []  # left, right, bottom, top
     found = {}
     for i in sorted(range(len(points)), key=lambda i: -points[i][5]):
-        x, y = points[i][2] + 0.015, points[i][5] + 0.012
-        while any(abs(y - v) < 0.032 and abs(x - u) < 0.17 for u, v in taken):
-            y -= 0.008
-        taken.append((x, y))
-        found[i] = x, y
+        name, (x, y) = points[i][0], (points[i][2], points[i][5])
+        wide = 0.0125 * len(name)
+        lefts = [left for left in (x + 0.015, x - 0.015 - wide) if left > -0.01]
+        down = (0.012 - 0.008 * n for n in range(200))
+        left, bottom = next(
+            (left, y + step)
+            for step in down
+            for left in lefts
+            if not any(
+                left < r and left + wide > m and y + step < t and y + step + 0.026 > b
+                for m, r, b, t in (*taken, *marks)
+            )
+        )
+        taken.append((left, left + wide, bottom, bottom + 0.026))
+        found[i] = left, bottom
     return [found[i] for i in range(len(points))]
 
 
