@@ -13,6 +13,7 @@ import stages  # noqa: F401  (puts this checkout's src first on the path)
 from retimbre import params
 from retimbre.datasets.packed.data import Data
 from retimbre.errors import RetimbreError, run
+from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder
 from retimbre.nn.wavenet_autoencoder.system import CodedAudio
 from retimbre.systems import catalogue
 from retimbre.training.devices import set_threads
@@ -28,8 +29,10 @@ def main() -> None:
     data, rows = Data(), {}
     for name in names:
         system, values = catalogue.load(name), getattr(p, catalogue.section_name(name))
-        if not isinstance(system, CodedAudio):
-            raise RetimbreError(f"{name} is no WaveNet autoencoder: name one, such as umtn.")
+        if not (isinstance(system, CodedAudio) and isinstance(system.network, Autoencoder)):
+            raise RetimbreError(
+                f"{name} is not of umtn's or nsynth_autoencoder's kind: name one, or see its bits in MLflow."
+            )
         crops = validation(data.audio, system.targets, values, system.network, p.seed)
         rows[name] = figures(system.network, crops, system.targets)
     print(pandas.DataFrame(rows).to_string(float_format="{:.2f}".format))
