@@ -8,6 +8,7 @@ called the second. The classifiers of the pipeline know recordings up to 8 kHz, 
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from retimbre.audio.levels import rms  # noqa: E402
 from retimbre.datasets.packed.data import Data  # noqa: E402
 from retimbre.evaluation.bench.testset import load_items  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
+from retimbre.systems.nsynth_autoencoder.system import System  # noqa: E402
 from retimbre.training.devices import set_threads  # noqa: E402
 from tools.figures import markdown  # noqa: E402
 
@@ -37,7 +39,7 @@ EDGE = 0.95  # of the network's band, above which resampling fades
 class Ear:
     """Hears which of two instruments the system has played."""
 
-    def __init__(self, system, data: Data):
+    def __init__(self, system: System, data: Data):
         self.system, self.data, self.domains = system, data, data.features.domains[:2]
         config = data.features.config
         self.low = config.frequencies_hz("mel") < EDGE * system.network.config.sample_rate / 2
@@ -55,7 +57,7 @@ class Ear:
         cut = [mel_db[:, start : start + self.frames] for start in starts]
         return np.array([[*x.mean(1), *x.std(1), *np.abs(np.diff(x)).mean(1)] for x in cut])
 
-    def replayed(self, split: str, count: int):
+    def replayed(self, split: str, count: int) -> Iterator[tuple[np.ndarray, int]]:
         """Windows of recordings that the system plays on their own instrument, and its number."""
         for number, domain in enumerate(self.domains):
             excerpts = self.data.audio.excerpts(domain=domain, split=split)
@@ -73,7 +75,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     set_threads()
     system, data = catalogue.load(NAME), Data()
-    if not hasattr(system, "morph"):
+    if not isinstance(system, System):
         raise errors.RetimbreError(f"{NAME} is its spectral baseline: train with {NAME}.model: wavenet.")
     ear = Ear(system, data)
     first, second = ear.domains

@@ -1,13 +1,13 @@
 """Share of random notes that lose their pitch in a trained system, the test of Cella's slides.
 
 ``python studies/pitch_test.py NAME`` after ``dvc repro system@NAME``: 100 notes in each direction of the
-first two domains, as ``evaluate`` asks of every fast system, without the rest of it. ``oracle`` is what the
-tracker itself loses.
+first two domains, as ``evaluate`` asks of every fast system, without the rest of it, and of each onto itself,
+which is reconstruction. ``oracle`` is what the tracker itself loses.
 """
 
 import argparse
 import sys
-from itertools import permutations
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def main() -> None:
     row = Row(system.name, Transferred(system))
     known = (p.dataset, domains, features.config, representation, mean_db, p.audio.rms, p.seed)
     probes = Probes([row], None, *known)
-    for source, target in permutations(domains):
+    for source, target in product(domains, repeat=2):
         found = {(name, metric): value for name, metric, value in probes.pitch_test(source, target)}
         for name in ("oracle", system.name):
             low, share, high = (found.get((name, f"probe_lost_notes{e}")) for e in ("_low", "", "_high"))
