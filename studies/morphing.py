@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from retimbre import errors  # noqa: E402
 from retimbre.audio.features import spectrum_of  # noqa: E402
 from retimbre.audio.levels import rms  # noqa: E402
+from retimbre.classifiers.windows import windows  # noqa: E402
 from retimbre.datasets.packed.data import Data  # noqa: E402
 from retimbre.evaluation.bench.testset import load_items  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
@@ -48,27 +49,26 @@ class Ear:
         features, labels = zip(*self.replayed("train", LEARNT), strict=True)
         self.judge.fit(np.concatenate(features), np.repeat(labels, [len(x) for x in features]))
 
-    def windows(self, audio: np.ndarray) -> np.ndarray:
+    def described(self, audio: np.ndarray) -> np.ndarray:
         """Means, deviations and changes of mel bands (W, 3 F) in windows of audio (N,)."""
         # The level would tell the instrument, too.
         levelled = (audio * (self.data.audio.config["rms"] / max(rms(audio), 1e-9))).astype(np.float32)
         mel_db = spectrum_of(levelled, self.data.features.config, "mel")[self.low]
-        starts = range(0, mel_db.shape[1] - self.frames + 1, self.frames // 2)
-        cut = [mel_db[:, start : start + self.frames] for start in starts]
-        return np.array([[*x.mean(1), *x.std(1), *np.abs(np.diff(x)).mean(1)] for x in cut])
+        x = windows(mel_db.T, self.frames, self.frames // 2).numpy()
+        return np.concatenate([x.mean(2), x.std(2), np.abs(np.diff(x)).mean(2)], 1)
 
     def replayed(self, split: str, count: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Windows of recordings that the system plays on their own instrument, and its number."""
+        """Descriptions of recordings that the system plays on their own instrument, and its number."""
         for number, domain in enumerate(self.domains):
             excerpts = self.data.audio.excerpts(domain=domain, split=split)
             for place in np.linspace(0, len(excerpts) - 1, count).astype(int):
                 audio = self.data.audio.read(excerpts[place])
                 audio = audio[: HEARD_S * self.system.sample_rate]
-                yield self.windows(self.system.transfer(audio, domain)), number
+                yield self.described(self.system.transfer(audio, domain)), number
 
-    def second(self, windows: np.ndarray) -> float:
-        """Mean probability of the second instrument."""
-        return float(self.judge.predict_proba(windows)[:, 1].mean())
+    def second(self, described: np.ndarray) -> float:
+        """Mean probability of the second instrument, over windows (W, 3 F)."""
+        return float(self.judge.predict_proba(described)[:, 1].mean())
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
         heard = []
         for item in items:
             ends = [x.audio[: HEARD_S * system.sample_rate] for x in (item.source, item.target)]
-            heard.append([ear.second(ear.windows(system.morph(*ends, to, share))) for share in SHARES])
+            heard.append([ear.second(ear.described(system.morph(*ends, to, share))) for share in SHARES])
         rising = np.mean(np.diff(heard) > 0)
         rows.append([to, *(f"{x:.2f}" for x in np.mean(heard, 0)), f"{rising:.0%}"])
     print(markdown(["played on", *(f"{share:.0%} {second}" for share in SHARES), "steps that rise"], rows))

@@ -7,6 +7,7 @@ and goes on where it was interrupted. Half an hour of two cores.
 
 import argparse
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from retimbre import errors  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
+from retimbre.training.devices import THREADS  # noqa: E402
 from studies.checkout import checked_out  # noqa: E402
 from tools.figures import markdown  # noqa: E402
 
@@ -37,7 +39,8 @@ def trained(domains: list[str], **changes: Any) -> list[float]:
     section = {"dataset": {"domains": domains}, "systems": {"umtn": "umtn"}, "umtn": HIDDEN | changes}
     checked_out(SCRATCH, section)
     words = [sys.executable, "-m", "dvc", "repro", "system@umtn"]
-    if subprocess.run(words, cwd=SCRATCH, check=False).returncode:
+    one_thread = {**os.environ, **dict.fromkeys(THREADS, "1")}  # with two, sums have other last digits
+    if subprocess.run(words, cwd=SCRATCH, env=one_thread, check=False).returncode:
         raise errors.RetimbreError(f"the training in {SCRATCH} has stopped: run this again to go on.")
     history = pandas.read_csv(SCRATCH / "metrics/plots/umtn/history.csv").filter(like="validation/").dropna()
     last = [history[f"validation/{name}"].iloc[-1] for name in ("nll_bits", "gap_bits")]
@@ -45,7 +48,7 @@ def trained(domains: list[str], **changes: Any) -> list[float]:
     return [*last, *history.reindex(columns=judged).iloc[len(history) // 2 :].mean().dropna()]
 
 
-def same_encoder(one: Path, other: Path) -> bool:
+def kept_weights(one: Path, other: Path) -> bool:
     """True where every weight of the first model is one of the second's."""
     first, second = (catalogue.load("umtn", models).network.state_dict() for models in (one, other))
     return all(value.equal(second[name]) for name, value in first.items())
@@ -64,7 +67,7 @@ def main() -> None:
         for said, found, by_chance in zip((", ".join(THREE), FOURTH), (three, four), chance, strict=True)
     ]
     print(markdown(HEAD, rows))
-    same = same_encoder(kept, SCRATCH / catalogue.MODELS)
+    same = kept_weights(kept, SCRATCH / catalogue.MODELS)
     print(f"encoder and older decoders are {'the same' if same else 'NOT the same'} to the bit")
 
 

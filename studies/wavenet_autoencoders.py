@@ -14,7 +14,6 @@ from retimbre import params
 from retimbre.datasets.packed.data import Data
 from retimbre.errors import RetimbreError, run
 from retimbre.nn.wavenet_autoencoder.autoencoder import Autoencoder
-from retimbre.nn.wavenet_autoencoder.system import CodedAudio
 from retimbre.systems import catalogue
 from retimbre.training.devices import set_threads
 from retimbre.training.wavenet_autoencoder import figures, validation
@@ -29,7 +28,7 @@ def main() -> None:
     data, rows = Data(), {}
     for name in names:
         system, values = catalogue.load(name), getattr(p, catalogue.section_name(name))
-        if not (isinstance(system, CodedAudio) and isinstance(system.network, Autoencoder)):
+        if not isinstance(getattr(system, "network", None), Autoencoder):
             raise RetimbreError(
                 f"{name} is not of umtn's or nsynth_autoencoder's kind: name one, or see its bits in MLflow."
             )

@@ -19,6 +19,7 @@ from tools.figures import markdown
 DOCS = study.ROOT / "docs"
 PAGE, FIGURES, PLOT = (DOCS / f"leaderboard.{ending}" for ending in ("md", "json", "webp"))
 CONTENT, TIMBRE = "score_f1_of_true", "style_beyond_eq"  # of the plot
+LETTER, LINE = 0.0125, 0.026  # width and height of its letters, in units of its axes
 SHOWN = {  # the columns of every table
     "main": (CONTENT, "energy_lost", "energy_ghosts", TIMBRE, "style_target_rate", "skill_shifted",
              "paired_lsd_shifted", "paired_mrstft_shifted"),
@@ -212,7 +213,7 @@ def places(points: list[tuple]) -> list[tuple[float, float]]:
     found = {}
     for i in sorted(range(len(points)), key=lambda i: -points[i][5]):
         name, (x, y) = points[i][0], (points[i][2], points[i][5])
-        wide = 0.0125 * len(name)
+        wide = LETTER * len(name)
         lefts = [left for left in (x + 0.015, x - 0.015 - wide) if left > -0.01]
         down = (0.012 - 0.008 * n for n in range(200))
         left, bottom = next(
@@ -220,11 +221,11 @@ def places(points: list[tuple]) -> list[tuple[float, float]]:
             for step in down
             for left in lefts
             if not any(
-                left < r and left + wide > m and y + step < t and y + step + 0.026 > b
+                left < r and left + wide > m and y + step < t and y + step + LINE > b
                 for m, r, b, t in (*taken, *marks)
             )
         )
-        taken.append((left, left + wide, bottom, bottom + 0.026))
+        taken.append((left, left + wide, bottom, bottom + LINE))
         found[i] = left, bottom
     return [found[i] for i in range(len(points))]
 

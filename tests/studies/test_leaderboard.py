@@ -79,11 +79,11 @@ def test_a_row_without_code_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_names_in_the_picture_lie_over_no_other_and_over_no_point() -> None:
     near = [("a_name", "systems", x, 0.4, 0.6, y, 0.8, 1.0) for x in (0.5, 0.51) for y in (0.9, 0.91, 0.89)]
-    found = tables.places(near)
+    found, wide = tables.places(near), len("a_name") * tables.LETTER
     for i, (x, y) in enumerate(found):
         for u, v in found[:i]:
-            assert abs(y - v) > 0.02 or abs(x - u) >= 0.075, "as wide as six letters"
-        assert not any(x < point[2] < x + 0.075 and y < point[5] < y + 0.02 for point in near)
+            assert abs(y - v) > 0.02 or abs(x - u) >= wide
+        assert not any(x < point[2] < x + wide and y < point[5] < y + 0.02 for point in near)
 
 
 def test_a_profile_takes_the_place_of_sizes_for_two_cores() -> None:

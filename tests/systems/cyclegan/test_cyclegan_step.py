@@ -129,15 +129,11 @@ def figures_over_time(trainer: AdversarialTrainer, name: str, steps: int = 24) -
 
 
 @pytest.mark.parametrize(
-    ("kinds", "gan_loss", "spectral_norm"),
-    [
-        # What a layer has to bear: a slope of slopes, the spectral norm. Two kinds together: every loss.
-        *itertools.product(DISCRIMINATORS, ["wgan_gp"], [False]),
-        *itertools.product(DISCRIMINATORS, ["hinge"], [True]),
-        *itertools.product([["patch", "temporal"]], ["lsgan", "nonsaturating", "hinge", "wgan_gp"], [False]),
-    ],
+    ("gan_loss", "spectral_norm"),
+    [("lsgan", False), ("nonsaturating", False), ("hinge", False), ("hinge", True), ("wgan_gp", False)],
 )
-def test_every_discriminator_learns_by_every_loss(kinds, gan_loss, spectral_norm):
+@pytest.mark.parametrize("kinds", [*DISCRIMINATORS, ["patch", "temporal"]])
+def test_every_discriminator_learns_by_every_loss(gan_loss, kinds, spectral_norm):
     trainer = make(
         discriminator={"kinds": kinds, "spectral_norm": spectral_norm, "channels": 8},
         gan_loss=gan_loss,
