@@ -100,6 +100,10 @@ def table(system: System, audio: np.ndarray, pitches: np.ndarray) -> list[list[s
     codes = [system.encode(note) for note in audio]
     low = autoencoder.resampled(mu_law_decode(network.samples(audio, rate)), own, rate)
 
+    rng = np.random.default_rng(0)
+    # The two instruments have the same pitches: another note must not be the other one's of this pitch.
+    others = [rng.choice(np.flatnonzero(abs(pitches - pitch) > 2)) for pitch in pitches]
+
     def played(place: int, seed: int) -> np.ndarray:
         return system.decode(codes[place], PLAYER, length, seed)
 
@@ -107,7 +111,7 @@ def table(system: System, audio: np.ndarray, pitches: np.ndarray) -> list[list[s
         "the recording": lambda n: audio[n],
         f"the recording at {own} Hz, in 256 codes": lambda n: low[n],
         "the reconstruction": lambda n: played(n, n),
-        "the reconstruction of another note": lambda n: played((n + len(audio) // 2) % len(audio), n),
+        "the reconstruction of a note of another pitch": lambda n: played(others[n], n),
     }
     return [row(said, made, pitches, rate) for said, made in lines.items()]
 

@@ -48,7 +48,7 @@ def test_table_of_a_trained_network() -> None:
     lines = study.table(system, NOTES.audio, NOTES.pitch)
     assert [line[0] for line in lines] == [
         "the recording", "the recording at 2000 Hz, in 256 codes", "the reconstruction",
-        "the reconstruction of another note",
+        "the reconstruction of a note of another pitch",
     ]  # fmt: skip
     assert [line[1][:4] for line in lines[:2]] == ["100%", "100%"]
     assert lines[3][1].startswith("0%")
