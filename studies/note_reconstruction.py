@@ -40,13 +40,8 @@ from tools.figures import markdown  # noqa: E402
 
 STAGE, PLAYER = "note_reconstruction", "notes"  # PLAYER: the decoder is told no instrument, as published
 INSTRUMENTS, PITCHES = ("piano", "guitar"), (40, 79)  # the fundamental of the highest is 784 Hz
-# Over the section's own: one crop is a whole note of 2,048 samples. The decoder sees 32 ms of its past,
-# through noise: with half a second, most notes come out whole semitones off.
-SIZES = {
-    "sample_rate": 2000, "pool": 64, "crop_codes": 32, "code_channels": 32, "encoder_channels": 48,
-    "layers": 6, "layers_per_stack": 6, "noise_share": 1.0, "noise_codes": 100, "batch_size": 8,
-    "steps": 4000,
-}  # fmt: skip
+# Over the section's own: one crop is a whole note of 2,048 samples.
+SIZES = {"crop_codes": 32, "batch_size": 8}
 RMS = 0.1
 NEAR_CENTS = 150
 OTHER_SEMITONES = 3  # at least, of the note that is played in the place of another
