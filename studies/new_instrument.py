@@ -27,7 +27,11 @@ from tools.figures import markdown  # noqa: E402
 
 SCRATCH = ROOT / ".scratch" / "new_instrument"
 THREE, FOURTH = ["piano", "guitar", "flute"], "violin"
-HIDDEN = {"lambda_confusion": 5}  # docs/systems/umtn.md, "What was tried"
+# Of docs/systems/umtn.md, "What was tried": an encoder that hides the instrument, at 4 kHz.
+HIDDEN = {
+    "lambda_confusion": 5, "sample_rate": 4000, "pool": 128, "crop_codes": 24, "encoder_channels": 32,
+    "layers": 10, "layers_per_stack": 10, "noise_share": 0.75, "noise_codes": 40, "steps": 2000,
+}  # fmt: skip
 FROZEN = "three"  # folder of the trained three
 HEAD = ("decoders of", "bits per sample", "gap, bits", "C's cross entropy", "C's accuracy", "by chance")
 

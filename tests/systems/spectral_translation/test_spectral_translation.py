@@ -64,6 +64,15 @@ def test_it_is_trained_and_used_by_its_name(data, tmp_path, monkeypatch):
         system.transfer(x, "harp")
 
 
+def test_what_the_generator_adds_is_bounded(data):
+    trainer, _, spectra = parts(data, params(change_limit=0.5))
+    encoder, heard = trainer.network.encoder, spectra.flatten(0, 1)
+    torch.nn.init.normal_(encoder.generator.body.out.weight, 0.0, 100.0)
+    with torch.no_grad():
+        added = (encoder(heard).transpose(1, 2) - heard).abs().max()
+    assert 0.4 < added < 0.501
+
+
 def test_the_code_of_a_chunk_is_that_of_the_whole(data):
     p = params()
     trainer, _, _ = parts(data, p)

@@ -18,6 +18,7 @@ class Params(DecoderSizes):
     generator_blocks: Count
     upsampling: Literal["nearest", "transposed"]
     residual_output: bool
+    change_limit: NonNegative
     critic: Literal["full_spectrum", "patch", "conv1d", "spectrogram"]
     critic_channels: Annotated[int, Field(ge=4)]
     critic_learning_rate: Positive

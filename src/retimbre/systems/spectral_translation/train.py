@@ -94,10 +94,8 @@ def sizes(data: Data, p: Params, hearing: Hearing) -> TranslatorConfig:
             f"{p.section}.sample_rate is {p.sample_rate} Hz: it must divide audio.sample_rate ({rate} Hz), "
             f"and features.hop_length ({hop}) must be a multiple of {SEGMENTS_PER_FRAME} samples at it."
         )
-    shape = {name: getattr(p, name) for name in ("upsampling", "residual_output")}
-    generator = GeneratorConfig(
-        hearing.bins, p.generator, p.generator_channels, p.generator_blocks, change_limit=0, **shape
-    )
+    shape = {name: getattr(p, name) for name in ("change_limit", "upsampling", "residual_output")}
+    generator = GeneratorConfig(hearing.bins, p.generator, p.generator_channels, p.generator_blocks, **shape)
     names = "layers layers_per_stack kernel residual_channels skip_channels".split()
     return TranslatorConfig(
         data.features.domains, p.sample_rate, hop * p.sample_rate // rate, hearing.bins, one_decoder=False,
