@@ -19,7 +19,6 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from retimbre import errors  # noqa: E402
-from retimbre.audio.companding import mu_law_decode  # noqa: E402
 from retimbre.audio.levels import rms  # noqa: E402
 from retimbre.datasets.scores.performance import PlayedNote  # noqa: E402
 from retimbre.evaluation.bench.probes import LOST_CENTS, cents_off  # noqa: E402
@@ -101,7 +100,7 @@ def table(system: System, audio: np.ndarray, pitches: np.ndarray) -> list[list[s
     network, rate, length = system.network, system.sample_rate, audio.shape[1]
     own = network.config.sample_rate
     codes = [system.encode(note) for note in audio]
-    low = autoencoder.resampled(mu_law_decode(network.samples(audio, rate)), own, rate)
+    low = network.audio(network.samples(audio, rate), rate)
     wrong = others(pitches)
 
     def played(place: int, seed: int) -> np.ndarray:

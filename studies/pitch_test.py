@@ -18,11 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from retimbre import errors, params  # noqa: E402
-from retimbre.audio.companding import mu_law_decode  # noqa: E402
 from retimbre.datasets.packed.data import Data  # noqa: E402
 from retimbre.evaluation.bench.probes import Probes  # noqa: E402
 from retimbre.evaluation.bench.rows import Row, Transferred  # noqa: E402
-from retimbre.nn.wavenet_autoencoder.autoencoder import CodedWaveNets, resampled  # noqa: E402
+from retimbre.nn.wavenet_autoencoder.autoencoder import CodedWaveNets  # noqa: E402
 from retimbre.systems import catalogue  # noqa: E402
 
 AT_RATE = "source at its rate"
@@ -30,15 +29,16 @@ AT_RATE = "source at its rate"
 
 @dataclass(frozen=True)
 class AtRate:
-    """Control: recordings at the rate of a system's WaveNets, in their codes, which no output exceeds."""
+    """Control: recordings as a system's WaveNets are given them, at their rate in mu-law codes."""
 
     network: CodedWaveNets
     sample_rate: int
 
     def transfer(self, audio: np.ndarray, to: str, seed: int) -> np.ndarray:
         """Audio (N,) of ``sample_rate`` as the networks' codes hold it, (N,)."""
-        held = mu_law_decode(self.network.samples(audio, self.sample_rate))
-        return resampled(held, self.network.config.sample_rate, self.sample_rate)[: len(audio)]
+        return self.network.audio(self.network.samples(audio, self.sample_rate), self.sample_rate)[
+            : len(audio)
+        ]
 
 
 def main() -> None:

@@ -156,6 +156,15 @@ def test_one_decoder_is_told_the_domain():
         network.decoder("c")
 
 
+def test_audio_comes_back_from_its_codes():
+    network, codes = model(), np.random.default_rng(0).integers(256, size=(2, 400))
+    at_own_rate = network.audio(codes, SMALL.sample_rate)
+    np.testing.assert_array_equal(network.samples(at_own_rate, SMALL.sample_rate), codes)
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(4000) / 16000).astype(np.float32)
+    back = network.audio(network.samples(tone, 16000), 16000)
+    assert back.shape == tone.shape and np.abs(back - tone)[200:-200].max() < 0.02
+
+
 def test_noise_is_on_a_share_of_the_pasts():
     codes = torch.full((400, 50), 100)
     told = noisy(codes, 0.75, 40, torch.Generator().manual_seed(0))

@@ -110,6 +110,10 @@ class CodedWaveNets(nn.Module):
         """Audio (..., N) to mu-law codes at the networks' rate, int64."""
         return mu_law_encode(resampled(audio, sample_rate, self.config.sample_rate))
 
+    def audio(self, codes: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Mu-law codes (N,) or (B, N) at the networks' rate to audio at ``sample_rate``."""
+        return resampled(mu_law_decode(codes), self.config.sample_rate, sample_rate)
+
     @torch.no_grad()
     def decode(
         self,
@@ -136,7 +140,7 @@ class CodedWaveNets(nn.Module):
             state.run(held, len(made), forced=made)
         if len(made) < wanted:
             made = np.concatenate([made, state.run(held, wanted - len(made), temperature)[0]])
-        audio = resampled(mu_law_decode(made), self.config.sample_rate, sample_rate)[:length]
+        audio = self.audio(made, sample_rate)[:length]
         return np.pad(audio, (0, length - len(audio)))
 
     @property
